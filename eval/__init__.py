@@ -1,0 +1,1 @@
+"""The evaluation suite: measures, peers, curves, report, study."""

@@ -1,0 +1,1 @@
+"""The perceptual study: people compare pictures, the analysis ranks the codecs."""

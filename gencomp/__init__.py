@@ -1,0 +1,1 @@
+"""The codec: a photograph to a small file and back."""

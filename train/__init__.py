@@ -1,0 +1,1 @@
+"""The training program: rate-distortion first, realism second, on one device or many."""
