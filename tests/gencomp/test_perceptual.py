@@ -1,0 +1,178 @@
+"""The feature stacks: what a loss and a metric may rely on."""
+
+from pathlib import Path
+
+import lpips
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gencomp import perceptual
+
+
+def pictures(n: int = 2, height: int = 64, width: int = 96, seed: int = 0) -> Tensor:
+    """Smooth random pictures in [0, 1]."""
+    noise = torch.rand(n, 3, height // 4, width // 4, generator=torch.Generator().manual_seed(seed))
+    return F.interpolate(noise, (height, width), mode="bicubic").clamp(0, 1)
+
+
+def random_trunk(net: str, seed: int = 0) -> dict[str, Tensor]:
+    """A torchvision state dict of small random numbers, in the shape of the real one."""
+    generator = torch.Generator().manual_seed(seed)
+    bare = getattr(lpips.pretrained_networks, {"alex": "alexnet", "squeeze": "squeezenet"}[net])(pretrained=False)
+    return {
+        "features." + name.partition(".")[2]: 0.05 * torch.randn(p.shape, generator=generator)
+        for name, p in bare.named_parameters()
+    }
+
+
+def test_absent_weights_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(perceptual.WeightsError, match="alexnet-owt-7be5be79") as caught:
+        perceptual.load_lpips("alex", tmp_path)
+    assert caught.value.file == "alexnet-owt-7be5be79.pth"
+
+
+def test_a_wrong_file_under_the_right_name_is_refused(tmp_path: Path) -> None:
+    torch.save(random_trunk("alex"), tmp_path / "alexnet-owt-7be5be79.pth")
+    with pytest.raises(perceptual.WeightsError, match="another file"):
+        perceptual.load_lpips("alex", tmp_path)
+
+
+def test_the_named_folder_goes_before_torch_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
+    cache, named = tmp_path / "home" / "hub" / "checkpoints", tmp_path / "named"
+    for folder in (cache, named):
+        folder.mkdir(parents=True)
+    (cache / "net.pth").write_bytes(b"x")
+    assert perceptual.find_weights("net.pth", named) == cache / "net.pth"
+    (named / "net.pth").write_bytes(b"x")
+    assert perceptual.find_weights("net.pth", named) == named / "net.pth"
+
+
+def test_a_promised_digest_is_checked(tmp_path: Path) -> None:
+    content = tmp_path / "content"
+    content.write_bytes(b"weights")
+    named = tmp_path / f"net-{perceptual.sha256(content)[:8]}.pth"
+    content.rename(named)
+    assert perceptual.find_weights(named.name, tmp_path) == named
+
+
+def test_broken_weights_are_one_clear_error(tmp_path: Path) -> None:
+    for name in ("net.pth", "net.safetensors"):
+        (tmp_path / name).write_bytes(b"not a network")
+        with pytest.raises(perceptual.WeightsError, match="cannot be read"):
+            perceptual.read_weights(tmp_path / name)
+
+
+@pytest.mark.parametrize("net", ["alex", "squeeze"])
+def test_lpips_has_the_given_trunk(net: str) -> None:
+    trunk = random_trunk(net)
+    network = perceptual.build_lpips(net, trunk)
+    held = {"features." + name.partition(".")[2]: p for name, p in network.net.named_parameters()}
+    assert held.keys() == trunk.keys()
+    assert all(torch.equal(held[name], trunk[name]) for name in trunk)
+
+
+def test_lpips_loss_agrees_with_the_package() -> None:
+    network = perceptual.build_lpips("alex", random_trunk("alex"))
+    x, y = pictures(seed=1), pictures(seed=2)
+    reference = network(x, y, normalize=True).flatten()
+    assert torch.allclose(perceptual.lpips_loss(network, x, y), reference, rtol=1e-3)
+
+
+def test_lpips_loss_has_finite_gradients_at_zero_features() -> None:
+    network = perceptual.build_lpips("alex", {name: torch.zeros_like(p) for name, p in random_trunk("alex").items()})
+    x = pictures().requires_grad_()
+    perceptual.lpips_loss(network, x, pictures(seed=1)).sum().backward()
+    assert x.grad is not None
+    assert x.grad.isfinite().all()
+
+
+def test_a_laplacian_pyramid_sums_to_the_picture() -> None:
+    x = pictures(1, 61, 83)
+    bands = perceptual.laplacian_bands(x, 4)
+    assert [tuple(b.shape[2:]) for b in bands] == [(61, 83), (31, 42), (16, 21), (8, 11)]
+    constant = perceptual.laplacian_bands(torch.full_like(x, 0.3), 4)
+    assert max(float(b.abs().max()) for b in constant[:-1]) < 1e-6
+    with pytest.raises(ValueError, match="too small"):
+        perceptual.laplacian_bands(x[..., :4], 4)
+
+
+def test_oriented_filters_are_quadrature_pairs() -> None:
+    filters = perceptual.oriented_filters(4)
+    assert filters.shape == (8, 1, 9, 9)
+    assert float(filters.sum((2, 3)).abs().max()) < 1e-6
+    assert torch.allclose(filters.square().sum((2, 3)), torch.ones(8, 1))
+    even, odd = filters.flatten(1).chunk(2)
+    assert float((even * odd).sum(1).abs().max()) < 1e-6
+    assert torch.allclose(filters.flip(2, 3)[:4], filters[:4], atol=1e-6)
+    # A grating along an orientation excites the filter of that orientation most, whatever its phase.
+    for k in range(4):
+        angle = torch.tensor(torch.pi * k / 4)
+        y, x = torch.meshgrid(torch.arange(33.0), torch.arange(33.0), indexing="ij")
+        for phase in (0.0, 1.0):
+            grating = torch.cos(1.2 * (x * angle.cos() + y * angle.sin()) + phase)
+            response = F.conv2d(grating[None, None], filters)[0, :, 12, 12]
+            energy = response[:4].square() + response[4:].square()
+            assert int(energy.argmax()) == k
+
+
+def test_steerable_features_start_at_the_picture_and_halve() -> None:
+    stack = perceptual.steerable_features(levels=3)(pictures(2, 40, 56))
+    assert [tuple(f.shape) for f in stack] == [(2, 3, 40, 56), (2, 36, 40, 56), (2, 36, 20, 28), (2, 36, 10, 14)]
+
+
+def test_distortion_at_sigma_one_pixel_is_the_squared_error() -> None:
+    x, y = [pictures(seed=1)], [pictures(seed=2)]
+    distortion = perceptual.wasserstein_distortion(x, y, 0.0)
+    assert torch.allclose(distortion, (x[0] - y[0]).square().mean((1, 2, 3)))
+
+
+def test_distortion_of_flat_pictures_is_closed_form() -> None:
+    x, y = torch.full((1, 1, 32, 32), 0.25), torch.full((1, 1, 32, 32), 0.75)
+    for log2_sigma in (0.0, 1.5, 4.0):
+        assert float(perceptual.wasserstein_distortion([x], [y], log2_sigma)) == pytest.approx(0.25, abs=1e-6)
+
+
+def test_distortion_forgives_another_sample_of_the_same_texture() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.rand(1, 3, 128, 128, generator=generator) for _ in range(2))
+    flat = torch.full_like(x, 0.5)
+    features = perceptual.steerable_features()
+
+    def distortion(other: Tensor, log2_sigma: float) -> float:
+        return float(perceptual.wasserstein_distortion(features(x), features(other), log2_sigma))
+
+    assert distortion(flat, 0.0) < distortion(y, 0.0)  # squared error prefers grey to the wrong noise,
+    assert distortion(y, 4.0) < 0.2 * distortion(flat, 4.0)  # pooled statistics do not
+
+
+def test_a_sigma_map_acts_where_it_stands() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.rand(1, 1, 64, 64, generator=generator) for _ in range(2))
+    sigma = torch.zeros(1, 1, 64, 64)
+    sigma[..., 32:] = 4
+    mixed, strict, pooled = (float(perceptual.wasserstein_distortion([x], [y], s)) for s in (sigma, 0.0, 4.0))
+    assert pooled < mixed < strict
+    assert mixed == pytest.approx((strict + pooled) / 2, rel=0.1)
+    with pytest.raises(ValueError, match="log2_sigma"):
+        perceptual.wasserstein_distortion([x], [y], 6.0)
+
+
+def test_distortion_has_useful_gradients_everywhere() -> None:
+    features = perceptual.steerable_features()
+    for start in (pictures(1), torch.full((1, 3, 64, 96), 0.5)):
+        x = start.clone().requires_grad_()
+        perceptual.wasserstein_distortion(features(x), features(pictures(1, seed=3)), 3.0).sum().backward()
+        assert x.grad is not None
+        assert x.grad.isfinite().all()
+        assert float(x.grad.abs().max()) > 0
+
+
+def test_network_features_are_the_picture_and_its_octaves() -> None:
+    network = perceptual.build_lpips("alex", random_trunk("alex"))
+    stack = perceptual.network_features(network, scales=2)(pictures(1, 96, 128))
+    assert len(stack) == 1 + 2 * 5
+    assert stack[0].shape == (1, 3, 96, 128)
