@@ -1,0 +1,225 @@
+"""Integers to bytes and back: one range-coded stream, symbols by integer tables. The only file that imports constriction.
+
+Traps, all measured on constriction 0.5:
+* its models take floats. With p = w - 1 (w: integer weights that sum to 2^24) every value inside is an exact integer, so that the
+  cumulative weights are those of the table on every machine; with p = w / 2^24 they are not. 16-bit tables become w << 8.
+* a panic is a BaseException, and a huge count aborts the process: counts and symbols are checked before they reach it.
+* reading beyond the end, or garbage, is mostly not noticed: the container's checksums must notice it.
+
+The stream is a big-endian number (see rangecoder.py), cut after the last byte that is needed to stay in the final interval: the
+decoder reads zeros beyond the end. So a stream never ends in a zero byte, and costs 4 to 5 bits over the exact interval.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from gencomp.bitstream import BitstreamError
+from gencomp.entropy import rangecoder
+from gencomp.entropy.tables import TOTAL, Weights, costs
+
+try:
+    import constriction
+except ImportError:  # no wheel for this platform: the same streams, slower
+    constriction = None
+
+Symbols = npt.NDArray[np.int32]
+Result = TypeVar("Result")
+
+MAX_SYMBOLS = 1 << 28  # a call; a larger count can only come from a damaged header, and would ask for gigabytes
+MAX_BITS = 24
+_PRECISION_SHIFT = rangecoder.PRECISION - int(math.log2(TOTAL))
+
+
+class Table:
+    """A weight table (n >= 2 integers >= 1 that sum to 2^16) made ready for the coder: build once, use many times."""
+
+    def __init__(self, weights: Weights) -> None:
+        weights = np.asarray(weights)
+        if weights.ndim != 1 or len(weights) < 2 or weights.min() < 1 or int(weights.sum(dtype=np.int64)) != TOTAL:
+            raise ValueError(f"a table is at least 2 weights of at least 1 that sum to {TOTAL}")
+        fine = weights.astype(np.int64) << _PRECISION_SHIFT
+        self.size = len(weights)
+        self.costs = costs(weights)
+        self.cumulative: list[int] = [0, *np.cumsum(fine).tolist()]
+        self.model: Any = None
+        if constriction is not None:
+            self.model = constriction.stream.model.Categorical((fine - 1).astype(np.float64), lazy=False, perfect=False)
+
+
+class _EncoderBackend(Protocol):
+    def symbols(self, symbols: Symbols, table: Table) -> None: ...
+    def uniform_bits(self, values: Symbols, counts: Symbols) -> None: ...
+    def interval(self) -> tuple[int, int, int]: ...
+
+
+class _DecoderBackend(Protocol):
+    def symbols(self, n: int, table: Table) -> Symbols: ...
+    def uniform_bits(self, counts: Symbols) -> Symbols: ...
+
+
+class Encoder:
+    """Writes symbols first in, first out; `bits` is the ideal code length of all that was written so far."""
+
+    def __init__(self, *, pure_python: bool = constriction is None) -> None:
+        self.bits = 0.0
+        self._backend: _EncoderBackend = _PythonEncoder() if pure_python else _ConstrictionEncoder()
+
+    def symbols(self, symbols: npt.NDArray[np.integer], table: Table | Weights) -> None:
+        """Write symbols [n], each an index into the table; ValueError if one is not."""
+        table = table if isinstance(table, Table) else Table(table)
+        symbols = np.ascontiguousarray(symbols, np.int32)
+        if not len(symbols):
+            return
+        if symbols.min() < 0 or symbols.max() >= table.size:
+            raise ValueError(f"symbols outside 0..{table.size - 1}")
+        self._backend.symbols(symbols, table)
+        self.bits += float(table.costs[symbols].sum())
+
+    def uniform_bits(self, values: npt.NDArray[np.integer], nbits: npt.NDArray[np.integer]) -> None:
+        """Write values [n], each in nbits[i] (0..24) equally likely bits."""
+        values, counts = np.ascontiguousarray(values, np.int32), _bit_counts(nbits)
+        if values.shape != counts.shape or (values < 0).any() or (values >> counts).any():
+            raise ValueError("a value does not fit its number of bits")
+        if (counts > 0).any():
+            self._backend.uniform_bits(values[counts > 0], counts[counts > 0])
+        self.bits += float(counts.sum())
+
+    def finish(self) -> bytes:
+        """The shortest bytes that decode to what was written; empty if all of it was certain or nothing was written."""
+        low, high, words = self._backend.interval()
+        drop = 0
+        while drop < 4 * words and -(-low >> (8 * drop + 8)) << (8 * drop + 8) < high:
+            drop += 1
+        return (-(-low >> (8 * drop))).to_bytes(4 * words - drop, "big")
+
+
+class Decoder:
+    """Reads what an Encoder wrote, in the same order and with the same tables; BitstreamError if the data cannot hold it.
+
+    Data that were damaged mostly decode to wrong symbols rather than to an error.
+    """
+
+    def __init__(self, data: bytes, *, pure_python: bool = constriction is None) -> None:
+        if data[-1:] == b"\0":
+            raise BitstreamError("the coded data end in a zero byte, which no encoder writes")
+        self.bits = 0.0
+        self._read = 0
+        self._length = len(data)
+        words = np.frombuffer(data + bytes(-len(data) % 4), ">u4").astype(np.uint32)
+        self._backend: _DecoderBackend = _PythonDecoder(words) if pure_python else _ConstrictionDecoder(words)
+
+    def symbols(self, n: int, table: Table | Weights) -> Symbols:
+        """Read n symbols, int32 [n], each an index into the table."""
+        table = table if isinstance(table, Table) else Table(table)
+        if not 0 <= n <= MAX_SYMBOLS:
+            raise BitstreamError(f"{n} symbols claimed, more than the {MAX_SYMBOLS} that are read at once")
+        if n == 0:
+            return np.zeros(0, np.int32)
+        symbols = _guarded(lambda: self._backend.symbols(n, table))
+        self.bits += float(table.costs[symbols].sum())
+        self._read += n
+        return symbols
+
+    def uniform_bits(self, n: int, nbits: npt.NDArray[np.integer]) -> Symbols:
+        """Read n values, int32 [n], the i-th of nbits[i] (0..24) equally likely bits."""
+        counts = _bit_counts(nbits)
+        if counts.shape != (n,):
+            raise ValueError(f"{n} values of {counts.shape} bit counts")
+        values = np.zeros(n, np.int32)
+        if (counts > 0).any():
+            values[counts > 0] = _guarded(lambda: self._backend.uniform_bits(counts[counts > 0]))
+        self.bits += float(counts.sum())
+        self._read += n
+        return values
+
+    def finish(self) -> None:
+        """Raise BitstreamError if the data are longer than the symbols read can explain.
+
+        A symbol costs at most log2(1 / (1 - 2^-8)) bits above its ideal length, since the range never falls below 2^32.
+        """
+        most = self.bits - self._read * math.log2(1 - 2**-8)
+        if self._length > math.ceil(most / 8 + 1e-3):
+            raise BitstreamError("data are left over after the last symbol")
+
+
+def _bit_counts(nbits: npt.NDArray[np.integer]) -> Symbols:
+    counts = np.ascontiguousarray(nbits, np.int32)
+    if counts.ndim != 1 or (counts < 0).any() or (counts > MAX_BITS).any():
+        raise ValueError(f"numbers of bits outside 0..{MAX_BITS}")
+    return counts
+
+
+def _guarded(read: Callable[[], Result]) -> Result:
+    try:
+        return read()
+    except (AssertionError, KeyError, ValueError) as error:
+        raise BitstreamError("the coded data are damaged") from error
+    except BaseException as error:
+        if type(error).__name__ == "PanicException":  # a Rust panic: it derives from BaseException and has no importable name
+            raise BitstreamError("the coded data are damaged") from error
+        raise
+
+
+class _ConstrictionEncoder:
+    def __init__(self) -> None:
+        self._coder = constriction.stream.queue.RangeEncoder()
+
+    def symbols(self, symbols: Symbols, table: Table) -> None:
+        self._coder.encode(symbols, table.model)
+
+    def uniform_bits(self, values: Symbols, counts: Symbols) -> None:
+        self._coder.encode(values, constriction.stream.model.Uniform(), 1 << counts)
+
+    def interval(self) -> tuple[int, int, int]:
+        position, (lower, width) = self._coder.pos()
+        words = np.zeros(position + 2, ">u4")
+        sealed = self._coder.get_compressed()
+        words[: len(sealed)] = sealed
+        number = int.from_bytes(words.tobytes(), "big")  # lies in the interval; its last 64 bits say how far above the low end
+        low = number - ((number - lower) & ((1 << 64) - 1))
+        return low, low + width, position + 2
+
+
+class _ConstrictionDecoder:
+    def __init__(self, words: npt.NDArray[np.uint32]) -> None:
+        self._coder = constriction.stream.queue.RangeDecoder(words)
+
+    def symbols(self, n: int, table: Table) -> Symbols:
+        return self._coder.decode(table.model, n)
+
+    def uniform_bits(self, counts: Symbols) -> Symbols:
+        return self._coder.decode(constriction.stream.model.Uniform(), 1 << counts)
+
+
+class _PythonEncoder:
+    def __init__(self) -> None:
+        self._coder = rangecoder.RangeEncoder()
+
+    def symbols(self, symbols: Symbols, table: Table) -> None:
+        encode, cumulative = self._coder.encode, table.cumulative
+        for symbol in symbols.tolist():
+            encode(cumulative[symbol], cumulative[symbol + 1] - cumulative[symbol])
+
+    def uniform_bits(self, values: Symbols, counts: Symbols) -> None:
+        for value, count in zip(values.tolist(), counts.tolist()):
+            unit = 1 << (rangecoder.PRECISION - count)
+            self._coder.encode(value * unit, unit)
+
+    def interval(self) -> tuple[int, int, int]:
+        return self._coder.interval()
+
+
+class _PythonDecoder:
+    def __init__(self, words: npt.NDArray[np.uint32]) -> None:
+        self._coder = rangecoder.RangeDecoder(words.tolist())
+
+    def symbols(self, n: int, table: Table) -> Symbols:
+        decode, cumulative = self._coder.decode, table.cumulative
+        return np.fromiter((decode(cumulative) for _ in range(n)), np.int32, n)
+
+    def uniform_bits(self, counts: Symbols) -> Symbols:
+        return np.array([self._coder.decode_bits(count) for count in counts.tolist()], np.int32)

@@ -1,0 +1,165 @@
+"""Probability tables of integer weights: the only probabilities that the entropy coder knows.
+
+A table is a vector of n >= 2 integers >= 1 that sum to 2^16; symbol i has probability w[i] / 2^16. Tables are made once, when a
+model is exported, and are read from the model file ever after: a table that is computed when a file is decoded would depend on
+the machine's mathematics library, and one weight that differs makes the rest of the file unreadable.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from gencomp.bitstream import ModelError
+
+Weights = npt.NDArray[np.int32]
+
+TOTAL = 1 << 16
+LEVELS = 64
+SIGMA_MIN, SIGMA_MAX = 0.11, 64.0
+ESCAPE_CLASSES = 17
+MAX_HALF_WIDTH = 30_000
+
+
+@dataclass(frozen=True, eq=False)
+class Tables:
+    """The tables of one model.
+
+    y[i]: weights of scale level i over the residuals -L..L (L = half_widths[i]) and, last, the escape symbol: 2 L + 2 entries.
+    z[c]: weights of channel c of the hyper-latents over -K..K: 2 K + 1 entries, no escape (the encoder clamps).
+    escape: weights of the 17 magnitude classes of an escaped residual.
+    """
+
+    y: tuple[Weights, ...]
+    z: tuple[Weights, ...]
+    escape: Weights
+
+    @property
+    def half_widths(self) -> npt.NDArray[np.int32]:
+        """L of each scale level, int32 [levels]."""
+        return np.array([len(weights) // 2 - 1 for weights in self.y], np.int32)
+
+    @property
+    def z_half_widths(self) -> npt.NDArray[np.int32]:
+        """K of each hyper-latent channel, int32 [channels]."""
+        return np.array([len(weights) // 2 for weights in self.z], np.int32)
+
+
+def quantise_pmf(pmf: npt.ArrayLike, total: int = TOTAL) -> Weights:
+    """Integer weights >= 1 that sum to `total` and cost the fewest bits on symbols drawn from `pmf` [n], which need not sum to 1.
+
+    Starts from floor(p * total) and hands out or takes back units one by one where the expected code length
+    -sum p log2(w / total) gains most or loses least.
+    """
+    p = np.asarray(pmf, np.float64)
+    if p.ndim != 1 or not 2 <= len(p) <= total or not np.isfinite(p).all() or (p < 0).any() or p.sum() <= 0:
+        raise ValueError(f"not a probability vector of 2..{total} entries")
+    p = p / p.sum()
+    weights = np.maximum(np.floor(p * total).astype(np.int64), 1)
+    while (surplus := int(weights.sum()) - total) != 0:
+        if surplus < 0:
+            weights[np.argmax(p * np.log1p(1 / weights))] += 1
+        else:
+            loss = np.where(weights > 1, p * -np.log1p(-1 / np.maximum(weights, 2)), np.inf)
+            weights[np.argmin(loss)] -= 1
+    return weights.astype(np.int32)
+
+
+def sigma_of_level(level: int, levels: int = LEVELS, sigma_min: float = SIGMA_MIN, sigma_max: float = SIGMA_MAX) -> float:
+    """Standard deviation of a scale level: `levels` values, log-spaced from sigma_min to sigma_max."""
+    return sigma_min * math.exp(math.log(sigma_max / sigma_min) * level / (levels - 1))
+
+
+def gaussian_tables(
+    levels: int = LEVELS, sigma_min: float = SIGMA_MIN, sigma_max: float = SIGMA_MAX, tail: float = 2**-18
+) -> tuple[Weights, ...]:
+    """One table a scale level: a zero-mean Gaussian integrated over unit bins, the escape symbol last.
+
+    The half-width L is the smallest that leaves at most `tail` of the mass to the escape.
+    """
+    return tuple(_gaussian(sigma_of_level(level, levels, sigma_min, sigma_max), tail) for level in range(levels))
+
+
+def _gaussian(sigma: float, tail: float) -> Weights:
+    def beyond(x: float) -> float:
+        return 0.5 * math.erfc(x / (sigma * math.sqrt(2)))  # P(residual > x), accurate far out, where 1 - erf is not
+
+    half_width = 1
+    while 2 * beyond(half_width + 0.5) > tail:
+        half_width += 1
+    right = [beyond(r - 0.5) - beyond(r + 0.5) for r in range(1, half_width + 1)]
+    return quantise_pmf([*right[::-1], 1 - 2 * beyond(0.5), *right, 2 * beyond(half_width + 0.5)])
+
+
+def escape_table() -> Weights:
+    """The fixed table of escape classes: class k holds 2^k overshoots and has probability in proportion to 2^-k."""
+    return quantise_pmf(2.0 ** -np.arange(ESCAPE_CLASSES))
+
+
+def bits(weights: Weights, symbols: npt.NDArray[np.integer]) -> float:
+    """Ideal code length of `symbols` (indices into `weights`), in bits: the sum of -log2(w / 2^16)."""
+    return float(np.bincount(symbols, minlength=len(weights)) @ costs(weights))
+
+
+def costs(weights: Weights) -> npt.NDArray[np.float64]:
+    """Ideal code length of each symbol of a table, in bits."""
+    return math.log2(TOTAL) - np.log2(weights)
+
+
+def to_arrays(tables: Tables) -> dict[str, npt.NDArray[np.int32]]:
+    """Tables as flat int32 arrays for the model file: the weights one after another, and the half-widths that cut them."""
+    return {
+        "y_weights": np.concatenate(tables.y),
+        "y_half_widths": tables.half_widths,
+        "z_weights": np.concatenate(tables.z),
+        "z_half_widths": tables.z_half_widths,
+        "escape_weights": tables.escape,
+    }
+
+
+def from_arrays(arrays: Mapping[str, npt.NDArray[np.integer]]) -> Tables:
+    """Tables from the arrays of a model file, which may hold anything: whatever is not a table raises ModelError."""
+    y_half_widths = _vector(arrays, "y_half_widths", 1, MAX_HALF_WIDTH)
+    z_half_widths = _vector(arrays, "z_half_widths", 1, MAX_HALF_WIDTH)
+    if len(y_half_widths) > 256:
+        raise ModelError(f"{len(y_half_widths)} scale levels, more than the 256 of an 8-bit level")
+    escape = _vector(arrays, "escape_weights", 1, TOTAL)
+    if len(escape) != ESCAPE_CLASSES:
+        raise ModelError(f"{len(escape)} escape classes, expected {ESCAPE_CLASSES}")
+    return Tables(
+        y=_cut(arrays, "y_weights", 2 * y_half_widths + 2),
+        z=_cut(arrays, "z_weights", 2 * z_half_widths + 1),
+        escape=_checked(escape, "escape_weights"),
+    )
+
+
+def _vector(arrays: Mapping[str, npt.NDArray[np.integer]], name: str, low: int, high: int) -> Weights:
+    array = arrays.get(name)
+    if array is None:
+        raise ModelError(f"the model has no table {name!r}")
+    if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iu":
+        raise ModelError(f"table {name!r} is not a vector of integers")
+    if array.min() < low or array.max() > high:
+        raise ModelError(f"table {name!r} has values outside {low}..{high}")
+    return array.astype(np.int32)
+
+
+def _cut(arrays: Mapping[str, npt.NDArray[np.integer]], name: str, sizes: Weights) -> tuple[Weights, ...]:
+    flat = _vector(arrays, name, 1, TOTAL)
+    if int(sizes.sum(dtype=np.int64)) != len(flat):
+        raise ModelError(f"table {name!r} has {len(flat)} weights, expected {int(sizes.sum(dtype=np.int64))}")
+    return tuple(_checked(part, name) for part in np.split(flat, np.cumsum(sizes)[:-1]))
+
+
+def _checked(weights: Weights, name: str) -> Weights:
+    total = int(weights.sum(dtype=np.int64))
+    if total != TOTAL:
+        raise ModelError(f"a table of {name!r} sums to {total}, expected {TOTAL}")
+    return weights
+
+
+def default_tables(z: Sequence[Weights]) -> Tables:
+    """Tables of a new model: Gaussian levels, the fixed escape table and the given hyper-latent tables."""
+    return Tables(gaussian_tables(), tuple(z), escape_table())
