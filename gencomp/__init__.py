@@ -1,1 +1,37 @@
-"""The codec: a photograph to a small file and back."""
+"""gencomp, a generative image codec: photographs at about a tenth of a bit per pixel that still look real.
+
+    codec = gencomp.load()
+    data = codec.compress(PIL.Image.open("photo.jpg"), quality=30)
+    picture = codec.decompress(data)
+
+Importing gencomp also teaches Pillow to open and save .gnc files (gencomp/pillow.py). It does not import torch: the
+codec is loaded when it is first asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gencomp.bitstream import BitstreamError, ModelError
+from gencomp.pillow import register as _register
+
+if TYPE_CHECKING:
+    from gencomp.codec import Codec, load
+
+    __version__: str
+
+__all__ = ["BitstreamError", "Codec", "ModelError", "__version__", "load"]
+
+_register()
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("gencomp")
+    if name in {"Codec", "load"}:
+        from gencomp import codec
+
+        return getattr(codec, name)
+    raise AttributeError(f"module 'gencomp' has no attribute {name!r}")

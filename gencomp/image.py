@@ -1,0 +1,288 @@
+"""Pictures: from a file of any kind to sRGB, 8 bits, upright; to a file by suffix; to tensors and back.
+
+What becomes of a picture on its way in (`read_picture`), in this order:
+
+    16-bit grey         v / 257, rounded (12-bit TIFF: v / 4095 * 255; white-is-zero TIFF: inverted)
+    16-bit RGB, RGBA    the high byte, which is all that Pillow reads: at most one level from v / 257
+    palette, 1-bit      their colours
+    YCbCr, HSV, LAB     Pillow's conversion
+    float, 32-bit       refused: no range is known that would make them a picture
+    vector graphics     refused: their size is a choice that the user must make
+    ICC profile         converted to sRGB (perceptual intent); without one a picture is taken as sRGB, CMYK by
+                        Pillow's formula. A profile that cannot be used is ignored with a PictureWarning
+    alpha, colour key   composited on white, in sRGB values, as a browser does on a white page
+    EXIF orientation    applied
+    several frames      the first one, with a PictureWarning
+
+PNG's gAMA and cHRM chunks and 16-bit depth beyond the above are not used. This is the only module that rounds pixels.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL.ExifTags import Base as ExifTag
+
+from gencomp.bitstream import MAX_PIXELS
+from gencomp.files import write_atomically
+
+if TYPE_CHECKING:
+    import torch
+
+Source = str | Path | BinaryIO | Image.Image | NDArray[Any]
+
+_VECTOR_FORMATS = {"EPS", "WMF"}
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_TIFF_BITS, _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
+
+
+class PictureError(ValueError):
+    """A picture that cannot be read or written: unreadable, too large, or of a kind that has no rule here."""
+
+
+class PictureWarning(UserWarning):
+    """Something in a picture was left out: further frames, a broken colour profile."""
+
+
+class _Format(NamedTuple):
+    name: str
+    options: dict[str, Any]
+
+
+_PNG = _Format("PNG", {})
+_JPEG = _Format("JPEG", {"quality": 95, "subsampling": "4:4:4"})
+_WEBP = _Format("WEBP", {"lossless": True})
+_TIFF = _Format("TIFF", {"compression": "tiff_adobe_deflate"})
+_FORMATS = {".png": _PNG, ".jpg": _JPEG, ".jpeg": _JPEG, ".webp": _WEBP, ".tif": _TIFF, ".tiff": _TIFF}
+
+
+def read_picture(source: Source, max_pixels: int | None = MAX_PIXELS) -> Image.Image:
+    """The picture in `source` as mode RGB, sRGB, upright (rules in the module docstring).
+
+    source: a path, an open binary file, a Pillow picture, or an array HxW, HxWx3 or HxWx4 of uint8 or uint16. A
+    Pillow picture that needs no conversion is returned as it is. max_pixels: the largest width * height that is
+    decoded; None lifts the limit. Raises PictureError, or OSError if the file itself cannot be opened.
+    """
+    if isinstance(source, np.ndarray):
+        source = _from_array(source)
+    try:
+        if isinstance(source, Image.Image):
+            _check_size(source, max_pixels)
+            return _to_rgb(source)
+        with _pillow_limit(max_pixels), Image.open(source) as image:
+            _check_kind(image)
+            _check_size(image, max_pixels)
+            return _to_rgb(image)
+    except (PictureError, MemoryError):
+        raise
+    except UnidentifiedImageError:
+        raise PictureError("not a picture that can be read") from None
+    except Image.DecompressionBombError as error:
+        raise PictureError(str(error)) from None
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        # Pillow's readers raise nearly everything on damaged input: struct.error, SyntaxError, zlib.error, ...
+        raise PictureError(f"the picture cannot be read: {error}") from error
+
+
+def write_picture(picture: Image.Image, path: str | Path) -> None:
+    """Write `picture` by suffix, whole or not at all: PNG, JPEG (quality 95, 4:4:4), WebP (lossless) or TIFF.
+
+    Raises PictureError for an unknown suffix or a picture that the format cannot hold, OSError from the disk.
+    """
+    name, options = picture_format(path)
+    encoded = io.BytesIO()
+    try:
+        picture.save(encoded, name, **options)
+    except (OSError, ValueError) as error:
+        width, height = picture.size
+        what = f"a {picture.mode} picture of {width}x{height}"
+        raise PictureError(f"{what} cannot be written as {name}: {error}") from error
+    write_atomically(path, encoded.getbuffer())
+
+
+def picture_format(path: str | Path) -> _Format:
+    """The format that a path's suffix stands for; raises PictureError naming those that can be written."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in _FORMATS:
+        what = f"suffix {suffix}" if suffix else "a name without a suffix"
+        raise PictureError(f"{what} names no picture format that can be written; known: {' '.join(_FORMATS)}")
+    return _FORMATS[suffix]
+
+
+def to_tensor(array: NDArray[np.uint8]) -> torch.Tensor:
+    """uint8 HxWx3 -> float32 1x3xHxW in [0, 1]."""
+    import torch
+
+    planes = np.ascontiguousarray(array.transpose(2, 0, 1)[None])
+    return torch.from_numpy(planes).to(torch.float32).div_(255)
+
+
+def to_uint8(tensor: torch.Tensor) -> NDArray[np.uint8]:
+    """Float 1x3xHxW (or 3xHxW), clipped to [0, 1] -> uint8 HxWx3, rounded half to even."""
+    import torch
+
+    levels = tensor.detach().float().clamp(0, 1).mul_(255).round_().to(torch.uint8)
+    planes: NDArray[np.uint8] = levels.reshape(levels.shape[-3:]).cpu().numpy()
+    return np.ascontiguousarray(planes.transpose(1, 2, 0))
+
+
+def pad_to_multiple(x: torch.Tensor, multiple: int) -> torch.Tensor:
+    """NxCxHxW with the right and bottom edges repeated until `multiple` divides H and W; works from 1x1 up."""
+    from torch.nn import functional as F
+
+    height, width = x.shape[-2:]
+    return F.pad(x, (0, -width % multiple, 0, -height % multiple), mode="replicate")
+
+
+def _from_array(array: NDArray[Any]) -> Image.Image:
+    if array.dtype not in (np.uint8, np.uint16) or array.ndim not in (2, 3) or array.shape[2:] not in ((), (3,), (4,)):
+        what = f"{'x'.join(map(str, array.shape))} of {array.dtype}"
+        raise PictureError(f"an array must be HxW, HxWx3 or HxWx4 of uint8 or uint16, not {what}")
+    if 0 in array.shape:
+        raise PictureError("an array without pixels is no picture")
+    return Image.fromarray(array if array.dtype == np.uint8 else _reduce(array, 65535))
+
+
+_lifting = threading.Lock()
+
+
+@contextmanager
+def _pillow_limit(max_pixels: int | None) -> Iterator[None]:
+    """Let Pillow open pictures up to max_pixels. Its own limit is global, so it is moved only when it is in the way."""
+    pillow_limit = Image.MAX_IMAGE_PIXELS
+    if pillow_limit is None or (max_pixels is not None and max_pixels <= 2 * pillow_limit):
+        yield
+        return
+    with _lifting:
+        pillow_limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, max_pixels
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = pillow_limit
+
+
+def _check_size(image: Image.Image, max_pixels: int | None) -> None:
+    width, height = image.size
+    if max_pixels is not None and width * height > max_pixels:
+        raise PictureError(f"{width}x{height} pixels are more than the limit of {max_pixels} (max_pixels)")
+
+
+def _check_kind(image: Image.Image) -> None:
+    """Refuse or warn by what the file says before its pixels are decoded."""
+    if image.format in _VECTOR_FORMATS:
+        raise PictureError(f"{image.format} is a vector format: draw it at the size you want first")
+    if image.format == "GNC":
+        raise PictureError("a gencomp file already; decompress it first to code it again")
+    raw_modes = str([tile[3] for tile in getattr(image, "tile", [])])
+    if isinstance(image.info.get("transparency"), tuple) and ";16" in raw_modes:
+        raise PictureError("a 16-bit PNG with a transparent colour cannot be read correctly: give it an alpha channel")
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format != "MPO":  # a camera's JPEG with a preview behind it
+        warnings.warn(f"only the first of {frames} frames is used", PictureWarning, stacklevel=3)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    image.load()
+    orientation = _orientation(image)
+    colour, alpha = _split(image)
+    picture = _to_srgb(colour, image.info.get("icc_profile"))
+    if alpha is not None:
+        picture = Image.composite(picture, Image.new("RGB", picture.size, "white"), alpha)
+    if orientation in _UPRIGHT:
+        picture = picture.transpose(_UPRIGHT[orientation])
+    if picture is not image:
+        picture.info = {}  # profile, orientation and transparency are used up
+    return picture
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(ExifTag.Orientation, 1))
+    except Exception:  # a broken EXIF block does not make the pixels unreadable
+        return 1
+
+
+def _split(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
+    """Colours as L, RGB or CMYK, 8 bits, and alpha as L; None where nothing is transparent."""
+    mode = image.mode
+    if mode.startswith("I;16") or (mode == "I" and image.format in {"PPM", "PNG"}):
+        return _split_grey16(image)
+    if mode in {"I", "F"}:
+        kind = "32-bit integer" if mode == "I" else "floating-point"
+        raise PictureError(f"{kind} pixels have no known range: save the picture with 8 or 16 bits")
+    if mode == "La":
+        image = image.convert("LA")
+    if image.has_transparency_data:
+        grey = mode in {"1", "L", "LA", "La"}
+        layers = image.convert("LA" if grey else "RGBA")
+        alpha = layers.getchannel("A")
+        return layers.convert("L" if grey else "RGB"), None if alpha.getextrema() == (255, 255) else alpha
+    if mode in {"L", "RGB", "CMYK"}:
+        return image, None
+    return image.convert("L" if mode == "1" else "RGB"), None
+
+
+def _split_grey16(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
+    values = np.asarray(image)
+    tags = getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
+    white = 4095 if tuple(tags.get(_TIFF_BITS, ())) == (12,) else 65535
+    grey = _reduce(values, white)
+    if tags.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO:
+        grey = 255 - grey
+    key = image.info.get("transparency")
+    alpha = None if key is None else Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8))
+    return Image.fromarray(grey), alpha
+
+
+def _reduce(values: NDArray[Any], white: int) -> NDArray[np.uint8]:
+    """Integers 0 .. white -> round(255 * v / white); through a table, so that no float picture is made."""
+    if values.size and (values.min() < 0 or values.max() > white):
+        raise PictureError(f"pixel values outside 0 to {white}")
+    table = np.rint(np.arange(white + 1) * (255 / white)).astype(np.uint8)
+    return table[values]
+
+
+def _to_srgb(colour: Image.Image, profile: bytes | None) -> Image.Image:
+    """Colours (L, RGB or CMYK) with their ICC profile, if any -> sRGB."""
+    if not profile:
+        return colour.convert("RGB")
+    try:
+        embedded = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        mode = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}[embedded.profile.xcolor_space.strip()]
+        if mode != colour.mode and (colour.mode, mode) != ("L", "RGB"):
+            raise ValueError(f"a {mode} profile in a {colour.mode} picture")
+        transform = ImageCms.buildTransform(embedded, ImageCms.createProfile("sRGB"), mode, "RGB")
+        if mode == "RGB" and _is_identity(transform):
+            return colour.convert("RGB")
+        return ImageCms.applyTransform(colour.convert(mode), transform) or colour.convert("RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError, KeyError) as error:
+        text = f"the embedded colour profile cannot be used ({error}): the picture is taken as sRGB"
+        warnings.warn(text, PictureWarning, stacklevel=2)
+        return colour.convert("RGB")
+
+
+def _is_identity(transform: ImageCms.ImageCmsTransform) -> bool:
+    """Whether a transform moves no colour by more than a level: one more sRGB profile, which is best left alone."""
+    levels = np.arange(0, 256, 15, dtype=np.uint8)
+    grid = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(1, -1, 3)
+    moved = ImageCms.applyTransform(Image.fromarray(grid), transform)
+    return moved is not None and int(np.abs(np.asarray(moved, np.int16) - grid).max()) <= 1

@@ -1,0 +1,100 @@
+"""Pillow's plugin for .gnc: `import gencomp`, then Image.open("photo.gnc") and picture.save("photo.gnc", quality=30).
+
+Opening reads the header alone; pixels are decoded, and torch imported, when they are first asked for. `save` takes
+`quality=` (1 to 100), `bpp=` or `bytes=`, as Codec.compress does, and turns other modes into RGB by the rules of
+gencomp.image, so that orientation and colour profile are used up, not lost. Everything that can go wrong with a file
+is an OSError, as with Pillow's own formats; its limits on large pictures (Image.MAX_IMAGE_PIXELS) hold here too.
+
+A trap when a decoded picture goes back into a `datasets.Dataset`: that library stores a picture in its `.format`, so a
+picture opened from a .gnc file is coded, with loss, a second time; `picture.copy()` has no format and is stored as PNG.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import IO, TYPE_CHECKING, Any
+
+from PIL import Image, ImageFile
+
+from gencomp.bitstream import MAGIC, MAX_HEADER_BYTES, BitstreamError, read_header, unpack
+
+if TYPE_CHECKING:
+    from gencomp.codec import Codec
+
+FORMAT = "GNC"
+
+
+class GncImageFile(ImageFile.ImageFile):
+    """A .gnc file whose size is known and whose pixels are still coded."""
+
+    format = FORMAT
+    format_description = "gencomp"
+
+    def _open(self) -> None:
+        assert self.fp is not None
+        try:
+            header, _ = read_header(self.fp.read(MAX_HEADER_BYTES))
+        except BitstreamError as error:
+            # Not SyntaxError, which would let Pillow try other formats and say "cannot identify": it is ours.
+            raise OSError(str(error)) from error
+        self._size = (header.width, header.height)
+        self._mode = "RGB"
+        self._coded = True
+
+    def load(self) -> Any:
+        if getattr(self, "_coded", False):
+            picture = _decode(self._read())
+            self.im, self._coded = picture.im, False
+            if self._exclusive_fp and self.fp:
+                self.fp.close()
+            self.fp = None
+        return super().load()
+
+    def verify(self) -> None:
+        """Check the checksum of the file; the file is then closed, as always in Pillow."""
+        try:
+            unpack(self._read())
+        except BitstreamError as error:
+            raise OSError(str(error)) from error
+        finally:
+            super().verify()
+
+    def _read(self) -> bytes:
+        if self.fp is None:
+            raise OSError("cannot read a file that is closed")
+        self.fp.seek(0)
+        return self.fp.read()
+
+
+def register() -> None:
+    """Tell Pillow of the format; imports nothing heavy and may be called again."""
+    Image.register_open(FORMAT, GncImageFile, lambda prefix: prefix.startswith(MAGIC))
+    Image.register_save(FORMAT, _save)
+    Image.register_extension(FORMAT, ".gnc")
+    Image.register_mime(FORMAT, "image/x-gnc")
+
+
+@lru_cache(maxsize=1)
+def _default_codec() -> Codec:
+    from gencomp import codec
+
+    return codec.load()
+
+
+def _decode(data: bytes) -> Image.Image:
+    limit = Image.MAX_IMAGE_PIXELS
+    try:
+        return _default_codec().decompress(data, max_pixels=None if limit is None else 2 * limit)
+    except ValueError as error:  # BitstreamError, ModelError
+        raise OSError(str(error)) from error
+
+
+def _save(picture: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
+    from gencomp.image import read_picture
+
+    asked = {name: picture.encoderinfo[name] for name in ("quality", "bpp", "bytes") if name in picture.encoderinfo}
+    try:
+        data = _default_codec().compress(read_picture(picture, max_pixels=None), **asked)
+    except ValueError as error:
+        raise OSError(f"cannot write as GNC: {error}") from error
+    file.write(data)
