@@ -264,7 +264,7 @@ def _reduce(values: NDArray[Any], white: int) -> NDArray[np.uint8]:
 def _to_srgb(colour: Image.Image, profile: bytes | None) -> Image.Image:
     """Colours (L, RGB or CMYK) with their ICC profile, if any -> sRGB."""
     if not profile:
-        return colour.convert("RGB")
+        return _as_rgb(colour)
     try:
         embedded = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         mode = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}[embedded.profile.xcolor_space.strip()]
@@ -272,12 +272,16 @@ def _to_srgb(colour: Image.Image, profile: bytes | None) -> Image.Image:
             raise ValueError(f"a {mode} profile in a {colour.mode} picture")
         transform = ImageCms.buildTransform(embedded, ImageCms.createProfile("sRGB"), mode, "RGB")
         if mode == "RGB" and _is_identity(transform):
-            return colour.convert("RGB")
-        return ImageCms.applyTransform(colour.convert(mode), transform) or colour.convert("RGB")
+            return _as_rgb(colour)
+        return ImageCms.applyTransform(colour.convert(mode), transform) or _as_rgb(colour)
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError, KeyError) as error:
         text = f"the embedded colour profile cannot be used ({error}): the picture is taken as sRGB"
         warnings.warn(text, PictureWarning, stacklevel=2)
-        return colour.convert("RGB")
+        return _as_rgb(colour)
+
+
+def _as_rgb(colour: Image.Image) -> Image.Image:
+    return colour if colour.mode == "RGB" else colour.convert("RGB")
 
 
 def _is_identity(transform: ImageCms.ImageCmsTransform) -> bool:
