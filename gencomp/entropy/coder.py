@@ -1,13 +1,14 @@
-"""Integers to bytes and back: one range-coded stream, symbols by integer tables. The only file that imports constriction.
+"""Integers to bytes and back: one range-coded stream, symbols by integer tables. Only this file imports constriction.
 
 Traps, all measured on constriction 0.5:
-* its models take floats. With p = w - 1 (w: integer weights that sum to 2^24) every value inside is an exact integer, so that the
-  cumulative weights are those of the table on every machine; with p = w / 2^24 they are not. 16-bit tables become w << 8.
-* a panic is a BaseException, and a huge count aborts the process: counts and symbols are checked before they reach it.
+* its models take floats. With p = w - 1 (w: integer weights that sum to 2^24) every value inside is an exact
+  integer, so that the cumulative weights are the table's on every machine; with p = w / 2^24 they are not. 16-bit
+  tables become w << 8.
+* a panic is a BaseException, and a huge count aborts the process: both are checked for before they reach it.
 * reading beyond the end, or garbage, is mostly not noticed: the container's checksums must notice it.
 
-The stream is a big-endian number (see rangecoder.py), cut after the last byte that is needed to stay in the final interval: the
-decoder reads zeros beyond the end. So a stream never ends in a zero byte, and costs 4 to 5 bits over the exact interval.
+The stream is a big-endian number (see rangecoder.py), cut after the last byte that is needed to stay in the final
+interval: the decoder reads zeros beyond the end. So a stream never ends in a zero byte.
 """
 
 import math
@@ -71,36 +72,37 @@ class Encoder:
     def symbols(self, symbols: npt.NDArray[np.integer], table: Table | Weights) -> None:
         """Write symbols [n], each an index into the table; ValueError if one is not."""
         table = table if isinstance(table, Table) else Table(table)
-        symbols = np.ascontiguousarray(symbols, np.int32)
-        if not len(symbols):
+        indices = np.ascontiguousarray(symbols, np.int32)
+        if not len(indices):
             return
-        if symbols.min() < 0 or symbols.max() >= table.size:
+        if indices.min() < 0 or indices.max() >= table.size:
             raise ValueError(f"symbols outside 0..{table.size - 1}")
-        self._backend.symbols(symbols, table)
-        self.bits += float(table.costs[symbols].sum())
+        self._backend.symbols(indices, table)
+        self.bits += float(table.costs[indices].sum())
 
     def uniform_bits(self, values: npt.NDArray[np.integer], nbits: npt.NDArray[np.integer]) -> None:
         """Write values [n], each in nbits[i] (0..24) equally likely bits."""
-        values, counts = np.ascontiguousarray(values, np.int32), _bit_counts(nbits)
-        if values.shape != counts.shape or (values < 0).any() or (values >> counts).any():
+        numbers, counts = np.ascontiguousarray(values, np.int32), _bit_counts(nbits)
+        if numbers.shape != counts.shape or (numbers < 0).any() or (numbers >> counts).any():
             raise ValueError("a value does not fit its number of bits")
-        if (counts > 0).any():
-            self._backend.uniform_bits(values[counts > 0], counts[counts > 0])
+        if (counts > 0).any():  # a choice of one is no choice, and constriction panics on it
+            self._backend.uniform_bits(numbers[counts > 0], counts[counts > 0])
         self.bits += float(counts.sum())
 
     def finish(self) -> bytes:
-        """The shortest bytes that decode to what was written; empty if all of it was certain or nothing was written."""
+        """The shortest bytes that decode to what was written; empty for nothing."""
         low, high, words = self._backend.interval()
-        drop = 0
-        while drop < 4 * words and -(-low >> (8 * drop + 8)) << (8 * drop + 8) < high:
-            drop += 1
-        return (-(-low >> (8 * drop))).to_bytes(4 * words - drop, "big")
+        for zeros in range(64, -1, -8):  # the interval is narrower than 2^64: the roundest number in it ends in at most
+            number = -(-low >> zeros) << zeros  # 64 zero bits, or is the only multiple of 2^64 and ends in more
+            if number < high:
+                break
+        return number.to_bytes(4 * words, "big").rstrip(b"\0")
 
 
 class Decoder:
-    """Reads what an Encoder wrote, in the same order and with the same tables; BitstreamError if the data cannot hold it.
+    """Reads what an Encoder wrote, in the same order and with the same tables.
 
-    Data that were damaged mostly decode to wrong symbols rather than to an error.
+    BitstreamError if the data cannot hold it; but damaged data mostly decode to wrong symbols rather than to an error.
     """
 
     def __init__(self, data: bytes, *, pure_python: bool = constriction is None) -> None:
@@ -159,7 +161,7 @@ def _guarded(read: Callable[[], Result]) -> Result:
     except (AssertionError, KeyError, ValueError) as error:
         raise BitstreamError("the coded data are damaged") from error
     except BaseException as error:
-        if type(error).__name__ == "PanicException":  # a Rust panic: it derives from BaseException and has no importable name
+        if type(error).__name__ == "PanicException":  # a Rust panic: a BaseException that cannot be imported by name
             raise BitstreamError("the coded data are damaged") from error
         raise
 
@@ -179,7 +181,7 @@ class _ConstrictionEncoder:
         words = np.zeros(position + 2, ">u4")
         sealed = self._coder.get_compressed()
         words[: len(sealed)] = sealed
-        number = int.from_bytes(words.tobytes(), "big")  # lies in the interval; its last 64 bits say how far above the low end
+        number = int.from_bytes(words.tobytes(), "big")  # in the interval; `lower` is the last 64 bits of its lower end
         low = number - ((number - lower) & ((1 << 64) - 1))
         return low, low + width, position + 2
 

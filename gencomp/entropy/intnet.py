@@ -4,9 +4,10 @@ A layer is a 'same' convolution with zero padding, of integer weights, then a re
 
     y = clamp(floor((acc M + 2^(s-1)) / 2^s), lo, hi),    acc = sum w x + b
 
-and, if asked, a pixel shuffle. Where every |acc M| + 2^(s-1) < 2^53, all values and all partial sums, in any order, with or without
-fused multiply-add, are integers (times 2^-s) that float64 holds exactly; so matrix products in float64 are as exact as int64, and
-far faster. `prove_bounds` proves that bound from the actual weights; a network without the proof is refused.
+and, if asked, a pixel shuffle. Where every |acc M| + 2^(s-1) < 2^53, all values and all partial sums, in any order,
+with or without fused multiply-add, are integers (times 2^-s) that float64 holds exactly; so matrix products in
+float64 are as exact as int64, and far faster. `prove_bounds` proves that bound from the actual weights; a network
+without the proof is refused.
 
 Two independent evaluations: "f64" (CPU and CUDA) and "i64" (CPU; the reference). Never float32 or half, never a float32
 convolution (TF32, Winograd), never torch.round (half to even).
@@ -15,6 +16,8 @@ convolution (TF32, Winograd), never torch.round (half to even).
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from itertools import product
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -40,9 +43,9 @@ EXACT = 1 << 53
 class IntConv(NamedTuple):
     """One integer layer.
 
-    weight: integer [O, I / groups, k, k], |w| <= 2047, k 1, 3 or 5. bias: int64 [O]. multiplier: int64 [O] in 1..2^15 - 1.
-    shift: int64 [O] in 1..46. lo, hi: the clamp of the output (a ReLU is lo = 0). groups: 1, or I = O for a depthwise layer.
-    shuffle: 1, or 2 for a pixel shuffle to O / 4 channels of twice the height and width.
+    weight: integer [O, I / groups, k, k], |w| <= 2047, k 1, 3 or 5. bias: int64 [O]. multiplier: int64 [O] in
+    1..2^15 - 1. shift: int64 [O] in 1..46. lo, hi: the clamp of the output (a ReLU is lo = 0). groups: 1, or I = O
+    for a depthwise layer. shuffle: 1, or 2 for a pixel shuffle to O / 4 channels of twice the height and width.
     """
 
     weight: torch.Tensor
@@ -63,8 +66,11 @@ class IntNet(NamedTuple):
 
 
 class ReceptiveField(NamedTuple):
-    """halo: input positions beyond a position that reach its outputs. scale: output positions a side for one input position.
-    reach: output positions beyond its own scale x scale block that an input position reaches."""
+    """How far outputs look and inputs reach.
+
+    halo: how many input positions beyond a position act on its outputs. scale: output positions a side for one input
+    position. reach: how many output positions beyond its own scale x scale block an input position acts on.
+    """
 
     halo: int
     scale: int
@@ -74,40 +80,38 @@ class ReceptiveField(NamedTuple):
 def forward(net: IntNet, x: torch.Tensor, backend: Backend = "f64") -> torch.Tensor:
     """Evaluate the network on x, integer [N, C, H, W]; int32 [N, O, H scale, W scale] on the device of x.
 
-    Inputs are clamped to the network's input bound, as each layer clamps its output. "f64" runs on the device of x where that has
-    float64 (CPU, CUDA), else on the CPU; "i64" always on the CPU.
+    Inputs are clamped to the network's input bound, as each layer clamps its output. "f64" runs on the device of x
+    if that is a CPU or CUDA, else on the CPU; "i64" always on the CPU. ModelError if the network cannot be proved
+    exact.
     """
-    with _undisturbed(x.device):
-        folded = _fold(net, backend, _device(x.device, backend))
-        return _evaluate(folded, _clamped(net, x)).to(x.device)
+    return forward_tiled(net, x, max(x.shape[2:]), backend)
 
 
 def forward_tiled(net: IntNet, x: torch.Tensor, tile: int, backend: Backend = "f64") -> torch.Tensor:
     """As `forward`, in tiles of tile x tile input positions, to bound the memory; equal to it for every tile >= 1.
 
-    A tile is evaluated with the input positions that reach its outputs, cut at the picture's edge: there every layer must pad with
-    zeros, as it does for the whole, and not see its own output on an extended input.
+    A tile is evaluated with the input positions that reach its outputs, cut at the picture's edge: there every
+    layer must pad with zeros, as it does for the whole, and not see its own output on an extended input.
     """
-    if tile < 1:
-        raise ValueError(f"a tile of {tile} positions")
+    if x.ndim != 4 or x.is_floating_point() or x.is_complex() or tile < 1:
+        raise ValueError(f"integers [N, C, H, W] in tiles of at least 1, not {x.dtype} {tuple(x.shape)} in {tile}")
     halo, scale, _ = receptive_field(net)
-    height, width = x.shape[2:]
-    with _undisturbed(x.device):
-        folded = _fold(net, backend, _device(x.device, backend))
-        out = torch.empty(len(x), _out_channels(net), height * scale, width * scale, dtype=torch.int32, device=x.device)
-        for top, bottom in _spans(height, tile):
-            for left, right in _spans(width, tile):
-                first_row, first_column = max(top - halo, 0), max(left - halo, 0)
-                part = x[:, :, first_row : bottom + halo, first_column : right + halo]
-                y = _evaluate(folded, _clamped(net, part))
-                rows = slice((top - first_row) * scale, (bottom - first_row) * scale)
-                columns = slice((left - first_column) * scale, (right - first_column) * scale)
-                out[:, :, top * scale : bottom * scale, left * scale : right * scale] = y[:, :, rows, columns]
+    number, _, height, width = x.shape
+    device = x.device if backend == "f64" and x.device.type == "cuda" else torch.device("cpu")
+    with _undisturbed(device):
+        ready = _prepared(net, backend, device)
+        out = torch.empty(number, ready.outputs, height * scale, width * scale, dtype=torch.int32, device=x.device)
+        for one, (top, bottom), (left, right) in product(range(number), _spans(height, tile), _spans(width, tile)):
+            first_row, first_column = max(top - halo, 0), max(left - halo, 0)
+            y = _evaluate(ready, x[one, :, first_row : bottom + halo, first_column : right + halo])
+            rows = slice((top - first_row) * scale, (bottom - first_row) * scale)
+            columns = slice((left - first_column) * scale, (right - first_column) * scale)
+            out[one, :, top * scale : bottom * scale, left * scale : right * scale] = y[:, rows, columns]
         return out
 
 
 def receptive_field(net: IntNet) -> ReceptiveField:
-    """How far outputs look and inputs reach."""
+    """The receptive field, from the kernels and shuffles alone."""
     first, last, scale = 0, 1, 1  # input position 0 reaches outputs first .. last - 1
     for layer in net.layers:
         pad = layer.weight.shape[-1] // 2
@@ -121,16 +125,17 @@ def receptive_field(net: IntNet) -> ReceptiveField:
 
 
 def prove_bounds(net: IntNet) -> list[int]:
-    """Prove that the evaluation is exact; the largest |acc M| + 2^(s-1) of each layer, or ModelError if one reaches 2^53.
+    """Prove that the evaluation is exact: the largest |acc M| + 2^(s-1) of each layer; ModelError if one reaches 2^53.
 
-    Of each output channel the worst case over all inputs within the bounds: sum |w| A + |b|, A the bound of the input channel.
+    Of each output channel the worst case over all inputs within the bounds: sum |w| A + |b|, A the bound of the
+    input channel.
     """
-    bound = net.input_bound.cpu().numpy().astype(object)
+    bound = _numbers(net.input_bound).astype(object)
     worst = []
     for index, layer in enumerate(net.layers):
-        weight = np.abs(layer.weight.cpu().numpy().astype(np.int64)).sum(axis=(2, 3)).astype(object)  # [O, I / groups]
+        weight = np.abs(_numbers(layer.weight)).sum(axis=(2, 3)).astype(object)  # [O, I / groups]
         per_output = bound[:, None] if layer.groups > 1 else bound[None, :]
-        acc = (weight * per_output).sum(axis=1) + np.abs(layer.bias.cpu().numpy()).astype(object)
+        acc = (weight * per_output).sum(axis=1) + np.abs(_numbers(layer.bias)).astype(object)
         half = [1 << (int(s) - 1) for s in layer.shift.tolist()]
         worst.append(max(int(a) * int(m) + h for a, m, h in zip(acc, layer.multiplier.tolist(), half)))
         if worst[-1] >= EXACT:
@@ -139,12 +144,12 @@ def prove_bounds(net: IntNet) -> list[int]:
     return worst
 
 
-class _Folded(NamedTuple):
-    """A layer ready for a device. In float64 the factor M 2^-s is folded into weight and bias (exact: see the module)."""
+class _Layer(NamedTuple):
+    """A layer ready for a device. In float64, M 2^-s is folded into weight and bias, and + 1/2 into the bias."""
 
     weight: torch.Tensor  # [k, k, O, I], or [k, k, C, 1] of a depthwise layer
     bias: torch.Tensor  # [O, 1]
-    multiplier: torch.Tensor | None  # [O, 1], int64 alone
+    multiplier: torch.Tensor | None  # [O, 1, 1], int64 alone
     shift: torch.Tensor | None
     lo: int
     hi: int
@@ -152,48 +157,56 @@ class _Folded(NamedTuple):
     shuffle: int
 
 
-def _fold(net: IntNet, backend: Backend, device: torch.device) -> list[_Folded]:
-    return [_fold_layer(layer, backend, device) for layer in net.layers]
+class _Prepared(NamedTuple):
+    layers: tuple[_Layer, ...]
+    input_bound: torch.Tensor  # [1 or C, 1, 1]
+    outputs: int
 
 
-def _fold_layer(layer: IntConv, backend: Backend, device: torch.device) -> _Folded:
-    taps = np.ascontiguousarray(layer.weight.cpu().numpy().astype(np.int64).transpose(2, 3, 0, 1))
-    bias, multiplier, shift = (part.cpu().numpy().astype(np.int64)[:, None] for part in layer[1:4])
-    fixed = (layer.lo, layer.hi, layer.groups > 1, layer.shuffle)
+@lru_cache(maxsize=16)  # by identity of the tensors: networks are immutable
+def _prepared(net: IntNet, backend: Backend, device: torch.device) -> _Prepared:
+    prove_bounds(net)
+    layers = tuple(_prepared_layer(layer, backend, device) for layer in net.layers)
+    bound = net.input_bound.to(device, layers[0].weight.dtype)[:, None, None]
+    return _Prepared(layers, bound, len(net.layers[-1].weight) // net.layers[-1].shuffle ** 2)
+
+
+def _prepared_layer(layer: IntConv, backend: Backend, device: torch.device) -> _Layer:
+    weight = np.ascontiguousarray(_numbers(layer.weight).transpose(2, 3, 0, 1))
+    bias, multiplier, shift = (_numbers(vector)[:, None] for vector in (layer.bias, layer.multiplier, layer.shift))
+    factors: tuple[torch.Tensor | None, torch.Tensor | None] = (None, None)
     if backend == "i64":
-        tensors = [torch.from_numpy(array).to(device) for array in (taps, bias, multiplier, shift)]
-        return _Folded(tensors[0], tensors[1], tensors[2], tensors[3], *fixed)
-    if backend != "f64":
+        factors = torch.from_numpy(multiplier[:, None]).to(device), torch.from_numpy(shift[:, None]).to(device)
+    elif backend == "f64":
+        weight = np.ldexp((weight * multiplier).astype(np.float64), -shift)
+        bias = np.ldexp((bias * multiplier + (1 << (shift - 1))).astype(np.float64), -shift)
+    else:
         raise ValueError(f"no backend {backend!r}: f64 or i64")
-    weight = np.ldexp((taps * multiplier).astype(np.float64), -shift)
-    offset = np.ldexp((bias * multiplier + (1 << (shift - 1))).astype(np.float64), -shift)
-    return _Folded(torch.from_numpy(weight).to(device), torch.from_numpy(offset).to(device), None, None, *fixed)
+    taps, offset = torch.from_numpy(weight).to(device), torch.from_numpy(bias).to(device)
+    return _Layer(taps, offset, *factors, layer.lo, layer.hi, layer.groups > 1, layer.shuffle)
 
 
-def _evaluate(layers: list[_Folded], x: torch.Tensor) -> torch.Tensor:
-    device, dtype = layers[0].weight.device, layers[0].weight.dtype
-    return torch.stack([_evaluate_one(layers, one.to(device, dtype)) for one in x.contiguous()]).to(torch.int32)
-
-
-def _evaluate_one(layers: list[_Folded], x: torch.Tensor) -> torch.Tensor:
-    for layer in layers:
+def _evaluate(net: _Prepared, x: torch.Tensor) -> torch.Tensor:
+    """The network on x, integer [C, H, W], in the arithmetic that it was prepared for."""
+    x = x.to(net.input_bound.device, net.input_bound.dtype).contiguous()
+    x = torch.minimum(torch.maximum(x, -net.input_bound), net.input_bound)
+    for layer in net.layers:
         x = _convolve(layer, x)
         if layer.multiplier is None or layer.shift is None:
             x.floor_()
         else:
-            x.mul_(layer.multiplier[..., None]).add_((1 << layer.shift >> 1)[..., None])
-            x.bitwise_right_shift_(layer.shift[..., None])
+            x.mul_(layer.multiplier).add_(1 << layer.shift >> 1).bitwise_right_shift_(layer.shift)
         x.clamp_(layer.lo, layer.hi)
         if layer.shuffle > 1:
             x = F.pixel_shuffle(x, layer.shuffle)
     return x
 
 
-def _convolve(layer: _Folded, x: torch.Tensor) -> torch.Tensor:
+def _convolve(layer: _Layer, x: torch.Tensor) -> torch.Tensor:
     """'Same' convolution of x [I, H, W]: one matrix product a tap, on shifted views of the padded input; [O, H, W].
 
-    The padded rows lie one after another, so that a shift in two dimensions is an offset in one, and a tap's input needs no copy.
-    The outputs between the rows' ends are waste and are cut off.
+    The padded rows lie one after another, so that a shift in two dimensions is an offset in one, and a tap's input
+    needs no copy. The outputs between the rows' ends are waste and are cut off.
     """
     kernel = layer.weight.shape[0]
     channels, height, width = x.shape
@@ -214,21 +227,6 @@ def _convolve(layer: _Folded, x: torch.Tensor) -> torch.Tensor:
     return out.view(-1, height, row)[:, :, :width].contiguous()
 
 
-def _clamped(net: IntNet, x: torch.Tensor) -> torch.Tensor:
-    if x.ndim != 4 or x.is_floating_point() or x.is_complex():
-        raise ValueError(f"an integer network takes integers [N, C, H, W], not {x.dtype} {tuple(x.shape)}")
-    bound = net.input_bound.to(x.device)[:, None, None]
-    return torch.minimum(torch.maximum(x.to(torch.int64), -bound), bound)
-
-
-def _device(device: torch.device, backend: Backend) -> torch.device:
-    return device if backend == "f64" and device.type == "cuda" else torch.device("cpu")
-
-
-def _out_channels(net: IntNet) -> int:
-    return len(net.layers[-1].weight) // net.layers[-1].shuffle ** 2
-
-
 def _spans(size: int, tile: int) -> list[tuple[int, int]]:
     return [(start, min(start + tile, size)) for start in range(0, size, tile)]
 
@@ -236,72 +234,77 @@ def _spans(size: int, tile: int) -> list[tuple[int, int]]:
 @contextlib.contextmanager
 def _undisturbed(device: torch.device) -> Iterator[None]:
     """No gradients and no autocast, whatever the caller has set; no emulated float64 on CUDA."""
-    if device.type == "cuda":
-        for name in ("CUBLAS_EMULATE_DOUBLE_PRECISION", "CUBLAS_EMULATION_STRATEGY"):
-            if os.environ.get(name, "0") != "0":
-                raise RuntimeError(f"{name} is set: float64 products would not be exact; unset it or use the CPU")
+    for name in ("CUBLAS_EMULATE_DOUBLE_PRECISION", "CUBLAS_EMULATION_STRATEGY"):
+        if device.type == "cuda" and os.environ.get(name, "0") != "0":
+            raise RuntimeError(f"{name} is set: float64 products would not be exact; unset it or use the CPU")
     with torch.no_grad(), torch.autocast(device.type, enabled=False):
         yield
 
 
 def to_arrays(net: IntNet, prefix: str) -> dict[str, npt.NDArray[np.integer]]:
-    """The network as integer arrays for the model file, each name beginning with `prefix`."""
-    arrays: dict[str, npt.NDArray[np.integer]] = {f"{prefix}.input_bound": net.input_bound.cpu().numpy().astype(np.int64)}
+    """The network as integer arrays for the model file, names beginning with `prefix`; ModelError if not valid."""
+    arrays: dict[str, npt.NDArray[np.integer]] = {f"{prefix}.input_bound": _numbers(net.input_bound)}
     for index, layer in enumerate(net.layers):
-        name = f"{prefix}.{index}"
-        arrays[f"{name}.weight"] = layer.weight.cpu().numpy().astype(np.int16)
-        for field in ("bias", "multiplier", "shift"):
-            arrays[f"{name}.{field}"] = getattr(layer, field).cpu().numpy().astype(np.int64)
-        arrays[f"{name}.form"] = np.array([layer.lo, layer.hi, layer.groups, layer.shuffle], np.int64)
-    return arrays
+        for field in ("weight", "bias", "multiplier", "shift"):
+            arrays[f"{prefix}.{index}.{field}"] = _numbers(getattr(layer, field))
+        form = [layer.lo, layer.hi, layer.groups, layer.shuffle]
+        arrays[f"{prefix}.{index}.form"] = np.array(form, np.int64)
+    from_arrays(arrays, prefix)
+    return {name: array.astype(np.int16) if name.endswith(".weight") else array for name, array in arrays.items()}
+
+
+def _numbers(tensor: torch.Tensor) -> npt.NDArray[np.int64]:
+    return tensor.cpu().numpy().astype(np.int64)
 
 
 def from_arrays(arrays: Mapping[str, npt.NDArray[np.integer]], prefix: str) -> IntNet:
-    """A network from the arrays of a model file, which may hold anything: ModelError unless it is whole and proven exact."""
+    """A network from the arrays of a model file, which may hold anything: ModelError unless it is whole and exact."""
     names = {name for name in arrays if name.startswith(f"{prefix}.")}
     count = len([name for name in names if name.endswith(".form")])
     if not 1 <= count <= MAX_LAYERS:
         raise ModelError(f"{prefix}: {count} integer layers, expected 1..{MAX_LAYERS}")
-    bound = _integers(arrays, f"{prefix}.input_bound", 1, 0, MAX_ACTIVATION)
-    layers = tuple(_layer_from_arrays(arrays, f"{prefix}.{index}") for index in range(count))
     fields = ("weight", "bias", "multiplier", "shift", "form")
     unknown = names - {f"{prefix}.input_bound"} - {f"{prefix}.{i}.{field}" for i in range(count) for field in fields}
     if unknown:
         raise ModelError(f"unknown array {min(unknown)!r}")
-    channels = layers[0].weight.shape[1] * layers[0].groups
-    if len(bound) not in (1, channels):
-        raise ModelError(f"{prefix}: {len(bound)} input bounds of {channels} channels")
-    for index, layer in enumerate(layers):
-        if layer.weight.shape[1] * layer.groups != channels:
-            raise ModelError(f"{prefix}.{index} takes {layer.weight.shape[1] * layer.groups} channels and is given {channels}")
-        channels = len(layer.weight) // layer.shuffle**2
-    net = IntNet(layers, bound)
+    net = IntNet(
+        tuple(_layer_from_arrays(arrays, f"{prefix}.{index}") for index in range(count)),
+        _integers(arrays, f"{prefix}.input_bound", 1, 0, MAX_ACTIVATION),
+    )
+    _check_channels(net, prefix)
     prove_bounds(net)
     return net
 
 
+def _check_channels(net: IntNet, prefix: str) -> None:
+    channels = net.layers[0].weight.shape[1] * net.layers[0].groups
+    if len(net.input_bound) not in (1, channels):
+        raise ModelError(f"{prefix}: {len(net.input_bound)} input bounds of {channels} channels")
+    for index, layer in enumerate(net.layers):
+        if (takes := layer.weight.shape[1] * layer.groups) != channels:
+            raise ModelError(f"{prefix}.{index} takes {takes} channels and is given {channels}")
+        channels = len(layer.weight) // layer.shuffle**2
+
+
 def _layer_from_arrays(arrays: Mapping[str, npt.NDArray[np.integer]], name: str) -> IntConv:
     weight = _integers(arrays, f"{name}.weight", 4, -MAX_WEIGHT, MAX_WEIGHT)
-    lo, hi, groups, shuffle = _form(arrays, f"{name}.form")
+    bias = _integers(arrays, f"{name}.bias", 1, -MAX_BIAS, MAX_BIAS)
+    multiplier = _integers(arrays, f"{name}.multiplier", 1, 1, MAX_MULTIPLIER)
+    shift = _integers(arrays, f"{name}.shift", 1, 1, MAX_SHIFT)
+    form = _integers(arrays, f"{name}.form", 1, -MAX_ACTIVATION, MAX_ACTIVATION).tolist()
     outputs, inputs, height, width = weight.shape
     if height != width or height not in KERNELS or max(outputs, inputs) > MAX_CHANNELS:
         raise ModelError(f"{name}: a kernel of {tuple(weight.shape)}")
+    if {len(bias), len(multiplier), len(shift)} != {outputs}:
+        raise ModelError(f"{name}: bias, multiplier and shift are not one each for {outputs} channels")
+    if len(form) != 4 or form[0] > form[1]:
+        raise ModelError(f"{name}.form is not (lo, hi, groups, shuffle)")
+    lo, hi, groups, shuffle = form
     if groups != 1 and (groups != outputs or inputs != 1):
         raise ModelError(f"{name}: {groups} groups of {outputs} channels, neither 1 nor depthwise")
     if shuffle not in (1, 2) or outputs % shuffle**2:
         raise ModelError(f"{name}: a shuffle by {shuffle} of {outputs} channels")
-    limits = {"bias": (-MAX_BIAS, MAX_BIAS), "multiplier": (1, MAX_MULTIPLIER), "shift": (1, MAX_SHIFT)}
-    vectors = [_integers(arrays, f"{name}.{field}", 1, low, high) for field, (low, high) in limits.items()]
-    if any(len(vector) != outputs for vector in vectors):
-        raise ModelError(f"{name}: bias, multiplier and shift are not one each for {outputs} channels")
-    return IntConv(weight.to(torch.int16), *vectors, lo, hi, groups, shuffle)
-
-
-def _form(arrays: Mapping[str, npt.NDArray[np.integer]], name: str) -> tuple[int, int, int, int]:
-    form = _integers(arrays, name, 1, -MAX_ACTIVATION, MAX_ACTIVATION).tolist()
-    if len(form) != 4 or form[0] > form[1]:
-        raise ModelError(f"{name} is not (lo, hi, groups, shuffle)")
-    return form[0], form[1], form[2], form[3]
+    return IntConv(weight.to(torch.int16), bias, multiplier, shift, lo, hi, groups, shuffle)
 
 
 def _integers(arrays: Mapping[str, npt.NDArray[np.integer]], name: str, ndim: int, low: int, high: int) -> torch.Tensor:

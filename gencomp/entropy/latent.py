@@ -1,11 +1,13 @@
 """The order of the stream: which latent is coded when, and by which table.
 
-Hyper-latents z go channel by channel. A pass over latents (there is one, or one a step of a context model) codes the residuals
-r = round(y - mean) grouped by scale level: level 0 first, within a level in the given (scan) order; each residual as the symbol
-r + L of its level's table, or as the escape symbol 2 L + 1 if |r| > L. Then follow the escaped residuals in the order in which
-their escapes were coded: first the class of each, then the low bits of each:
+Hyper-latents z go channel by channel. A pass over latents (one, or one for each step of a context model) codes the
+residuals r = round(y - mean) grouped by scale level: level 0 first, within a level in the given (scan) order; each
+residual as the symbol r + L of its level's table, or as the escape symbol 2 L + 1 if |r| > L. Then follow the
+escaped residuals in the order in which their escapes were coded: first the class of each, then the low bits of
+each:
 
-    overshoot o = 2 (r - L - 1) if r > 0 else 2 (-L - 1 - r) + 1;   class k = floor(log2(o + 1));   low bits o + 1 - 2^k in k bits
+    overshoot o = 2 (r - L - 1) if r > 0 else 2 (-L - 1 - r) + 1
+    class k = floor(log2(o + 1)), by its table; low bits o + 1 - 2^k, in k bits
 
 All passes share one stream. Grouping lets a whole level go to the coder in one call.
 """
@@ -64,7 +66,7 @@ def encode_pass(encoder: Encoder, residuals: npt.NDArray[np.integer], levels: Le
 
 
 def decode_pass(decoder: Decoder, levels: Levels, tables: Tables) -> Symbols:
-    """Read residuals, int32 [n], whose scale levels are levels [n] uint8; BitstreamError if the data do not hold them."""
+    """Read residuals, int32 [n], of scale levels [n] uint8; BitstreamError if the data do not hold them."""
     order, ends = _grouped(levels, tables)
     ordered = np.empty(len(levels), np.int32)
     escapes: list[npt.NDArray[np.intp]] = []
@@ -120,7 +122,7 @@ def _grouped(levels: Levels, tables: Tables) -> tuple[npt.NDArray[np.intp], list
 
 
 def _overshoot(residuals: Symbols, half_width: int) -> Symbols:
-    if (np.abs(residuals) > MAX_RESIDUAL).any():
+    if residuals.min() < -MAX_RESIDUAL or residuals.max() > MAX_RESIDUAL:
         raise ValueError(f"residuals beyond {MAX_RESIDUAL}: clamp them before they are coded")
     return np.where(residuals > 0, 2 * (residuals - half_width - 1), 2 * (-half_width - 1 - residuals) + 1)
 

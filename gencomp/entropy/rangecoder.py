@@ -1,9 +1,9 @@
 """A range coder in plain Python: the definition of the stream, and the twin of constriction's `queue` coders.
 
-The stream is one number, written in words of 32 bits, most significant first. The coder keeps an interval of 64 bits; a symbol
-with cumulative weight c and weight w out of 2^24 narrows it to [lower + scale c, lower + scale (c + w)), scale = range >> 24, and
-when the range has fallen below 2^32 the leading word is settled and the interval grows by 32 bits (Martin 1979; the arithmetic is
-that of constriction 0.4 and 0.5, word for word).
+The stream is one number, written in words of 32 bits, most significant first. The coder keeps an interval of 64
+bits; a symbol of weight w with cumulative weight c, out of 2^24, narrows it to [lower + scale c, lower + scale (c +
+w)), where scale = range >> 24, and when the range has fallen below 2^32 the interval grows by a word (Martin 1979;
+the arithmetic is that of constriction 0.5, word for word).
 
 Used where constriction has no wheel, and by the tests as the reference.
 """

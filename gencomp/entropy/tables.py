@@ -1,8 +1,9 @@
 """Probability tables of integer weights: the only probabilities that the entropy coder knows.
 
-A table is a vector of n >= 2 integers >= 1 that sum to 2^16; symbol i has probability w[i] / 2^16. Tables are made once, when a
-model is exported, and are read from the model file ever after: a table that is computed when a file is decoded would depend on
-the machine's mathematics library, and one weight that differs makes the rest of the file unreadable.
+A table is a vector of n >= 2 integers >= 1 that sum to 2^16; symbol i has probability w[i] / 2^16. Tables are made
+once, when a model is exported, and are read from the model file ever after: a table that is computed when a file is
+decoded would depend on the machine's mathematics library, and one weight that differs makes the rest of the file
+unreadable.
 """
 
 import math
@@ -27,9 +28,9 @@ MAX_HALF_WIDTH = 30_000
 class Tables:
     """The tables of one model.
 
-    y[i]: weights of scale level i over the residuals -L..L (L = half_widths[i]) and, last, the escape symbol: 2 L + 2 entries.
-    z[c]: weights of channel c of the hyper-latents over -K..K: 2 K + 1 entries, no escape (the encoder clamps).
-    escape: weights of the 17 magnitude classes of an escaped residual.
+    y[i]: weights of scale level i over the residuals -L..L (L = half_widths[i]), then the escape symbol: 2 L + 2
+    entries. z[c]: weights of channel c of the hyper-latents over -K..K: 2 K + 1 entries, no escape (the encoder
+    clamps). escape: weights of the 17 magnitude classes of an escaped residual.
     """
 
     y: tuple[Weights, ...]
@@ -48,10 +49,10 @@ class Tables:
 
 
 def quantise_pmf(pmf: npt.ArrayLike, total: int = TOTAL) -> Weights:
-    """Integer weights >= 1 that sum to `total` and cost the fewest bits on symbols drawn from `pmf` [n], which need not sum to 1.
+    """Integer weights >= 1 that sum to `total` and cost the fewest bits on symbols drawn from `pmf` [n].
 
-    Starts from floor(p * total) and hands out or takes back units one by one where the expected code length
-    -sum p log2(w / total) gains most or loses least.
+    `pmf` need not sum to 1. Starts from floor(p * total) and hands out or takes back units one by one where the
+    expected code length -sum p log2(w / total) gains most or loses least.
     """
     p = np.asarray(pmf, np.float64)
     if p.ndim != 1 or not 2 <= len(p) <= total or not np.isfinite(p).all() or (p < 0).any() or p.sum() <= 0:
@@ -67,7 +68,9 @@ def quantise_pmf(pmf: npt.ArrayLike, total: int = TOTAL) -> Weights:
     return weights.astype(np.int32)
 
 
-def sigma_of_level(level: int, levels: int = LEVELS, sigma_min: float = SIGMA_MIN, sigma_max: float = SIGMA_MAX) -> float:
+def sigma_of_level(
+    level: int, levels: int = LEVELS, sigma_min: float = SIGMA_MIN, sigma_max: float = SIGMA_MAX
+) -> float:
     """Standard deviation of a scale level: `levels` values, log-spaced from sigma_min to sigma_max."""
     return sigma_min * math.exp(math.log(sigma_max / sigma_min) * level / (levels - 1))
 
@@ -98,6 +101,11 @@ def escape_table() -> Weights:
     return quantise_pmf(2.0 ** -np.arange(ESCAPE_CLASSES))
 
 
+def default_tables(z: Sequence[Weights]) -> Tables:
+    """Tables of a new model: Gaussian levels, the fixed escape table and the given hyper-latent tables."""
+    return Tables(gaussian_tables(), tuple(z), escape_table())
+
+
 def bits(weights: Weights, symbols: npt.NDArray[np.integer]) -> float:
     """Ideal code length of `symbols` (indices into `weights`), in bits: the sum of -log2(w / 2^16)."""
     return float(np.bincount(symbols, minlength=len(weights)) @ costs(weights))
@@ -109,7 +117,7 @@ def costs(weights: Weights) -> npt.NDArray[np.float64]:
 
 
 def to_arrays(tables: Tables) -> dict[str, npt.NDArray[np.int32]]:
-    """Tables as flat int32 arrays for the model file: the weights one after another, and the half-widths that cut them."""
+    """Tables as flat int32 arrays for the model file: the weights end to end, and the half-widths that cut them."""
     return {
         "y_weights": np.concatenate(tables.y),
         "y_half_widths": tables.half_widths,
@@ -158,8 +166,3 @@ def _checked(weights: Weights, name: str) -> Weights:
     if total != TOTAL:
         raise ModelError(f"a table of {name!r} sums to {total}, expected {TOTAL}")
     return weights
-
-
-def default_tables(z: Sequence[Weights]) -> Tables:
-    """Tables of a new model: Gaussian levels, the fixed escape table and the given hyper-latent tables."""
-    return Tables(gaussian_tables(), tuple(z), escape_table())
