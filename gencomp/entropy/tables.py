@@ -51,19 +51,23 @@ class Tables:
 def quantise_pmf(pmf: npt.ArrayLike, total: int = TOTAL) -> Weights:
     """Integer weights >= 1 that sum to `total` and cost the fewest bits on symbols drawn from `pmf` [n].
 
-    `pmf` need not sum to 1. Starts from floor(p * total) and hands out or takes back units one by one where the
-    expected code length -sum p log2(w / total) gains most or loses least.
+    `pmf` need not sum to 1. Starts from floor(p * total), then hands out or takes back single units where the expected
+    code length -sum p log2(w / total) gains most or loses least, until no move of a unit would shorten it.
     """
     p = np.asarray(pmf, np.float64)
     if p.ndim != 1 or not 2 <= len(p) <= total or not np.isfinite(p).all() or (p < 0).any() or p.sum() <= 0:
         raise ValueError(f"not a probability vector of 2..{total} entries")
     p = p / p.sum()
     weights = np.maximum(np.floor(p * total).astype(np.int64), 1)
-    while (surplus := int(weights.sum()) - total) != 0:
-        if surplus < 0:
-            weights[np.argmax(p * np.log1p(1 / weights))] += 1
+    while True:
+        gain = p * np.log1p(1 / weights)
+        loss = np.where(weights > 1, p * -np.log1p(-1 / np.maximum(weights, 2)), np.inf)
+        surplus = int(weights.sum()) - total
+        if surplus == 0 and gain.max() <= loss.min() * (1 + 1e-9):  # the tolerance keeps equals from changing for ever
+            break
+        if surplus <= 0:
+            weights[np.argmax(gain)] += 1
         else:
-            loss = np.where(weights > 1, p * -np.log1p(-1 / np.maximum(weights, 2)), np.inf)
             weights[np.argmin(loss)] -= 1
     return weights.astype(np.int32)
 

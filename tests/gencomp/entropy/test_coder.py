@@ -1,0 +1,194 @@
+"""The range coder: fixed streams, its pure-Python twin, and data that were damaged."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gencomp.bitstream import BitstreamError
+from gencomp.entropy import coder as C
+from gencomp.entropy.tables import TOTAL, bits, gaussian_tables, quantise_pmf
+
+CODERS = [pytest.param(False, marks=pytest.mark.skipif(C.constriction is None, reason="no constriction")), True]
+GAUSSIAN = gaussian_tables()[30]
+
+
+class Part(NamedTuple):
+    weights: np.ndarray
+    symbols: np.ndarray
+
+
+def encode(parts: list[Part], *, pure_python: bool) -> bytes:
+    encoder = C.Encoder(pure_python=pure_python)
+    for part in parts:
+        encoder.symbols(part.symbols, part.weights)
+    return encoder.finish()
+
+
+def decode(data: bytes, parts: list[Part], *, pure_python: bool) -> list[np.ndarray]:
+    decoder = C.Decoder(data, pure_python=pure_python)
+    decoded = [decoder.symbols(len(part.symbols), part.weights) for part in parts]
+    decoder.finish()
+    return decoded
+
+
+@st.composite
+def parts(draw: st.DrawFn) -> list[Part]:
+    """Tables of every skew, and symbols drawn from them or at their ends."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    drawn = []
+    for _ in range(draw(st.integers(0, 4))):
+        size = draw(st.one_of(st.integers(2, 5), st.integers(2, 600)))
+        weights = quantise_pmf(rng.dirichlet(np.full(size, draw(st.sampled_from([0.02, 0.3, 5.0])))) + 1e-12)
+        count = draw(st.integers(0, 200))
+        kind = draw(st.sampled_from(["typical", "first", "last", "any"]))
+        drawn_symbols = {
+            "typical": rng.choice(size, count, p=weights / TOTAL),
+            "first": np.zeros(count),
+            "last": np.full(count, size - 1),
+            "any": rng.integers(0, size, count),
+        }[kind]
+        drawn.append(Part(weights, drawn_symbols.astype(np.int32)))
+    return drawn
+
+
+@pytest.mark.parametrize("pure_python", CODERS)
+def test_golden_words(pure_python: bool) -> None:
+    weights = np.array([1, 253, 30_002, 34_998, 282], np.int32)
+    symbols = (np.arange(64) * 7919 % 101 % 5).astype(np.int32)
+    encoder = C.Encoder(pure_python=pure_python)
+    encoder.symbols(symbols, weights)
+    encoder.uniform_bits(np.array([5, 0, 1, 16_777_215]), np.array([3, 0, 1, 24]))
+    assert encoder.finish().hex() == GOLDEN
+    decoder = C.Decoder(bytes.fromhex(GOLDEN), pure_python=pure_python)
+    assert np.array_equal(decoder.symbols(64, weights), symbols)
+    assert decoder.uniform_bits(4, np.array([3, 0, 1, 24])).tolist() == [5, 0, 1, 16_777_215]
+    decoder.finish()
+    assert decoder.bits == encoder.bits
+
+
+GOLDEN = "0000003707b543000000182d29c42200031f2a6bfba55e0012c8a48ee9883206e45cda8a8497a8295e916d000000122c455fc000024baaeb55"
+
+
+@pytest.mark.parametrize("pure_python", CODERS)
+@pytest.mark.parametrize("count", [0, 1, 2, 10, 3000])
+def test_any_number_of_symbols_comes_back(count: int, pure_python: bool) -> None:
+    part = Part(GAUSSIAN, np.random.default_rng(count).integers(0, len(GAUSSIAN), count).astype(np.int32))
+    data = encode([part], pure_python=pure_python)
+    assert np.array_equal(decode(data, [part], pure_python=pure_python)[0], part.symbols)
+    assert (data == b"") == (count == 0)
+
+
+@pytest.mark.skipif(C.constriction is None, reason="no constriction")
+@settings(deadline=None, max_examples=60)
+@given(parts())
+def test_constriction_and_plain_python_write_and_read_the_same_streams(drawn: list[Part]) -> None:
+    data = encode(drawn, pure_python=False)
+    assert encode(drawn, pure_python=True) == data
+    for pure_python in (False, True):
+        for part, symbols in zip(drawn, decode(data, drawn, pure_python=pure_python), strict=True):
+            assert np.array_equal(part.symbols, symbols)
+
+
+@settings(deadline=None, max_examples=40)
+@given(parts())
+def test_a_stream_is_within_two_bytes_of_its_entropy(drawn: list[Part]) -> None:
+    encoder = C.Encoder()
+    for part in drawn:
+        encoder.symbols(part.symbols, part.weights)
+    entropy = sum(bits(part.weights, part.symbols) for part in drawn)
+    assert encoder.bits == pytest.approx(entropy, abs=1e-6)
+    assert 8 * len(encoder.finish()) < 1.001 * entropy + 16
+
+
+@pytest.mark.skipif(C.constriction is None, reason="no constriction")
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.tuples(st.integers(0, 24), st.integers(0, 2**24 - 1)), max_size=60))
+def test_bits_come_back_from_both_coders(drawn: list[tuple[int, int]]) -> None:
+    counts = np.array([count for count, _ in drawn], np.int32)
+    values = np.array([value & (1 << count) - 1 for count, value in drawn], np.int32)
+    streams = set()
+    for pure_python in (False, True):
+        encoder = C.Encoder(pure_python=pure_python)
+        encoder.uniform_bits(values, counts)
+        streams.add(encoder.finish())
+    assert len(streams) == 1
+    for pure_python in (False, True):
+        decoder = C.Decoder(next(iter(streams)), pure_python=pure_python)
+        assert np.array_equal(decoder.uniform_bits(len(counts), counts), values)
+        assert decoder.bits == counts.sum()
+
+
+@pytest.mark.parametrize("pure_python", CODERS)
+def test_a_carry_runs_through_finished_words(pure_python: bool) -> None:
+    """The largest symbol again and again keeps the interval at its upper end; then a step up makes the words overflow."""
+    weights = np.array([1, 65_534, 1], np.int32)
+    rng = np.random.default_rng(0)
+    part = Part(weights, rng.choice(3, 5000, p=[0.01, 0.01, 0.98]).astype(np.int32))
+    data = encode([part], pure_python=pure_python)
+    assert data == encode([part], pure_python=True)
+    assert np.array_equal(decode(data, [part], pure_python=pure_python)[0], part.symbols)
+
+
+@pytest.mark.parametrize("pure_python", CODERS)
+def test_trailing_zero_bytes_are_refused(pure_python: bool) -> None:
+    with pytest.raises(BitstreamError, match="zero"):
+        C.Decoder(b"abc\0", pure_python=pure_python)
+
+
+def test_data_left_over_are_refused() -> None:
+    part = Part(GAUSSIAN, np.full(20, 7, np.int32))
+    data = encode([part], pure_python=True)
+    with pytest.raises(BitstreamError, match="left over"):
+        decode(data + b"more", [part], pure_python=True)
+
+
+@pytest.mark.parametrize("count", [-1, C.MAX_SYMBOLS + 1, 10**13])
+def test_an_absurd_count_is_refused_before_memory_is_asked_for(count: int) -> None:
+    with pytest.raises(BitstreamError):
+        C.Decoder(b"abcd").symbols(count, GAUSSIAN)
+
+
+@pytest.mark.parametrize("symbol", [-1, len(GAUSSIAN), 2**31 - 1])
+def test_a_symbol_outside_its_table_is_refused(symbol: int) -> None:
+    with pytest.raises(ValueError, match="outside"):
+        C.Encoder().symbols(np.array([0, symbol]), GAUSSIAN)
+
+
+@pytest.mark.parametrize("weights", [[65_536], [65_536, 0], [65_535, 2], [70_000, -4464], [[32_768, 32_768]], []])
+def test_what_is_no_table_is_refused(weights: list[int]) -> None:
+    with pytest.raises(ValueError, match="table"):
+        C.Table(np.array(weights, np.int32))
+
+
+@pytest.mark.parametrize(("value", "count"), [(2, 1), (-1, 4), (1, 0), (0, 25), (0, -1)])
+def test_a_value_that_does_not_fit_its_bits_is_refused(value: int, count: int) -> None:
+    with pytest.raises(ValueError, match="bits"):
+        C.Encoder().uniform_bits(np.array([value]), np.array([count]))
+
+
+@pytest.mark.parametrize("pure_python", CODERS)
+def test_damaged_data_raise_bitstream_errors_or_decode_to_symbols(pure_python: bool) -> None:
+    rng = np.random.default_rng(1)
+    part = Part(GAUSSIAN, rng.choice(len(GAUSSIAN), 400, p=GAUSSIAN / TOTAL).astype(np.int32))
+    data = encode([part], pure_python=pure_python)
+    refused = 0
+    for trial in range(400):
+        damaged = bytearray(data)
+        position = int(rng.integers(len(data)))
+        if trial % 4 == 0:
+            damaged[position] ^= 1 << int(rng.integers(8))
+        elif trial % 4 == 1:
+            del damaged[position:]
+        elif trial % 4 == 2:
+            damaged[position:position] = rng.bytes(int(rng.integers(1, 9)))
+        else:
+            damaged = bytearray(rng.bytes(len(data)))
+        try:
+            symbols = decode(bytes(damaged), [part], pure_python=pure_python)[0]
+            assert 0 <= symbols.min() <= symbols.max() < len(GAUSSIAN)
+        except BitstreamError:
+            refused += 1
+    assert refused > 0
