@@ -1,0 +1,129 @@
+"""Where a study's pictures come from: an evaluation's folder, or folders of pictures. Nothing is decoded here."""
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from gencomp.files import PICTURE_SUFFIXES
+
+from .plan import StudyError, finite
+
+# Columns of results.csv that describe the coding and not the picture's quality.
+NO_METRIC = frozenset(
+    "image codec setting realism width height bytes bpp file original reconstruction reached error note status quality "
+    "encode_s decode_s encode_mb decode_mb peak_mb encoder_mb decoder_mb kmac kmac_encode kmac_decode parameters".split())
+LOWER_IS_BETTER = ("lpips", "dists", "nlpd", "gmsd", "fid", "kid", "swd", "wasserstein", "texture_error")
+
+
+class Coded(NamedTuple):
+    """One photograph coded one way."""
+
+    image: str
+    codec: str
+    setting: str
+    realism: float | None
+    original: Path
+    reconstruction: Path
+    bpp: float | None
+    metrics: dict[str, float]
+
+
+class CodecFolder(NamedTuple):
+    """A folder of one codec's reconstructions, named like the originals."""
+
+    codec: str
+    bpp: float | None
+    folder: Path
+
+
+def direction(metric: str) -> int:
+    """1 where more of this metric is better, -1 where less is."""
+    return -1 if metric.startswith(LOWER_IS_BETTER) else 1
+
+
+def from_evaluation(folder: Path, originals: Path | None = None) -> list[Coded]:
+    """The codings listed in an evaluation's results.csv that have a reconstruction on disk.
+
+    Originals: the column `original`, else a file of the image's name in `originals` or in folder/originals.
+    """
+    table = folder / "results.csv"
+    if not table.is_file():
+        raise StudyError(f"{folder} holds no results.csv: give the --out folder of a `gencomp eval` run")
+    with table.open(newline="", encoding="utf-8") as lines:
+        rows = list(csv.DictReader(lines))
+    missing = {"image", "codec", "setting", "reconstruction"} - set(rows[0] if rows else ())
+    if missing:
+        raise StudyError(f"{table} lacks the column {', '.join(sorted(missing))}")
+    return list(_codings(folder, originals, rows))
+
+
+def _codings(folder: Path, originals: Path | None, rows: Iterable[Mapping[str, str | None]]) -> Iterator[Coded]:
+    named = _pictures(originals) if originals else {}
+    for row in rows:
+        cell = {key: (value or "").strip() for key, value in row.items() if isinstance(key, str)}
+        if not cell["reconstruction"]:
+            continue  # a codec that failed on this picture, or could not reach the rate
+        original = named.get(cell["image"]) or named.get(Path(cell["image"]).stem)
+        if original is None:
+            original = _inside(folder, cell.get("original") or f"originals/{cell['image']}.png")
+        if not original.is_file():
+            raise StudyError(f"the original of {cell['image']} is not at {original}; name its folder with --originals")
+        reconstruction = _inside(folder, cell["reconstruction"])
+        if not reconstruction.is_file():
+            raise StudyError(f"{reconstruction} is named in {folder / 'results.csv'} but is not there")
+        numbers = {key: finite(value) for key, value in cell.items() if key not in NO_METRIC}
+        yield Coded(cell["image"], cell["codec"], cell["setting"], finite(cell.get("realism")), original,
+                    reconstruction, finite(cell.get("bpp")), {k: v for k, v in numbers.items() if v is not None})
+
+
+def from_folders(originals: Path, folders: Sequence[CodecFolder]) -> list[Coded]:
+    """Pictures of equal stems in `originals` and in each codec's folder. Every folder must hold some of them."""
+    sources = _pictures(originals)
+    coded = []
+    for codec, bpp, folder in folders:
+        there = _pictures(folder)
+        if not set(there) & set(sources):
+            raise StudyError(f"no picture in {folder} has the name of one in {originals}")
+        setting = "" if bpp is None else f"{bpp:g} bpp"
+        coded += [Coded(stem, codec, setting, None, sources[stem], there[stem], bpp, {})
+                  for stem in sorted(set(there) & set(sources))]
+    return coded
+
+
+def set_measures(folder: Path) -> dict[tuple[str, str, float | None], dict[str, float]]:
+    """Measures over the whole set of pictures (fid, kid, swd) by (codec, setting, realism), from results.json."""
+    path = folder / "results.json"
+    if not path.is_file():
+        return {}
+    try:
+        rows = json.loads(path.read_text("utf-8")).get("sets", [])
+        return {(str(row["codec"]), str(row["setting"]), finite(row.get("realism"))):
+                {k: v for k, v in ((k, finite(v)) for k, v in row.items() if k not in NO_METRIC) if v is not None}
+                for row in rows}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StudyError(f"{path} cannot be read: {error}") from error
+
+
+def _pictures(folder: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise StudyError(f"{folder} is not a folder")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in PICTURE_SUFFIXES:
+            if path.stem in found:
+                raise StudyError(f"{found[path.stem]} and {path} have the same name; keep one of them")
+            found[path.stem] = path
+    if not found:
+        raise StudyError(f"{folder} holds no pictures")
+    return found
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """A path of the table under its folder; a table that points elsewhere is refused."""
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise StudyError(f"{folder / 'results.csv'} names {name!r}, which lies outside its folder")
+    return path

@@ -1,0 +1,93 @@
+// The pictures of one trial on the screen, one picture pixel on one pixel of the screen.
+
+const CAPTION = { original: "Original", a: "A", b: "B" };
+const LAYOUTS = {
+  flip: [["original"], ["a", "b"]],
+  side: [["a"], ["original"], ["b"]],
+  inplace: [["original", "a", "b"]],
+};
+const GAP = 24, MARGIN = 16;  // as in study.css
+
+export class Views {
+  constructor(root, layout) {
+    this.root = root;
+    this.columns = LAYOUTS[layout];
+    this.flips = layout !== "side";
+    root.classList.toggle("flips", this.flips);
+    this.shown = "a";
+  }
+
+  // Fetches and decodes all three pictures before anything is shown. Rejects if one cannot be had.
+  async load(trial) {
+    const pictures = {};
+    await Promise.all(Object.keys(CAPTION).map(async (name) => {
+      pictures[name] = new Image(trial.width, trial.height);
+      pictures[name].alt = CAPTION[name];
+      pictures[name].draggable = false;
+      pictures[name].src = trial[name];
+      await pictures[name].decode();
+    }));
+    return { trial, pictures };
+  }
+
+  show({ trial, pictures }) {
+    this.trial = trial;
+    this.seen = new Set(this.flips ? [] : ["a", "b"]);
+    this.root.replaceChildren(...this.columns.map((names) => this.column(names, pictures)));
+    this.turn("a");
+    this.fit();
+  }
+
+  column(names, pictures) {
+    const figure = document.createElement("figure");
+    const caption = document.createElement("figcaption");
+    caption.append(...names.map((name) => {
+      const label = document.createElement("span");
+      label.textContent = CAPTION[name];
+      if (names.length > 1) { label.className = "tab"; label.dataset.tab = name; }
+      return label;
+    }));
+    const frame = document.createElement("div");
+    frame.className = "frame";
+    // In the place of A and B the original can be held up too: the same file, so nothing is fetched.
+    const here = names.length === 2 ? [...names, "original"] : names;
+    for (const name of here) {
+      const image = pictures[name].isConnected || names.length === 2 && name === "original"
+        ? pictures[name].cloneNode() : pictures[name];
+      image.dataset.name = name;
+      image.classList.toggle("on", names.length === 1);
+      frame.append(image);
+    }
+    figure.append(caption, frame);
+    return figure;
+  }
+
+  // Shows a, b or (held) original in the place that they share.
+  turn(name) {
+    if (name !== "original") { this.shown = name; this.seen.add(name); }
+    for (const image of this.root.querySelectorAll("img")) {
+      if (image.parentElement.childElementCount > 1) image.classList.toggle("on", image.dataset.name === name);
+    }
+    for (const tab of this.root.querySelectorAll(".tab")) tab.classList.toggle("on", tab.dataset.tab === name);
+  }
+
+  // One picture pixel = one device pixel at any zoom and pixel ratio, on whole device pixels so that nothing is resampled.
+  fit() {
+    if (!this.trial) return;
+    const ratio = window.devicePixelRatio;
+    const size = [this.trial.width / ratio + "px", this.trial.height / ratio + "px"];
+    for (const frame of this.root.querySelectorAll(".frame")) {
+      for (const element of [frame, ...frame.children]) [element.style.width, element.style.height] = size;
+      frame.style.left = frame.style.top = "0";
+      const box = frame.getBoundingClientRect();
+      frame.style.left = Math.round(box.left * ratio) / ratio - box.left + "px";
+      frame.style.top = Math.round(box.top * ratio) / ratio - box.top + "px";
+    }
+  }
+
+  // CSS pixels that a window needs for crops of this size, beside what the page puts above and below them.
+  needed(width, height, around) {
+    const ratio = window.devicePixelRatio, columns = this.columns.length;
+    return [Math.ceil(columns * width / ratio + (columns - 1) * GAP + 2 * MARGIN), Math.ceil(height / ratio + around)];
+  }
+}

@@ -1,0 +1,134 @@
+"""Votes outside the database: one row a trial, as CSV or JSON, to analyse elsewhere or to pool studies.
+
+    study    the plan's id: votes of another plan are not comparable and are refused
+    rater    16 hex digits drawn at random; nothing about a person
+    source   web, import or simulated
+    n        number of the trial within its rater, from 0
+    kind     training, pair, check or repeat
+    scene, image, first, second    what was shown: first as A, second as B
+    choice   a, b or tie
+    ms       milliseconds from the pictures standing on the screen to the choice, pauses left out
+    flips    how often the rater flipped between the pictures
+    dpr      device pixels a CSS pixel of the rater's screen; the pictures are 1:1 in device pixels at any
+    at       UTC time of the vote, to the second
+"""
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, get_args
+
+from .design import Kind, Trial
+from .plan import DEGRADED, MILD, ORIGINAL, Study, StudyError
+
+MAX_MS = 24 * 3600 * 1000
+MAX_FLIPS = 100_000
+RATER = re.compile(r"[0-9a-f]{16}")
+AT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+SOURCES = ("web", "import", "simulated")
+CHOICES = ("a", "b", "tie")
+COLUMNS = ("study", "rater", "source", "n", "kind", "scene", "image", "first", "second", "choice", "ms", "flips", "dpr",
+           "at")
+
+
+class Vote(NamedTuple):
+    rater: str
+    source: str
+    n: int
+    trial: Trial
+    choice: str
+    ms: int
+    flips: int
+    dpr: float
+    at: str
+
+
+def to_rows(study: Study, votes: Iterable[Vote]) -> list[dict[str, Any]]:
+    images = {scene.id: scene.image for scene in study.scenes}
+    name = study.id
+    return [dict(zip(COLUMNS, (name, v.rater, v.source, v.n, v.trial.kind, v.trial.scene, images[v.trial.scene],
+                               v.trial.first, v.trial.second, v.choice, v.ms, v.flips, v.dpr, v.at), strict=True))
+            for v in votes]
+
+
+def to_csv(study: Study, votes: Iterable[Vote]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(to_rows(study, votes))
+    return text.getvalue()
+
+
+def to_json(study: Study, votes: Iterable[Vote]) -> str:
+    rows = [{key: value for key, value in row.items() if key != "study"} for row in to_rows(study, votes)]
+    return json.dumps({"study": study.id, "votes": rows}, indent=1) + "\n"
+
+
+def parse(study: Study, text: str) -> list[Vote]:
+    """Votes from CSV or JSON text, every field checked against the plan. StudyError names the first wrong row."""
+    rows = _json_rows(text) if text.lstrip()[:1] == "{" else _csv_rows(text)
+    votes, seen = [], set[tuple[str, int]]()
+    for number, row in enumerate(rows, 1):
+        try:
+            vote = _vote(study, row)
+        except (KeyError, TypeError, ValueError) as error:
+            what = f"no column {error}" if isinstance(error, KeyError) else str(error)
+            raise StudyError(f"vote {number}: {what}; nothing was imported") from None
+        if (vote.rater, vote.n) in seen:
+            raise StudyError(f"vote {number}: a second vote of rater {vote.rater} on trial {vote.n}; nothing was imported")
+        seen.add((vote.rater, vote.n))
+        votes.append(vote)
+    return votes
+
+
+def _csv_rows(text: str) -> list[Mapping[str, Any]]:
+    try:
+        return list(csv.DictReader(io.StringIO(text), strict=True))
+    except csv.Error as error:
+        raise StudyError(f"not a table of votes ({error}); nothing was imported") from error
+
+
+def _json_rows(text: str) -> list[Mapping[str, Any]]:
+    try:
+        holder = json.loads(text)
+        return [{"study": holder["study"]} | row for row in holder["votes"]]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise StudyError(f"not a file of votes ({error}); nothing was imported") from error
+
+
+def _vote(study: Study, row: Mapping[str, Any]) -> Vote:
+    if row["study"] != study.id:
+        raise ValueError(f"it belongs to study {str(row['study'])[:20]!r}, this one is {study.id!r}")
+    trial = Trial(row["kind"], str(row["scene"]), str(row["first"]), str(row["second"]))
+    check_trial(study, trial)
+    rater, at, source = str(row["rater"]), str(row["at"]), str(row["source"])
+    if not RATER.fullmatch(rater) or not AT.fullmatch(at) or source not in SOURCES:
+        raise ValueError("the rater, the time or the source is not as this program writes it")
+    check_answer(study, row["choice"], int(row["ms"]), int(row["flips"]), float(row["dpr"]))
+    n = int(row["n"])
+    if not 0 <= n < 1_000_000:
+        raise ValueError(f"trial number {n}")
+    return Vote(rater, source, n, trial, str(row["choice"]), int(row["ms"]), int(row["flips"]), float(row["dpr"]), at)
+
+
+def check_trial(study: Study, trial: Trial) -> None:
+    """ValueError unless the trial could be one of this study."""
+    scene = next((scene for scene in study.scenes if scene.id == trial.scene), None)
+    names = {trial.first, trial.second}
+    if trial.kind not in get_args(Kind) or scene is None or len(names) < 2:
+        raise ValueError("no trial of this study")
+    spoilt = names in ({ORIGINAL, DEGRADED}, {ORIGINAL, MILD})
+    fits = {"check": names == {ORIGINAL, DEGRADED}, "training": spoilt or names <= set(scene.renderings)}
+    if not fits.get(trial.kind, names <= set(scene.renderings)):
+        raise ValueError("the pictures of the trial are not in this study")
+
+
+def check_answer(study: Study, choice: object, ms: int, flips: int, dpr: float) -> None:
+    """ValueError unless the answer could have been given."""
+    if choice not in CHOICES or (choice == "tie" and not study.ties):
+        raise ValueError("choice must be a or b" + (" or tie" if study.ties else ""))
+    if not 0 <= ms <= MAX_MS or not 0 <= flips <= MAX_FLIPS or not 0.1 <= dpr <= 20:
+        raise ValueError("the time, the flips or the pixel ratio is out of range")
