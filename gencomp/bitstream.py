@@ -30,7 +30,7 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 MAGIC = b"GNC"
 FORMAT_VERSION = 1
@@ -150,6 +150,22 @@ def read_header(data: bytes) -> tuple[Header, int]:
         return Header(model_id, width, height, step, latents_crc), end
     except ValueError as error:
         raise BitstreamError(f"damaged file: {error}") from None
+
+
+def read(file: IO[bytes], max_pixels: int | None = MAX_PIXELS) -> bytes:
+    """The bytes of a .gnc file from an open one, bounded by what its header claims and by max_pixels.
+
+    No file is larger than its raw picture and a margin for the padding of small ones: a foreign file, or one that
+    does not end, raises BitstreamError before it fills the memory. Checks nothing else.
+    """
+    head = file.read(MAX_HEADER_BYTES)
+    header, _ = read_header(head)
+    pixels = header.width * header.height
+    limit = 65_536 + 3 * (pixels if max_pixels is None else min(pixels, max_pixels))
+    data = head + file.read(limit + 1 - len(head))
+    if len(data) > limit:
+        raise BitstreamError(f"damaged file: longer than a picture of {header.width}x{header.height} can be")
+    return data
 
 
 def quality_to_step(quality: float) -> int:

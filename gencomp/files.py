@@ -13,6 +13,7 @@ The rules of every verb that turns files into files:
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 from collections.abc import Iterable, Sequence
@@ -67,8 +68,8 @@ def write_atomically(path: str | Path, data: bytes | memoryview) -> None:
 def find_inputs(paths: Iterable[Path], suffixes: frozenset[str]) -> list[Path]:
     """The files that `paths` name, folders replaced by the files in them with one of `suffixes`, each once.
 
-    A path that does not exist is kept: it fails in its turn and does not stop the rest. Raises NamingError for a
-    folder that holds no such file.
+    A path that does not exist is kept: it fails in its turn and does not stop the rest. Raises FileNotFoundError for
+    a folder that holds no such file.
     """
     found: list[Path] = []
     for path in paths:
@@ -77,7 +78,8 @@ def find_inputs(paths: Iterable[Path], suffixes: frozenset[str]) -> list[Path]:
             continue
         inside = sorted(_walk(path, suffixes))
         if not inside:
-            raise NamingError(f"{path}: no {_listed(suffixes)} file in this folder")
+            kind = "picture" if suffixes == PICTURE_SUFFIXES else " ".join(sorted(suffixes))
+            raise FileNotFoundError(errno.ENOENT, f"no {kind} file in this folder", str(path))
         found.extend(inside)
     return list(dict.fromkeys(found))
 
@@ -118,7 +120,3 @@ def _walk(folder: Path, suffixes: frozenset[str]) -> Iterable[Path]:
             path = Path(parent, name)
             if not name.startswith(".") and path.suffix.lower() in suffixes:
                 yield path
-
-
-def _listed(suffixes: frozenset[str]) -> str:
-    return next(iter(suffixes)) if len(suffixes) == 1 else "picture"

@@ -11,12 +11,14 @@ picture opened from a .gnc file is coded, with loss, a second time; `picture.cop
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import IO, TYPE_CHECKING, Any
 
 from PIL import Image, ImageFile
 
-from gencomp.bitstream import MAGIC, MAX_HEADER_BYTES, BitstreamError, read_header, unpack
+from gencomp.bitstream import MAGIC, MAX_HEADER_BYTES, read, read_header, unpack
 
 if TYPE_CHECKING:
     from gencomp.codec import Codec
@@ -32,18 +34,16 @@ class GncImageFile(ImageFile.ImageFile):
 
     def _open(self) -> None:
         assert self.fp is not None
-        try:
+        with _as_oserror():  # not SyntaxError, by which Pillow would try other formats: by its magic it is ours
             header, _ = read_header(self.fp.read(MAX_HEADER_BYTES))
-        except BitstreamError as error:
-            # Not SyntaxError, which would let Pillow try other formats and say "cannot identify": it is ours.
-            raise OSError(str(error)) from error
         self._size = (header.width, header.height)
         self._mode = "RGB"
         self._coded = True
 
     def load(self) -> Any:
         if getattr(self, "_coded", False):
-            picture = _decode(self._read())
+            with _as_oserror():
+                picture = _default_codec().decompress(self._read(), max_pixels=_max_pixels())
             self.im, self._coded = picture.im, False
             if self._exclusive_fp and self.fp:
                 self.fp.close()
@@ -52,18 +52,15 @@ class GncImageFile(ImageFile.ImageFile):
 
     def verify(self) -> None:
         """Check the checksum of the file; the file is then closed, as always in Pillow."""
-        try:
+        with _as_oserror():
             unpack(self._read())
-        except BitstreamError as error:
-            raise OSError(str(error)) from error
-        finally:
-            super().verify()
+        super().verify()
 
     def _read(self) -> bytes:
         if self.fp is None:
             raise OSError("cannot read a file that is closed")
         self.fp.seek(0)
-        return self.fp.read()
+        return read(self.fp, _max_pixels())
 
 
 def register() -> None:
@@ -81,11 +78,17 @@ def _default_codec() -> Codec:
     return codec.load()
 
 
-def _decode(data: bytes) -> Image.Image:
-    limit = Image.MAX_IMAGE_PIXELS
+def _max_pixels() -> int | None:
+    """Where Pillow refuses: twice the size at which it warns."""
+    return None if Image.MAX_IMAGE_PIXELS is None else 2 * Image.MAX_IMAGE_PIXELS
+
+
+@contextmanager
+def _as_oserror() -> Iterator[None]:
+    """Pillow's way of saying that a file is at fault; BitstreamError, ModelError and PictureError are ValueErrors."""
     try:
-        return _default_codec().decompress(data, max_pixels=None if limit is None else 2 * limit)
-    except ValueError as error:  # BitstreamError, ModelError
+        yield
+    except ValueError as error:
         raise OSError(str(error)) from error
 
 
@@ -93,8 +96,6 @@ def _save(picture: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
     from gencomp.image import read_picture
 
     asked = {name: picture.encoderinfo[name] for name in ("quality", "bpp", "bytes") if name in picture.encoderinfo}
-    try:
+    with _as_oserror():
         data = _default_codec().compress(read_picture(picture, max_pixels=None), **asked)
-    except ValueError as error:
-        raise OSError(f"cannot write as GNC: {error}") from error
     file.write(data)

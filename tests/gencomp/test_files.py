@@ -85,9 +85,9 @@ def test_missing_input_is_kept_to_fail_in_its_turn(tmp_path: Path) -> None:
 
 
 def test_folder_without_pictures_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(NamingError, match="no picture file"):
+    with pytest.raises(FileNotFoundError, match="no picture file"):
         find_inputs([tmp_path], PICTURE_SUFFIXES)
-    with pytest.raises(NamingError, match=r"no \.gnc file"):
+    with pytest.raises(FileNotFoundError, match=r"no \.gnc file"):
         find_inputs([tmp_path], frozenset([".gnc"]))
 
 

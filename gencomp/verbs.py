@@ -1,0 +1,130 @@
+"""The group of verbs behind the command: verbs by entry point, and errors in one line.
+
+Packages bring verbs by the entry-point group `gencomp.commands`, so that the codec imports none of them. A verb that
+cannot be loaded stays in the list and says why. Whatever a verb raises becomes one line on stderr and exit status 1;
+with GENCOMP_DEBUG=1 in the environment the traceback is shown instead.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, requires
+from typing import Any
+
+import click
+
+_ENTRY_POINTS = "gencomp.commands"
+_DISTRIBUTION_OF = {"skimage": "scikit-image"}
+"""Where the importable name is not the one that is installed."""
+_OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|DefaultCPUAllocator", re.IGNORECASE)
+
+
+class WrongUsage(click.ClickException):
+    """A command that cannot be meant as it was given; nothing has been done. One line, status 2."""
+
+    exit_code = 2
+
+
+class Verbs(click.Group):
+    """A click group with the verbs of other packages in it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*self.commands, *sorted(_entry_points().keys() - self.commands.keys())]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        command = super().get_command(ctx, cmd_name)
+        if command is None and (entry_point := _entry_points().get(cmd_name)):
+            command = _load(entry_point)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
+            raise
+        except KeyboardInterrupt:
+            click.echo("Interrupted", err=True)
+            ctx.exit(130)
+        except Exception as error:
+            if debugging():
+                raise
+            raise click.ClickException(explain(error)) from error
+
+
+def debugging() -> bool:
+    return os.environ.get("GENCOMP_DEBUG", "0") not in {"", "0"}
+
+
+def explain(error: BaseException) -> str:
+    """What went wrong, in one line without a traceback."""
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(text):
+        return "not enough memory" + (f" ({text})" if text else "")
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return _missing(error.name)
+    if isinstance(error, (ValueError, OSError)) and text:  # ours, or of a library that says what it wants
+        return text
+    return f"{type(error).__name__}: {text} (unexpected; GENCOMP_DEBUG=1 shows where)"
+
+
+def _entry_points() -> dict[str, EntryPoint]:
+    return {entry_point.name: entry_point for entry_point in entry_points(group=_ENTRY_POINTS)}
+
+
+def _load(entry_point: EntryPoint) -> click.Command:
+    try:
+        command = entry_point.load()
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{entry_point.value} is no command")
+        return command
+    except Exception as error:
+        if debugging():
+            raise
+        return _unavailable(entry_point.name, explain(error))
+
+
+def _unavailable(name: str, reason: str) -> click.Command:
+    """A verb that stands in for one that cannot be loaded and says so, whatever its arguments."""
+
+    def refuse(arguments: tuple[str, ...]) -> None:
+        raise click.ClickException(f"{name} is not available: {reason}")
+
+    return click.Command(
+        name,
+        callback=refuse,
+        params=[click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED)],
+        context_settings={"ignore_unknown_options": True},
+        add_help_option=False,
+        short_help=f"(not available: {reason})",
+    )
+
+
+def _missing(module: str) -> str:
+    """What to install for a module that is not there."""
+    package = module.partition(".")[0]
+    if package == "gencomp":
+        return f"this installation lacks {module}"
+    distribution = _DISTRIBUTION_OF.get(package, package)
+    extra = _extra_of(distribution)
+    return f"it needs {distribution}: pip install " + (f"'gencomp[{extra}]'" if extra else distribution)
+
+
+def _extra_of(distribution: str) -> str | None:
+    """The extra of gencomp that installs a distribution, by the package's own metadata."""
+    try:
+        requirements = requires("gencomp") or []
+    except PackageNotFoundError:
+        return None
+    for requirement in requirements:
+        name = re.match(r"[\w.-]+", requirement)
+        extra = re.search(r"""extra == ["']([\w-]+)["']""", requirement)
+        if name and extra and _normalised(name[0]) == _normalised(distribution):
+            return extra[1]
+    return None
+
+
+def _normalised(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", distribution).lower()

@@ -1,0 +1,98 @@
+"""A stand-in for the codec, without a network: quality decides how many bits of each pixel are kept."""
+
+from __future__ import annotations
+
+import sys
+import types
+import zlib
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import gencomp
+from gencomp import bitstream, pillow
+from gencomp.bitstream import BitstreamError, Header, ModelError, pack, unpack
+
+MODEL_ID = b"fake"
+
+
+class Encoded(NamedTuple):
+    data: bytes
+    entropy_bits: float
+    quality: float
+    width: int
+    height: int
+
+
+class Verified(NamedTuple):
+    latents_ok: bool
+    entropy_bits: float
+
+
+class FakeCodec:
+    """Codec's interface; files hold zlib-packed pixels."""
+
+    model_name, model_id = "fake", MODEL_ID
+
+    def encode(
+        self, picture: Any, *, quality: float | None = None, bpp: float | None = None, bytes: int | None = None
+    ) -> Encoded:
+        pixels = np.asarray(picture)
+        height, width = pixels.shape[:2]
+        limit = bytes if bytes is not None else None if bpp is None else int(bpp * width * height / 8)
+        tried = range(100, 0, -1) if limit is not None else [quality or bitstream.DEFAULT_QUALITY]
+        for tried_quality in tried:
+            kept = pixels & np.uint8(0xFF00 >> round(8 * tried_quality / 100) & 0xFF)
+            step = bitstream.quality_to_step(tried_quality)
+            header = Header(MODEL_ID, width, height, step, zlib.crc32(kept.tobytes()))
+            data = pack(header, zlib.compress(kept.tobytes()))
+            if limit is None or len(data) <= limit:
+                return Encoded(data, 8.0 * len(data), bitstream.step_to_quality(step), width, height)
+        raise ValueError(f"no quality gives at most {limit} bytes")
+
+    def compress(self, picture: Any, **asked: Any) -> bytes:
+        return self.encode(picture, **asked).data
+
+    def decompress(
+        self, data: bytes, *, realism: float = 1.0, max_pixels: int | None = bitstream.MAX_PIXELS
+    ) -> Image.Image:
+        header, payload = unpack(data)
+        if header.model_id != MODEL_ID:
+            raise ModelError("the file needs another model")
+        if max_pixels is not None and header.width * header.height > max_pixels:
+            raise BitstreamError("the picture is larger than the limit")
+        return Image.frombytes("RGB", (header.width, header.height), zlib.decompress(payload))
+
+    def verify(self, data: bytes) -> Verified:
+        header, payload = unpack(data)
+        return Verified(zlib.crc32(zlib.decompress(payload)) == header.latents_crc, 8.0 * len(payload))
+
+
+@pytest.fixture
+def fake_codec(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCodec]:
+    """`gencomp.codec` whose `load` gives one FakeCodec, also to the Pillow plugin."""
+    codec = FakeCodec()
+
+    def load(model: Any = None, *, device: str = "auto") -> FakeCodec:
+        if model is not None:
+            raise ModelError(f"{model}: no such model")
+        return codec
+
+    module = types.ModuleType("gencomp.codec")
+    vars(module).update(load=load, Codec=FakeCodec, Encoded=Encoded, Verified=Verified)
+    monkeypatch.setitem(sys.modules, "gencomp.codec", module)
+    monkeypatch.setattr(gencomp, "codec", module, raising=False)
+    pillow._default_codec.cache_clear()
+    yield codec
+    pillow._default_codec.cache_clear()
+
+
+@pytest.fixture
+def photo() -> Image.Image:
+    """A made-up picture of 40x30 with edges and noise."""
+    pixels = np.random.default_rng(1).integers(0, 40, (30, 40, 3), dtype=np.uint8)
+    pixels[10:20, 5:30] += 150
+    return Image.fromarray(pixels)

@@ -1,0 +1,156 @@
+"""The Pillow plugin: .gnc like any other format of Pillow, decoded only when pixels are asked for."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, UnidentifiedImageError
+
+from gencomp.bitstream import Header, pack
+
+pytestmark = pytest.mark.usefixtures("fake_codec")
+
+
+def _saved(photo: Image.Image, **options: Any) -> io.BytesIO:
+    file = io.BytesIO()
+    photo.save(file, "GNC", **options)
+    file.seek(0)
+    return file
+
+
+def _pixels(photo: Image.Image) -> bytes:
+    """The photo's bytes, which the stand-in codec keeps at quality 100."""
+    return photo.tobytes()
+
+
+def test_picture_is_saved_and_opened_by_suffix(tmp_path: Path, photo: Image.Image) -> None:
+    photo.save(tmp_path / "a.gnc", quality=100)
+    with Image.open(tmp_path / "a.gnc") as opened:
+        assert (opened.format, opened.mode, opened.size) == ("GNC", "RGB", photo.size)
+        assert opened.get_format_mimetype() == "image/x-gnc"
+        assert opened.tobytes() == _pixels(photo)
+
+
+def test_opening_reads_the_header_alone(photo: Image.Image, fake_codec: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = _saved(photo)
+    monkeypatch.setattr(fake_codec, "decompress", lambda *_, **__: pytest.fail("decoded"))
+    assert Image.open(file).size == photo.size
+
+
+def test_opening_does_not_import_torch(tmp_path: Path, photo: Image.Image) -> None:
+    photo.save(tmp_path / "a.gnc")
+    code = "import sys, gencomp, PIL.Image as I; print(I.open(sys.argv[1]).size, 'torch' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code, tmp_path / "a.gnc"], capture_output=True, text=True, check=True)
+    assert run.stdout.split("\n")[0] == "(40, 30) False"
+
+
+def test_file_is_decoded_once(photo: Image.Image, fake_codec: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = Image.open(_saved(photo, quality=100))
+    first = opened.tobytes()
+    monkeypatch.setattr(fake_codec, "decompress", lambda *_, **__: pytest.fail("decoded again"))
+    assert opened.tobytes() == first == opened.copy().tobytes()
+
+
+def test_options_of_save_reach_the_codec(photo: Image.Image) -> None:
+    small, large = (len(_saved(photo, quality=quality).getvalue()) for quality in (10, 90))
+    assert small < large
+    limit = (small + large) // 2
+    assert len(_saved(photo, bytes=limit).getvalue()) <= limit
+    assert len(_saved(photo, bpp=8 * limit / 1200).getvalue()) <= limit
+
+
+def test_impossible_rate_is_an_oserror_and_leaves_no_file(tmp_path: Path, photo: Image.Image) -> None:
+    with pytest.raises(OSError, match="no quality gives at most 3 bytes"):
+        photo.save(tmp_path / "a.gnc", bytes=3)
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_modes_are_converted_by_the_rules_of_reading() -> None:
+    clear = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
+    assert Image.open(_saved(clear, quality=100)).getpixel((0, 0)) == (255, 255, 255)
+    with pytest.raises(OSError, match="no known range"):
+        _saved(Image.new("F", (4, 4)))
+
+
+def test_opened_picture_is_an_ordinary_picture(photo: Image.Image) -> None:
+    data = _saved(photo, quality=100).getvalue()
+    assert pickle.loads(pickle.dumps(Image.open(io.BytesIO(data)))).tobytes() == _pixels(photo)
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(data))), np.asarray(photo))
+    thumbnail = Image.open(io.BytesIO(data))
+    thumbnail.thumbnail((10, 10))
+    assert thumbnail.size == (10, 8)
+    drawn = Image.open(io.BytesIO(data))
+    drawn.putpixel((0, 0), (1, 2, 3))
+    assert drawn.getpixel((0, 0)) == (1, 2, 3)
+    assert Image.open(io.BytesIO(data)).crop((0, 0, 5, 5)).size == (5, 5)
+
+
+def test_file_that_pillow_opened_is_closed_after_loading(tmp_path: Path, photo: Image.Image) -> None:
+    photo.save(tmp_path / "a.gnc")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ResourceWarning)
+        opened = Image.open(tmp_path / "a.gnc")
+        assert (handle := opened.fp) is not None
+        opened.load()
+        assert handle.closed
+        own = (tmp_path / "a.gnc").open("rb")
+        Image.open(own).load()
+        assert not own.closed
+        own.close()
+
+
+def test_verify_finds_damage_without_decoding(photo: Image.Image) -> None:
+    data = _saved(photo).getvalue()
+    Image.open(io.BytesIO(data)).verify()
+    with pytest.raises(OSError, match="checksum"):
+        Image.open(io.BytesIO(data[:-1])).verify()
+
+
+@pytest.mark.parametrize("cut", [5, 18, 30, -1])
+def test_truncated_file_is_an_oserror(photo: Image.Image, cut: int) -> None:
+    with pytest.raises(OSError, match="damaged file"):
+        Image.open(io.BytesIO(_saved(photo).getvalue()[:cut])).load()
+
+
+def test_foreign_file_is_left_to_other_plugins() -> None:
+    with pytest.raises(UnidentifiedImageError):
+        Image.open(io.BytesIO(b"GNX" + bytes(40)))
+
+
+def test_file_for_another_model_is_an_oserror() -> None:
+    data = pack(Header(b"else", 4, 4, 0, 0), b"")
+    with pytest.raises(OSError, match="another model"):
+        Image.open(io.BytesIO(data)).load()
+
+
+def test_limits_of_pillow_on_large_pictures_hold(monkeypatch: pytest.MonkeyPatch, photo: Image.Image) -> None:
+    huge = pack(Header(b"fake", 100_000, 100_000, 0, 0), b"")
+    with pytest.raises(Image.DecompressionBombError):
+        Image.open(io.BytesIO(huge))
+    data = _saved(photo, quality=100).getvalue()
+    opened = Image.open(io.BytesIO(data))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(OSError, match="larger than the limit"):
+        opened.load()
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    Image.open(io.BytesIO(data)).load()
+
+
+def test_datasets_decode_gnc_from_bytes_paths_and_parquet(tmp_path: Path, photo: Image.Image) -> None:
+    datasets = pytest.importorskip("datasets")
+    data = _saved(photo, quality=100).getvalue()
+    (tmp_path / "a.gnc").write_bytes(data)
+    rows = {"image": [{"bytes": data, "path": None}, {"bytes": None, "path": str(tmp_path / "a.gnc")}]}
+    dataset = datasets.Dataset.from_dict(rows, features=datasets.Features({"image": datasets.Image()}))
+    dataset.to_parquet(tmp_path / "a.parquet")
+    again = datasets.Dataset.from_parquet(str(tmp_path / "a.parquet"), cache_dir=str(tmp_path / "cache"))
+    for picture in [*dataset["image"], *again["image"]]:
+        assert picture.tobytes() == _pixels(photo)
