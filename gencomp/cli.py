@@ -115,21 +115,18 @@ def compress(
     gencomp compress photo.jpg -o small.gnc --bytes 10000
     gencomp compress holiday/ -o coded/ --bpp 0.12
     """
-    asked = {"quality": quality, "bpp": bpp, "bytes": size}
-    if sum(value is not None for value in asked.values()) > 1:
+    if sum(value is not None for value in (quality, bpp, size)) > 1:
         raise WrongUsage("give one of --quality, --bpp and --bytes, not several")
     plan = _plan(paths, PICTURE_SUFFIXES, output, CODED_SUFFIX)
     for job in plan.jobs:
         if job.target.suffix.lower() != CODED_SUFFIX:
             raise WrongUsage(f"-o {output}: a coded file is named .gnc; for a folder, end the name in a slash")
 
-    from gencomp.image import read_picture
-
     codec = _load(model, device)
     targets = dict(plan.jobs)
 
     def code(source: Path) -> Outcome:
-        encoded = codec.encode(read_picture(source, max_pixels), **asked)
+        encoded = codec.encode(source, quality=quality, bpp=bpp, bytes=size, max_pixels=max_pixels)
         write_atomically(targets[source], encoded.data)
         record = {
             **_describe(targets[source], encoded.data),
@@ -230,7 +227,7 @@ def info(
         record = _describe(source, data)
         ok = record["checksum_ok"]
         if codec is not None:
-            verified = codec.verify(data) if ok else None
+            verified = codec.verify(data, max_pixels=max_pixels) if ok else None
             record["latents_ok"] = verified is not None and verified.latents_ok
             record["entropy_bits"] = verified.entropy_bits if verified else None
             record["model_name"] = codec.model_name
@@ -259,7 +256,7 @@ def _load(model: str | None, device: str) -> Codec:
 
 
 def _note_realism(codec: Codec) -> None:
-    if not getattr(codec, "knows_realism", False):
+    if not codec.knows_realism:
         click.echo(f"Note: the model {codec.model_name} does not know realism: --realism has no effect", err=True)
 
 

@@ -93,9 +93,7 @@ def _as_oserror() -> Iterator[None]:
 
 
 def _save(picture: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
-    from gencomp.image import read_picture
-
     asked = {name: picture.encoderinfo[name] for name in ("quality", "bpp", "bytes") if name in picture.encoderinfo}
     with _as_oserror():
-        data = _default_codec().compress(read_picture(picture, max_pixels=None), **asked)
+        data = _default_codec().compress(picture, max_pixels=None, **asked)
     file.write(data)

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import os
 import re
-from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, requires
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 _ENTRY_POINTS = "gencomp.commands"
 _DISTRIBUTION_OF = {"skimage": "scikit-image"}
@@ -71,7 +73,9 @@ def explain(error: BaseException) -> str:
 
 
 def _entry_points() -> dict[str, EntryPoint]:
-    return {entry_point.name: entry_point for entry_point in entry_points(group=_ENTRY_POINTS)}
+    from importlib import metadata  # slow to import, and only needed for verbs that are not the codec's own
+
+    return {entry_point.name: entry_point for entry_point in metadata.entry_points(group=_ENTRY_POINTS)}
 
 
 def _load(entry_point: EntryPoint) -> click.Command:
@@ -114,9 +118,11 @@ def _missing(module: str) -> str:
 
 def _extra_of(distribution: str) -> str | None:
     """The extra of gencomp that installs a distribution, by the package's own metadata."""
+    from importlib import metadata
+
     try:
-        requirements = requires("gencomp") or []
-    except PackageNotFoundError:
+        requirements = metadata.requires("gencomp") or []
+    except metadata.PackageNotFoundError:
         return None
     for requirement in requirements:
         name = re.match(r"[\w.-]+", requirement)

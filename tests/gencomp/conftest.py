@@ -15,6 +15,7 @@ from PIL import Image
 import gencomp
 from gencomp import bitstream, pillow
 from gencomp.bitstream import BitstreamError, Header, ModelError, pack, unpack
+from gencomp.image import read_picture
 
 MODEL_ID = b"fake"
 
@@ -35,12 +36,18 @@ class Verified(NamedTuple):
 class FakeCodec:
     """Codec's interface; files hold zlib-packed pixels."""
 
-    model_name, model_id = "fake", MODEL_ID
+    model_name, model_id, knows_realism = "fake", MODEL_ID, False
 
     def encode(
-        self, picture: Any, *, quality: float | None = None, bpp: float | None = None, bytes: int | None = None
+        self,
+        picture: Any,
+        *,
+        quality: float | None = None,
+        bpp: float | None = None,
+        bytes: int | None = None,
+        max_pixels: int | None = bitstream.MAX_PIXELS,
     ) -> Encoded:
-        pixels = np.asarray(picture)
+        pixels = np.asarray(read_picture(picture, max_pixels))
         height, width = pixels.shape[:2]
         limit = bytes if bytes is not None else None if bpp is None else int(bpp * width * height / 8)
         tried = range(100, 0, -1) if limit is not None else [quality or bitstream.DEFAULT_QUALITY]
@@ -66,7 +73,7 @@ class FakeCodec:
             raise BitstreamError("the picture is larger than the limit")
         return Image.frombytes("RGB", (header.width, header.height), zlib.decompress(payload))
 
-    def verify(self, data: bytes) -> Verified:
+    def verify(self, data: bytes, *, max_pixels: int | None = bitstream.MAX_PIXELS) -> Verified:
         header, payload = unpack(data)
         return Verified(zlib.crc32(zlib.decompress(payload)) == header.latents_crc, 8.0 * len(payload))
 

@@ -1,0 +1,377 @@
+"""The command: exit statuses, one line for what went wrong, JSON lines, whole outputs or none."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from gencomp import verbs
+from gencomp.bitstream import DEFAULT_QUALITY, Header, pack
+from gencomp.cli import main
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(fake_codec: Any) -> Run:
+    """Runs the command in this process; nothing may escape but SystemExit."""
+
+    def invoke(*arguments: str | Path) -> Result:
+        result = CliRunner().invoke(main, [str(argument) for argument in arguments], prog_name="gencomp")
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        assert "Traceback" not in result.output
+        return result
+
+    return invoke
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, photo: Image.Image) -> Path:
+    """A folder with a.png and sub/b.png."""
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    photo.save(tmp_path / "in" / "a.png")
+    photo.rotate(180).save(tmp_path / "in" / "sub" / "b.png")
+    return tmp_path / "in"
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def _records(result: Result) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def _shell(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "gencomp", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, **options)
+
+
+def test_round_trip_through_files(run: Run, pictures: Path, photo: Image.Image) -> None:
+    assert run("compress", pictures / "a.png", "--quality", "100").exit_code == 0
+    assert run("decompress", pictures / "a.gnc", "-o", pictures / "out.tiff").exit_code == 0
+    with Image.open(pictures / "out.tiff") as seen:
+        np.testing.assert_array_equal(np.asarray(seen), np.asarray(photo))
+    assert _names(pictures) == ["a.gnc", "a.png", "out.tiff", "sub"]
+
+
+def test_folder_is_coded_into_a_folder_and_back(run: Run, pictures: Path, tmp_path: Path) -> None:
+    assert run("compress", pictures, "-o", tmp_path / "new" / "coded").exit_code == 0
+    assert _names(tmp_path / "new" / "coded") == ["a.gnc", "b.gnc"]
+    assert run("decompress", tmp_path / "new" / "coded", "-o", tmp_path / "seen").exit_code == 0
+    assert _names(tmp_path / "seen") == ["a.png", "b.png"]
+    assert run("compress", pictures / "a.png", "-o", f"{tmp_path}/one/").exit_code == 0
+    assert _names(tmp_path / "one") == ["a.gnc"]
+
+
+def test_quality_bpp_and_bytes_choose_the_size(run: Run, pictures: Path) -> None:
+    def size(*options: str) -> int:
+        record = _records(run("compress", pictures / "a.png", "--json", *options))[0]
+        assert record["bytes"] == (pictures / "a.gnc").stat().st_size
+        return int(record["bytes"])
+
+    small, default, large = size("--quality", "12.5"), size(), size("--quality", "99")
+    assert small < default < large
+    assert size("--bytes", str(default)) <= default
+    assert size("--bpp", str(8 * default / 1200)) <= default
+
+
+def test_compress_json_has_every_promised_field(run: Run, pictures: Path) -> None:
+    record = _records(run("compress", pictures / "a.png", "--json"))[0]
+    assert record["sections"].keys() == {"header", "checksums", "payload"}
+    assert sum(record["sections"].values()) == record["bytes"] == (pictures / "a.gnc").stat().st_size
+    assert record["entropy_bits"] == 8 * record["bytes"]  # what the stand-in says
+    assert record["quality"] == pytest.approx(DEFAULT_QUALITY, abs=0.05)
+    expected = {
+        "path": str(pictures / "a.gnc"),
+        "source": str(pictures / "a.png"),
+        "width": 40,
+        "height": 30,
+        "bpp": 8 * record["bytes"] / 1200,
+        "model": b"fake".hex(),
+        "model_name": "fake",
+        "format_version": 1,
+        "checksum_ok": True,
+    }
+    assert expected.items() <= record.items()
+
+
+def test_info_says_what_compress_said(run: Run, pictures: Path) -> None:
+    said = _records(run("compress", pictures / "a.png", "--json"))[0]
+    told = _records(run("info", pictures / "a.gnc", "--json"))[0]
+    assert told == {name: value for name, value in said.items() if name not in {"source", "model_name", "entropy_bits"}}
+    verified = _records(run("info", pictures / "a.gnc", "--json", "--verify"))[0]
+    assert verified["latents_ok"] is True
+    assert verified["entropy_bits"] > 0
+    text = run("info", pictures / "a.gnc", "--verify").stdout
+    for part in ("40x30", f"{said['bytes']:,} bytes", said["model"], "checksum  ok", "latents   ok"):
+        assert part in text
+
+
+def test_info_of_a_damaged_file_reports_and_fails(run: Run, pictures: Path) -> None:
+    run("compress", pictures / "a.png")
+    damaged = pictures / "damaged.gnc"
+    damaged.write_bytes((pictures / "a.gnc").read_bytes()[:-3])
+    result = run("info", damaged, "--json", "--verify")
+    assert result.exit_code == 1
+    assert {"checksum_ok": False, "latents_ok": False, "entropy_bits": None}.items() <= _records(result)[0].items()
+    text = run("info", damaged)
+    assert (text.exit_code, "WRONG: the file is damaged" in text.stdout) == (1, True)
+
+
+def test_latents_that_decode_otherwise_fail_verification(run: Run, pictures: Path) -> None:
+    run("compress", pictures / "a.png")
+    data = (pictures / "a.gnc").read_bytes()
+    from gencomp.bitstream import unpack
+
+    header, payload = unpack(data)
+    other = Header(header.model_id, header.width, header.height, header.step, header.latents_crc ^ 1)
+    (pictures / "a.gnc").write_bytes(pack(other, payload))
+    result = run("info", pictures / "a.gnc", "--verify", "--json")
+    assert result.exit_code == 1
+    assert _records(result)[0]["checksum_ok"]
+    assert not _records(result)[0]["latents_ok"]
+
+
+def test_one_bad_file_does_not_stop_the_rest(run: Run, pictures: Path, tmp_path: Path) -> None:
+    (pictures / "bad.png").write_bytes(b"no picture")
+    result = run("compress", pictures, pictures / "missing.png", "-o", tmp_path / "out", "--json")
+    assert result.exit_code == 1
+    assert _names(tmp_path / "out") == ["a.gnc", "b.gnc"]
+    assert result.stderr.splitlines() == [
+        f"Error: {pictures}/bad.png: not a picture that can be read",
+        f"Error: {pictures}/missing.png: No such file or directory",
+    ]
+    records = _records(result)
+    assert [("error" in record) for record in records] == [False, True, False, True]
+    assert records[1]["path"] == f"{pictures}/bad.png"
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"", "empty file"),
+        (b"hello", "not a gencomp file"),
+        (b"GNC\x07aaaa", "newer version"),
+        (b"GNC\x01fake\x05\x05", "ends inside the header"),
+        (pack(Header(b"fake", 5, 5, 0, 0), b"x")[:-1] + b"y", "checksum does not match"),
+        (pack(Header(b"else", 5, 5, 0, 0), b"x"), "another model"),
+        (pack(Header(b"fake", 2_000_000, 2_000_000, 0, 0), b"x"), "larger than the limit"),
+        (pack(Header(b"fake", 5, 5, 0, 0), bytes(70_000)), "longer than a picture of 5x5"),
+    ],
+)
+def test_bad_input_is_one_line_and_no_output(run: Run, tmp_path: Path, content: bytes, text: str) -> None:
+    (tmp_path / "x.gnc").write_bytes(content)
+    result = run("decompress", tmp_path / "x.gnc")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stderr.startswith(f"Error: {tmp_path}/x.gnc: ")
+    assert text in result.stderr
+    assert _names(tmp_path) == ["x.gnc"]
+
+
+def test_limit_on_pixels_can_be_lowered_and_raised(run: Run, pictures: Path) -> None:
+    low = run("compress", pictures / "a.png", "--max-pixels", "1199")
+    assert (low.exit_code, "40x30 pixels are more than the limit of 1199" in low.stderr) == (1, True)
+    assert run("compress", pictures / "a.png", "--max-pixels", "1200").exit_code == 0
+    assert run("decompress", pictures / "a.gnc", "-o", pictures / "b.png", "--max-pixels", "1199").exit_code == 1
+    assert run("decompress", pictures / "a.gnc", "-o", pictures / "b.png", "--max-pixels", "1200").exit_code == 0
+
+
+def test_missing_folder_and_full_disk_are_one_line(
+    run: Run, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = run("compress", pictures / "a.png", "-o", tmp_path / "no" / "a.gnc")
+    expected = f"Error: {pictures}/a.png: {tmp_path}/no/a.gnc: No such file or directory\n"
+    assert (missing.exit_code, missing.stderr) == (1, expected)
+
+    def no_space(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", no_space)
+    full = run("compress", pictures / "a.png")
+    assert (full.exit_code, full.stderr.endswith("a.gnc: No space left on device\n")) == (1, True)
+    assert _names(pictures) == ["a.png", "sub"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["compress"],
+        ["compress", "{in}/a.png", "--quality", "0.5"],
+        ["compress", "{in}/a.png", "--quality", "nan"],
+        ["compress", "{in}/a.png", "--bpp", "0"],
+        ["compress", "{in}/a.png", "--bytes", "0"],
+        ["compress", "{in}/a.png", "--quality", "3", "--bpp", "1"],
+        ["compress", "{in}/a.png", "--bytes", "3", "--bpp", "1"],
+        ["compress", "{in}/a.png", "-o", "{in}/b.jpg"],
+        ["compress", "{in}/a.png", "{in}/sub/b.png", "-o", "{in}/a.png"],
+        ["compress", "{in}/a.png", "{in}/sub/../sub/a.png", "-o", "{in}/out"],
+        ["compress", "{in}/a.png", "--device", "tpu"],
+        ["decompress", "{in}/a.gnc", "-o", "{in}/a.xyz"],
+        ["decompress", "{in}/a.gnc", "--realism", "1.5"],
+        ["nonsense"],
+    ],
+)
+def test_wrong_usage_is_status_2_before_any_work(run: Run, pictures: Path, arguments: list[str]) -> None:
+    before = _names(pictures)
+    result = run(*(argument.format(**{"in": pictures}) for argument in arguments))
+    assert result.exit_code == 2
+    assert "Error: " in result.stderr
+    assert _names(pictures) == before
+
+
+def test_folder_without_pictures_is_one_line(run: Run, tmp_path: Path) -> None:
+    result = run("compress", tmp_path)
+    assert (result.exit_code, result.stderr) == (1, f"Error: {tmp_path}: no picture file in this folder\n")
+
+
+def test_picture_that_exists_is_replaced_only_when_told(run: Run, pictures: Path) -> None:
+    original = (pictures / "a.png").read_bytes()
+    run("compress", pictures / "a.png", "--quality", "3")
+    kept = run("decompress", pictures / "a.gnc")
+    assert (kept.exit_code, "exists and is kept: name the output with -o" in kept.stderr) == (1, True)
+    assert (pictures / "a.png").read_bytes() == original
+    assert run("decompress", pictures / "a.gnc", "-o", pictures / "a.png").exit_code == 0
+    assert (pictures / "a.png").read_bytes() != original
+    assert run("decompress", pictures / "a.gnc", "--force").exit_code == 0
+
+
+def test_unknown_model_is_one_line(run: Run, pictures: Path) -> None:
+    for verb, *rest in (("compress", pictures / "a.png"), ("info", pictures / "a.png", "--verify")):
+        result = run(verb, *rest, "--model", "nope")
+        assert (result.exit_code, result.stderr) == (1, "Error: nope: no such model\n")
+
+
+def test_realism_without_effect_is_said_only_if_asked_for(run: Run, pictures: Path) -> None:
+    run("compress", pictures / "a.png")
+    silent = run("decompress", pictures / "a.gnc", "-o", pictures / "b.png")
+    said = run("decompress", pictures / "a.gnc", "-o", pictures / "b.png", "--realism", "0.5")
+    assert (silent.stderr, said.exit_code) == ("", 0)
+    assert "--realism has no effect" in said.stderr
+
+
+def test_first_frame_of_an_animation_is_said(run: Run, tmp_path: Path, photo: Image.Image) -> None:
+    photo.save(tmp_path / "a.gif", save_all=True, append_images=[photo.rotate(180)])
+    result = run("compress", tmp_path / "a.gif")
+    assert (result.exit_code, result.stderr) == (0, f"Note: {tmp_path}/a.gif: only the first of 2 frames is used\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (MemoryError(), "not enough memory"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate\n memory"), "not enough memory"),
+        (KeyError("x"), "KeyError: 'x' (unexpected; GENCOMP_DEBUG=1 shows where)"),
+        (ModuleNotFoundError("No module named 'flask'", name="flask"), "it needs flask: pip install 'gencomp[study]'"),
+        (ModuleNotFoundError("", name="skimage.data"), "it needs scikit-image: pip install 'gencomp[demo]'"),
+    ],
+)
+def test_unforeseen_errors_are_one_line(
+    run: Run, fake_codec: Any, pictures: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, text: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(fake_codec, "encode", fail)
+    result = run("compress", pictures / "a.png")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+    assert f"a.png: {text}" in result.stderr
+    monkeypatch.setenv("GENCOMP_DEBUG", "1")
+    shown = CliRunner().invoke(main, ["compress", str(pictures / "a.png")])
+    assert shown.exception is error
+
+
+def test_interrupt_is_status_130_and_leaves_nothing(
+    run: Run, fake_codec: Any, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    result = run("compress", pictures)
+    assert (result.exit_code, result.stderr) == (130, "Interrupted\n")
+    assert _names(pictures) == ["a.png", "sub"]
+
+
+def _entry_points(monkeypatch: pytest.MonkeyPatch, **targets: str) -> None:
+    found = [EntryPoint(name, target, "gencomp.commands") for name, target in targets.items()]
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: found)
+
+
+def test_verbs_join_by_entry_point(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    @click.command()
+    def hello() -> None:
+        """Greets."""
+        click.echo("hello")
+
+    monkeypatch.setattr(verbs, "hello", hello, raising=False)
+    _entry_points(monkeypatch, hello="gencomp.verbs:hello", compress="gencomp.verbs:hello")
+    assert run("hello").stdout == "hello\n"
+    assert "Greets." in run("--help").stdout
+    assert "Code photographs" in run("compress", "--help").stdout
+
+
+def test_verb_that_cannot_be_loaded_says_why(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    _entry_points(monkeypatch, absent="gencomp.absent:verb", odd="gencomp.verbs:debugging", lost="gencomp.verbs:lost")
+    listed = run("--help")
+    assert listed.exit_code == 0
+    assert "(not available: this installation lacks gencomp.absent)" in listed.stdout
+    result = run("absent", "--any", "thing", "--help")
+    expected = "Error: absent is not available: this installation lacks gencomp.absent\n"
+    assert (result.exit_code, result.stderr) == (1, expected)
+    for verb in ("odd", "lost"):
+        assert (run(verb).exit_code, len(run(verb).stderr.splitlines())) == (1, 1)
+
+
+def test_what_needs_no_network_does_not_import_torch(tmp_path: Path) -> None:
+    (tmp_path / "a.gnc").write_bytes(pack(Header(b"fake", 4, 4, 0, 0), b"payload"))
+    code = (
+        "import sys\nfrom gencomp.cli import main\n"
+        "for arguments in (['--help'], ['--version'], ['compress', '--help'], ['info', 'a.gnc']):\n"
+        "    main(arguments, prog_name='gencomp', standalone_mode=False)\n"
+        "    print('torch' in sys.modules, file=sys.stderr)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert (result.returncode, result.stderr.split()) == (0, ["False"] * 4)
+    assert "4x4" in result.stdout
+
+
+def test_module_runs_as_the_command() -> None:
+    result = _shell("--version")
+    assert result.returncode == 0
+    assert result.stdout.startswith("gencomp ")
+
+
+def test_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "a.gnc").write_bytes(pack(Header(b"fake", 4, 4, 0, 0), b"payload"))
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "gencomp", "info", str(tmp_path / "a.gnc")]
+    result = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert (result.returncode, result.stderr) == (1, "")
+
+
+def test_signal_ends_the_process_with_130(tmp_path: Path) -> None:
+    """On a real process, caught while it waits for its input."""
+    os.mkfifo(tmp_path / "a.gnc")
+    command = [sys.executable, "-m", "gencomp", "info", str(tmp_path / "a.gnc")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    with (tmp_path / "a.gnc").open("wb"):  # returns once the command has opened the other end
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (130, "Interrupted\n")
