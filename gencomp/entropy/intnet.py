@@ -215,7 +215,7 @@ def _convolve(layer: _Layer, x: torch.Tensor) -> torch.Tensor:
         x = F.pad(x, (pad, pad, pad, pad))
     row = width + 2 * pad
     x = x.reshape(channels, -1)
-    out = layer.bias.expand(-1, height * row).contiguous()
+    out = layer.bias.repeat(1, height * row)
     length = height * row - 2 * pad
     for dy in range(kernel):
         for dx in range(kernel):

@@ -69,7 +69,10 @@ def test_golden_words(pure_python: bool) -> None:
     assert decoder.bits == encoder.bits
 
 
-GOLDEN = "0000003707b543000000182d29c42200031f2a6bfba55e0012c8a48ee9883206e45cda8a8497a8295e916d000000122c455fc000024baaeb55"
+GOLDEN = (
+    "0000003707b543000000182d29c42200031f2a6bfba55e0012c8a48ee9883206e45cda8a8497a8295e916d000000122c"
+    "455fc000024baaeb55"
+)
 
 
 @pytest.mark.parametrize("pure_python", CODERS)
@@ -123,7 +126,7 @@ def test_bits_come_back_from_both_coders(drawn: list[tuple[int, int]]) -> None:
 
 @pytest.mark.parametrize("pure_python", CODERS)
 def test_a_carry_runs_through_finished_words(pure_python: bool) -> None:
-    """The largest symbol again and again keeps the interval at its upper end; then a step up makes the words overflow."""
+    """The last symbol again and again keeps the interval at its upper end, where a step up makes the words overflow."""
     weights = np.array([1, 65_534, 1], np.int32)
     rng = np.random.default_rng(0)
     part = Part(weights, rng.choice(3, 5000, p=[0.01, 0.01, 0.98]).astype(np.int32))

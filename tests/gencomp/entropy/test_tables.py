@@ -57,7 +57,7 @@ def test_gaussian_levels_span_the_scales_and_cost_little_above_the_gaussian() ->
         edges = [0.5 * math.erf((r - 0.5) / sigma / math.sqrt(2)) for r in range(-width, width + 2)]
         p = np.diff(edges)
         quantised = levels[level][:-1] / T.TOTAL
-        assert np.sum(p * np.log2(p / quantised)) < 0.002  # bits a symbol; half of it at sigma 64 is the units of the far tails
+        assert np.sum(p * np.log2(p / quantised)) < 0.002  # bits a symbol; most of it is the far tails' units
 
 
 def test_gaussian_tables_are_symmetric_but_for_single_units() -> None:
