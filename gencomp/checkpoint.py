@@ -1,0 +1,133 @@
+"""Model files: one safetensors file that holds everything a codec is, and nothing that runs.
+
+    metadata    format, name, configuration (JSON), known answer, facts about the training (JSON)
+    network.*   float16: the transforms, and the float prior from which training goes on
+    integer.*   integers: tables, h_s and the context networks; they alone decide bits
+
+The model id is the SHA-256 over the integers, their names and shapes, and the constants of the format that act on
+them. It does not cover the transforms: a model with a better generator and the same integers decodes the same files.
+"""
+
+import functools
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors import safe_open as open_safetensors
+from safetensors.torch import save
+
+from .bitstream import MODEL_ID_BYTES, STEPS, ModelError
+from .entropy.intnet import Backend, from_arrays, to_arrays
+from .entropy.latent import MAX_RESIDUAL
+from .entropy.prior import IntegerPrior, known_answer, latent_channels
+from .entropy.tables import from_arrays as tables_from_arrays
+from .entropy.tables import to_arrays as tables_to_arrays
+from .files import write_atomically
+from .model import HyperpriorCodec, ModelConfig
+from .priors import LEVELS, MEAN_UNIT, ORDER
+from .transforms import KNOTS
+
+FORMAT = "gencomp-model-1"
+MAX_FILE_BYTES = 1 << 30
+
+
+class Model(NamedTuple):
+    """A codec ready to use. facts: plain values about training and calibration, for people."""
+
+    name: str
+    network: HyperpriorCodec
+    integers: IntegerPrior
+    answer: str
+    facts: dict[str, Any]
+
+    @property
+    def id(self) -> bytes:
+        """First bytes of the digest over all that decides integers."""
+        return integer_digest(self.integers)[:MODEL_ID_BYTES]
+
+
+def integer_arrays(integers: IntegerPrior) -> dict[str, np.ndarray]:
+    """Everything integer, by name."""
+    arrays: dict[str, np.ndarray] = {f"tables.{k}": v for k, v in tables_to_arrays(integers.tables).items()}
+    arrays |= to_arrays(integers.synthesis, "synthesis")
+    for index, context in enumerate(integers.contexts):
+        arrays |= to_arrays(context, f"context{index}")
+    return arrays
+
+
+def integer_digest(integers: IntegerPrior) -> bytes:
+    """SHA-256 over the canonical bytes of all that decides integers."""
+    digest = hashlib.sha256(f"{FORMAT} {STEPS} {KNOTS} {LEVELS} {MEAN_UNIT} {MAX_RESIDUAL} {ORDER}".encode())
+    for name, array in sorted(integer_arrays(integers).items()):
+        digest.update(f"{name} {array.shape} ".encode())
+        digest.update(np.ascontiguousarray(array, "<i8").tobytes())
+    return digest.digest()
+
+
+def save_model(model: Model, path: Path) -> None:
+    """Write a model file whole or not at all; equal models give equal bytes."""
+    tensors = {f"network.{k}": v.detach().cpu().half().contiguous() for k, v in model.network.state_dict().items()}
+    if not all(torch.isfinite(v).all() for v in tensors.values()):
+        raise ModelError("the network has weights that float16 cannot hold")
+    for name, array in integer_arrays(model.integers).items():
+        tensors[f"integer.{name}"] = torch.from_numpy(np.ascontiguousarray(array))
+    metadata = {
+        "format": FORMAT,
+        "name": model.name,
+        "config": json.dumps(model.network.config.to_dict(), sort_keys=True),
+        "known_answer": model.answer,
+        "facts": json.dumps(model.facts, sort_keys=True),
+    }
+    # safetensors writes the metadata in an order that changes from run to run; one key keeps the file reproducible.
+    write_atomically(path, save(tensors, {"gencomp": json.dumps(metadata, sort_keys=True)}))
+
+
+def load_model(path: str | Path) -> Model:
+    """Read a model file, which may come from anywhere: ModelError unless it is whole, exact and of a known form."""
+    path = Path(path)
+    if not path.is_file():
+        raise ModelError(f"no model file {path}")
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise ModelError(f"{path} is too large for a model file")
+    try:
+        with open_safetensors(path, "pt") as file:
+            metadata = json.loads((file.metadata() or {}).get("gencomp", "{}"))
+            tensors = {key: file.get_tensor(key) for key in file.keys()}
+        if metadata.get("format") != FORMAT:
+            raise ModelError(f"{path} is not a model file of this version of gencomp")
+        network = HyperpriorCodec(ModelConfig.from_dict(json.loads(metadata["config"])))
+        weights = {k.removeprefix("network."): v.float() for k, v in tensors.items() if k.startswith("network.")}
+        network.load_state_dict(weights)
+        integers = _integer_prior({k.removeprefix("integer."): v for k, v in tensors.items() if k.startswith("integer.")})
+        model = Model(str(metadata["name"]), network.eval().requires_grad_(False), integers, str(metadata["known_answer"]), json.loads(metadata["facts"]))
+    except ModelError:
+        raise
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ModelError(f"{path} cannot be read as a model: {str(error).splitlines()[0]}") from error
+    if latent_channels(integers) != network.config.transform.latent_channels:
+        raise ModelError(f"{path}: the integer networks do not fit the transforms")
+    return model
+
+
+def _integer_prior(tensors: dict[str, torch.Tensor]) -> IntegerPrior:
+    arrays = {k: v.numpy() for k, v in tensors.items()}
+    tables = tables_from_arrays({k.removeprefix("tables."): v for k, v in arrays.items() if k.startswith("tables.")})
+    nets = {p: from_arrays({k: v for k, v in arrays.items() if k.startswith(f"{p}.")}, p) for p in ("synthesis", *_CONTEXTS)}
+    return IntegerPrior(tables, nets["synthesis"], tuple(nets[p] for p in _CONTEXTS))
+
+
+_CONTEXTS = tuple(f"context{index}" for index in range(len(ORDER)))
+
+
+@functools.lru_cache(maxsize=32)
+def _answers(integers: IntegerPrior, backend: Backend) -> str:
+    return known_answer(integers, backend)
+
+
+def check_known_answer(model: Model, backend: Backend) -> bool:
+    """Whether this process evaluates the integer networks as the exporting one did; computed once a model."""
+    return _answers(model.integers, backend) == model.answer

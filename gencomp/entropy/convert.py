@@ -1,0 +1,133 @@
+"""Float networks to integer networks: the only place where floats become integers.
+
+A layer a_out = relu?(W a_in + b) becomes an `IntConv` (see intnet.py). Integers stand for floats by units: input
+channel i holds a_in / unit_in[i], output channel o holds a_out / unit_out[o]. With the input units folded into the
+weights, W'[o, i] = W[o, i] unit_in[i], and one weight unit t[o] = max_i |W'[o, i]| / 2047 an output channel,
+
+    acc = sum_i round(W' / t) x_i + round(b / t),    y = acc * (t / unit_out) = acc * M * 2^-s
+
+Post-training quantisation after Jacob et al. 2018 (eq. 5 to 7), with a unit for each channel: hidden channels take
+theirs from the largest activation on calibration pictures with head room, outputs are given.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .intnet import MAX_MULTIPLIER, MAX_SHIFT, MAX_WEIGHT, IntConv, IntNet, prove_bounds
+from .tables import Weights, quantise_pmf
+
+MAX_HIDDEN = 32767  # activations between layers: 16 bits
+HEADROOM = 4.0  # times the largest activation seen in calibration
+
+
+class Layer(NamedTuple):
+    """One convolution of a float network with what follows it."""
+
+    conv: nn.Conv2d
+    shuffle: int
+    relu: bool
+
+
+def layers_of(network: nn.Sequential) -> list[Layer]:
+    """Group a Sequential of Conv2d, PixelShuffle and ReLU into layers; TypeError for anything else."""
+    layers: list[Layer] = []
+    for module in network:
+        if isinstance(module, nn.Conv2d):
+            layers.append(Layer(module, 1, False))
+        elif isinstance(module, nn.PixelShuffle) and layers:
+            layers[-1] = layers[-1]._replace(shuffle=module.upscale_factor)
+        elif isinstance(module, nn.ReLU) and layers:
+            layers[-1] = layers[-1]._replace(relu=True)
+        else:
+            raise TypeError(f"{type(module).__name__} has no integer form")
+    return layers
+
+
+@torch.no_grad()
+def largest_activations(network: nn.Sequential, inputs: Sequence[Tensor]) -> list[np.ndarray]:
+    """Largest |activation| of each layer's output channels (after shuffle and ReLU) over inputs [N, C, H, W]."""
+    peaks: list[np.ndarray] = []
+    layers = layers_of(network)
+    for x in inputs:
+        for index, layer in enumerate(layers):
+            x = layer.conv(x)
+            if layer.shuffle > 1:
+                x = nn.functional.pixel_shuffle(x, layer.shuffle)
+            if layer.relu:
+                x = x.relu()
+            peak = x.abs().amax((0, 2, 3)).double().cpu().numpy()
+            if index == len(peaks):
+                peaks.append(peak)
+            else:
+                peaks[index] = np.maximum(peaks[index], peak)
+    return peaks
+
+
+def convert(
+    network: nn.Sequential,
+    input_units: np.ndarray,
+    input_bound: np.ndarray,
+    peaks: Sequence[np.ndarray],
+    output_units: np.ndarray | None = None,
+) -> tuple[IntNet, np.ndarray]:
+    """Integer form of a float network, and the units [O] of its outputs.
+
+    input_units, input_bound [I]: value of the integer 1, and largest |integer|, of each input channel. peaks: from
+    `largest_activations`. output_units [O]: given units of the last layer, else calibrated like a hidden one.
+    ModelError if the result cannot be proved exact.
+    """
+    layers = layers_of(network)
+    units = np.asarray(input_units, np.float64)
+    converted = []
+    for index, (layer, peak) in enumerate(zip(layers, peaks, strict=True)):
+        floor = 1e-6 + 1e-3 * float(peak.max())  # silent channels: a unit that still holds a surprise
+        out = np.maximum(peak, floor) * HEADROOM / MAX_HIDDEN
+        if index == len(layers) - 1 and output_units is not None:
+            out = np.asarray(output_units, np.float64)
+        converted.append(_convert_layer(layer, units, np.repeat(out, layer.shuffle**2)))
+        units = out
+    net = IntNet(tuple(converted), torch.from_numpy(np.asarray(input_bound, np.int64)))
+    prove_bounds(net)
+    return net, units
+
+
+def _convert_layer(layer: Layer, input_units: np.ndarray, output_units: np.ndarray) -> IntConv:
+    weight = layer.conv.weight.detach().double().cpu().numpy()
+    bias = np.zeros(len(weight)) if layer.conv.bias is None else layer.conv.bias.detach().double().cpu().numpy()
+    groups = layer.conv.groups
+    scaled = weight * (input_units[:, None, None, None] if groups > 1 else input_units[None, :, None, None])
+    tap = np.maximum(np.abs(scaled).max((1, 2, 3)) / MAX_WEIGHT, output_units * 2.0**-40)
+    pairs = [_multiplier(float(r)) for r in tap / output_units]
+    return IntConv(
+        weight=torch.from_numpy(np.rint(scaled / tap[:, None, None, None]).astype(np.int16)),
+        bias=torch.from_numpy(np.rint(bias / tap).astype(np.int64)),
+        multiplier=torch.tensor([m for m, _ in pairs]),
+        shift=torch.tensor([s for _, s in pairs]),
+        lo=0 if layer.relu else -MAX_HIDDEN,
+        hi=MAX_HIDDEN,
+        groups=groups,
+        shuffle=layer.shuffle,
+    )
+
+
+def _multiplier(ratio: float) -> tuple[int, int]:
+    """M in 1..2^15 - 1 and s in 1..46 with M 2^-s nearest to `ratio`, the largest M that fits."""
+    shift = min(MAX_SHIFT, max(1, 14 - math.floor(math.log2(ratio))))
+    multiplier = round(ratio * 2.0**shift)
+    if multiplier > MAX_MULTIPLIER and shift > 1:
+        shift -= 1
+        multiplier = round(ratio * 2.0**shift)
+    return min(max(multiplier, 1), MAX_MULTIPLIER), shift
+
+
+def hyper_table(mass: np.ndarray, tail: float = 2**-18) -> Weights:
+    """Table of one hyper-latent channel from its masses over -K..K [2 K + 1], cut to the narrowest that keeps all but
+    `tail` on each side (at least -1..1)."""
+    centre = len(mass) // 2
+    half = next(h for h in range(1, centre + 1) if h == centre or max(mass[: centre - h].sum(), mass[centre + h + 1 :].sum()) <= tail)
+    return quantise_pmf(mass[centre - half : centre + half + 1])

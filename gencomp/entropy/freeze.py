@@ -1,0 +1,117 @@
+"""A trained float prior to the integer prior that decides bits, once, at export.
+
+    networks --calibration pictures--> largest activations --convert--> integer networks, proved exact
+    p(z) --> integer tables a channel;  Gaussian levels --> the fixed tables
+
+Also the price: rate of the integer prior against the float one, on the same pictures.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gencomp.bitstream import ModelError
+from gencomp.priors import LEVEL_CENTRE, LEVEL_SPREAD, MEAN_UNIT, Prior, gaussian_bits, mean_and_level, pass_masks
+from gencomp.transforms import KNOTS, SEGMENT, quality_condition
+
+from .convert import MAX_HIDDEN, convert, hyper_table, largest_activations
+from .prior import IntegerPrior, encode_latents
+from .tables import Weights, default_tables
+
+MAX_HYPER = 127  # largest |z| that a table may hold
+
+
+class Latents(NamedTuple):
+    """Of one calibration picture: scaled y float32 [1, M, h, w], z_hat float32 [1, Z, h', w'], quality step."""
+
+    y: Tensor
+    z_hat: Tensor
+    step: int
+
+
+class FloatPass(NamedTuple):
+    """What the float prior makes of latents: inputs of each context network, and the rate in bits."""
+
+    context_inputs: list[Tensor]
+    bits: float
+
+
+@torch.no_grad()
+def float_pass(prior: Prior, latents: Latents) -> FloatPass:
+    """Run the float prior as a coder would, with true rounding and unquantised means and levels."""
+    y, z_hat, step = latents
+    features = prior.features(z_hat, quality_condition(torch.tensor([step])), *y.shape[2:])
+    y_hat, inputs, bits = torch.zeros_like(y), [], float(prior.factorised.bits(z_hat).sum())
+    for index, (context, mask) in enumerate(zip(prior.contexts, pass_masks(*y.shape[1:]))):
+        inputs.append(features if index == 0 else torch.cat([features, y_hat], 1))
+        mean, level = mean_and_level(context(inputs[-1]))
+        residual = torch.round(y - mean)
+        bits += float((mask * gaussian_bits(residual, level)).sum())
+        y_hat = y_hat + mask * (mean + residual)
+    return FloatPass(inputs, bits)
+
+
+@torch.no_grad()
+def freeze_prior(prior: Prior, calibration: Sequence[Latents]) -> IntegerPrior:
+    """The integer prior of a float one; calibration: latents over the whole range of qualities."""
+    z_tables = hyper_tables(prior)
+    bounds = np.array([len(table) // 2 for table in z_tables])
+    inputs = [_hyper_input(latents) for latents in calibration]
+    synthesis, feature_units = convert(
+        prior.hyper_synthesis,
+        np.concatenate([np.ones(len(bounds)), np.full(KNOTS, 1 / SEGMENT)]),
+        np.concatenate([bounds, np.full(KNOTS, SEGMENT)]),
+        largest_activations(prior.hyper_synthesis, inputs),
+    )
+    passes = [float_pass(prior, latents) for latents in calibration]
+    contexts = []
+    for index, context in enumerate(prior.contexts):
+        channels = context[-1].out_channels // 2
+        known = 0 if index == 0 else channels
+        peaks = largest_activations(context, [p.context_inputs[index] for p in passes])
+        net, _ = convert(
+            _with_level_scale(context),
+            np.concatenate([feature_units, np.full(known, 1 / MEAN_UNIT)]),
+            np.full(len(feature_units) + known, MAX_HIDDEN),
+            peaks,
+            output_units=np.concatenate([np.full(channels, 1 / MEAN_UNIT), np.ones(channels)]),
+        )
+        contexts.append(net)
+    return IntegerPrior(default_tables(z_tables), synthesis, tuple(contexts))
+
+
+@torch.no_grad()
+def hyper_tables(prior: Prior) -> list[Weights]:
+    """Integer tables of p(z), one a channel."""
+    channels = prior.hyper_analysis.layers[-1].out_channels
+    grid = torch.arange(-MAX_HYPER, MAX_HYPER + 1.0)[None, None, None, :].expand(1, channels, 1, -1)
+    masses = prior.factorised.mass(grid)[0, :, 0].double().cpu().numpy()
+    return [hyper_table(mass) for mass in masses]
+
+
+def rate_change(prior: Prior, integers: IntegerPrior, pictures: Sequence[Latents]) -> float:
+    """Bits of the integer prior over those of the float one, minus 1, over all the pictures together."""
+    exact = sum(float_pass(prior, latents).bits for latents in pictures)
+    coded = sum(encode_latents(integers, p.y[0], p.z_hat[0], p.step).bits for p in pictures)
+    if not exact > 0:
+        raise ModelError("the prior gives no rate: it is not trained")
+    return coded / exact - 1
+
+
+def _hyper_input(latents: Latents) -> Tensor:
+    condition = quality_condition(torch.tensor([latents.step]))[:, :, None, None]
+    return torch.cat([latents.z_hat, condition.expand(-1, -1, *latents.z_hat.shape[2:])], 1)
+
+
+def _with_level_scale(context: torch.nn.Sequential) -> torch.nn.Sequential:
+    """The same network, whose second half of outputs is the level itself (see `priors.mean_and_level`)."""
+    last = context[-1]
+    head = torch.nn.Conv2d(last.in_channels, last.out_channels, 1)
+    scale, offset = torch.ones(last.out_channels), torch.zeros(last.out_channels)
+    scale[last.out_channels // 2 :], offset[last.out_channels // 2 :] = LEVEL_SPREAD, LEVEL_CENTRE
+    head.weight.copy_(last.weight * scale[:, None, None, None])
+    head.bias.copy_(last.bias * scale + offset)  # type: ignore[union-attr]
+    return torch.nn.Sequential(*list(context)[:-1], head)

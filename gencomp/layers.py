@@ -1,0 +1,96 @@
+"""Building blocks of the codec networks.
+
+Every layer is local: no pooling over the picture, no attention, no instance statistics, so that tiles with enough
+halo agree with the whole picture.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Bottleneck(nn.Module):
+    """W2 lrelu(D lrelu(W1 x)): 1x1 to half the channels, 3x3, 1x1 back, as in ELIC (He et al. 2022, fig. 3).
+
+    Costs 3.25 C^2 multiplications a position.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(channels, channels // 2, 1)
+        self.spatial = nn.Conv2d(channels // 2, channels // 2, 3, padding=1)
+        self.expand = nn.Conv2d(channels // 2, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [N, C, H, W] -> the same shape."""
+        return self.expand(F.leaky_relu(self.spatial(F.leaky_relu(self.reduce(x), 0.01)), 0.01))
+
+
+class Block(nn.Module):
+    """Two residual bottlenecks, each with a gain a channel that depends on the condition c:
+
+    x + (1 + c G1) * B1(x), then x + (1 + c G2) * B2(x), the gains starting at one. Receptive field 5x5.
+    """
+
+    REACH = 2  # positions a side that an output sees
+
+    def __init__(self, channels: int, conditions: int) -> None:
+        super().__init__()
+        self.first = Bottleneck(channels)
+        self.second = Bottleneck(channels)
+        self.gains = nn.Parameter(torch.zeros(conditions, 2 * channels))
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """x [N, C, H, W], condition [N, K] -> [N, C, H, W]."""
+        gain = (1 + condition @ self.gains).to(x.dtype)[:, :, None, None]
+        first, second = gain.chunk(2, dim=1)
+        x = x + first * self.first(x)
+        return x + second * self.second(x)
+
+
+class Stage(nn.Module):
+    """Blocks of one resolution, one after the other, under one condition."""
+
+    def __init__(self, channels: int, depth: int, conditions: int) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(Block(channels, conditions) for _ in range(depth))
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """x [N, C, H, W], condition [N, K] -> [N, C, H, W]."""
+        for block in self.blocks:
+            x = block(x, condition)
+        return x
+
+
+def downscale(in_channels: int, out_channels: int, factor: int) -> nn.Sequential:
+    """A patch embedding: [N, I, H, W] -> [N, O, H / factor, W / factor], each patch seen once."""
+    return nn.Sequential(nn.PixelUnshuffle(factor), nn.Conv2d(in_channels * factor**2, out_channels, 1))
+
+
+def upscale(in_channels: int, out_channels: int, factor: int) -> nn.Sequential:
+    """The reverse of `downscale`: [N, I, H, W] -> [N, O, H * factor, W * factor] by pixel shuffle (Shi et al. 2016)."""
+    return nn.Sequential(nn.Conv2d(in_channels, out_channels * factor**2, 1), nn.PixelShuffle(factor))
+
+
+class _LowerBound(torch.autograd.Function):
+    """max(x, bound), whose gradient still lets x rise back above the bound (Balle et al. 2018, appendix)."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, bound: float) -> Tensor:  # type: ignore[no-untyped-def,override]
+        ctx.save_for_backward(x >= bound)
+        return x.clamp(min=bound)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[no-untyped-def,override]
+        (above,) = ctx.saved_tensors
+        return gradient * (above | (gradient < 0)), None
+
+
+def lower_bound(x: Tensor, bound: float) -> Tensor:
+    """Element-wise max(x, bound), any shape, without the dead gradient of a clamp."""
+    return _LowerBound.apply(x, bound)
+
+
+def round_straight_through(x: Tensor) -> Tensor:
+    """Round to the nearest integer; the gradient passes as if nothing had happened (Theis et al. 2017)."""
+    return x + (torch.round(x) - x).detach()

@@ -1,0 +1,113 @@
+"""The transforms between pixels and latents: g_a (analysis) and g_s (synthesis), both for every quality at once.
+
+    picture x [N, 3, 16 h, 16 w] --g_a--> y [N, M, h, w]        (latents, before quantisation)
+    y_hat     [N, M, h, w]       --g_s--> x_hat [N, 3, 16 h, 16 w]
+
+The quality enters twice: gains scale each latent channel before rounding and undo it after (Cui et al. 2021), and the
+gains inside the blocks adapt the features. The synthesis also takes the realism, 0 to 1.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .bitstream import STEPS
+from .layers import Stage, downscale, upscale
+
+KNOTS = 9  # quality conditions: a linear interpolation between this many knots over the steps 0..STEPS
+SEGMENT = STEPS // (KNOTS - 1)
+STRIDE = 16  # pixels a latent, both ways
+
+
+@dataclass(frozen=True)
+class TransformConfig:
+    """Widths and depths. Positions are 1/2, 1/4, 1/8 and 1/16 of the picture's sides."""
+
+    latent_channels: int = 160
+    encoder_widths: tuple[int, int] = (192, 256)  # at 1/8 and 1/16
+    encoder_depths: tuple[int, int] = (4, 3)
+    decoder_widths: tuple[int, int, int, int] = (256, 192, 64, 32)  # at 1/16, 1/8, 1/4 and 1/2
+    decoder_depths: tuple[int, int, int] = (3, 4, 2)  # at 1/16, 1/8 and 1/4
+
+
+def quality_knots(step: Tensor) -> Tensor:
+    """Integer weights of the quality knots: step [N] int in 0..STEPS -> [N, KNOTS] int64, each row sums to SEGMENT.
+
+    Piecewise linear (a hat function a knot) and exact, so that the integer networks may take it as an input.
+    """
+    knots = torch.arange(KNOTS, device=step.device) * SEGMENT
+    return (SEGMENT - (step.long()[:, None] - knots).abs()).clamp(min=0)
+
+
+def quality_condition(step: Tensor) -> Tensor:
+    """step [N] int in 0..STEPS -> [N, KNOTS] float32 in 0..1, rows sum to 1."""
+    return quality_knots(step).float() / SEGMENT
+
+
+class Analysis(nn.Module):
+    """g_a: x [N, 3, H, W] in 0..1, H and W multiples of 16 -> y [N, M, H / 16, W / 16]."""
+
+    def __init__(self, config: TransformConfig) -> None:
+        super().__init__()
+        fine, coarse = config.encoder_widths
+        self.embed = downscale(3, fine, 8)
+        self.stage8 = Stage(fine, config.encoder_depths[0], KNOTS)
+        self.down16 = downscale(fine, coarse, 2)
+        self.stage16 = Stage(coarse, config.encoder_depths[1], KNOTS)
+        self.head = nn.Conv2d(coarse, config.latent_channels, 1)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """condition [N, KNOTS]: `quality_condition`."""
+        x = self.stage8(self.embed(x - 0.5), condition)
+        return self.head(self.stage16(self.down16(x), condition))
+
+
+class Synthesis(nn.Module):
+    """g_s: y_hat [N, M, h, w] -> x_hat [N, 3, 16 h, 16 w], about 0..1 and not clipped."""
+
+    def __init__(self, config: TransformConfig) -> None:
+        super().__init__()
+        w16, w8, w4, w2 = config.decoder_widths
+        conditions = KNOTS + 1  # the last one is the realism
+        self.stem = nn.Conv2d(config.latent_channels, w16, 1)
+        self.stage16 = Stage(w16, config.decoder_depths[0], conditions)
+        self.up8 = upscale(w16, w8, 2)
+        self.stage8 = Stage(w8, config.decoder_depths[1], conditions)
+        self.up4 = upscale(w8, w4, 2)
+        self.stage4 = Stage(w4, config.decoder_depths[2], conditions)
+        self.up2 = upscale(w4, w2, 2)
+        self.refine = nn.Conv2d(w2, w2, 3, padding=1)
+        self.head = nn.Sequential(nn.Conv2d(w2, 12, 3, padding=1), nn.PixelShuffle(2))
+
+    def forward(self, y_hat: Tensor, condition: Tensor, realism: Tensor) -> Tensor:
+        """condition [N, KNOTS]: `quality_condition`; realism [N] in 0..1."""
+        condition = torch.cat([condition, realism[:, None].to(condition.dtype)], dim=1)
+        y_hat = self.stage16(self.stem(y_hat), condition)
+        y_hat = self.stage8(self.up8(y_hat), condition)
+        y_hat = self.up2(self.stage4(self.up4(y_hat), condition))
+        y_hat = y_hat + F.leaky_relu(self.refine(y_hat), 0.01)
+        return self.head(y_hat) + 0.5
+
+
+class LatentGains(nn.Module):
+    """Gains a latent channel and quality: multiply y before rounding, and y_hat by the other set after.
+
+    Log-linear between knots; the ends start a factor 3 below and above one, since the best step size falls about
+    with the square root of lambda.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        ramp = torch.linspace(-1.1, 1.1, KNOTS)[:, None].repeat(1, channels)
+        self.log_encode = nn.Parameter(ramp.clone())
+        self.log_decode = nn.Parameter(-ramp.clone())
+
+    def encode(self, y: Tensor, condition: Tensor) -> Tensor:
+        """y [N, M, h, w], condition [N, KNOTS] -> scaled y."""
+        return y * torch.exp(condition @ self.log_encode)[:, :, None, None]
+
+    def decode(self, y_hat: Tensor, condition: Tensor) -> Tensor:
+        """y_hat [N, M, h, w], condition [N, KNOTS] -> y_hat in the units of the analysis."""
+        return y_hat * torch.exp(condition @ self.log_decode)[:, :, None, None]

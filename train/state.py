@@ -1,0 +1,93 @@
+"""Checkpoints: one safetensors file that appears whole or not at all, and holds all that a resume needs.
+
+Random draws depend on the step number alone (see data.py), so networks, averaged networks, optimiser and step are
+everything. Never pickle.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from gencomp.files import write_atomically
+
+FORMAT = "gencomp-run-1"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be read or does not fit."""
+
+
+class Checkpoint(NamedTuple):
+    """step: optimiser steps done; meta: the recipe and counters as plain values; tensors by name."""
+
+    step: int
+    meta: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+
+def optimiser_tensors(optimiser: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:
+    """The state of Adam, flat: '<prefix>.<parameter number>.<name>'."""
+    state = optimiser.state_dict()["state"]
+    return {f"{prefix}.{i}.{name}": torch.as_tensor(v) for i, slots in state.items() for name, v in slots.items()}
+
+
+def restore_optimiser(optimiser: torch.optim.Optimizer, prefix: str, tensors: dict[str, Tensor]) -> None:
+    """The reverse of `optimiser_tensors`; learning rates are left as they are."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith(prefix + "."):
+            number, name = key[len(prefix) + 1 :].split(".", 1)
+            state.setdefault(int(number), {})[name] = value
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+
+
+def module_tensors(module: nn.Module, prefix: str) -> dict[str, Tensor]:
+    """Weights by '<prefix>.<name>', on the CPU."""
+    return {f"{prefix}.{k}": v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
+
+
+def restore_module(module: nn.Module, prefix: str, tensors: dict[str, Tensor]) -> None:
+    """The reverse of `module_tensors`; names and shapes must match exactly."""
+    cut = len(prefix) + 1
+    try:
+        module.load_state_dict({k[cut:]: v for k, v in tensors.items() if k.startswith(prefix + ".")})
+    except RuntimeError as error:
+        raise CheckpointError(f"the checkpoint is of another network: {str(error).splitlines()[-1].strip()}") from error
+
+
+def checkpoint_path(run: Path, step: int) -> Path:
+    return run / "checkpoints" / f"step-{step:08d}.safetensors"
+
+
+def save_checkpoint(run: Path, checkpoint: Checkpoint, keep: int = 2) -> Path:
+    """Write step-N.safetensors whole or not at all, then drop all but the last `keep`."""
+    path = checkpoint_path(run, checkpoint.step)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    meta = {"format": FORMAT, "step": str(checkpoint.step), "meta": json.dumps(checkpoint.meta)}
+    tensors = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in checkpoint.tensors.items()}
+    write_atomically(path, save(tensors, meta))
+    for old in checkpoints(run)[:-keep]:
+        old.unlink()
+    return path
+
+
+def checkpoints(run: Path) -> list[Path]:
+    """The checkpoints of a run, oldest first."""
+    return sorted((run / "checkpoints").glob("step-*.safetensors"))
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read one checkpoint; CheckpointError if it is none."""
+    try:
+        with safe_open(path, "pt") as file:
+            meta = file.metadata() or {}
+            if meta.get("format") != FORMAT:
+                raise CheckpointError(f"{path} is not a checkpoint of this program")
+            return Checkpoint(int(meta["step"]), json.loads(meta["meta"]), {k: file.get_tensor(k) for k in file.keys()})
+    except (SafetensorError, OSError, KeyError) as error:
+        raise CheckpointError(f"{path} cannot be read as a checkpoint: {error}") from error
