@@ -36,6 +36,8 @@ def each_file(sources: Sequence[Path], work: Callable[[Path], Outcome], as_json:
     with _progress(sources) as (steps, say):
         for source in steps:
             try:
+                if source.is_dir():
+                    raise IsADirectoryError("no file to work on in this folder")
                 with _notes(source, say):
                     outcome = work(source)
             except Exception as error:

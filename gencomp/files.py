@@ -13,7 +13,6 @@ The rules of every verb that turns files into files:
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import secrets
 from collections.abc import Iterable, Sequence
@@ -68,19 +67,13 @@ def write_atomically(path: str | Path, data: bytes | memoryview) -> None:
 def find_inputs(paths: Iterable[Path], suffixes: frozenset[str]) -> list[Path]:
     """The files that `paths` name, folders replaced by the files in them with one of `suffixes`, each once.
 
-    A path that does not exist is kept: it fails in its turn and does not stop the rest. Raises FileNotFoundError for
-    a folder that holds no such file.
+    A path that does not exist, or a folder without such a file, is kept: it fails in its turn and does not stop the
+    rest.
     """
     found: list[Path] = []
     for path in paths:
-        if not path.is_dir():
-            found.append(path)
-            continue
-        inside = sorted(_walk(path, suffixes))
-        if not inside:
-            kind = "picture" if suffixes == PICTURE_SUFFIXES else " ".join(sorted(suffixes))
-            raise FileNotFoundError(errno.ENOENT, f"no {kind} file in this folder", str(path))
-        found.extend(inside)
+        inside = sorted(_walk(path, suffixes)) if path.is_dir() else []
+        found.extend(inside or [path])
     return list(dict.fromkeys(found))
 
 

@@ -3,7 +3,8 @@
 Opening reads the header alone; pixels are decoded, and torch imported, when they are first asked for. `save` takes
 `quality=` (1 to 100), `bpp=` or `bytes=`, as Codec.compress does, and turns other modes into RGB by the rules of
 gencomp.image, so that orientation and colour profile are used up, not lost. Everything that can go wrong with a file
-is an OSError, as with Pillow's own formats; its limits on large pictures (Image.MAX_IMAGE_PIXELS) hold here too.
+is an OSError, as with Pillow's own formats; its limits on large pictures (Image.MAX_IMAGE_PIXELS) hold here too. So
+does its habit of emptying an existing file before it is written: where that matters, write Codec.compress's bytes.
 
 A trap when a decoded picture goes back into a `datasets.Dataset`: that library stores a picture in its `.format`, so a
 picture opened from a .gnc file is coded, with loss, a second time; `picture.copy()` has no format and is stored as PNG.

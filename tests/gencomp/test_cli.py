@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
 import signal
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -234,9 +238,11 @@ def test_wrong_usage_is_status_2_before_any_work(run: Run, pictures: Path, argum
     assert _names(pictures) == before
 
 
-def test_folder_without_pictures_is_one_line(run: Run, tmp_path: Path) -> None:
-    result = run("compress", tmp_path)
-    assert (result.exit_code, result.stderr) == (1, f"Error: {tmp_path}: no picture file in this folder\n")
+def test_folder_without_pictures_is_one_line_and_does_not_stop_the_rest(run: Run, pictures: Path) -> None:
+    (pictures / "empty").mkdir()
+    result = run("compress", pictures / "empty", pictures / "a.png")
+    assert (result.exit_code, result.stderr) == (1, f"Error: {pictures}/empty: no file to work on in this folder\n")
+    assert (pictures / "a.gnc").exists()
 
 
 def test_picture_that_exists_is_replaced_only_when_told(run: Run, pictures: Path) -> None:
@@ -364,6 +370,20 @@ def test_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
     result = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True)
     os.close(writing)
     assert (result.returncode, result.stderr) == (1, "")
+
+
+def test_several_files_on_a_terminal_have_a_progress_bar(tmp_path: Path) -> None:
+    for name in ("a.gnc", "b.gnc"):
+        (tmp_path / name).write_bytes(pack(Header(b"fake", 4, 4, 0, 0), b"payload"))
+    terminal, other_end = pty.openpty()
+    fcntl.ioctl(other_end, termios.TIOCSWINSZ, struct.pack("4H", 40, 100, 0, 0))
+    command = [sys.executable, "-m", "gencomp", "info", str(tmp_path), "--json"]
+    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=other_end, text=True)
+    shown = os.read(terminal, 65536).decode()
+    os.close(terminal)
+    os.close(other_end)
+    assert len([json.loads(line) for line in result.stdout.splitlines()]) == 2
+    assert "2/2" in shown
 
 
 def test_signal_ends_the_process_with_130(tmp_path: Path) -> None:

@@ -80,15 +80,9 @@ def test_folder_is_walked_in_order_without_hidden_and_foreign_files(tmp_path: Pa
     assert [str(path.relative_to(tmp_path)) for path in found] == ["a.png", "b.JPG", "sub/c.tif", "notes.txt"]
 
 
-def test_missing_input_is_kept_to_fail_in_its_turn(tmp_path: Path) -> None:
-    assert find_inputs([tmp_path / "no.png"], PICTURE_SUFFIXES) == [tmp_path / "no.png"]
-
-
-def test_folder_without_pictures_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no picture file"):
-        find_inputs([tmp_path], PICTURE_SUFFIXES)
-    with pytest.raises(FileNotFoundError, match=r"no \.gnc file"):
-        find_inputs([tmp_path], frozenset([".gnc"]))
+def test_missing_file_and_empty_folder_are_kept_to_fail_in_their_turn(tmp_path: Path) -> None:
+    paths = [tmp_path / "no.png", tmp_path]
+    assert find_inputs(paths, PICTURE_SUFFIXES) == paths
 
 
 def test_without_output_a_file_stands_beside_its_input() -> None:
