@@ -90,7 +90,7 @@ class Encoder:
         self.bits += float(counts.sum())
 
     def finish(self) -> bytes:
-        """The shortest bytes that decode to what was written; empty for nothing."""
+        """The shortest bytes that decode to what was written; empty if zeros alone do."""
         low, high, words = self._backend.interval()
         for zeros in range(64, -1, -8):  # the interval is narrower than 2^64: the roundest number in it ends in at most
             number = -(-low >> zeros) << zeros  # 64 zero bits, or is the only multiple of 2^64 and ends in more

@@ -173,6 +173,7 @@ SETTINGS: dict[str, Callable[[], AbstractContextManager[object]]] = {
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.filterwarnings("ignore:TF32")
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_no_setting_changes_an_integer(setting: str, backend: I.Backend) -> None:
     x, net = example_input(), example_net()
