@@ -9,6 +9,7 @@ Hunter 2004, Annals of Statistics 32, section 2) with a very wide normal prior, 
 gets a large score instead of an infinite one. All functions work on stacks of tables at once: a bootstrap of a
 thousand resamples is one call.
 """
+
 from __future__ import annotations
 
 import math

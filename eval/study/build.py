@@ -1,4 +1,5 @@
 """Builds a study folder: chooses pictures, codecs and crops, and writes every picture a rater can see as PNG at 1:1."""
+
 from __future__ import annotations
 
 import hashlib
@@ -53,8 +54,13 @@ class _Shot(NamedTuple):
     height: int
 
 
-def build(folder: Path, coded: Sequence[Coded], options: Options, measures: Mapping[Key, dict[str, float]] | None = None,
-          progress: Callable[[list[str]], Iterable[str]] = iter) -> Study:
+def build(
+    folder: Path,
+    coded: Sequence[Coded],
+    options: Options,
+    measures: Mapping[Key, dict[str, float]] | None = None,
+    progress: Callable[[list[str]], Iterable[str]] = iter,
+) -> Study:
     """Write a new study to `folder` (which must not exist or be empty), whole or not at all, and return its plan.
 
     progress wraps the walk over the picture names, so that a command can show a bar. Raises StudyError.
@@ -70,10 +76,20 @@ def build(folder: Path, coded: Sequence[Coded], options: Options, measures: Mapp
         for one in coded:
             by_image.setdefault(one.image, []).append(one)
         ids = condition_ids(coded)
-        scenes = [scene for image in progress(list(by_image)) for scene in _scenes(beside, by_image[image], ids, options)]
+        scenes = [
+            scene for image in progress(list(by_image)) for scene in _scenes(beside, by_image[image], ids, options)
+        ]
         scenes = [_numbered(scene, k) for k, scene in enumerate(scenes)]
-        study = Study(options.title, options.question, options.layout, options.ties, options.seed, options.design,
-                      _conditions(ids, scenes, measures or {}), tuple(scenes))
+        study = Study(
+            options.title,
+            options.question,
+            options.layout,
+            options.ties,
+            options.seed,
+            options.design,
+            _conditions(ids, scenes, measures or {}),
+            tuple(scenes),
+        )
         check(study)
         write_atomically(beside / CONSENT, _consent(options.consent).encode())
         save(study, beside)
@@ -101,7 +117,7 @@ def choose_pictures(coded: Sequence[Coded], options: Options) -> list[Coded]:
         if options.pictures > len(usable):
             raise StudyError(f"--pictures {options.pictures}: there are only {len(usable)}")
         rng = np.random.default_rng([options.seed, 1])
-        usable = sorted(usable[i] for i in rng.permutation(len(usable))[:options.pictures])
+        usable = sorted(usable[i] for i in rng.permutation(len(usable))[: options.pictures])
     return [one for one in coded if one.image in usable]
 
 
@@ -117,7 +133,7 @@ def condition_ids(coded: Sequence[Coded]) -> dict[Key, str]:
             parts.append(f"realism {realism:g}")
         if len(settings) > 1 and setting:
             parts.append(setting)
-        ids[key] = re.sub(r"[^\w.=@ -]+", "_", " ".join(parts)).strip()
+        ids[key] = re.sub(r"[^\w.=@ -]+", "_", " ".join(parts)).strip(" .=@-") or "unnamed"
     if len(set(ids.values())) < len(ids):
         raise StudyError(f"two conditions would have one name: {', '.join(sorted(ids.values()))}")
     return ids
@@ -127,12 +143,16 @@ def check(study: Study) -> None:
     """Refuse a plan that no rater could follow."""
     usable = sum(scene.check for scene in study.scenes)
     if (study.design.checks or study.design.training) and not usable:
-        raise StudyError("no crop is detailed enough for an attention check with a plain answer; "
-                         "pick other crops, or go without: --checks 0 --training 0")
+        raise StudyError(
+            "no crop is detailed enough for an attention check with a plain answer; "
+            "pick other crops, or go without: --checks 0 --training 0"
+        )
     # A smaller study still asks each pair once; more trials than pairs would repeat them silently.
-    if study.design.method != "full" and study.design.trials > len(study.pairs()):
-        raise StudyError(f"--trials {study.design.trials}: there are only {len(study.pairs())} pairs; "
-                         "ask for fewer, or use --design full")
+    if study.design.method != "full" and study.design.trials > len(study.pairs):
+        raise StudyError(
+            f"--trials {study.design.trials}: there are only {len(study.pairs)} pairs; "
+            "ask for fewer, or use --design full"
+        )
 
 
 def _scenes(folder: Path, coded: Sequence[Coded], ids: Mapping[Key, str], options: Options) -> list[Scene]:
@@ -141,8 +161,10 @@ def _scenes(folder: Path, coded: Sequence[Coded], ids: Mapping[Key, str], option
     decoded = [read(one.reconstruction) for one in coded]
     for one, picture in zip(coded, decoded, strict=True):
         if picture.size != original.size:
-            raise StudyError(f"{one.reconstruction} is {picture.width}x{picture.height}, its original {one.original} "
-                             f"{original.width}x{original.height}; they must be of one size")
+            raise StudyError(
+                f"{one.reconstruction} is {picture.width}x{picture.height}, its original {one.original} "
+                f"{original.width}x{original.height}; they must be of one size"
+            )
     scenes = []
     for shot in shots(coded[0].image, original.size, options):
         box = (shot.x, shot.y, shot.x + shot.width, shot.y + shot.height)
@@ -155,8 +177,17 @@ def _scenes(folder: Path, coded: Sequence[Coded], ids: Mapping[Key, str], option
             if math.isfinite(psnr_crop := psnr(source, crop)):
                 metrics["psnr_crop"] = round(psnr_crop, 4)
             renderings[ids[one.codec, one.setting, one.realism]] = Rendering(keep(folder, crop), one.bpp, metrics)
-        scenes.append(Scene("", *shot, keep(folder, source), keep(folder, spoilt), keep(folder, mild),
-                            psnr(source, spoilt) <= CHECK_DB, renderings))
+        scenes.append(
+            Scene(
+                "",
+                *shot,
+                keep(folder, source),
+                keep(folder, spoilt),
+                keep(folder, mild),
+                psnr(source, spoilt) <= CHECK_DB,
+                renderings,
+            )
+        )
     return scenes
 
 
@@ -166,13 +197,16 @@ def shots(image: str, size: tuple[int, int], options: Options) -> list[_Shot]:
     if image in options.crop_at:
         x, y = options.crop_at[image]
         if x < 0 or y < 0 or x + width > size[0] or y + height > size[1]:
-            raise StudyError(f"--crop-at {image}={x},{y}: a crop of {width}x{height} does not fit into "
-                             f"{size[0]}x{size[1]} there")
+            raise StudyError(
+                f"--crop-at {image}={x},{y}: a crop of {width}x{height} does not fit into {size[0]}x{size[1]} there"
+            )
         return [_Shot(image, x, y, width, height)]
     rng = np.random.default_rng([options.seed, 2, *image.encode()])
     count = 1 if (width, height) == size else options.crops_per_picture
-    return [_Shot(image, int(rng.integers(size[0] - width + 1)), int(rng.integers(size[1] - height + 1)), width, height)
-            for _ in range(count)]
+    return [
+        _Shot(image, int(rng.integers(size[0] - width + 1)), int(rng.integers(size[1] - height + 1)), width, height)
+        for _ in range(count)
+    ]
 
 
 def read(path: Path) -> Image.Image:
@@ -206,7 +240,7 @@ def blurred(picture: Image.Image, factor: int) -> Image.Image:
 def psnr(first: Image.Image, second: Image.Image) -> float:
     """PSNR in dB over 8-bit RGB; infinite for equal pictures."""
     error = np.mean((np.asarray(first, np.float64) - np.asarray(second, np.float64)) ** 2)
-    return 10 * math.log10(255 ** 2 / error) if error else math.inf
+    return 10 * math.log10(255**2 / error) if error else math.inf
 
 
 def _divided(size: tuple[int, int], factor: int) -> tuple[int, int]:
@@ -217,8 +251,9 @@ def _numbered(scene: Scene, k: int) -> Scene:
     return Scene(**(vars(scene) | {"id": f"s{k}"}))
 
 
-def _conditions(ids: Mapping[Key, str], scenes: Sequence[Scene], measures: Mapping[Key, dict[str, float]]
-                ) -> tuple[Condition, ...]:
+def _conditions(
+    ids: Mapping[Key, str], scenes: Sequence[Scene], measures: Mapping[Key, dict[str, float]]
+) -> tuple[Condition, ...]:
     conditions = []
     for key, name in ids.items():
         rates = [s.renderings[name].bpp for s in scenes if name in s.renderings]

@@ -6,9 +6,11 @@ active    before each trial, the pair whose outcome would teach most about the s
 
 Sides are balanced within a rater and the same picture does not come twice in a row where that can be helped.
 """
+
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -41,7 +43,7 @@ class Tally:
         self.index = {condition.id: i for i, condition in enumerate(study.conditions)}
         self.wins: NDArray[np.float64] = np.zeros((len(self.index), len(self.index)))
         self.asked: NDArray[np.float64] = np.zeros_like(self.wins)
-        self.shown: dict[Pair, int] = dict.fromkeys(study.pairs(), 0)
+        self.shown: dict[Pair, int] = dict.fromkeys(study.pairs, 0)
         self.couples: dict[tuple[str, str], list[Pair]] = {}
         for pair in self.shown:
             self.couples.setdefault((pair.first, pair.second), []).append(pair)
@@ -70,7 +72,8 @@ def kinds(design: Design, pairs: int, rng: np.random.Generator) -> list[Kind]:
     bounds = np.linspace(1, len(body), design.checks + 1)
     for k in range(design.checks - 1, -1, -1):
         body.insert(int(rng.integers(int(bounds[k]), max(int(bounds[k]) + 1, int(bounds[k + 1])))), "check")
-    return ["training"] * design.training + body
+    training: list[Kind] = ["training"] * design.training
+    return training + body
 
 
 def session(study: Study, rng: np.random.Generator, shown: Mapping[Pair, int]) -> list[Trial | Kind]:
@@ -96,16 +99,25 @@ def session(study: Study, rng: np.random.Generator, shown: Mapping[Pair, int]) -
 
 def deal(study: Study, rng: np.random.Generator, shown: Mapping[Pair, int]) -> list[Pair]:
     """The pairs of one rater in order. `shown` counts how often each was given to raters before."""
-    pairs = study.pairs()
+    pairs = study.pairs
     shuffled = [pairs[i] for i in rng.permutation(len(pairs))]
     if study.design.method != "full":
         shuffled.sort(key=lambda pair: shown.get(pair, 0))  # stable: least shown first, chance among equals
-        shuffled = shuffled[:study.design.trials]
-    rest, dealt = [shuffled[i] for i in rng.permutation(len(shuffled))], list[Pair]()
+        shuffled = shuffled[: study.design.trials]
+    return apart([shuffled[i] for i in rng.permutation(len(shuffled))])
+
+
+def apart(pairs: Sequence[Pair]) -> list[Pair]:
+    """The pairs in the given order, but for moves that keep a picture from coming twice in a row if that can be."""
+    rest, left, ordered = list(pairs), Counter(pair.scene for pair in pairs), list[Pair]()
     while rest:
-        other = (i for i, pair in enumerate(rest) if not dealt or pair.scene != dealt[-1].scene)
-        dealt.append(rest.pop(next(other, 0)))
-    return dealt
+        last = ordered[-1].scene if ordered else None
+        scene, count = left.most_common(1)[0]
+        pressing = scene if 2 * count > len(rest) else None  # put off now, it would have to follow itself
+        where = (i for i, pair in enumerate(rest) if pair.scene != last and pressing in (None, last, pair.scene))
+        ordered.append(rest.pop(next(where, 0)))
+        left[ordered[-1].scene] -= 1
+    return ordered
 
 
 def again(given: Iterable[Trial], rng: np.random.Generator) -> Trial:
@@ -114,7 +126,7 @@ def again(given: Iterable[Trial], rng: np.random.Generator) -> Trial:
     repeated = {(t.scene, t.second, t.first) for t in given if t.kind == "repeat"}
     pairs = [t for t in given if t.kind == "pair"]
     fresh = [t for t in pairs if t[1:] not in repeated]
-    choice = (fresh[:-5] or fresh or pairs)
+    choice = fresh[:-5] or fresh or pairs
     trial = choice[int(rng.integers(len(choice)))]
     return Trial("repeat", trial.scene, trial.second, trial.first)
 
@@ -137,7 +149,7 @@ def most_informative(study: Study, tally: Tally, given: Iterable[Trial], rng: np
     seen = {tally.pair(trial) for trial in given if trial.kind == "pair"}
     free = {couple: [pair for pair in pairs if pair not in seen] for couple, pairs in tally.couples.items()}
     left = [couple for couple, pairs in free.items() if pairs] or list(tally.couples)
-    best = sorted(left, key=lambda c: -gain[tally.index[c[0]], tally.index[c[1]]])[:max(1, min(3, len(left) // 4))]
+    best = sorted(left, key=lambda c: -gain[tally.index[c[0]], tally.index[c[1]]])[: max(1, min(3, len(left) // 4))]
     couple = best[int(rng.integers(len(best)))]
     there = free[couple] or tally.couples[couple]
     least = min(tally.shown[pair] for pair in there)
@@ -154,23 +166,26 @@ def _turn(trial: Trial, swap: bool) -> Trial:
     return Trial(trial.kind, trial.scene, trial.second, trial.first) if swap else trial
 
 
-def _checks(study: Study, rng: np.random.Generator) -> Iterable[Trial]:
+def _checks(study: Study, rng: np.random.Generator) -> Iterator[Trial]:
     scenes = [scene.id for scene in study.scenes if scene.check]
     order: list[str] = []
     while len(order) < study.design.checks:
         order += [scenes[i] for i in rng.permutation(len(scenes))]
-    return iter(_sides([Trial("check", scene, ORIGINAL, DEGRADED) for scene in order[:study.design.checks]], rng))
+    return iter(_sides([Trial("check", scene, ORIGINAL, DEGRADED) for scene in order[: study.design.checks]], rng))
 
 
-def _training(study: Study, rng: np.random.Generator) -> Iterable[Trial]:
+def _training(study: Study, rng: np.random.Generator) -> Iterator[Trial]:
     """Plain to see, then less plain, both with the answer told; then a real pair, which has no right answer."""
     scenes = sorted((scene.id for scene in study.scenes if scene.check), key=lambda _: rng.random())
     scenes = scenes or [scene.id for scene in study.scenes]
-    real = study.pairs()
+    real = study.pairs
     trials: list[Trial] = []
     for k in range(study.design.training):
         scene = scenes[k % len(scenes)]
         last = study.design.training > 2 and k == study.design.training - 1
-        trials.append(Trial("training", *real[int(rng.integers(len(real)))]) if last
-                      else Trial("training", scene, ORIGINAL, MILD if k % 2 else DEGRADED))
+        trials.append(
+            Trial("training", *real[int(rng.integers(len(real)))])
+            if last
+            else Trial("training", scene, ORIGINAL, MILD if k % 2 else DEGRADED)
+        )
     return iter([_turn(trial, bool(rng.integers(2))) for trial in trials])

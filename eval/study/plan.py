@@ -8,6 +8,7 @@ A study folder holds
     consent.txt    what a rater reads and agrees to; the owner's words
     votes.sqlite   raters, their trials and their votes (`store.py`)
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -16,6 +17,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
@@ -114,14 +116,20 @@ class Study:
         """Names this very study: equal plans have equal ids, so votes given in several places can be pooled."""
         return hashlib.sha256(canonical(self).encode()).hexdigest()[:16]
 
-    def scene(self, scene_id: str) -> Scene:
-        return next(scene for scene in self.scenes if scene.id == scene_id)
+    @cached_property
+    def scene(self) -> dict[str, Scene]:
+        """The scenes by id."""
+        return {scene.id: scene for scene in self.scenes}
 
+    @cached_property
     def pairs(self) -> list[Pair]:
         """Every pair of conditions on every scene that has both, in the plan's order."""
         order = [condition.id for condition in self.conditions]
-        return [Pair(scene.id, first, second) for scene in self.scenes
-                for first, second in combinations([c for c in order if c in scene.renderings], 2)]
+        return [
+            Pair(scene.id, first, second)
+            for scene in self.scenes
+            for first, second in combinations([c for c in order if c in scene.renderings], 2)
+        ]
 
     def largest_crop(self) -> tuple[int, int]:
         """Width and height in pixels that hold every crop of the study."""
@@ -154,7 +162,8 @@ def _study(plan: Mapping[str, Any]) -> Study:
         raise ValueError(f"plan version {plan['version']}; this program knows {PLAN_VERSION}")
     conditions = tuple(Condition(**c) for c in plan["conditions"])
     scenes = tuple(
-        Scene(**(s | {"renderings": {c: Rendering(**r) for c, r in s["renderings"].items()}})) for s in plan["scenes"])
+        Scene(**(s | {"renderings": {c: Rendering(**r) for c, r in s["renderings"].items()}})) for s in plan["scenes"]
+    )
     known = {condition.id for condition in conditions}
     if len(known) < len(conditions) or len(known) < 2 or not scenes:
         raise ValueError("it needs two or more different conditions and at least one scene")
@@ -164,8 +173,16 @@ def _study(plan: Mapping[str, Any]) -> Study:
             raise ValueError(f"scene {scene.id} names an unknown condition or picture")
     if plan["layout"] not in LAYOUTS or plan["design"]["method"] not in METHODS:
         raise ValueError("unknown layout or design")
-    return Study(str(plan["title"]), str(plan["question"]), plan["layout"], bool(plan["ties"]), int(plan["seed"]),
-                 Design(**plan["design"]), conditions, scenes)
+    return Study(
+        str(plan["title"]),
+        str(plan["question"]),
+        plan["layout"],
+        bool(plan["ties"]),
+        int(plan["seed"]),
+        Design(**plan["design"]),
+        conditions,
+        scenes,
+    )
 
 
 def finite(value: object) -> float | None:

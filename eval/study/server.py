@@ -4,6 +4,7 @@ Every address that says anything about a rater holds that rater's token, 128 ran
 of their bytes, so an address can neither be guessed nor tells the codec. No page fetches anything from elsewhere and
 the content policy forbids it. A refused request gets a plain status and changes nothing.
 """
+
 from __future__ import annotations
 
 import ipaddress
@@ -22,10 +23,17 @@ from .session import Course, Receipt, Refused, Screen
 from .store import Rater
 
 MAX_BODY = 4096  # bytes; an answer has about a hundred
-POLICY = ("default-src 'none'; img-src 'self'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-          "form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
-HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin",
-           "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin"}
+POLICY = (
+    "default-src 'none'; img-src 'self'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
 Answer = Response | BaseResponse | str
 
 
@@ -36,8 +44,9 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def create_app(course: Course, folder: Path, *, invited_only: bool, hosts: list[str] | None = None,
-               public: str | None = None) -> Flask:
+def create_app(
+    course: Course, folder: Path, *, invited_only: bool, hosts: list[str] | None = None, public: str | None = None
+) -> Flask:
     """The application for one study.
 
     invited_only: a rater needs a link that `study serve --invite` made; otherwise whoever opens the page may take part.
@@ -55,8 +64,12 @@ def create_app(course: Course, folder: Path, *, invited_only: bool, hosts: list[
     @app.get("/")
     def start() -> Answer:
         if invited_only:
-            return render_template("message.html", title=study.title, text="Please open the personal link that you were "
-                                   "given: it brings you to the study, and back to where you stopped.")
+            return render_template(
+                "message.html",
+                title=study.title,
+                text="Please open the personal link that you were "
+                "given: it brings you to the study, and back to where you stopped.",
+            )
         return render_template("consent.html", title=study.title, consent=_consent(folder), action=url_for("join"))
 
     @app.post("/join")
@@ -68,8 +81,9 @@ def create_app(course: Course, folder: Path, *, invited_only: bool, hosts: list[
     @app.get("/r/<token>")
     def rate(token: str) -> Answer:
         if not rater_or_404(token).agreed:
-            return render_template("consent.html", title=study.title, consent=_consent(folder),
-                                   action=url_for("agree", token=token))
+            return render_template(
+                "consent.html", title=study.title, consent=_consent(folder), action=url_for("agree", token=token)
+            )
         width, height = study.largest_crop()
         return render_template("trial.html", study=study, width=width, height=height)
 
@@ -140,7 +154,13 @@ def _answer() -> tuple[int, str, int, int, float]:
         sent: Any = request.get_json()
     except (RecursionError, ValueError):  # nested thousandfold, or a number of thousands of digits
         abort(400)
-    fields: dict[str, tuple[type, ...]] = {"n": (int,), "choice": (str,), "ms": (int,), "flips": (int,), "dpr": (int, float)}
+    fields: dict[str, tuple[type, ...]] = {
+        "n": (int,),
+        "choice": (str,),
+        "ms": (int,),
+        "flips": (int,),
+        "dpr": (int, float),
+    }
     if not isinstance(sent, dict) or set(sent) != set(fields):
         abort(400)
     if any(isinstance(sent[key], bool) or not isinstance(sent[key], kinds) for key, kinds in fields.items()):
@@ -154,13 +174,19 @@ def _screen(study: Study, screen: Screen) -> dict[str, Any]:
     def pictures(trial: Any) -> dict[str, Any] | None:
         if trial is None:
             return None
-        scene = study.scene(trial.scene)
+        scene = study.scene[trial.scene]
         names = {"original": scene.original, "a": scene.picture(trial.first), "b": scene.picture(trial.second)}
         return {"width": scene.width, "height": scene.height} | {
-            key: url_for("picture", name=name) for key, name in names.items()}
+            key: url_for("picture", name=name) for key, name in names.items()
+        }
 
-    return {"n": screen.n, "total": screen.total, "training": screen.training,
-            "trial": pictures(screen.trial), "ahead": pictures(screen.ahead)}
+    return {
+        "n": screen.n,
+        "total": screen.total,
+        "training": screen.training,
+        "trial": pictures(screen.trial),
+        "ahead": pictures(screen.ahead),
+    }
 
 
 def _receipt(study: Study, receipt: Receipt) -> dict[str, Any]:
@@ -173,14 +199,25 @@ def _consent(folder: Path) -> str:
 
 def run(app: Flask, host: str, port: int, ready: Callable[[int], None]) -> None:
     """Serve until interrupted; `ready` is told the port once connections are taken. StudyError if it cannot listen."""
-    import waitress
+    import waitress  # type: ignore[import-untyped]
 
     try:
         server = waitress.create_server(
-            app, host=host, port=port, threads=8, connection_limit=1000, asyncore_use_poll=True, ident=None,
-            max_request_body_size=1 << 20, max_request_header_size=1 << 15, channel_timeout=60)
+            app,
+            host=host,
+            port=port,
+            threads=8,
+            connection_limit=1000,
+            asyncore_use_poll=True,
+            ident=None,
+            max_request_body_size=1 << 20,
+            max_request_header_size=1 << 15,
+            channel_timeout=60,
+        )
     except OSError as error:
-        raise StudyError(f"cannot listen on {host} port {port} ({error.strerror or error}); try another --port") from error
+        raise StudyError(
+            f"cannot listen on {host} port {port} ({error.strerror or error}); try another --port"
+        ) from error
     ready(int(server.effective_port))
     try:
         server.run()

@@ -1,4 +1,5 @@
 """The course of a rater through a study: joins, is shown trial after trial, answers. No web in here."""
+
 from __future__ import annotations
 
 import secrets
@@ -67,10 +68,17 @@ class Course:
     def screen(self, rater: Rater) -> Screen:
         """What is due. In the active design this is where a trial is chosen, one ahead so that it can be fetched."""
         due = self.store.trials(rater.id, rater.done, rater.done + 2)
-        trials = [trial if isinstance(trial, Trial) else self._choose(rater, rater.done + k, trial)
-                  for k, trial in enumerate(due)]
-        return Screen(rater.done, rater.total, self.study.design.training, trials[0] if trials else None,
-                      trials[1] if len(trials) > 1 else None)
+        trials = [
+            trial if isinstance(trial, Trial) else self._choose(rater, rater.done + k, trial)
+            for k, trial in enumerate(due)
+        ]
+        return Screen(
+            rater.done,
+            rater.total,
+            self.study.design.training,
+            trials[0] if trials else None,
+            trials[1] if len(trials) > 1 else None,
+        )
 
     def vote(self, rater: Rater, n: int, choice: str, ms: int, flips: int, dpr: float) -> Receipt:
         """Take an answer. Repeating an answer is harmless; Refused if trial n is not due or the answer is no answer."""

@@ -1,4 +1,5 @@
 """Where a study's pictures come from: an evaluation's folder, or folders of pictures. Nothing is decoded here."""
+
 from __future__ import annotations
 
 import csv
@@ -13,8 +14,8 @@ from .plan import StudyError, finite
 
 # Columns of results.csv that describe the coding and not the picture's quality.
 NO_METRIC = frozenset(
-    "image codec setting realism width height bytes bpp file original reconstruction reached error note status quality "
-    "encode_s decode_s encode_mb decode_mb peak_mb encoder_mb decoder_mb kmac kmac_encode kmac_decode parameters".split())
+    ["image", "codec", "setting", "realism", "width", "height", "bytes", "bpp", "file", "original", "reconstruction"]
+)
 LOWER_IS_BETTER = ("lpips", "dists", "nlpd", "gmsd", "fid", "kid", "swd", "wasserstein", "texture_error")
 
 
@@ -75,8 +76,16 @@ def _codings(folder: Path, originals: Path | None, rows: Iterable[Mapping[str, s
         if not reconstruction.is_file():
             raise StudyError(f"{reconstruction} is named in {folder / 'results.csv'} but is not there")
         numbers = {key: finite(value) for key, value in cell.items() if key not in NO_METRIC}
-        yield Coded(cell["image"], cell["codec"], cell["setting"], finite(cell.get("realism")), original,
-                    reconstruction, finite(cell.get("bpp")), {k: v for k, v in numbers.items() if v is not None})
+        yield Coded(
+            cell["image"],
+            cell["codec"],
+            cell["setting"],
+            finite(cell.get("realism")),
+            original,
+            reconstruction,
+            finite(cell.get("bpp")),
+            {k: v for k, v in numbers.items() if v is not None},
+        )
 
 
 def from_folders(originals: Path, folders: Sequence[CodecFolder]) -> list[Coded]:
@@ -88,8 +97,10 @@ def from_folders(originals: Path, folders: Sequence[CodecFolder]) -> list[Coded]
         if not set(there) & set(sources):
             raise StudyError(f"no picture in {folder} has the name of one in {originals}")
         setting = "" if bpp is None else f"{bpp:g} bpp"
-        coded += [Coded(stem, codec, setting, None, sources[stem], there[stem], bpp, {})
-                  for stem in sorted(set(there) & set(sources))]
+        coded += [
+            Coded(stem, codec, setting, None, sources[stem], there[stem], bpp, {})
+            for stem in sorted(set(there) & set(sources))
+        ]
     return coded
 
 
@@ -100,9 +111,12 @@ def set_measures(folder: Path) -> dict[tuple[str, str, float | None], dict[str, 
         return {}
     try:
         rows = json.loads(path.read_text("utf-8")).get("sets", [])
-        return {(str(row["codec"]), str(row["setting"]), finite(row.get("realism"))):
-                {k: v for k, v in ((k, finite(v)) for k, v in row.items() if k not in NO_METRIC) if v is not None}
-                for row in rows}
+        return {
+            (str(row["codec"]), str(row["setting"]), finite(row.get("realism"))): {
+                k: v for k, v in ((k, finite(v)) for k, v in row.items() if k not in NO_METRIC) if v is not None
+            }
+            for row in rows
+        }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StudyError(f"{path} cannot be read: {error}") from error
 

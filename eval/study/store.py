@@ -8,9 +8,11 @@ disk, far below what hundreds of raters need, and nothing can deadlock.
 Stored about a rater: a random id, a running number, the hash of the link's token, and that consent was given. No name,
 no address, no cookie, nothing of the browser but the pixel ratio.
 """
+
 from __future__ import annotations
 
 import hashlib
+import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
@@ -55,6 +57,7 @@ class Store:
         self.path = folder / NAME
         self._lock = threading.RLock()
         try:
+            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))  # SQLite gives its log the same rights
             self._db = sqlite3.connect(self.path, timeout=20, isolation_level=None, check_same_thread=False)
             (journal,) = self._db.execute("PRAGMA journal_mode = WAL").fetchone()
             if journal != "wal":
@@ -64,7 +67,7 @@ class Store:
             self._db.executescript(_SCHEMA)
             self._db.execute("INSERT OR IGNORE INTO study VALUES (0, ?)", (study_id,))
             (there,) = self._db.execute("SELECT id FROM study").fetchone()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise StudyError(f"{self.path} cannot be used ({error})") from error
         if there != study_id:
             raise StudyError(f"{self.path} holds votes of another plan ({there}); study.json was changed ({study_id})")
@@ -90,20 +93,24 @@ class Store:
             (number,) = self._db.execute("SELECT COALESCE(MAX(number) + 1, 0) FROM raters").fetchone()
             return int(number)
 
-    def add_rater(self, rater: str, number: int, token: str | None, *, agreed: bool, source: str,
-                  plan: Iterable[Trial | Kind]) -> None:
+    def add_rater(
+        self, rater: str, number: int, token: str | None, *, agreed: bool, source: str, plan: Iterable[Trial | Kind]
+    ) -> None:
         """A new rater with all trials; a bare kind is a trial that is chosen when it is due."""
         with self._transaction() as db:
             db.execute("INSERT INTO raters VALUES (?, ?, ?, ?, ?)", (rater, number, _hash(token), agreed, source))
             rows = (trial if isinstance(trial, Trial) else (trial, None, None, None) for trial in plan)
-            db.executemany("INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?)",
-                           ((rater, n, *row) for n, row in enumerate(rows)))
+            db.executemany(
+                "INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?)", ((rater, n, *row) for n, row in enumerate(rows))
+            )
 
     def rater(self, token: str) -> Rater | None:
         with self._lock:
             row = self._db.execute(
                 "SELECT id, number, agreed, (SELECT COUNT(*) FROM votes WHERE rater = id),"
-                " (SELECT COUNT(*) FROM trials WHERE rater = id) FROM raters WHERE token = ?", (_hash(token),)).fetchone()
+                " (SELECT COUNT(*) FROM trials WHERE rater = id) FROM raters WHERE token = ?",
+                (_hash(token),),
+            ).fetchone()
         return row and Rater(row[0], row[1], bool(row[2]), row[3], row[4])
 
     def agree(self, rater: str) -> None:
@@ -113,14 +120,18 @@ class Store:
     def trials(self, rater: str, first: int, last: int) -> list[Trial | Kind]:
         """Trials first .. last - 1 of a rater, as far as they exist; a bare kind is not chosen yet."""
         with self._lock:
-            rows = self._db.execute("SELECT kind, scene, first, second FROM trials"
-                                    " WHERE rater = ? AND n >= ? AND n < ? ORDER BY n", (rater, first, last)).fetchall()
+            rows = self._db.execute(
+                "SELECT kind, scene, first, second FROM trials WHERE rater = ? AND n >= ? AND n < ? ORDER BY n",
+                (rater, first, last),
+            ).fetchall()
         return [Trial(*row) if row[1] is not None else row[0] for row in rows]
 
     def choose(self, rater: str, n: int, trial: Trial) -> None:
         with self._transaction() as db:
-            db.execute("UPDATE trials SET scene = ?, first = ?, second = ? WHERE rater = ? AND n = ? AND scene IS NULL",
-                       (*trial[1:], rater, n))
+            db.execute(
+                "UPDATE trials SET scene = ?, first = ?, second = ? WHERE rater = ? AND n = ? AND scene IS NULL",
+                (*trial[1:], rater, n),
+            )
 
     def add_vote(self, rater: str, n: int, choice: str, ms: int, flips: int, dpr: float, at: str) -> bool:
         """True if the vote is new and now on the disk, False if the trial had one already (the first one stands)."""
@@ -131,8 +142,9 @@ class Store:
     def given(self) -> list[Trial]:
         """Every ordinary pair that was given to a rater, answered or not."""
         with self._lock:
-            rows = self._db.execute("SELECT kind, scene, first, second FROM trials"
-                                    " WHERE kind = 'pair' AND scene IS NOT NULL").fetchall()
+            rows = self._db.execute(
+                "SELECT kind, scene, first, second FROM trials WHERE kind = 'pair' AND scene IS NOT NULL"
+            ).fetchall()
         return [Trial(*row) for row in rows]
 
     def votes(self) -> list[Vote]:
@@ -141,7 +153,8 @@ class Store:
             rows = self._db.execute(
                 "SELECT r.id, r.source, t.n, t.kind, t.scene, t.first, t.second, v.choice, v.ms, v.flips, v.dpr, v.at"
                 " FROM votes v JOIN trials t USING (rater, n) JOIN raters r ON r.id = v.rater"
-                " ORDER BY r.number, t.n").fetchall()
+                " ORDER BY r.number, t.n"
+            ).fetchall()
         return [Vote(row[0], row[1], row[2], Trial(*row[3:7]), *row[7:]) for row in rows]
 
     def add_votes(self, votes: Iterable[Vote]) -> tuple[int, int]:
@@ -157,11 +170,14 @@ class Store:
             for vote in votes:
                 there = here.get((vote.rater, vote.n), vote)
                 if there._replace(source="") != vote._replace(source="") or (there is vote and vote.rater in local):
-                    raise StudyError(f"rater {vote.rater}, trial {vote.n}: not the answer that stands here; "
-                                     "nothing was imported")
+                    raise StudyError(
+                        f"rater {vote.rater}, trial {vote.n}: not the answer that stands here; nothing was imported"
+                    )
             for vote in fresh:
-                db.execute("INSERT OR IGNORE INTO raters SELECT ?, COALESCE(MAX(number) + 1, 0), NULL, 1, ? FROM raters",
-                           (vote.rater, "import" if vote.source == "web" else vote.source))
+                db.execute(
+                    "INSERT OR IGNORE INTO raters SELECT ?, COALESCE(MAX(number) + 1, 0), NULL, 1, ? FROM raters",
+                    (vote.rater, "import" if vote.source == "web" else vote.source),
+                )
                 db.execute("INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?)", (vote.rater, vote.n, *vote.trial))
                 db.execute("INSERT INTO votes VALUES (?, ?, ?, ?, ?, ?, ?)", (vote.rater, vote.n, *vote[4:]))
         return len(fresh), len(votes) - len(fresh)

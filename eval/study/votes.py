@@ -1,17 +1,18 @@
 """Votes outside the database: one row a trial, as CSV or JSON, to analyse elsewhere or to pool studies.
 
-    study    the plan's id: votes of another plan are not comparable and are refused
-    rater    16 hex digits drawn at random; nothing about a person
-    source   web, import or simulated
-    n        number of the trial within its rater, from 0
-    kind     training, pair, check or repeat
-    scene, image, first, second    what was shown: first as A, second as B
-    choice   a, b or tie
-    ms       milliseconds from the pictures standing on the screen to the choice, pauses left out
-    flips    how often the rater flipped between the pictures
-    dpr      device pixels a CSS pixel of the rater's screen; the pictures are 1:1 in device pixels at any
-    at       UTC time of the vote, to the second
+study    the plan's id: votes of another plan are not comparable and are refused
+rater    16 hex digits drawn at random; nothing about a person
+source   web, import or simulated
+n        number of the trial within its rater, from 0
+kind     training, pair, check or repeat
+scene, image, first, second    what was shown: first as A, second as B
+choice   a, b or tie
+ms       milliseconds from the pictures standing on the screen to the choice, pauses left out
+flips    how often the rater flipped between the pictures
+dpr      device pixels a CSS pixel of the rater's screen; the pictures are 1:1 in device pixels at any
+at       UTC time of the vote, to the second
 """
+
 from __future__ import annotations
 
 import csv
@@ -30,8 +31,22 @@ RATER = re.compile(r"[0-9a-f]{16}")
 AT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 SOURCES = ("web", "import", "simulated")
 CHOICES = ("a", "b", "tie")
-COLUMNS = ("study", "rater", "source", "n", "kind", "scene", "image", "first", "second", "choice", "ms", "flips", "dpr",
-           "at")
+COLUMNS = (
+    "study",
+    "rater",
+    "source",
+    "n",
+    "kind",
+    "scene",
+    "image",
+    "first",
+    "second",
+    "choice",
+    "ms",
+    "flips",
+    "dpr",
+    "at",
+)
 
 
 class Vote(NamedTuple):
@@ -49,9 +64,31 @@ class Vote(NamedTuple):
 def to_rows(study: Study, votes: Iterable[Vote]) -> list[dict[str, Any]]:
     images = {scene.id: scene.image for scene in study.scenes}
     name = study.id
-    return [dict(zip(COLUMNS, (name, v.rater, v.source, v.n, v.trial.kind, v.trial.scene, images[v.trial.scene],
-                               v.trial.first, v.trial.second, v.choice, v.ms, v.flips, v.dpr, v.at), strict=True))
-            for v in votes]
+    return [
+        dict(
+            zip(
+                COLUMNS,
+                (
+                    name,
+                    v.rater,
+                    v.source,
+                    v.n,
+                    v.trial.kind,
+                    v.trial.scene,
+                    images[v.trial.scene],
+                    v.trial.first,
+                    v.trial.second,
+                    v.choice,
+                    v.ms,
+                    v.flips,
+                    v.dpr,
+                    v.at,
+                ),
+                strict=True,
+            )
+        )
+        for v in votes
+    ]
 
 
 def to_csv(study: Study, votes: Iterable[Vote]) -> str:
@@ -78,7 +115,9 @@ def parse(study: Study, text: str) -> list[Vote]:
             what = f"no column {error}" if isinstance(error, KeyError) else str(error)
             raise StudyError(f"vote {number}: {what}; nothing was imported") from None
         if (vote.rater, vote.n) in seen:
-            raise StudyError(f"vote {number}: a second vote of rater {vote.rater} on trial {vote.n}; nothing was imported")
+            raise StudyError(
+                f"vote {number}: a second vote of rater {vote.rater} on trial {vote.n}; nothing was imported"
+            )
         seen.add((vote.rater, vote.n))
         votes.append(vote)
     return votes
@@ -86,9 +125,14 @@ def parse(study: Study, text: str) -> list[Vote]:
 
 def _csv_rows(text: str) -> list[Mapping[str, Any]]:
     try:
-        return list(csv.DictReader(io.StringIO(text), strict=True))
+        table = csv.DictReader(io.StringIO(text), strict=True)
+        missing = set(COLUMNS) - set(table.fieldnames or ())
+        rows: list[Mapping[str, Any]] = list(table)
     except csv.Error as error:
         raise StudyError(f"not a table of votes ({error}); nothing was imported") from error
+    if missing:
+        raise StudyError(f"not a table of votes: no column {', '.join(sorted(missing))}; nothing was imported")
+    return rows
 
 
 def _json_rows(text: str) -> list[Mapping[str, Any]]:
@@ -116,7 +160,7 @@ def _vote(study: Study, row: Mapping[str, Any]) -> Vote:
 
 def check_trial(study: Study, trial: Trial) -> None:
     """ValueError unless the trial could be one of this study."""
-    scene = next((scene for scene in study.scenes if scene.id == trial.scene), None)
+    scene = study.scene.get(trial.scene)
     names = {trial.first, trial.second}
     if trial.kind not in get_args(Kind) or scene is None or len(names) < 2:
         raise ValueError("no trial of this study")

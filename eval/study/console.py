@@ -1,0 +1,26 @@
+"""What the verbs share: kinds of arguments, and errors as one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+FOLDER = click.Path(file_okay=False, path_type=Path)
+STUDY = click.Path(exists=True, file_okay=False, path_type=Path)
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@contextmanager
+def one_line() -> Iterator[None]:
+    """Whatever the owner can mend comes out as one line and status 1."""
+    from .plan import StudyError
+
+    try:
+        yield
+    except StudyError as error:
+        raise click.ClickException(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(f"{error.filename or 'file'}: {error.strerror or error}") from error
