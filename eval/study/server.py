@@ -199,7 +199,7 @@ def _consent(folder: Path) -> str:
 
 def run(app: Flask, host: str, port: int, ready: Callable[[int], None]) -> None:
     """Serve until interrupted; `ready` is told the port once connections are taken. StudyError if it cannot listen."""
-    import waitress  # type: ignore[import-untyped]
+    import waitress
 
     try:
         server = waitress.create_server(
