@@ -23,7 +23,7 @@ import PIL
 from PIL import Image, features
 
 
-class PeerError(RuntimeError):
+class PeerError(ValueError):
     """A codec is not installed or cannot be built; the message says what to install."""
 
 

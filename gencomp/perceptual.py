@@ -36,7 +36,7 @@ LPIPS_TRUNKS = {
 INCEPTION = "weights-inception-2015-12-05-6726825d.pth"
 
 
-class WeightsError(RuntimeError):
+class WeightsError(ValueError):
     """The weights of a feature network are absent or are not the published ones; `file` names the file wanted."""
 
     def __init__(self, file: str, message: str) -> None:

@@ -1,0 +1,87 @@
+"""Measures of one reconstruction against its original, from the pixels alone.
+
+Pictures are float (1, 3, H, W) in [0, 1], made from 8 bits; every measure is a number.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+MS_SSIM_SIDE = 161  # the fifth scale must still hold the 11x11 window
+
+
+def psnr(x: Tensor, y: Tensor) -> float:
+    """Peak signal-to-noise ratio over all samples [dB]; equal pictures count as 138 dB, so that means stay finite."""
+    mse = (x.double() - y.double()).square().mean().item() * 255**2
+    return 10 * math.log10(255**2 / max(1e-9, mse))
+
+
+def ssim(x: Tensor, y: Tensor) -> float:
+    """SSIM (Wang et al. 2004), 11x11 Gaussian window of deviation 1.5, without borders, mean over RGB."""
+    from pytorch_msssim import ssim as measure
+
+    return float(measure(x, y, data_range=1.0))
+
+
+def ms_ssim(x: Tensor, y: Tensor) -> float:
+    """MS-SSIM (Wang et al. 2003), five scales, mean over RGB. Raises ValueError below 161 pixels a side."""
+    from pytorch_msssim import ms_ssim as measure
+
+    if min(x.shape[2:]) < MS_SSIM_SIDE:
+        raise ValueError(f"needs sides of at least {MS_SSIM_SIDE} pixels")
+    return float(measure(x, y, data_range=1.0))
+
+
+def gmsd(x: Tensor, y: Tensor) -> float:
+    """Gradient magnitude similarity deviation (Xue et al. 2014) of the luma; 0 is equal."""
+    import piq
+
+    return float(piq.gmsd(x, y, data_range=1.0))
+
+
+def haarpsi(x: Tensor, y: Tensor) -> float:
+    """HaarPSI (Reisenhofer et al. 2018) in YIQ; 1 is equal."""
+    import piq
+
+    return float(piq.haarpsi(x, y, data_range=1.0))
+
+
+# Laparra et al. 2016, "Perceptual image quality assessment using a normalized Laplacian pyramid": the published
+# constants of its six levels, finest first. NEIGHBOURS are the weights of the neighbour above, left, right, second to
+# the right and below.
+SIGMAS = (0.0248, 0.0185, 0.0179, 0.0191, 0.0220, 0.2782)
+NEIGHBOURS = (
+    (0.1011, 0.1493, 0.1460, 0.0072, 0.1015),
+    (0.0757, 0.1986, 0.1846, 0.0, 0.0837),
+    (0.0477, 0.2138, 0.2243, 0.0, 0.0467),
+    (0.0, 0.2503, 0.2616, 0.0, 0.0),
+    (0.0, 0.2598, 0.2552, 0.0, 0.0),
+    (0.0, 0.2215, 0.0717, 0.0, 0.0),
+)
+
+
+def nlpd(x: Tensor, y: Tensor) -> float:
+    """Normalised Laplacian pyramid distance of the luma: the mean over levels of the root mean square; 0 is equal.
+
+    Raises ValueError for pictures too small for six levels.
+    """
+    from gencomp.perceptual import laplacian_bands
+
+    luma = x.new_tensor([0.299, 0.587, 0.114]).double().view(1, 3, 1, 1)
+    pyramids = (laplacian_bands((picture * luma).sum(1, keepdim=True), len(SIGMAS)) for picture in (x, y))
+    levels = [
+        (_normalised(a, level) - _normalised(b, level)).square().mean().sqrt()
+        for level, (a, b) in enumerate(zip(*pyramids))
+    ]
+    return float(torch.stack(levels).mean())
+
+
+def _normalised(band: Tensor, level: int) -> Tensor:
+    """A level divided by its local amplitude (their equation 3)."""
+    weights = band.new_zeros(1, 1, 5, 5)
+    above, left, right, far_right, below = NEIGHBOURS[level]
+    weights[0, 0, 1, 2], weights[0, 0, 3, 2] = above, below
+    weights[0, 0, 2, 1:] = band.new_tensor([left, 0.0, right, far_right])
+    return band / (SIGMAS[level] + F.conv2d(band.abs(), weights, padding=2))

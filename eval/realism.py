@@ -1,0 +1,91 @@
+"""Measures of whether a reconstruction looks like a photograph, from the pixels alone: texture, not fidelity.
+
+Pictures are float (1, 3, H, W) in [0, 1], made from 8 bits. The constants are part of the definitions: figures made
+with others do not compare.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gencomp.perceptual import laplacian_bands, steerable_features, wasserstein_distortion
+
+LEVELS = 4
+PATCHES, SIDE, DIRECTIONS = 512, 7, 512  # descriptors a level and picture, their side, projections
+BLOCK = 16
+LOG2_SIGMA = 4.0
+
+
+def band_energy(x: Tensor, y: Tensor) -> tuple[float, float, float]:
+    """Energy of each of the three finest Laplacian bands, reconstruction over original: 1 keeps the texture."""
+    pairs = zip(laplacian_bands(2 * x - 1, LEVELS)[:3], laplacian_bands(2 * y - 1, LEVELS)[:3])
+    fine, middle, coarse = (float(b.square().mean() / (a.square().mean() + 1e-12)) for a, b in pairs)
+    return fine, middle, coarse
+
+
+def texture_error(x: Tensor, y: Tensor) -> float:
+    """Local texture error [dB]: the mean over 16x16 blocks and the two finest Laplacian bands of
+    |10 log10((E_rec + 1) / (E_ref + 1))|, E a block's mean band energy over RGB in grey levels squared.
+
+    Blur costs, and so does noise where there was none. Raises ValueError where a band is smaller than a block.
+    """
+    errors = []
+    for pair in list(zip(laplacian_bands(255 * x, LEVELS), laplacian_bands(255 * y, LEVELS)))[:2]:
+        if min(pair[0].shape[2:]) < BLOCK:
+            raise ValueError(f"needs sides of at least {2 * BLOCK - 1} pixels")
+        reference, rebuilt = (F.avg_pool2d(band.square().mean(1, keepdim=True), BLOCK) for band in pair)
+        errors.append((10 * torch.log10((rebuilt + 1) / (reference + 1))).abs().mean())
+    return float(torch.stack(errors).mean())
+
+
+def wasserstein(x: Tensor, y: Tensor) -> float:
+    """Wasserstein distortion over steerable features, weight-free, pooled over about 16 pixels; times 1000."""
+    features = steerable_features()
+    return 1000 * float(wasserstein_distortion(features(x), features(y), LOG2_SIGMA))
+
+
+class SlicedWasserstein(NamedTuple):
+    """Times 1000: the mean over levels, and each level, finest first."""
+
+    mean: float
+    levels: list[float]
+
+
+def descriptors(pictures: Iterable[Tensor], seed: int) -> list[Tensor]:
+    """Random 7x7 patches of each Laplacian level over a set of pictures, (pictures * 512, 3, 7, 7) a level.
+
+    Places are drawn in the order of the pictures. Raises ValueError for a picture whose last level is under 7 pixels.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    offsets = torch.arange(SIDE)
+    gathered: list[list[Tensor]] = [[] for _ in range(LEVELS)]
+    for picture in pictures:
+        for level, band in enumerate(laplacian_bands(2 * picture - 1, LEVELS)):
+            height, width = band.shape[2:]
+            if min(height, width) < SIDE:
+                raise ValueError(f"needs sides of at least {(SIDE - 1) * 2 ** (LEVELS - 1) + 1} pixels")
+            tops = torch.randint(0, height - SIDE + 1, (PATCHES,), generator=generator)
+            lefts = torch.randint(0, width - SIDE + 1, (PATCHES,), generator=generator)
+            rows, columns = (tops[:, None] + offsets)[:, :, None], (lefts[:, None] + offsets)[:, None, :]
+            gathered[level].append(band[0].cpu()[:, rows, columns].transpose(0, 1))
+    return [torch.cat(level) for level in gathered]
+
+
+def sliced_wasserstein(reference: list[Tensor], rebuilt: list[Tensor]) -> SlicedWasserstein:
+    """Sliced Wasserstein distance between two sets of descriptors (Karras et al. 2018, section 5).
+
+    Both are divided by the reference's deviation by channel; 512 random directions. Sets of one picture or more that
+    are drawn with different seeds are some way apart even when the pictures are the same: that is the measure's floor.
+    """
+    generator = torch.Generator().manual_seed(3)
+    distances = []
+    for a, b in zip(reference, rebuilt, strict=True):
+        mean, deviation = a.mean((0, 2, 3), keepdim=True), a.std((0, 2, 3), keepdim=True)
+        a, b = (((patches - mean) / deviation).flatten(1) for patches in (a, b))
+        directions = F.normalize(torch.randn(a.shape[1], DIRECTIONS, generator=generator), dim=0)
+        gaps = torch.sort(a @ directions, 0).values - torch.sort(b @ directions, 0).values
+        distances.append(1000 * float(gaps.abs().mean()))
+    return SlicedWasserstein(sum(distances) / len(distances), distances)

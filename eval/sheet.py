@@ -1,0 +1,53 @@
+"""A sheet of pictures: the whole of each in one row, the same detail of each, enlarged, in the next."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+MARGIN, TEXT = 12, 17
+PAPER, INK, FAINT, FRAME = (250, 250, 248), (20, 20, 20), (95, 95, 95), (255, 80, 60)
+
+
+def side_by_side(
+    original: Image.Image, others: Sequence[tuple[str, str, Image.Image]], detail: int = 200, zoom: int = 2
+) -> Image.Image:
+    """The original and (name, caption, picture) of the others in columns: whole above, a detail enlarged below.
+
+    The detail is the busiest square of the original, `detail` pixels wide; it is enlarged `zoom` times without
+    smoothing, so that what is seen is pixels.
+    """
+    left, top, side = busiest_square(original, detail)
+    column = zoom * side
+    fitted = round(original.height * column / original.width)
+    head = 2 * TEXT + MARGIN
+    width = (len(others) + 1) * (column + MARGIN) + MARGIN
+    sheet = Image.new("RGB", (width, head + fitted + column + 3 * MARGIN), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    columns = [("original", f"{original.width}x{original.height}", original), *others]
+    for k, (name, caption, picture) in enumerate(columns):
+        x = MARGIN + k * (column + MARGIN)
+        draw.text((x, MARGIN // 2), name, INK, ImageFont.load_default(TEXT))
+        draw.text((x, MARGIN // 2 + TEXT + 4), caption, FAINT, ImageFont.load_default(TEXT - 3))
+        whole = picture.resize((column, fitted), Image.Resampling.LANCZOS)
+        sheet.paste(whole, (x, head + MARGIN))
+        piece = picture.crop((left, top, left + side, top + side))
+        y = head + fitted + 2 * MARGIN
+        sheet.paste(piece.resize((column, column), Image.Resampling.NEAREST), (x, y))
+        if k == 0:
+            scale = column / original.width
+            box = [v * scale for v in (left, top, left + side, top + side)]
+            draw.rectangle((x + box[0], head + MARGIN + box[1], x + box[2], head + MARGIN + box[3]), outline=FRAME)
+    return sheet
+
+
+def busiest_square(picture: Image.Image, side: int) -> tuple[int, int, int]:
+    """Left, top and side (at most the picture's) of the square with the most energy in fine detail."""
+    side = min(side, *picture.size)
+    grey = np.pad(np.asarray(picture.convert("L"), np.float64), 1, mode="edge")
+    detail = np.abs(4 * grey[1:-1, 1:-1] - grey[:-2, 1:-1] - grey[2:, 1:-1] - grey[1:-1, :-2] - grey[1:-1, 2:])
+    # Amplitudes, not squares: an even texture is worth more than one hard edge.
+    total = np.pad(detail.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    sums = total[side:, side:] - total[:-side, side:] - total[side:, :-side] + total[:-side, :-side]
+    top, left = np.unravel_index(sums.argmax(), sums.shape)
+    return int(left), int(top), side
