@@ -15,7 +15,9 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from gencomp.hific import HificConfig
 from gencomp.image import read_picture
+from gencomp.model import ModelConfig
 
 from .recipes import Recipe
 
@@ -137,12 +139,19 @@ def draws(numbers: Tensor, recipe: Recipe) -> Draws:
     """Quality step and quantisation noise of the samples, from (seed, number) alone."""
     from gencomp.bitstream import STEPS
 
-    side, channels = recipe.crop // 16, recipe.model.transform.latent_channels
+    side, (channels, hyper_channels) = recipe.crop // 16, latent_channels(recipe.model)
     steps, noise_y, noise_z = [], [], []
     for number in numbers.tolist():
         generator = torch.Generator().manual_seed((recipe.seed * 1_000_003 + number) * 2 + 1)
         steps.append(int(torch.randint(0, STEPS + 1, (), generator=generator)))
         noise_y.append(torch.rand(channels, side, side, generator=generator) - 0.5)
         z_side = -(-side // 4)
-        noise_z.append(torch.rand(recipe.model.prior.hyper_channels, z_side, z_side, generator=generator) - 0.5)
+        noise_z.append(torch.rand(hyper_channels, z_side, z_side, generator=generator) - 0.5)
     return Draws(torch.tensor(steps), torch.stack(noise_y), torch.stack(noise_z))
+
+
+def latent_channels(config: ModelConfig | HificConfig) -> tuple[int, int]:
+    """Channels of y and of z."""
+    if isinstance(config, HificConfig):
+        return config.latent_channels, config.hyper_channels
+    return config.transform.latent_channels, config.prior.hyper_channels

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from gencomp.bitstream import STEPS
 from gencomp.files import write_atomically
-from gencomp.model import HyperpriorCodec
+from gencomp.model import HyperpriorCodec, ModelConfig
 
 from .data import Crops, StepSampler, draws, loader
 from .objective import RateDistortion, rate_distortion
@@ -20,6 +20,7 @@ from .recipes import Recipe, learning_rate, to_json
 from .state import (
     Checkpoint,
     checkpoints,
+    initial_weights,
     load_checkpoint,
     module_tensors,
     optimiser_tensors,
@@ -35,6 +36,7 @@ class RateDistortionTrainer:
     def __init__(self, recipe: Recipe, accelerator: Accelerator) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe, self.accelerator, self.step = recipe, accelerator, 0
+        assert isinstance(recipe.model, ModelConfig)
         self.model = HyperpriorCodec(recipe.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = HyperpriorCodec(recipe.model).to(accelerator.device).requires_grad_(False)
         self.average.load_state_dict(self.model.state_dict())
@@ -99,9 +101,9 @@ def run(recipe: Recipe, folders: list[Path], out: Path, *, save_every: int = 500
     if resumed:
         trainer.restore(load_checkpoint(resumed[-1]))
     elif init is not None:
-        start = load_checkpoint(init)
-        restore_module(trainer.model, "model", start.tensors)
-        restore_module(trainer.average, "average", start.tensors)
+        weights = initial_weights(init)
+        restore_module(trainer.model, "model", weights)
+        restore_module(trainer.average, "model", weights)
     out.mkdir(parents=True, exist_ok=True)
     if accelerator.is_main_process:
         write_atomically(out / "recipe.json", to_json(recipe).encode())

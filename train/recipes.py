@@ -1,16 +1,22 @@
 """Recipes: every training run is a row of this table, with single values overridden by `--set key=value`.
 
-The rate is traded against the distortion by lambda, drawn anew for every sample: step s in 0..STEPS stands for
-lambda(s) = lambda_min * (lambda_max / lambda_min) ** (s / STEPS), in bits a pixel for each grey level squared of MSE.
+A run has up to two stages. Stage 1 trades rate against distortion; stage 2, from step `adversarial_from` on, trains
+the synthesis against a discriminator. The rate is traded by lambda, drawn anew for every sample: step s in 0..STEPS
+stands for lambda(s) = lambda_min * (lambda_max / lambda_min) ** (s / STEPS), in bits a pixel for each grey level
+squared of MSE. A `RateTarget` replaces that by HiFiC's controller for one fixed rate.
 """
 
 import dataclasses
 import difflib
 import json
+import types
 from dataclasses import dataclass, field
-from typing import Any, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from gencomp.hific import HificConfig
 from gencomp.model import ModelConfig
+from gencomp.priors import PriorConfig
+from gencomp.transforms import TransformConfig
 
 
 class RecipeError(ValueError):
@@ -18,50 +24,182 @@ class RecipeError(ValueError):
 
 
 @dataclass(frozen=True)
+class Losses:
+    """Weights of the distortion and realism terms of stage 2 (and of a stage 1 with a rate target). 0 leaves out."""
+
+    mse: float = 100.0  # on pictures in 0..1
+    l1: float = 0.0
+    ms_ssim: float = 0.0  # of 1 - MS-SSIM
+    lpips: float = 0.0
+    lpips_net: Literal["alex", "vgg", "squeeze"] = "alex"
+    wasserstein: float = 0.0  # Wasserstein distortion, times the realism
+    wasserstein_features: Literal["steerable", "alex", "vgg", "squeeze"] = "steerable"
+    wasserstein_log2_sigma: float = 3.0  # log2 of the pooling width in pixels
+    adversarial: float = 0.15  # times the realism
+    feature_matching: float = 0.5  # times the realism
+    anchor: float = 0.0  # MSE to the stage-1 decoder's picture, times 1 - realism
+    gan: Literal["nonsaturating", "hinge", "relativistic", "labels"] = "nonsaturating"
+    r1: float = 0.0  # gradient penalty on real pictures, every 16th step
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig:
+    """Which discriminator, and how it learns."""
+
+    kind: Literal["patch", "unet", "projected"] = "patch"
+    width: int = 64  # channels of the first layer
+    scales: int = 1  # the same network on the picture halved 0, 1, ... times
+    spectral_norm: bool = True
+    condition_channels: int = 12  # the latents are brought to so many channels; 0: unconditional
+    learning_rate: float = 2e-4
+    beta1: float = 0.5
+    beta2: float = 0.9
+    labels: int = 0  # unet: classes of real patches, from the vector quantiser; 0: real against fake
+    quantiser: str = ""  # file of a trained vector quantiser; empty: trained in the first quantiser_steps
+    quantiser_steps: int = 0  # steps of stage 2 that train the quantiser before the discriminator starts
+    backbone: str = ""  # projected: name of a timm network
+    backbone_weights: str = ""  # projected: a file, "hub", or "random" (for trials only)
+
+
+@dataclass(frozen=True)
+class RateTarget:
+    """HiFiC's rate control: bits cost lambda_above while the rate is over the target, else lambda_below."""
+
+    bpp: float = 0.0  # 0: no target, the rate varies by sample
+    lambda_above: float = 2.0
+    lambda_below: float = 0.0625
+    warmup: int = 50_000  # steps of each stage in which target and lambda are larger, by the two factors below
+    warmup_bpp: float = 0.20 / 0.14
+    warmup_lambda: float = 2.0
+
+
+@dataclass(frozen=True)
 class Recipe:
     """One training run, without the place of its data and its results."""
 
     name: str
-    model: ModelConfig = field(default_factory=ModelConfig)
+    model: ModelConfig | HificConfig = field(default_factory=ModelConfig)
     steps: int = 200_000  # optimiser steps
+    adversarial_from: int | None = None  # the step at which stage 2 begins; None: never
     batch: int = 8  # pictures a step, over all processes
+    accumulate: int = 1  # parts into which a process divides its share of the batch
     crop: int = 128  # side of a training crop, pixels, a multiple of 64
     scale_min: float = 0.5  # crops are taken from the photograph scaled by a factor drawn from this range
     scale_max: float = 0.95
     lambda_min: float = 0.00018
     lambda_max: float = 0.018
     lambda_balance: float = 0.5  # losses are multiplied by lambda ** -balance, so that no rate dominates
+    rate: RateTarget = field(default_factory=RateTarget)
+    losses: Losses = field(default_factory=Losses)
+    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    trains: Literal["synthesis", "all"] = "synthesis"  # what stage 2 trains; "synthesis" leaves all files as they are
     learning_rate: float = 5e-4
+    schedule: Literal["wsd", "halfway"] = "wsd"  # linear fall over the last part, or a tenth from half of the stage on
     warmup: int = 200  # steps of linear rise
-    decay: float = 0.35  # the last part of the run, in which the learning rate falls linearly to 1 % (WSD schedule)
+    decay: float = 0.35  # the last part of a stage, in which the learning rate falls linearly to 1 % (WSD schedule)
     clip: float = 1.0  # largest gradient norm
-    ema: float = 0.9995  # decay of the averaged weights, which are the ones that are exported
-    precision: str = "bf16"  # no | bf16 | fp16
+    ema: float = 0.9995  # decay of the averaged weights, which are the ones that are exported; 0: no averaging
+    precision: Literal["no", "bf16", "fp16"] = "bf16"
+    compile: bool = False  # torch.compile; pays on GPUs
+    channels_last: bool = True
     workers: int = 1  # data-loading processes a training process
     seed: int = 0
 
 
+_TINY = ModelConfig(
+    TransformConfig(32, (32, 48), (1, 1), (48, 32, 24, 16), (1, 1, 1)),
+    PriorConfig(hyper_channels=16, hyper_width=32, feature_width=32),
+)
+
 RECIPES: dict[str, Recipe] = {
     "base": Recipe("base"),
+    "tiny": Recipe(
+        "tiny",
+        model=_TINY,
+        steps=400,
+        batch=4,
+        crop=64,
+        lambda_min=0.002,
+        lambda_max=0.05,
+        learning_rate=2e-3,
+        warmup=10,
+        ema=0.98,
+        precision="no",
+        workers=0,
+    ),
 }
 
 
 def recipe(name: str, overrides: dict[str, str] | None = None) -> Recipe:
-    """A row of the table with `key=value` overrides applied; unknown names and keys raise RecipeError."""
+    """A row of the table with `key=value` overrides applied, checked; RecipeError for what does not exist or fit.
+
+    Keys of sections are dotted: losses.lpips, discriminator.kind, model.transform.latent_channels.
+    """
     if name not in RECIPES:
         raise RecipeError(f"unknown recipe {name!r}; {_nearest(name, list(RECIPES))}")
     chosen = RECIPES[name]
-    types = get_type_hints(Recipe)
-    known = [f.name for f in dataclasses.fields(Recipe) if f.name not in ("name", "model")]
-    changes: dict[str, Any] = {}
     for key, text in (overrides or {}).items():
-        if key not in known:
-            raise RecipeError(f"unknown key {key!r}; {_nearest(key, known)}")
-        try:
-            changes[key] = types[key](text)
-        except ValueError as error:
-            raise RecipeError(f"{key}={text!r} is not a number of type {types[key].__name__}") from error
-    return dataclasses.replace(chosen, **changes)
+        if key in ("name", "model"):
+            raise RecipeError(f"{key} cannot be set; choose another recipe: {', '.join(RECIPES)}")
+        chosen = _replaced(chosen, key, key.split("."), text)
+    check(chosen)
+    return chosen
+
+
+def _replaced(section: Any, key: str, path: list[str], text: str) -> Any:
+    """The dataclass `section` with the value at `path` read from text."""
+    hints = get_type_hints(type(section))
+    if path[0] not in hints:
+        raise RecipeError(f"unknown key {key!r}; {_nearest(path[0], list(hints))}")
+    value = getattr(section, path[0])
+    if dataclasses.is_dataclass(value):
+        if len(path) == 1:
+            raise RecipeError(f"{key} is a section; set one of its keys: {', '.join(get_type_hints(type(value)))}")
+        new = _replaced(value, key, path[1:], text)
+    elif len(path) > 1:
+        raise RecipeError(f"unknown key {key!r}; {path[0]} is a single value")
+    else:
+        new = _read(key, text, hints[path[0]])
+    return dataclasses.replace(section, **{path[0]: new})
+
+
+def _read(key: str, text: str, kind: Any) -> Any:
+    """A value of type `kind` from the command line."""
+    if get_origin(kind) is Literal:
+        if text not in get_args(kind):
+            raise RecipeError(f"{key}={text!r}; known: {', '.join(get_args(kind))}")
+        return text
+    if get_origin(kind) in (Union, types.UnionType):
+        inner = next(a for a in get_args(kind) if a is not type(None))
+        return None if text.lower() == "none" else _read(key, text, inner)
+    if get_origin(kind) is tuple:
+        return tuple(_read(key, part, get_args(kind)[0]) for part in text.split(","))
+    if kind is bool:
+        if text.lower() not in ("true", "false", "1", "0", "yes", "no"):
+            raise RecipeError(f"{key}={text!r} is neither true nor false")
+        return text.lower() in ("true", "1", "yes")
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise RecipeError(f"{key}={text!r} is not a number of type {kind.__name__}") from error
+
+
+def check(recipe: Recipe) -> None:
+    """RecipeError where values cannot be trained with."""
+    positive = ("steps", "batch", "accumulate", "crop", "learning_rate", "clip", "lambda_min")
+    wrong = [key for key in positive if not getattr(recipe, key) > 0]
+    if wrong:
+        raise RecipeError(f"{wrong[0]} must be positive, not {getattr(recipe, wrong[0])}")
+    if recipe.crop % 64:
+        raise RecipeError(f"crop={recipe.crop} is not a multiple of 64")
+    if not 0 < recipe.scale_min <= recipe.scale_max:
+        raise RecipeError("scale_min must be positive and at most scale_max")
+    if recipe.lambda_max < recipe.lambda_min:
+        raise RecipeError("lambda_max must be at least lambda_min")
+    if not 0 <= recipe.ema < 1:
+        raise RecipeError("ema must lie in 0 to 1, 1 excluded")
+    if recipe.batch % recipe.accumulate:
+        raise RecipeError(f"a batch of {recipe.batch} cannot be divided into {recipe.accumulate} parts")
 
 
 def to_json(recipe: Recipe) -> str:
@@ -75,7 +213,26 @@ def _nearest(word: str, known: list[str]) -> str:
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
-    """Warm-up, constant, linear decay to 1 % (the WSD schedule, Hu et al. 2024): a function of the step alone."""
-    rise = min(1.0, (step + 1) / max(1, recipe.warmup))
-    remaining = (recipe.steps - step) / max(1.0, recipe.decay * recipe.steps)
-    return recipe.learning_rate * rise * max(0.01, min(1.0, remaining))
+    """Learning rate of the codec at a step of the run: a function of the step alone, each stage on its own."""
+    return recipe.learning_rate * rate_factor(recipe, step)
+
+
+def rate_factor(recipe: Recipe, step: int) -> float:
+    """Warm-up, constant, then linear decay to 1 % (WSD, Hu et al. 2024), or a tenth from half of the stage (HiFiC)."""
+    begin, end = stage_span(recipe, stage_at(recipe, step))
+    rise = min(1.0, (step - begin + 1) / max(1, recipe.warmup))
+    if recipe.schedule == "halfway":
+        return rise * (1.0 if step - begin < (end - begin) // 2 else 0.1)
+    remaining = (end - step) / max(1.0, recipe.decay * (end - begin))
+    return rise * max(0.01, min(1.0, remaining))
+
+
+def stage_at(recipe: Recipe, step: int) -> int:
+    """1 or 2: the stage to which optimiser step number `step` (from 0) belongs."""
+    return 2 if recipe.adversarial_from is not None and step >= recipe.adversarial_from else 1
+
+
+def stage_span(recipe: Recipe, stage: int) -> tuple[int, int]:
+    """First step of a stage, and the step after its last."""
+    switch = recipe.steps if recipe.adversarial_from is None else min(recipe.adversarial_from, recipe.steps)
+    return (0, switch) if stage == 1 else (switch, recipe.steps)

@@ -88,6 +88,28 @@ def load_checkpoint(path: Path) -> Checkpoint:
             meta = file.metadata() or {}
             if meta.get("format") != FORMAT:
                 raise CheckpointError(f"{path} is not a checkpoint of this program")
-            return Checkpoint(int(meta["step"]), json.loads(meta["meta"]), {k: file.get_tensor(k) for k in file.keys()})
+            return Checkpoint(int(meta["step"]), json.loads(meta["meta"]), {k: file.get_tensor(k) for k in list(file.keys())})
     except (SafetensorError, OSError, KeyError) as error:
         raise CheckpointError(f"{path} cannot be read as a checkpoint: {error}") from error
+
+
+def initial_weights(source: Path) -> dict[str, Tensor]:
+    """Weights to start from, by 'model.<name>' in float32: of an exported model file, or the averaged ones of a run.
+
+    source: a model file, a checkpoint, or the folder of a run, whose newest checkpoint counts.
+    """
+    if source.is_dir():
+        saved = checkpoints(source)
+        if not saved:
+            raise CheckpointError(f"{source} holds no checkpoint")
+        source = saved[-1]
+    try:
+        with safe_open(source, "pt") as file:
+            names = list(file.keys())
+            prefix = "average." if any(k.startswith("average.") for k in names) else "network."
+            weights = {k.removeprefix(prefix): file.get_tensor(k) for k in names if k.startswith(prefix)}
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{source} cannot be read as a model or a checkpoint: {error}") from error
+    if not weights:
+        raise CheckpointError(f"{source} is neither a model nor a checkpoint of this program")
+    return {f"model.{k}": v.float() for k, v in weights.items()}
