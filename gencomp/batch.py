@@ -16,18 +16,18 @@ from gencomp.verbs import debugging, explain
 
 
 class Outcome(NamedTuple):
-    """What was done with one file: a line for people, a record for --json. ok: False gives status 1."""
+    """What was done with one file: text for people, a record for --json. problem: why the status is still 1, if so."""
 
-    line: str
+    text: str
     record: dict[str, Any]
-    ok: bool = True
+    problem: str = ""
 
 
 Say = Callable[[str, IO[str]], None]
 
 
 def each_file(sources: Sequence[Path], work: Callable[[Path], Outcome], as_json: bool) -> None:
-    """Do `work` for each file and say what came of it; exits with status 1 if any failed or was not ok.
+    """Do `work` for each file and say what came of it; exits with status 1 if any failed or has a problem.
 
     A failure is one line on stderr and, with as_json, a record of `path` and `error` on stdout. On a terminal a
     progress bar goes with several files.
@@ -49,8 +49,10 @@ def each_file(sources: Sequence[Path], work: Callable[[Path], Outcome], as_json:
                 if as_json:
                     say(json.dumps({"path": str(source), "error": text}), sys.stdout)
                 continue
-            failed |= not outcome.ok
-            say(json.dumps(outcome.record) if as_json else outcome.line, sys.stdout)
+            say(json.dumps(outcome.record) if as_json else outcome.text, sys.stdout)
+            if outcome.problem:
+                failed = True
+                say(f"Error: {source}: {outcome.problem}", sys.stderr)
     if failed:
         click.get_current_context().exit(1)
 

@@ -225,14 +225,15 @@ def info(
     def describe(source: Path) -> Outcome:
         data = _read(source, max_pixels)
         record = _describe(source, data)
-        ok = record["checksum_ok"]
+        problem = "" if record["checksum_ok"] else "damaged file: its checksum does not match"
         if codec is not None:
-            verified = codec.verify(data, max_pixels=max_pixels) if ok else None
+            verified = codec.verify(data, max_pixels=max_pixels) if not problem else None
             record["latents_ok"] = verified is not None and verified.latents_ok
             record["entropy_bits"] = verified.entropy_bits if verified else None
             record["model_name"] = codec.model_name
-            ok = record["latents_ok"]
-        return Outcome(_info_text(record), record, ok)
+            if not record["latents_ok"]:
+                problem = problem or "its latents do not decode to what was coded"
+        return Outcome(_info_text(record), record, problem)
 
     each_file(find_inputs(paths, _CODED), describe, as_json)
 
@@ -295,10 +296,8 @@ def _info_text(record: dict[str, Any]) -> str:
         f"  quality   {record['quality']:.4g}",
         f"  model     {record['model']}" + (f" ({record['model_name']})" if "model_name" in record else ""),
         f"  format    {record['format_version']}",
-        f"  checksum  {'ok' if record['checksum_ok'] else 'WRONG: the file is damaged'}",
+        f"  checksum  {'ok' if record['checksum_ok'] else 'WRONG'}",
     ]
-    if "latents_ok" in record:
-        lines.append(f"  latents   {'ok' if record['latents_ok'] else 'WRONG: they do not decode to what was coded'}")
     if record.get("entropy_bits") is not None:
-        lines.append(f"  entropy   {record['entropy_bits']:,.1f} bits")
+        lines.append(f"  latents   {'ok' if record['latents_ok'] else 'WRONG'}, {record['entropy_bits']:,.1f} bits")
     return "\n".join(lines)
