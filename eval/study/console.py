@@ -22,5 +22,7 @@ def one_line() -> Iterator[None]:
         yield
     except StudyError as error:
         raise click.ClickException(str(error)) from error
+    except ModuleNotFoundError as error:
+        raise click.ClickException(f"{error.name} is not installed: pip install 'gencomp[study,metrics]'") from error
     except OSError as error:
         raise click.ClickException(f"{error.filename or 'file'}: {error.strerror or error}") from error

@@ -176,7 +176,14 @@ def test_folders_of_pictures_are_matched_by_name(codings: Codings, tmp_path: Pat
 
 def test_a_broken_plan_is_named_and_not_used(folder: Path) -> None:
     plan = json.loads((folder / "study.json").read_text())
-    for change in ({"version": 99}, {"conditions": []}, {"layout": "upside down"}, {"design": {}}, {"scenes": [3]}):
+    changes: list[dict[str, Any]] = [
+        {"version": 99},
+        {"conditions": []},
+        {"layout": "no"},
+        {"design": {}},
+        {"scenes": [3]},
+    ]
+    for change in changes:
         (folder / "study.json").write_text(json.dumps(plan | change))
         with pytest.raises(StudyError, match="is broken"):
             load(folder)
