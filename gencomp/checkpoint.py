@@ -28,7 +28,7 @@ from .entropy.tables import from_arrays as tables_from_arrays
 from .entropy.tables import to_arrays as tables_to_arrays
 from .files import write_atomically
 from .model import HyperpriorCodec, ModelConfig
-from .priors import LEVELS, MEAN_UNIT, ORDER
+from .priors import HYPER_UNIT, LEVELS, MEAN_UNIT, ORDER, PASSES
 from .transforms import KNOTS
 
 FORMAT = "gencomp-model-1"
@@ -61,7 +61,8 @@ def integer_arrays(integers: IntegerPrior) -> dict[str, np.ndarray]:
 
 def integer_digest(integers: IntegerPrior) -> bytes:
     """SHA-256 over the canonical bytes of all that decides integers."""
-    digest = hashlib.sha256(f"{FORMAT} {STEPS} {KNOTS} {LEVELS} {MEAN_UNIT} {MAX_RESIDUAL} {ORDER}".encode())
+    constants = (STEPS, KNOTS, LEVELS, MEAN_UNIT, HYPER_UNIT, MAX_RESIDUAL, ORDER)
+    digest = hashlib.sha256(f"{FORMAT} {constants}".encode())
     for name, array in sorted(integer_arrays(integers).items()):
         digest.update(f"{name} {array.shape} ".encode())
         digest.update(np.ascontiguousarray(array, "<i8").tobytes())
@@ -96,14 +97,16 @@ def load_model(path: str | Path) -> Model:
     try:
         with open_safetensors(path, "pt") as file:
             metadata = json.loads((file.metadata() or {}).get("gencomp", "{}"))
-            tensors = {key: file.get_tensor(key) for key in file.keys()}
+            tensors = {key: file.get_tensor(key) for key in list(file.keys())}
         if metadata.get("format") != FORMAT:
             raise ModelError(f"{path} is not a model file of this version of gencomp")
-        network = HyperpriorCodec(ModelConfig.from_dict(json.loads(metadata["config"])))
-        weights = {k.removeprefix("network."): v.float() for k, v in tensors.items() if k.startswith("network.")}
-        network.load_state_dict(weights)
-        integers = _integer_prior({k.removeprefix("integer."): v for k, v in tensors.items() if k.startswith("integer.")})
-        model = Model(str(metadata["name"]), network.eval().requires_grad_(False), integers, str(metadata["known_answer"]), json.loads(metadata["facts"]))
+        with torch.device("meta"):  # a made-up configuration may ask for any size: weights are taken, never made
+            network = HyperpriorCodec(ModelConfig.from_dict(json.loads(metadata["config"])))
+        network.load_state_dict({k: v.float() for k, v in _below("network", tensors).items()}, assign=True)
+        network.eval().requires_grad_(False)
+        integers = _integer_prior({k: v.numpy() for k, v in _below("integer", tensors).items()})
+        facts, answer = json.loads(metadata["facts"]), str(metadata["known_answer"])
+        model = Model(str(metadata["name"]), network, integers, answer, facts)
     except ModelError:
         raise
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -113,14 +116,16 @@ def load_model(path: str | Path) -> Model:
     return model
 
 
-def _integer_prior(tensors: dict[str, torch.Tensor]) -> IntegerPrior:
-    arrays = {k: v.numpy() for k, v in tensors.items()}
-    tables = tables_from_arrays({k.removeprefix("tables."): v for k, v in arrays.items() if k.startswith("tables.")})
-    nets = {p: from_arrays({k: v for k, v in arrays.items() if k.startswith(f"{p}.")}, p) for p in ("synthesis", *_CONTEXTS)}
-    return IntegerPrior(tables, nets["synthesis"], tuple(nets[p] for p in _CONTEXTS))
+def _below(prefix: str, values: dict[str, Any]) -> dict[str, Any]:
+    """The entries named '<prefix>.<name>', by name."""
+    return {k.removeprefix(f"{prefix}."): v for k, v in values.items() if k.startswith(f"{prefix}.")}
 
 
-_CONTEXTS = tuple(f"context{index}" for index in range(len(ORDER)))
+def _integer_prior(arrays: dict[str, np.ndarray]) -> IntegerPrior:
+    tables = tables_from_arrays(_below("tables", arrays))
+    names = ("synthesis", *(f"context{index}" for index in range(PASSES)))
+    nets = [from_arrays({k: v for k, v in arrays.items() if k.startswith(f"{n}.")}, n) for n in names]
+    return IntegerPrior(tables, nets[0], tuple(nets[1:]))
 
 
 @functools.lru_cache(maxsize=32)

@@ -1,7 +1,7 @@
 """Pictures to .gnc files and back: the only place where bytes, integers and floats meet.
 
-    picture --g_a, tiled--> y --h_a--> z --integer prior--> payload --bitstream--> file
-    file --bitstream--> payload --integer prior--> y_int --/16, g_s, tiled--> picture
+picture --g_a, tiled--> y --h_a--> z --integer prior--> payload --bitstream--> file
+file --bitstream--> payload --integer prior--> y_int --/64, g_s, tiled--> picture
 """
 
 import functools
@@ -113,9 +113,7 @@ class Codec:
             bitstream.pack(header, coded.payload), coded.bits, bitstream.step_to_quality(step), width, height
         )
 
-    def decompress(
-        self, data: bytes, *, realism: float = 1.0, max_pixels: int | None = MAX_PIXELS
-    ) -> Image.Image:
+    def decompress(self, data: bytes, *, realism: float = 1.0, max_pixels: int | None = MAX_PIXELS) -> Image.Image:
         """The picture in a .gnc file, mode RGB.
 
         realism: 0 is the least distortion, 1 the most realistic; no effect unless `knows_realism`. max_pixels: refuse
@@ -137,7 +135,7 @@ class Codec:
         return Verified(checksum(latents.y_int) == header.latents_crc, latents.bits)
 
     def latents(self, data: bytes, *, max_pixels: int | None = MAX_PIXELS) -> Tensor:
-        """The integer latents of a .gnc file, int32 [M, h, w], in sixteenths; equal on every machine."""
+        """The integer latents of a .gnc file, int32 [M, h, w], in units of 1/64; equal on every machine."""
         return self._read(data, max_pixels)[1].y_int
 
     def _read(self, data: bytes, max_pixels: int | None) -> tuple[Header, CodedLatents]:
@@ -222,7 +220,7 @@ def _exact_backend(model: Model) -> Backend:
 def _largest_step(code: Callable[[int], CodedLatents], payload_limit: int, limit: int) -> tuple[int, CodedLatents]:
     """The largest step whose payload has at most payload_limit bytes, by interpolated bisection on log(bytes).
 
-    Sizes rise with the step but for a byte here and there; of neighbouring steps where they do not, either may be found.
+    Sizes rise with the step but for a byte here and there; where they do not, either of two neighbours may be found.
     """
     tried = functools.cache(code)
 
@@ -232,7 +230,9 @@ def _largest_step(code: Callable[[int], CodedLatents], payload_limit: int, limit
     low, high = 0, STEPS
     if size(low) > payload_limit:
         smallest = limit - payload_limit + size(low)
-        raise RateError(f"the smallest file of this picture has {smallest} bytes (quality 1), over the {limit} asked for")
+        raise RateError(
+            f"the smallest file of this picture has {smallest} bytes (quality 1), over the {limit} asked for"
+        )
     if size(high) <= payload_limit:
         return high, tried(high)
     while high - low > 1:

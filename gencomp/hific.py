@@ -31,8 +31,12 @@ class HificConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """A plain dictionary for JSON."""
-        return {"latent_channels": self.latent_channels, "widths": list(self.widths),
-                "residual_blocks": self.residual_blocks, "hyper_channels": self.hyper_channels}
+        return {
+            "latent_channels": self.latent_channels,
+            "widths": list(self.widths),
+            "residual_blocks": self.residual_blocks,
+            "hyper_channels": self.hyper_channels,
+        }
 
 
 class ChannelNorm(nn.Module):
@@ -119,8 +123,10 @@ class Hyperprior(nn.Module):
         super().__init__()
         wide = config.hyper_channels
         self.hyper_analysis = nn.Sequential(
-            nn.Conv2d(config.latent_channels, wide, 3, padding=1), nn.ReLU(),
-            nn.Conv2d(wide, wide, 5, 2, padding=2), nn.ReLU(),
+            nn.Conv2d(config.latent_channels, wide, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(wide, wide, 5, 2, padding=2),
+            nn.ReLU(),
             nn.Conv2d(wide, wide, 5, 2, padding=2),
         )
         self.mean, self.scale = HyperSynthesis(config), HyperSynthesis(config)
@@ -152,9 +158,7 @@ class HificCodec(nn.Module):
         self.config = config
         self.analysis, self.prior, self.synthesis = Encoder(config), Hyperprior(config), Generator(config)
 
-    def quantise(
-        self, x: Tensor, step: Tensor, noise_y: Tensor, noise_z: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def quantise(self, x: Tensor, step: Tensor, noise_y: Tensor, noise_z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """x [N, 3, H, W] in 0..1 -> (y_hat, bits of y [N], bits of z [N])."""
         return self.prior(self.analysis(x - 0.5).float(), noise_y, noise_z)
 

@@ -76,12 +76,12 @@ class _LowerBound(torch.autograd.Function):
     """max(x, bound), whose gradient still lets x rise back above the bound (Balle et al. 2018, appendix)."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, bound: float) -> Tensor:  # type: ignore[no-untyped-def,override]
+    def forward(ctx, x: Tensor, bound: float) -> Tensor:  # type: ignore[no-untyped-def]
         ctx.save_for_backward(x >= bound)
         return x.clamp(min=bound)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[no-untyped-def,override]
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[no-untyped-def]
         (above,) = ctx.saved_tensors
         return gradient * (above | (gradient < 0)), None
 

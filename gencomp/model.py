@@ -29,7 +29,7 @@ class ModelConfig:
     @staticmethod
     def from_dict(values: dict[str, Any]) -> "ModelConfig":
         """The reverse of `to_dict`; unknown keys raise TypeError."""
-        transform = {k: tuple(v) if isinstance(v, list) else v for k, v in values["transform"].items()}
+        transform: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values["transform"].items()}
         return ModelConfig(TransformConfig(**transform), PriorConfig(**values["prior"]))
 
 

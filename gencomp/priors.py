@@ -27,7 +27,8 @@ ORDER = (0, 3, 1, 2)  # diagonal neighbours first: after two passes a group is k
 LEVELS = 64
 SIGMA_MIN, SIGMA_MAX = 0.11, 64.0
 LEVEL_CENTRE, LEVEL_SPREAD = 20.0, 8.0  # head output 0 means level 20 (sigma 0.83); one unit is 8 levels
-MEAN_UNIT = 16  # means are multiples of 1/16 in the integer world
+MEAN_UNIT = 64  # means are multiples of 1/64 in the integer world
+HYPER_UNIT = 16  # h_s takes 16 z_hat, so that its weights for z and for the quality knots are of one size
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class FactorisedPrior(nn.Module):
         inverse = torch.exp(-self.log_scale.clamp(min=-4))
         offset = z[:, None] - self.mean
         # sigmoid(a) - sigmoid(b) on the side where both are small, else the difference loses its digits.
-        sign = -torch.sign(offset).detach()
+        sign = torch.where(offset > 0, -1.0, 1.0)
         upper, lower = torch.sigmoid(sign * (offset + 0.5) * inverse), torch.sigmoid(sign * (offset - 0.5) * inverse)
         return (torch.softmax(self.weight, 0) * (upper - lower).abs()).sum(1)
 
@@ -97,6 +98,7 @@ class HyperAnalysis(nn.Module):
 
     def __init__(self, latent_channels: int, config: PriorConfig) -> None:
         super().__init__()
+        self.channels = config.hyper_channels
         width = config.feature_width
         self.layers = nn.Sequential(
             nn.Conv2d(latent_channels, width, 3, padding=1),
@@ -187,7 +189,7 @@ class Prior(nn.Module):
         features = self.features(round_straight_through(z), condition, *y.shape[2:])
         y = y.float()
         y_hat, y_bits = torch.zeros_like(y), torch.zeros_like(z_bits)
-        for context, mask in zip(self.contexts, pass_masks(y.shape[1], *y.shape[2:], device=y.device)):
+        for context, mask in zip(self.contexts, pass_masks(y.shape[1], y.shape[2], y.shape[3], y.device)):
             known = [features] if context is self.contexts[0] else [features, y_hat.to(features.dtype)]
             mean, level = mean_and_level(context(torch.cat(known, 1)))
             y_hat = y_hat + mask * (mean + round_straight_through(y - mean))

@@ -82,7 +82,7 @@ def analyse(network: HyperpriorCodec, pixels: np.ndarray, step: int, side: int |
 def synthesise(
     network: HyperpriorCodec, y_hat: Tensor, size: tuple[int, int], step: int, realism: float, side: int | None = None
 ) -> np.ndarray:
-    """The picture of latents y_hat [M, h, w] on the CPU, any dtype that holds y_int / 16: uint8 [height, width, 3]."""
+    """The picture of latents y_hat [M, h, w] on the CPU, any dtype that holds y_int / 64: uint8 [height, width, 3]."""
     height, width = y_hat.shape[1:]
     device = next(network.parameters()).device
     pixels = np.empty((height * STRIDE, width * STRIDE, 3), np.uint8)

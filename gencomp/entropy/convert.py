@@ -7,7 +7,7 @@ weights, W'[o, i] = W[o, i] unit_in[i], and one weight unit t[o] = max_i |W'[o, 
     acc = sum_i round(W' / t) x_i + round(b / t),    y = acc * (t / unit_out) = acc * M * 2^-s
 
 Post-training quantisation after Jacob et al. 2018 (eq. 5 to 7), with a unit for each channel: hidden channels take
-theirs from the largest activation on calibration pictures with head room, outputs are given.
+theirs from the largest activation on calibration pictures, outputs are given.
 """
 
 import math
@@ -22,7 +22,8 @@ from .intnet import MAX_MULTIPLIER, MAX_SHIFT, MAX_WEIGHT, IntConv, IntNet, prov
 from .tables import Weights, quantise_pmf
 
 MAX_HIDDEN = 32767  # activations between layers: 16 bits
-HEADROOM = 4.0  # times the largest activation seen in calibration
+CALIBRATED = 2047  # the integer of the largest activation seen in calibration: leaves a factor 16 of head room, and
+# keeps units of the size of the latents' 1/64, since inputs of unlike units would share the bits of one weight scale
 
 
 class Layer(NamedTuple):
@@ -86,7 +87,7 @@ def convert(
     converted = []
     for index, (layer, peak) in enumerate(zip(layers, peaks, strict=True)):
         floor = 1e-6 + 1e-3 * float(peak.max())  # silent channels: a unit that still holds a surprise
-        out = np.maximum(peak, floor) * HEADROOM / MAX_HIDDEN
+        out = np.maximum(peak, floor) / CALIBRATED
         if index == len(layers) - 1 and output_units is not None:
             out = np.asarray(output_units, np.float64)
         converted.append(_convert_layer(layer, units, np.repeat(out, layer.shuffle**2)))
@@ -126,8 +127,9 @@ def _multiplier(ratio: float) -> tuple[int, int]:
 
 
 def hyper_table(mass: np.ndarray, tail: float = 2**-18) -> Weights:
-    """Table of one hyper-latent channel from its masses over -K..K [2 K + 1], cut to the narrowest that keeps all but
-    `tail` on each side (at least -1..1)."""
-    centre = len(mass) // 2
-    half = next(h for h in range(1, centre + 1) if h == centre or max(mass[: centre - h].sum(), mass[centre + h + 1 :].sum()) <= tail)
+    """Table of one hyper-latent channel from its masses over -K..K [2 K + 1]: cut to the narrowest range, at least
+    -1..1, that leaves at most `tail` on each side."""
+    centre, half = len(mass) // 2, 1
+    while half < centre and max(mass[: centre - half].sum(), mass[centre + half + 1 :].sum()) > tail:
+        half += 1
     return quantise_pmf(mass[centre - half : centre + half + 1])

@@ -6,15 +6,25 @@
 Also the price: rate of the integer prior against the float one, on the same pictures.
 """
 
+import copy
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gencomp.bitstream import ModelError
-from gencomp.priors import LEVEL_CENTRE, LEVEL_SPREAD, MEAN_UNIT, Prior, gaussian_bits, mean_and_level, pass_masks
+from gencomp.priors import (
+    HYPER_UNIT,
+    LEVEL_CENTRE,
+    LEVEL_SPREAD,
+    MEAN_UNIT,
+    Prior,
+    gaussian_bits,
+    mean_and_level,
+    pass_masks,
+)
 from gencomp.transforms import KNOTS, SEGMENT, quality_condition
 
 from .convert import MAX_HIDDEN, convert, hyper_table, largest_activations
@@ -62,14 +72,15 @@ def freeze_prior(prior: Prior, calibration: Sequence[Latents]) -> IntegerPrior:
     inputs = [_hyper_input(latents) for latents in calibration]
     synthesis, feature_units = convert(
         prior.hyper_synthesis,
-        np.concatenate([np.ones(len(bounds)), np.full(KNOTS, 1 / SEGMENT)]),
-        np.concatenate([bounds, np.full(KNOTS, SEGMENT)]),
+        np.concatenate([np.full(len(bounds), 1 / HYPER_UNIT), np.full(KNOTS, 1 / SEGMENT)]),
+        np.concatenate([HYPER_UNIT * bounds, np.full(KNOTS, SEGMENT)]),
         largest_activations(prior.hyper_synthesis, inputs),
     )
     passes = [float_pass(prior, latents) for latents in calibration]
     contexts = []
-    for index, context in enumerate(prior.contexts):
-        channels = context[-1].out_channels // 2
+    for index, module in enumerate(prior.contexts):
+        context = cast(nn.Sequential, module)
+        channels = cast(nn.Conv2d, context[-1]).out_channels // 2
         known = 0 if index == 0 else channels
         peaks = largest_activations(context, [p.context_inputs[index] for p in passes])
         net, _ = convert(
@@ -86,7 +97,7 @@ def freeze_prior(prior: Prior, calibration: Sequence[Latents]) -> IntegerPrior:
 @torch.no_grad()
 def hyper_tables(prior: Prior) -> list[Weights]:
     """Integer tables of p(z), one a channel."""
-    channels = prior.hyper_analysis.layers[-1].out_channels
+    channels = prior.hyper_analysis.channels
     grid = torch.arange(-MAX_HYPER, MAX_HYPER + 1.0)[None, None, None, :].expand(1, channels, 1, -1)
     masses = prior.factorised.mass(grid)[0, :, 0].double().cpu().numpy()
     return [hyper_table(mass) for mass in masses]
@@ -106,12 +117,11 @@ def _hyper_input(latents: Latents) -> Tensor:
     return torch.cat([latents.z_hat, condition.expand(-1, -1, *latents.z_hat.shape[2:])], 1)
 
 
-def _with_level_scale(context: torch.nn.Sequential) -> torch.nn.Sequential:
+def _with_level_scale(context: nn.Sequential) -> nn.Sequential:
     """The same network, whose second half of outputs is the level itself (see `priors.mean_and_level`)."""
-    last = context[-1]
-    head = torch.nn.Conv2d(last.in_channels, last.out_channels, 1)
-    scale, offset = torch.ones(last.out_channels), torch.zeros(last.out_channels)
-    scale[last.out_channels // 2 :], offset[last.out_channels // 2 :] = LEVEL_SPREAD, LEVEL_CENTRE
-    head.weight.copy_(last.weight * scale[:, None, None, None])
-    head.bias.copy_(last.bias * scale + offset)  # type: ignore[union-attr]
-    return torch.nn.Sequential(*list(context)[:-1], head)
+    head = copy.deepcopy(cast(nn.Conv2d, context[-1]))
+    levels = slice(head.out_channels // 2, None)
+    head.weight[levels] *= LEVEL_SPREAD
+    if head.bias is not None:
+        head.bias[levels] = head.bias[levels] * LEVEL_SPREAD + LEVEL_CENTRE
+    return nn.Sequential(*list(context)[:-1], head)

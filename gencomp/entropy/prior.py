@@ -1,7 +1,7 @@
 """Latents to bytes and back under the integer prior: the four passes of `priors.py`, in integers alone.
 
-Integers cross these borders and nothing else: z int32, features, means in 1/16 and levels from the integer networks,
-residuals r int32, and y_int = 16 r + mean. y_hat = y_int / 16 is exact in float32, and is all that the synthesis sees.
+Integers cross these borders and nothing else: z int32, features, means in 1/64 and levels from the integer networks,
+residuals r int32, and y_int = 64 r + mean. y_hat = y_int / 64 is exact in float32, and is all that the synthesis sees.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gencomp.bitstream import STEPS
-from gencomp.priors import LEVELS, MEAN_UNIT, pass_masks
+from gencomp.priors import HYPER_UNIT, LEVELS, MEAN_UNIT, pass_masks
 from gencomp.transforms import KNOTS, quality_knots
 
 from .coder import Decoder, Encoder
@@ -49,7 +49,7 @@ def hyper_features(prior: IntegerPrior, z: Tensor, step: int, backend: Backend, 
     """h_s: z int32 [Z, h', w'] at quality step -> features int32 [F, 4 h', 4 w']."""
     knots = quality_knots(torch.tensor([step]))[0].to(torch.int32)[:, None, None]
     planes = knots.expand(KNOTS, *z.shape[1:])
-    return forward_tiled(prior.synthesis, torch.cat([z, planes])[None], max(1, tile // 4), backend)[0]
+    return forward_tiled(prior.synthesis, torch.cat([HYPER_UNIT * z, planes])[None], max(1, tile // 4), backend)[0]
 
 
 def mean_and_level(
@@ -103,7 +103,7 @@ def latent_channels(prior: IntegerPrior) -> int:
 
 def checksum(y_int: Tensor) -> int:
     """CRC-32 of y_int as little-endian int32 in CHW order."""
-    return zlib.crc32(np.ascontiguousarray(y_int.numpy(), "<i4"))
+    return zlib.crc32(np.ascontiguousarray(y_int.numpy(), "<i4").data)
 
 
 def known_answer(prior: IntegerPrior, backend: Backend) -> str:
@@ -129,7 +129,7 @@ def known_answer(prior: IntegerPrior, backend: Backend) -> str:
 
 
 def _scatter(shape: tuple[int, ...], seed: int) -> np.ndarray:
-    """Fixed pseudo-random int64 in 0..2^31 - 1: a multiplicative hash, since library generators change with versions."""
+    """Fixed pseudo-random int64 in 0..2^31 - 1: a hash, since library generators change with versions."""
     numbers = np.arange(1, int(np.prod(shape)) + 1, dtype=np.uint64) + np.uint64(seed << 32)
     mixed = (numbers * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(33)
     return mixed.astype(np.int64).reshape(shape)

@@ -1,0 +1,37 @@
+"""Run by test_exact.py under many settings: reads the golden files, prints one JSON line of hashes and pixel sums.
+
+python exact_matrix.py GOLDEN_FOLDER [--compile] [--autocast]
+"""
+
+import hashlib
+import json
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+import torch
+
+from gencomp.checkpoint import load_model
+from gencomp.codec import Codec
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    codec = Codec(load_model(folder / "tiny.safetensors"), "cpu")
+    if "--compile" in sys.argv:
+        codec._network.synthesis = torch.compile(codec._network.synthesis)
+        codec._network.prior = torch.compile(codec._network.prior)
+    disturbed = torch.autocast("cpu", torch.bfloat16) if "--autocast" in sys.argv else nullcontext()
+    result = {}
+    files = sorted(folder.glob("*.gnc"))
+    for path in files[:1] if "--compile" in sys.argv else files:  # each size is compiled anew, for half a minute
+        with disturbed:
+            latents = codec.latents(path.read_bytes())
+        pixels = codec.decompress(path.read_bytes())
+        digest = hashlib.sha256(latents.numpy().astype("<i4").tobytes()).hexdigest()
+        result[path.stem] = {"latents": digest, "pixels": pixels.tobytes().hex()}
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,191 @@
+"""The codec as a whole, on the tiny model of tests/golden."""
+
+import hashlib
+import json
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from gencomp import bitstream
+from gencomp.bitstream import BitstreamError
+from gencomp.checkpoint import load_model
+from gencomp.codec import Codec, RateError
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+CASES = json.loads((GOLDEN / "golden.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def codec() -> Codec:
+    return Codec(load_model(GOLDEN / "tiny.safetensors"), "cpu")
+
+
+def noise(height: int, width: int, seed: int = 0) -> Image.Image:
+    rng = np.random.default_rng(seed)
+    smooth = rng.integers(0, 256, (height // 16 + 2, width // 16 + 2, 3), dtype=np.uint8)
+    return Image.fromarray(smooth).resize((width, height), Image.Resampling.BICUBIC)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_golden_files_decode_to_their_recorded_latents(codec: Codec, name: str) -> None:
+    latents = codec.latents((GOLDEN / f"{name}.gnc").read_bytes())
+    assert hashlib.sha256(latents.numpy().astype("<i4").tobytes()).hexdigest() == CASES[name]["latents"]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_golden_files_decode_to_their_recorded_pictures(codec: Codec, name: str) -> None:
+    picture = np.asarray(codec.decompress((GOLDEN / f"{name}.gnc").read_bytes()), np.int16)
+    recorded = np.asarray(Image.open(GOLDEN / f"{name}.png"), np.int16)
+    assert picture.shape == recorded.shape
+    assert np.abs(picture - recorded).max() <= 2
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 90), st.integers(1, 90), st.floats(1, 100), st.integers(0, 5))
+def test_every_size_and_quality_comes_back_in_its_size_with_the_coded_latents(
+    height: int, width: int, quality: float, seed: int
+) -> None:
+    codec = Codec(load_model(GOLDEN / "tiny.safetensors"), "cpu")
+    encoded = codec.encode(noise(height, width, seed), quality=quality)
+    assert codec.decompress(encoded.data).size == (width, height)
+    verified = codec.verify(encoded.data)
+    assert verified.latents_ok
+    assert verified.entropy_bits == pytest.approx(encoded.entropy_bits, abs=1e-6)
+    assert 8 * len(encoded.data) <= encoded.entropy_bits * 1.005 + 8 * 40
+
+
+def test_a_tile_size_changes_no_latent_of_a_file_and_no_pixel_by_more_than_one(codec: Codec) -> None:
+    data = codec.compress(noise(300, 421), quality=60)
+    whole, picture = codec.latents(data), np.asarray(codec.decompress(data), np.int16)
+    for side in (16, 48, 128, 400):
+        tiled = Codec(load_model(GOLDEN / "tiny.safetensors"), "cpu", tile=side)
+        assert torch.equal(tiled.latents(data), whole)
+        assert np.abs(np.asarray(tiled.decompress(data), np.int16) - picture).max() <= 1
+
+
+def test_coding_in_tiles_moves_at_most_a_rare_latent(codec: Codec) -> None:
+    picture = noise(300, 421)
+    whole = codec.latents(codec.compress(picture))
+    tiled = Codec(load_model(GOLDEN / "tiny.safetensors"), "cpu", tile=64)
+    other = tiled.latents(tiled.compress(picture))
+    assert (whole != other).float().mean() < 1e-3
+
+
+@pytest.mark.parametrize("limit", [900, 1200, 1600])
+def test_a_byte_limit_gives_the_largest_quality_within_it(codec: Codec, limit: int) -> None:
+    picture = noise(96, 96)
+    encoded = codec.encode(picture, bytes=limit)
+    assert len(encoded.data) <= limit
+    if encoded.quality < 100:
+        better = bitstream.step_to_quality(bitstream.quality_to_step(encoded.quality) + 1)
+        assert len(codec.compress(picture, quality=better)) > limit
+
+
+def test_a_rate_in_bits_a_pixel_is_a_limit_on_the_file(codec: Codec) -> None:
+    picture = noise(128, 128)
+    assert 8 * len(codec.compress(picture, bpp=1.0)) <= 1.0 * 128 * 128
+
+
+def test_an_unreachable_rate_is_an_error_that_names_the_smallest_file(codec: Codec) -> None:
+    picture = noise(64, 64)
+    smallest = len(codec.compress(picture, quality=1))
+    with pytest.raises(RateError, match=f"{smallest} bytes"):
+        codec.compress(picture, bytes=smallest - 1)
+    assert len(codec.compress(picture, bytes=smallest)) <= smallest
+
+
+def test_two_wishes_for_the_rate_are_refused(codec: Codec) -> None:
+    with pytest.raises(ValueError, match="one of"):
+        codec.compress(noise(16, 16), quality=3, bpp=0.1)
+
+
+def test_a_file_of_another_model_is_refused(codec: Codec) -> None:
+    header, payload = bitstream.unpack(codec.compress(noise(20, 20)))
+    foreign = bitstream.Header(b"none", header.width, header.height, header.step, header.latents_crc)
+    with pytest.raises(BitstreamError, match="another model"):
+        codec.decompress(bitstream.pack(foreign, payload))
+
+
+def test_a_gigantic_claim_is_refused_before_any_work(codec: Codec) -> None:
+    header, payload = bitstream.unpack(codec.compress(noise(20, 20)))
+    forged = bitstream.pack(bitstream.Header(header.model_id, 2**21 - 1, 2**21 - 1, header.step, 0), payload)
+    with pytest.raises(BitstreamError, match="limit"):
+        codec.decompress(forged)
+
+
+def test_valid_checksums_over_a_wrong_payload_are_noticed(codec: Codec) -> None:
+    header, payload = bitstream.unpack(codec.compress(noise(64, 64)))
+    forged = bytes([payload[0] ^ 1]) + payload[1:]
+    with pytest.raises(BitstreamError):
+        codec.decompress(bitstream.pack(header, forged))
+
+
+def damage(good: bytes, draw: np.random.Generator) -> bytes:
+    """A flip, a cut, an insertion, an extension, or noise instead of the file."""
+    damaged, at = bytearray(good), int(draw.integers(len(good)))
+    kind = int(draw.integers(5))
+    if kind == 0:
+        damaged[at] ^= 1 << int(draw.integers(8))
+    elif kind == 1:
+        del damaged[at:]
+    elif kind == 2:
+        damaged[at:at] = draw.bytes(int(draw.integers(1, 9)))
+    elif kind == 3:
+        damaged += draw.bytes(int(draw.integers(1, 9)))
+    else:
+        damaged = bytearray(draw.bytes(int(draw.integers(0, 200))))
+    return bytes(damaged)
+
+
+def test_two_thousand_damaged_files_are_two_thousand_clear_errors(codec: Codec) -> None:
+    good, draw, seen = codec.compress(noise(16, 24), quality=80), np.random.default_rng(5), 0
+    while seen < 2000:
+        damaged = damage(good, draw)
+        if damaged == good:
+            continue
+        seen += 1
+        with pytest.raises(BitstreamError) as error:
+            codec.decompress(damaged)
+        assert "\n" not in str(error.value)
+
+
+def test_damage_under_a_right_checksum_ends_in_an_error_or_in_the_picture_that_it_claims(codec: Codec) -> None:
+    good, draw, errors = codec.compress(noise(16, 24), quality=80), np.random.default_rng(6), 0
+    for _ in range(500):
+        forged = reseal(bytearray(damage(good, draw)), good)
+        try:
+            picture = codec.decompress(bytes(forged), max_pixels=10_000)
+        except BitstreamError:
+            errors += 1
+        else:
+            header = bitstream.unpack(bytes(forged))[0]
+            assert picture.size == (header.width, header.height)
+    assert errors > 450
+
+
+def reseal(damaged: bytearray, good: bytes) -> bytearray:
+    """The file with a right file CRC, as a forger would leave it (the CRC lies before the payload)."""
+    at = len(good) - bitstream.inspect(good).sections["payload"] - 4
+    if len(damaged) <= at + 4:
+        return damaged
+    crc = zlib.crc32(bytes(damaged[at + 4 :]), zlib.crc32(bytes(damaged[:at])))
+    damaged[at : at + 4] = struct.pack("<I", crc)
+    return damaged
+
+
+def test_realism_outside_its_range_is_refused(codec: Codec) -> None:
+    with pytest.raises(ValueError, match="realism"):
+        codec.decompress(codec.compress(noise(16, 16)), realism=1.5)
+
+
+def test_realism_has_no_effect_on_a_model_that_does_not_know_it(codec: Codec) -> None:
+    data = codec.compress(noise(40, 40))
+    assert codec.decompress(data, realism=0.0).tobytes() == codec.decompress(data, realism=1.0).tobytes()
+    assert not codec.knows_realism

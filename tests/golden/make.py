@@ -1,0 +1,82 @@
+"""Remakes the golden files: `python tests/golden/make.py`, only when the format or the coder changes on purpose.
+
+tiny.safetensors is a network of a few thousand weights, random but for gains that make its latents lively enough for
+escapes; *.gnc are made-up pictures coded with it; golden.json holds the SHA-256 of each file's integer latents, and
+*.png what this machine decoded. Every machine must read the same integers from the same files.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from gencomp.checkpoint import Model, load_model, save_model
+from gencomp.codec import Codec
+from gencomp.entropy.freeze import Latents, freeze_prior
+from gencomp.entropy.prior import known_answer
+from gencomp.model import HyperpriorCodec, ModelConfig
+from gencomp.priors import PriorConfig
+from gencomp.transforms import TransformConfig
+
+HERE = Path(__file__).parent
+CONFIG = ModelConfig(
+    TransformConfig(16, (16, 16), (1, 1), (16, 16, 8, 8), (1, 1, 1)),
+    PriorConfig(hyper_channels=8, hyper_width=16, feature_width=16),
+)
+CASES = {
+    "dot": (1, 1, 50.0),
+    "strip": (1, 70, 1.0),
+    "odd": (37, 53, 30.0),
+    "wide": (50, 131, 75.0),
+    "loud": (96, 80, 100.0),
+}
+
+
+def picture(height: int, width: int) -> Image.Image:
+    """Waves, an edge and noise: the same on every machine."""
+    row, column = np.mgrid[:height, :width]
+    waves = 128 + 90 * np.sin(row[..., None] / (3 + np.arange(3)) + column[..., None] / 7)
+    noise = ((row * 7919 + column * 104729) * 2654435761 >> 7) % 64
+    waves[(row > height // 2) & (column > width // 3)] = 30
+    return Image.fromarray(np.clip(waves + noise[..., None], 0, 255).astype(np.uint8))
+
+
+@torch.no_grad()
+def tiny_model() -> Model:
+    """A random network whose latents spread over many scale levels."""
+    torch.manual_seed(7)
+    network = HyperpriorCodec(CONFIG).eval().requires_grad_(False)
+    network.gains.log_encode.add_(4.0)
+    network.gains.log_decode.sub_(4.0)
+    for context in network.prior.contexts:
+        list(context.parameters())[-2].mul_(6)
+    list(network.prior.hyper_analysis.parameters())[-2].mul_(8)
+    network = network.half().float()
+    calibration = []
+    for step in (0, 300, 700, 1024):
+        x = torch.from_numpy(np.array(picture(128, 128))).permute(2, 0, 1)[None].float() / 255
+        y = network.latents(x, torch.tensor([step]))
+        calibration.append(Latents(y, torch.round(network.prior.hyper_analysis(y)), step))
+    integers = freeze_prior(network.prior, calibration)
+    return Model("tiny", network, integers, known_answer(integers, "i64"), {"recipe": "random"})
+
+
+def main() -> None:
+    save_model(tiny_model(), HERE / "tiny.safetensors")
+    codec = Codec(load_model(HERE / "tiny.safetensors"), "cpu")
+    golden = {}
+    for name, (height, width, quality) in CASES.items():
+        data = codec.compress(picture(height, width), quality=quality)
+        (HERE / f"{name}.gnc").write_bytes(data)
+        codec.decompress(data).save(HERE / f"{name}.png")
+        latents = codec.latents(data)
+        golden[name] = {"latents": hashlib.sha256(latents.numpy().astype("<i4").tobytes()).hexdigest()}
+        print(f"{name}: {len(data)} bytes, |y| up to {int(latents.abs().max()) / 64:.1f}")
+    (HERE / "golden.json").write_text(json.dumps(golden, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
