@@ -53,16 +53,12 @@ class ChannelNorm(nn.Module):
         return (x - mean) * torch.rsqrt(variance + 1e-3) * self.gain + self.offset
 
 
-def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, padding_mode="reflect")
-
-
 class Encoder(nn.Sequential):
     """E: x [N, 3, H, W] in 0..1, sides multiples of 16 -> y [N, M, H / 16, W / 16]."""
 
     def __init__(self, config: HificConfig) -> None:
         first = config.widths[0]
-        layers: list[nn.Module] = [_conv(3, first, 7), ChannelNorm(first), nn.ReLU()]
+        layers: list[nn.Module] = [nn.Conv2d(3, first, 7, padding=3), ChannelNorm(first), nn.ReLU()]
         for inputs, outputs in pairwise(config.widths):
             # zero padding after the rows and columns, as a strided convolution that is "SAME" on even sides has it
             layers += [nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(inputs, outputs, 3, 2), ChannelNorm(outputs), nn.ReLU()]
@@ -98,7 +94,7 @@ class Generator(nn.Module):
         for inputs, outputs in pairwise(widths):
             up = nn.ConvTranspose2d(inputs, outputs, 3, 2, padding=1, output_padding=1)
             ups += [up, ChannelNorm(outputs), nn.ReLU()]
-        self.tail = nn.Sequential(*ups, _conv(widths[-1], 3, 7))
+        self.tail = nn.Sequential(*ups, nn.Conv2d(widths[-1], 3, 7, padding=3))
 
     def forward(self, y_hat: Tensor) -> Tensor:
         """A skip goes from the head over all residual blocks."""

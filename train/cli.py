@@ -82,9 +82,9 @@ def train(
     if out is None:
         raise WrongUsage("name the folder of the run: --out DIR")
 
-    from .loop import run
+    from .loop import Options, run
 
-    click.echo(f"done: {run(chosen, [Path(d) for d in data], out, save_every=save_every, init=init)}")
+    click.echo(f"done: {run(chosen, list(data), out, init=init, options=Options(save_every=save_every))}")
 
 
 @click.command()
@@ -104,7 +104,7 @@ def export(run: Path, output: Path, data: tuple[str, ...], name: str, strict: bo
     from .export import RATE_WARNING
     from .export import export as convert
 
-    done = convert(run, output, name=name, folders=[Path(d) for d in data] or None, strict=strict)
+    done = convert(run, output, name=name, data=list(data) or None, strict=strict)
     click.echo(
         f"{output}: model {done.model.id.hex()}, {done.model.facts['parameters']:,} parameters, "
         f"rate {100 * done.rate_change:+.3f} % against the float networks"

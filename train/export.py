@@ -1,25 +1,32 @@
-"""A training run to a model file: averaged weights, integers, tables, self-test."""
+"""A training run to a model file: averaged weights, integers, tables, self-test.
 
+What decides bits is frozen from the float prior with calibration crops, or, where a stage left it as it was, taken
+over from the model that the run began with, so that old files stay readable.
+"""
+
+import copy
 import dataclasses
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
-from gencomp.bitstream import STEPS
-from gencomp.checkpoint import Model, save_model
+from gencomp.bitstream import STEPS, ModelError
+from gencomp.checkpoint import Model, load_model, save_model
 from gencomp.entropy.freeze import Latents, freeze_prior, rate_change
 from gencomp.entropy.prior import IntegerPrior, known_answer
 from gencomp.model import HyperpriorCodec, ModelConfig, parameter_count
 
 from .data import Crops
+from .network import config_from_dict
 from .recipes import Recipe
 from .state import CheckpointError, checkpoints, load_checkpoint, restore_module
 
 CALIBRATION = 32  # pictures for the ranges of activations, and as many again for the rate change
 CROP = 256
 RATE_WARNING = 0.002
+ORIGIN = "origin.safetensors"  # in a run: the model file that it began with
 
 
 class Export(NamedTuple):
@@ -30,52 +37,90 @@ class Export(NamedTuple):
 
 
 def export(
-    run: Path, out: Path, *, name: str = "", folders: list[Path] | None = None, strict: bool = False
+    run: Path,
+    out: Path,
+    *,
+    name: str = "",
+    data: list[str] | None = None,
+    integers_of: Path | None = None,
+    strict: bool = False,
 ) -> Export:
-    """Convert the newest checkpoint under `run` to a model file; equal runs give equal bytes.
+    """Convert the newest checkpoint of `run` (a folder, or one checkpoint) to a model file; equal runs, equal bytes.
 
-    folders: photographs to calibrate on, by default those of the run. strict: CheckpointError, and nothing written,
-    where the rate changes by over 0.2 %.
+    data: photographs to calibrate on, by default those of the run. integers_of: a model file whose integers are kept,
+    by default the one that the run began with, if nothing that decides bits has changed since. strict: CheckpointError,
+    and nothing written, where the rate changes by over 0.2 %.
     """
-    saved = checkpoints(run)
-    if not saved:
-        raise CheckpointError(f"{run} holds no checkpoint")
-    checkpoint = load_checkpoint(saved[-1])
+    folder, checkpoint = _newest(run)
     recipe = checkpoint.meta["recipe"]
-    network = HyperpriorCodec(ModelConfig.from_dict(recipe["model"]))
+    config = config_from_dict(recipe["model"])
+    if not isinstance(config, ModelConfig):
+        raise CheckpointError(f"{recipe['name']}: HiFiC's networks have no integer form, so no exact model file")
+    network = HyperpriorCodec(config)
     restore_module(network, "average", checkpoint.tensors)
     network = _through_half(network)
-    seen = folders or _data_of(run)
-    pictures = calibration_latents(network, seen)
-    integers = freeze_prior(network.prior, pictures[:CALIBRATION])
-    change = rate_change(network.prior, integers, pictures[CALIBRATION:])
+    latents = calibration_latents(network, data or data_of(folder))
+    integers = _kept_integers(network, integers_of, folder / ORIGIN) or freeze_prior(
+        network.prior, latents[:CALIBRATION]
+    )
+    change = rate_change(network.prior, integers, latents[CALIBRATION:])
     if strict and abs(change) > RATE_WARNING:
         raise CheckpointError(f"the integers change the rate by {100 * change:.2f} %, over 0.2 %: nothing was written")
-    facts = {"recipe": recipe["name"], "steps": checkpoint.step, "realism": False}
+    facts = {"recipe": recipe["name"], "steps": checkpoint.step, "realism": checkpoint.meta.get("stage", 1) == 2}
     facts |= {"parameters": parameter_count(network), "rate_change": round(change, 6)}
     model = Model(name or recipe["name"], network, integers, _answer(integers), facts)
     save_model(model, out)
     return Export(model, change)
 
 
-def _data_of(run: Path) -> list[Path]:
-    path = run / "data.json"
-    if not path.is_file():
-        raise CheckpointError(f"{run} does not say which photographs it was trained on: name them with --data")
-    return [Path(p) for p in json.loads(path.read_text())]
+def to_model(network: HyperpriorCodec, calibration: list[Latents], name: str, facts: dict[str, Any]) -> Model:
+    """A model of a network as it stands, for validation."""
+    network = _through_half(copy.deepcopy(network).cpu())
+    integers = freeze_prior(network.prior, calibration)
+    return Model(name, network, integers, known_answer(integers, "f64"), facts)
 
 
 @torch.no_grad()
-def calibration_latents(network: HyperpriorCodec, folders: list[Path]) -> list[Latents]:
-    """Latents of 2 * CALIBRATION fixed crops, their quality steps spread evenly over the range in both halves."""
-    crops = Crops(folders, dataclasses.replace(Recipe("calibration"), crop=CROP, seed=2**31 - 1, workers=0))
+def calibration_latents(network: HyperpriorCodec, data: list[str], count: int = 2 * CALIBRATION) -> list[Latents]:
+    """Latents of fixed crops, their quality steps spread evenly over the range in each CALIBRATION of them."""
+    crops = Crops(data, dataclasses.replace(Recipe("calibration"), crop=CROP, seed=2**31 - 1, workers=0))
+    device = next(network.parameters()).device
     latents = []
-    for number in range(2 * CALIBRATION):
+    for number in range(count):
         step = (number % CALIBRATION) * STEPS // (CALIBRATION - 1)
-        x = crops[number].pixels[None].float() / 255
-        y = network.latents(x, torch.tensor([step]))
-        latents.append(Latents(y, torch.round(network.prior.hyper_analysis(y)), step))
+        x = crops[number].pixels[None].float().to(device) / 255
+        y = network.latents(x, torch.tensor([step], device=device))
+        latents.append(Latents(y.cpu(), torch.round(network.prior.hyper_analysis(y)).cpu(), step))
     return latents
+
+
+def data_of(run: Path) -> list[str]:
+    """The photographs that a run was trained on, as they were named."""
+    path = run / "data.json"
+    if not path.is_file():
+        raise CheckpointError(f"{run} does not say which photographs it was trained on: name them with --data")
+    return [str(p) for p in json.loads(path.read_text())]
+
+
+def _newest(run: Path) -> tuple[Path, Any]:
+    if run.is_file():
+        return run.parent.parent, load_checkpoint(run)
+    saved = checkpoints(run)
+    if not saved:
+        raise CheckpointError(f"{run} holds no checkpoint")
+    return run, load_checkpoint(saved[-1])
+
+
+def _kept_integers(network: HyperpriorCodec, named: Path | None, origin: Path) -> IntegerPrior | None:
+    """Integers of the model that was asked for or began the run; None where the prior has been trained since."""
+    if named is None and not origin.is_file():
+        return None
+    model = load_model(named or origin)
+    ours, theirs = network.prior.state_dict(), model.network.prior.state_dict()
+    same = ours.keys() == theirs.keys() and all(torch.equal(v, theirs[k]) for k, v in ours.items())
+    if named is not None and not same:
+        raise ModelError(f"the integers of {named} do not belong to this run: its prior has other weights")
+    return model.integers if same else None
 
 
 def _through_half(network: HyperpriorCodec) -> HyperpriorCodec:

@@ -111,22 +111,82 @@ _TINY = ModelConfig(
     PriorConfig(hyper_channels=16, hyper_width=32, feature_width=32),
 )
 
+# The paper's loss on pictures in 0..255: k_M = 0.075 * 2**-5, here on 0..1; k_P = 1; beta = 0.15 (table 3a).
+_HIFIC_LOSSES = Losses(mse=0.075 * 2**-5 * 255**2, lpips=1.0, adversarial=0.15, feature_matching=0.0)
+
+
+def _hific(name: str, bpp: float, lambda_above: float) -> Recipe:
+    """HiFiC (Mentzer et al. 2020, appendix A.5 and A.6): a million steps with MSE and LPIPS, a million with the GAN."""
+    return Recipe(
+        name,
+        model=HificConfig(),
+        steps=2_000_000,
+        adversarial_from=1_000_000,
+        crop=256,
+        rate=RateTarget(bpp=bpp, lambda_above=lambda_above, lambda_below=2**-4),
+        losses=_HIFIC_LOSSES,
+        discriminator=DiscriminatorConfig(learning_rate=1e-4, beta1=0.9, beta2=0.999),
+        trains="all",
+        learning_rate=1e-4,
+        schedule="halfway",
+        warmup=0,
+        clip=1e9,
+        ema=0.0,
+        workers=4,
+    )
+
+
+_GAN = Recipe(
+    "gan",
+    steps=100_000,
+    adversarial_from=0,
+    batch=12,
+    learning_rate=1e-4,
+    losses=Losses(wasserstein=1.0, ms_ssim=0.2, anchor=100.0),
+)
+
 RECIPES: dict[str, Recipe] = {
-    "base": Recipe("base"),
-    "tiny": Recipe(
-        "tiny",
-        model=_TINY,
-        steps=400,
-        batch=4,
-        crop=64,
-        lambda_min=0.002,
-        lambda_max=0.05,
-        learning_rate=2e-3,
-        warmup=10,
-        ema=0.98,
-        precision="no",
-        workers=0,
-    ),
+    r.name: r
+    for r in (
+        Recipe("base"),
+        _GAN,
+        _hific("hific-lo", 0.14, 2.0),
+        _hific("hific-mi", 0.30, 1.0),
+        _hific("hific-hi", 0.45, 0.5),
+        dataclasses.replace(
+            _GAN,
+            name="illm",
+            crop=256,
+            losses=Losses(gan="labels", adversarial=0.01, feature_matching=0.0, lpips=1.0, anchor=100.0),
+            discriminator=DiscriminatorConfig(kind="unet", labels=1024, quantiser_steps=20_000),
+        ),
+        dataclasses.replace(
+            _GAN,
+            name="projected",
+            crop=256,
+            losses=Losses(gan="hinge", adversarial=0.05, feature_matching=0.0, anchor=100.0),
+            discriminator=DiscriminatorConfig(
+                kind="projected", backbone="efficientnet_lite0", backbone_weights="hub", beta1=0.0, beta2=0.99
+            ),
+        ),
+        Recipe(
+            "tiny",
+            model=_TINY,
+            steps=400,
+            adversarial_from=300,
+            batch=4,
+            crop=64,
+            lambda_min=0.002,
+            lambda_max=0.05,
+            losses=Losses(anchor=100.0),
+            discriminator=DiscriminatorConfig(width=16),
+            learning_rate=2e-3,
+            warmup=10,
+            ema=0.98,
+            precision="no",
+            workers=0,
+        ),
+    )
 }
 
 

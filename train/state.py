@@ -37,13 +37,21 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer, prefix: str) -> dict[str
 
 
 def restore_optimiser(optimiser: torch.optim.Optimizer, prefix: str, tensors: dict[str, Tensor]) -> None:
-    """The reverse of `optimiser_tensors`; learning rates are left as they are."""
+    """The reverse of `optimiser_tensors`; learning rates are left as they are.
+
+    Moments take their parameter's memory format: fused kernels walk both in memory order.
+    """
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith(prefix + "."):
             number, name = key[len(prefix) + 1 :].split(".", 1)
-            state.setdefault(int(number), {})[name] = value
+            state.setdefault(int(number), {})[name] = _laid_out(value, parameters[int(number)])
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+
+
+def _laid_out(value: Tensor, parameter: Tensor) -> Tensor:
+    return torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
 
 
 def module_tensors(module: nn.Module, prefix: str) -> dict[str, Tensor]:
@@ -88,7 +96,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
             meta = file.metadata() or {}
             if meta.get("format") != FORMAT:
                 raise CheckpointError(f"{path} is not a checkpoint of this program")
-            return Checkpoint(int(meta["step"]), json.loads(meta["meta"]), {k: file.get_tensor(k) for k in list(file.keys())})
+            tensors = {name: file.get_tensor(name) for name in list(file.keys())}
+            return Checkpoint(int(meta["step"]), json.loads(meta["meta"]), tensors)
     except (SafetensorError, OSError, KeyError) as error:
         raise CheckpointError(f"{path} cannot be read as a checkpoint: {error}") from error
 
