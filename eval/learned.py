@@ -26,15 +26,35 @@ def gencomp_peer(model: str | None = None, *, name: str = "gencomp", device: str
     """
     import gencomp
     from gencomp.bitstream import MAX_QUALITY, MIN_QUALITY, STEPS
+    from gencomp.codec import model_path
+    from gencomp.perceptual import sha256
 
     codec = gencomp.load(model, device=device)
+    path = model_path(model)
+    knows = "" if codec.knows_realism else ", knows no realism"
     return Peer(
         name, ".gnc", Knob("quality", MIN_QUALITY, MAX_QUALITY, positions=STEPS + 1),
-        lambda picture, quality: codec.compress(picture, quality=quality),
-        lambda data, realism: codec.decompress(data, realism=realism, max_pixels=None),
-        f"gencomp {gencomp.__version__}, model {codec.model_name} {codec.model_id.hex()}, {codec.device}",
-        has_realism=True,
+        lambda picture, quality: codec.compress(picture, quality=quality, max_pixels=None),
+        lambda data, realism: codec.decompress(data, realism=realism if codec.knows_realism else None, max_pixels=None),
+        f"gencomp {gencomp.__version__}, model {codec.model_name} {codec.model_id.hex()}, file {sha256(path)[:8]}, "
+        f"{codec.device.type}{knows}",
+        has_realism=codec.knows_realism,
+        facts=lambda: _facts(path),
     )  # fmt: skip
+
+
+def _facts(path: Path) -> dict[str, float]:
+    """Size and cost of a model: multiply-accumulates are counted in its convolutions."""
+    from gencomp.checkpoint import load_model
+    from gencomp.model import cost, parameter_count
+
+    network = load_model(path).network
+    counted = cost(network)
+    return {
+        "parameters": parameter_count(network.requires_grad_(True)),
+        "encoder_kmac": counted.encoder_kmac,
+        "decoder_kmac": counted.decoder_kmac,
+    }
 
 
 def build(name: str, models: tuple[str, ...] = (), device: str = "auto") -> list[Peer]:

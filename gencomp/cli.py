@@ -194,7 +194,7 @@ def decompress(
         if output is None and not force and targets[source].exists():
             raise FileExistsError(f"{targets[source]} exists and is kept: name the output with -o, or give --force")
         data = _read(source, max_pixels)
-        picture = codec.decompress(data, realism=realism, max_pixels=max_pixels)
+        picture = codec.decompress(data, realism=realism if codec.knows_realism else None, max_pixels=max_pixels)
         write_picture(picture, targets[source])
         record = {**_describe(source, data), "output": str(targets[source]), "model_name": codec.model_name}
         return Outcome(f"{source} -> {targets[source]}: {record['width']}x{record['height']}", record)

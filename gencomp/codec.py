@@ -7,6 +7,7 @@ file --bitstream--> payload --integer prior--> y_int --/64, g_s, tiled--> pictur
 import functools
 import importlib.resources
 import math
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -113,19 +114,24 @@ class Codec:
             bitstream.pack(header, coded.payload), coded.bits, bitstream.step_to_quality(step), width, height
         )
 
-    def decompress(self, data: bytes, *, realism: float = 1.0, max_pixels: int | None = MAX_PIXELS) -> Image.Image:
+    def decompress(
+        self, data: bytes, *, realism: float | None = None, max_pixels: int | None = MAX_PIXELS
+    ) -> Image.Image:
         """The picture in a .gnc file, mode RGB.
 
-        realism: 0 is the least distortion, 1 the most realistic; no effect unless `knows_realism`. max_pixels: refuse
-        larger pictures before any work. Raises BitstreamError for every file that does not decode exactly.
+        realism: 0 is the least distortion, 1 (the default) the most realistic; a model that does not know it
+        (`knows_realism`) warns that it has no effect. max_pixels: refuse larger pictures before any work. Raises
+        BitstreamError for every file that does not decode exactly.
         """
-        if not 0 <= realism <= 1:
+        if realism is not None and not 0 <= realism <= 1:
             raise ValueError(f"realism must lie in 0 to 1, not {realism:g}")
+        if realism is not None and not self.knows_realism:
+            warnings.warn(f"the model {self.model_name} does not know realism: it has no effect", stacklevel=2)
         header, latents = self._read(data, max_pixels)
         if checksum(latents.y_int) != header.latents_crc:
             raise BitstreamError("the decoded latents are not those that were encoded (another coder or a forged file)")
         y_hat = latents.y_int.float().div_(MEAN_UNIT)
-        strength = realism if self.knows_realism else 0.0
+        strength = (1.0 if realism is None else realism) if self.knows_realism else 0.0
         size = (header.height, header.width)
         return Image.fromarray(synthesise(self._network, y_hat, size, header.step, strength, self._tile))
 
