@@ -16,7 +16,7 @@ The bytes must be all that the decoder needs: what is counted is the file.
 
 import io
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import PIL
@@ -68,7 +68,7 @@ class Peer:
     decode: Callable[[bytes, float], Image.Image]
     note: str = ""  # library, version, fixed options: all that decides the bytes
     has_realism: bool = False
-    facts: dict[str, float] = field(default_factory=dict)  # parameters, kMAC a pixel: where they are known
+    facts: Callable[[], dict[str, float]] = dict  # parameters, kMAC a pixel: where they are known
 
 
 def through_pillow(format: str, **options: object) -> Callable[[Image.Image], bytes]:

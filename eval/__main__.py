@@ -1,0 +1,8 @@
+"""`python -m gencomp.eval` and `accelerate launch -m gencomp.eval`: the same as `gencomp eval`, for many processes."""
+
+from gencomp.cli import main
+
+if __name__ == "__main__":
+    import sys
+
+    main(["eval", *sys.argv[1:]], prog_name="gencomp")

@@ -1,0 +1,55 @@
+"""Every measure that the suite knows: what it is called, which way is better, how it is defined."""
+
+from typing import Literal, NamedTuple
+
+Better = Literal["more", "less", "one"]
+
+
+class Metric(NamedTuple):
+    """A column of the results. `better`: more, less, or nearer to one; `definition` is all that a number depends on."""
+
+    name: str
+    label: str
+    better: Better
+    unit: str
+    definition: str
+
+
+_SWD = "7x7 patches on a Laplacian pyramid of 4 levels, 512 a level and picture, 512 directions, x1000 (Karras 2018)"
+METRICS = {
+    m.name: m
+    for m in (
+        Metric("psnr", "PSNR", "more", "dB", "RGB, 8 bits; mean of the pictures' dB"),
+        Metric("ssim", "SSIM", "more", "", "pytorch-msssim: 11x11 Gaussian window of 1.5, mean over RGB"),
+        Metric("ms_ssim", "MS-SSIM", "more", "", "pytorch-msssim: 5 scales, mean over RGB; dB of the mean in curves"),
+        Metric("lpips_alex", "LPIPS (AlexNet)", "less", "", "lpips package, version 0.1"),
+        Metric("lpips_vgg", "LPIPS (VGG)", "less", "", "lpips package, version 0.1"),
+        Metric("dists", "DISTS", "less", "", "torchmetrics' network, pictures at full size"),
+        Metric("nlpd", "NLPD", "less", "", "normalised Laplacian pyramid of the luma (Laparra 2016)"),
+        Metric("gmsd", "GMSD", "less", "", "piq: gradient magnitude similarity deviation of the luma (Xue 2014)"),
+        Metric("haarpsi", "HaarPSI", "more", "", "piq: Haar wavelet similarity (Reisenhofer 2018)"),
+        Metric("band_energy", "band energy", "one", "", "finest Laplacian band, reconstruction over original"),
+        Metric("band_energy_2", "band energy, 2nd", "one", "", "second Laplacian band, reconstruction over original"),
+        Metric("band_energy_3", "band energy, 3rd", "one", "", "third Laplacian band, reconstruction over original"),
+        Metric("texture_error", "texture error", "less", "dB", "|dB| of the two finest bands in blocks of 16x16"),
+        Metric("wasserstein", "Wasserstein dist.", "less", "", "steerable features, pooled over 16 pixels, x1000"),
+        Metric("swd", "sliced Wasserstein", "less", "", _SWD),
+        Metric("fid", "FID", "less", "", "Inception (torch-fidelity), HiFiC's patches"),
+        Metric("fid_whole", "FID, whole pictures", "less", "", "Inception (torch-fidelity), one vector a picture"),
+        Metric("kid", "KID", "less", "", "Inception (torch-fidelity), HiFiC's patches, cubic kernel"),
+    )
+}
+NAMES = (
+    "psnr", "ssim", "ms_ssim", "lpips_alex", "lpips_vgg", "dists", "nlpd", "gmsd", "haarpsi", "fid", "kid", "swd",
+    "band_energy", "texture_error", "wasserstein",
+)  # fmt: skip
+SET_MEASURES = ("fid", "kid", "swd")
+
+
+def goodness(metric: str, value: float) -> float:
+    """A mean value on an axis that grows with quality: dB for MS-SSIM, negated where less is better."""
+    if metric == "ms_ssim":
+        from gencomp.eval.curves import decibels
+
+        return decibels(value)
+    return value if METRICS[metric].better == "more" else -value

@@ -1,0 +1,177 @@
+"""From cells to conclusions: means with intervals, curves, Bjontegaard deltas, problems."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gencomp.eval import sets
+from gencomp.eval.cells import Cell
+from gencomp.eval.curves import CurveError, Interval, bd_quality, bd_rate, bootstrap, curve, decibels
+from gencomp.eval.metrics import METRICS, goodness
+
+Key = tuple[str, str, float | None]  # codec, setting, realism
+RESAMPLES = 1000
+
+
+class Series(NamedTuple):
+    """Operating points that form one curve: one codec at one realism, by rate matched or by one setting for all."""
+
+    codec: str
+    realism: float | None
+    kind: str  # "bpp" or "setting"
+    keys: list[Key]  # ascending in mean rate
+
+    @property
+    def label(self) -> str:
+        return self.codec if self.realism is None else f"{self.codec}, realism {self.realism:g}"
+
+
+def summarise(out: Path, groups: dict[Key, list[Cell]], patch: int) -> list[dict[str, Any]]:
+    """A row for each operating point: arithmetic means over its pictures, 95 % intervals, measures of the set."""
+    rows = []
+    for (codec, setting, realism), members in groups.items():
+        row: dict[str, Any] = {"codec": codec, "setting": setting, "realism": realism, "pictures": len(members)}
+        row["reached"] = sum(bool(c.row["reached"]) for c in members)
+        for name in ("bytes", "bpp", "encode_s", "decode_s"):
+            row[name] = float(np.mean([c.row[name] for c in members]))
+        intervals = {}
+        for name in sorted({m for c in members for m in c.metrics}, key=list(METRICS).index):
+            values = np.array([c.metrics[name] for c in members if name in c.metrics])
+            if len(values) == len(members):  # a mean over fewer pictures would not compare
+                row[name] = float(values.mean())
+                intervals[name] = _mean_interval(values)
+        if "ms_ssim" in row:
+            row["ms_ssim_db"] = decibels(row["ms_ssim"])
+        measured = sets.load_set(out, members, patch)
+        rows.append({**row, **measured.measures, "intervals": intervals, "details": measured.details})
+    return rows
+
+
+def _mean_interval(values: NDArray[np.float64]) -> Interval | None:
+    """95 % percentile bootstrap interval of a mean over pictures."""
+    if len(values) < 2:
+        return None
+    draws = np.random.default_rng(0).integers(0, len(values), (RESAMPLES, len(values)))
+    low, high = np.percentile(values[draws].mean(1), [2.5, 97.5])
+    return Interval(float(low), float(high))
+
+
+def series(rows: Sequence[dict[str, Any]]) -> list[Series]:
+    """The curves that the operating points form, in the order in which the codecs first appear."""
+    found: dict[tuple[str, float | None, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        kind = "bpp" if row["setting"].endswith(" bpp") else "setting"
+        found.setdefault((row["codec"], row["realism"], kind), []).append(row)
+    return [
+        Series(*key, [(r["codec"], r["setting"], r["realism"]) for r in sorted(points, key=lambda r: r["bpp"])])
+        for key, points in found.items()
+    ]
+
+
+def deltas(
+    rows: Sequence[dict[str, Any]],
+    groups: dict[Key, list[Cell]],
+    anchor: str,
+    window: tuple[float, float] | None = None,
+) -> list[dict[str, Any]]:
+    """Bjontegaard deltas of every curve against the anchor codec's, for every measure of which more or less is better.
+
+    Intervals resample pictures, the same ones for both codecs; measures of a whole set have none. A comparison that
+    cannot be made says why under `refused`.
+    """
+    by_key = {(r["codec"], r["setting"], r["realism"]): r for r in rows}
+    curves = series(rows)
+    results = []
+    for one in curves:
+        against = next((c for c in curves if c.codec == anchor and c.kind == one.kind), None)
+        against = against or next((c for c in curves if c.codec == anchor), None)
+        if against is None or against == one:
+            continue
+        for name, metric in METRICS.items():
+            if metric.better == "one" or not all(name in by_key[k] for k in (*one.keys, *against.keys)):
+                continue
+            result = {"anchor": against.label, "codec": one.label, "kind": one.kind, "metric": name}
+            results.append(result | _delta(name, against, one, by_key, groups, window))
+    return results
+
+
+def _delta(
+    name: str,
+    anchor: Series,
+    test: Series,
+    by_key: dict[Key, dict[str, Any]],
+    groups: dict[Key, list[Cell]],
+    window: tuple[float, float] | None,
+) -> dict[str, Any]:
+    """One comparison: BD-rate [%] and BD-quality [the measure's unit, dB for MS-SSIM], each with its overlap."""
+    result: dict[str, Any] = {}
+    both = (anchor, test)
+    means = [
+        (np.array([by_key[k]["bpp"] for k in s.keys]), np.array([goodness(name, by_key[k][name]) for k in s.keys]))
+        for s in both
+    ]
+    tables = [_tables(s, groups, name) for s in both]
+    shared = sorted(set(tables[0][0]) & set(tables[1][0])) if all(tables[i][0] for i in (0, 1)) else []
+    for label, measure in (("rate", bd_rate), ("quality", bd_quality)):
+        try:
+            delta = measure(*(curve(rates, quality, window) for rates, quality in means))
+        except CurveError as error:
+            result[label] = {"refused": str(error)}
+            continue
+        interval = None
+        if len(shared) > 1:
+            picked = [_pick(table, shared) for table in tables]
+
+            def resampled(index: NDArray[np.intp], measure: Any = measure, picked: Any = picked) -> float:
+                points = ((bpp[:, index].mean(1), values[:, index].mean(1)) for bpp, values in picked)
+                better = ((rates, np.array([goodness(name, v) for v in values])) for rates, values in points)
+                return float(measure(*(curve(rates, quality, window) for rates, quality in better)).value)
+
+            interval = bootstrap(resampled, len(shared), RESAMPLES)
+        result[label] = {**delta._asdict(), "interval": interval}
+    result["window"] = window
+    return result
+
+
+Table = tuple[list[str], NDArray[np.float64], NDArray[np.float64]]
+
+
+def _tables(one: Series, groups: dict[Key, list[Cell]], name: str) -> Table:
+    """Images that every point of a curve has, and their rates and values (points, images)."""
+    points = [{c.place.image: c for c in groups[k] if name in c.metrics} for k in one.keys]
+    images = sorted(set.intersection(*(set(p) for p in points)))
+    rates = np.array([[p[i].row["bpp"] for i in images] for p in points])
+    values = np.array([[p[i].metrics[name] for i in images] for p in points])
+    return images, rates, values
+
+
+def _pick(table: Table, images: list[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    columns = [table[0].index(i) for i in images]
+    return table[1][:, columns], table[2][:, columns]
+
+
+def problems(cells: Sequence[Cell], codecs: dict[str, dict[str, Any]]) -> list[dict[str, str]]:
+    """What went wrong, one entry each: codecs that are missing, pictures that failed, rows of two versions."""
+    found = [
+        {"codec": name, "image": "", "what": facts["error"]} for name, facts in codecs.items() if "error" in facts
+    ]
+    unread: set[str] = set()
+    for cell in cells:
+        error, place = cell.row["error"], cell.place
+        if error.startswith("the picture cannot be read"):
+            if place.image not in unread:
+                found.append({"codec": "", "image": place.image, "what": error})
+            unread.add(place.image)
+        elif error:
+            found.append({"codec": place.codec, "image": f"{place.image} at {place.setting}", "what": error})
+    versions: dict[str, set[str]] = {}
+    for cell in cells:
+        if not cell.row["error"]:
+            versions.setdefault(cell.place.codec, set()).add(cell.made_of["peer"])
+    for codec, notes in versions.items():
+        if len(notes) > 1:
+            found.append({"codec": codec, "image": "", "what": "rows of several versions: " + "; ".join(sorted(notes))})
+    return found
