@@ -21,7 +21,7 @@ from gencomp.model import HyperpriorCodec, ModelConfig, parameter_count
 from .data import Crops
 from .network import config_from_dict
 from .recipes import Recipe
-from .state import CheckpointError, checkpoints, load_checkpoint, restore_module
+from .state import CheckpointError, averaged, checkpoints, load_checkpoint, restore_module
 
 CALIBRATION = 32  # pictures for the ranges of activations, and as many again for the rate change
 CROP = 256
@@ -57,7 +57,7 @@ def export(
     if not isinstance(config, ModelConfig):
         raise CheckpointError(f"{recipe['name']}: HiFiC's networks have no integer form, so no exact model file")
     network = HyperpriorCodec(config)
-    restore_module(network, "average", checkpoint.tensors)
+    restore_module(network, "model", averaged(checkpoint.tensors))
     network = _through_half(network)
     latents = calibration_latents(network, data or data_of(folder))
     integers = _kept_integers(network, integers_of, folder / ORIGIN) or freeze_prior(

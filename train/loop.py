@@ -26,7 +26,7 @@ from gencomp.model import HyperpriorCodec
 from .data import Crops, StepSampler, batches, share_of
 from .export import CALIBRATION, ORIGIN, calibration_latents
 from .recipes import Recipe, learning_rate, stage_at, stage_span, to_json
-from .state import Checkpoint, CheckpointError, checkpoints, initial_weights, load_checkpoint, save_checkpoint
+from .state import Checkpoint, CheckpointError, averaged, checkpoints, initial_weights, load_checkpoint, save_checkpoint
 from .trainer import Figures, Trainer
 from .watch import GRID, VALIDATED, RunLog, Stopwatch, Window, memory_gib, readable, save_samples, validate
 
@@ -130,7 +130,7 @@ class Loop:
         if newest is not None and (newest.meta.get("stage", 1) == stage or not first):
             self._resume(newest)
         elif newest is not None:
-            self.trainer.start_from(_averaged(newest))
+            self.trainer.start_from(averaged(newest.tensors))
         elif init is not None:
             self.trainer.start_from(initial_weights(init))
         elif stage == 2 and self.recipe.trains == "synthesis":
@@ -181,7 +181,7 @@ class Loop:
         finished = self.trainer.checkpoint()
         self.accelerator.free_memory()
         self.trainer = Trainer(self.recipe, self.accelerator, self.trainer.stage + 1, self.options.weights)
-        self.trainer.start_from(_averaged(finished))
+        self.trainer.start_from(averaged(finished.tensors))
         self.window = Window()
 
     def _collect(self, figures: Figures) -> None:
@@ -200,7 +200,7 @@ class Loop:
         if self.trainer.step % STOP_CHECK_EVERY:
             return False
         flag = torch.tensor([len(asked)], dtype=torch.float32, device=self.accelerator.device)
-        return bool(_number(self.accelerator.reduce(flag, "sum")) > 0)
+        return float(self.accelerator.reduce(flag, "sum")) > 0
 
     def _after_step(self, bar: Any, stop: int, stopping: bool) -> None:
         step, options = self.trainer.step, self.options
@@ -271,12 +271,3 @@ class Loop:
             if name not in self.broken:
                 self.broken.add(name)
                 tqdm.write(f"skipped, not readable as a photograph: {name}")
-
-
-def _averaged(saved: Checkpoint) -> dict[str, Tensor]:
-    """The averaged weights of a finished stage as the next one's beginning."""
-    return {"model." + k.removeprefix("average."): v for k, v in saved.tensors.items() if k.startswith("average.")}
-
-
-def _number(value: Any) -> float:
-    return float(value)

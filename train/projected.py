@@ -33,7 +33,7 @@ class ProjectedDiscriminator(nn.Module):
             self.register_buffer(
                 f"projection{index}", torch.randn(PROJECTED, width, 1, 1, generator=generator) / width**0.5
             )
-        data = self.backbone.default_cfg  # type: ignore[union-attr]
+        data = self.backbone.default_cfg
         self.register_buffer("mean", torch.tensor(data["mean"])[:, None, None])  # type: ignore[index]
         self.register_buffer("std", torch.tensor(data["std"])[:, None, None])  # type: ignore[index]
         extra = config.condition_channels

@@ -102,8 +102,18 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path} cannot be read as a checkpoint: {error}") from error
 
 
+def averaged(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights that count, by 'model.<name>' in float32: averaged, or plain ones of a run without averaging, or
+    those of a model file. CheckpointError if there are none."""
+    for prefix in ("average.", "network.", "model."):
+        found = {f"model.{k.removeprefix(prefix)}": v.float() for k, v in tensors.items() if k.startswith(prefix)}
+        if found:
+            return found
+    raise CheckpointError("neither a model nor a checkpoint of this program")
+
+
 def initial_weights(source: Path) -> dict[str, Tensor]:
-    """Weights to start from, by 'model.<name>' in float32: of an exported model file, or the averaged ones of a run.
+    """Weights to start from, as `averaged`.
 
     source: a model file, a checkpoint, or the folder of a run, whose newest checkpoint counts.
     """
@@ -114,11 +124,8 @@ def initial_weights(source: Path) -> dict[str, Tensor]:
         source = saved[-1]
     try:
         with safe_open(source, "pt") as file:
-            names = list(file.keys())
-            prefix = "average." if any(k.startswith("average.") for k in names) else "network."
-            weights = {k.removeprefix(prefix): file.get_tensor(k) for k in names if k.startswith(prefix)}
+            return averaged({k: file.get_tensor(k) for k in list(file.keys()) if not k.startswith("integer.")})
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{source} cannot be read as a model or a checkpoint: {error}") from error
-    if not weights:
-        raise CheckpointError(f"{source} is neither a model nor a checkpoint of this program")
-    return {f"model.{k}": v.float() for k, v in weights.items()}
+    except CheckpointError as error:
+        raise CheckpointError(f"{source} is {error}") from error

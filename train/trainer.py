@@ -53,8 +53,10 @@ class Trainer:
         self.controlled = bool(recipe.rate.bpp)
         device = accelerator.device
         self.model = _laid_out(build_codec(recipe.model), recipe).to(device)
-        self.average = build_codec(recipe.model).to(device).requires_grad_(False)
-        self.average.load_state_dict(self.model.state_dict())
+        self.average = self.model  # without averaging
+        if recipe.ema:
+            self.average = build_codec(recipe.model).to(device).requires_grad_(False)
+            self.average.load_state_dict(self.model.state_dict())
         decides_bits = stage == 1 or recipe.trains == "all"
         if not decides_bits:
             freeze_what_decides_bits(self.model)
@@ -95,12 +97,13 @@ class Trainer:
     def start_from(self, weights: dict[str, Tensor]) -> None:
         """Begin with the given weights, 'model.<name>'; stage 2 also keeps them as its anchor."""
         restore_module(self.model, "model", weights)
-        restore_module(self.average, "model", weights)
+        if self.recipe.ema:
+            restore_module(self.average, "model", weights)
         self._drop_anchor()
 
     def _drop_anchor(self) -> None:
         if self.stage == 2 and self.recipe.losses.anchor:
-            self.anchor = copy.deepcopy(self.average)
+            self.anchor = copy.deepcopy(self.average).requires_grad_(False)
 
     def train_step(self, batch: Batch) -> Figures:
         """One step on this process's share of the batch; figures are means over its samples."""
@@ -137,8 +140,9 @@ class Trainer:
             collected.append(figures | {"g_loss": loss.detach()})
             fakes.append(Pass(*(t.detach() for t in output)))
         self._apply(self.optimiser)
-        decay = min(self.recipe.ema, (1 + self.step - self.begin + 1) / (10 + self.step - self.begin + 1))
-        update_average(self.average, self.model, decay if self.recipe.ema else 0.0)
+        if self.recipe.ema:
+            done = self.step - self.begin + 1
+            update_average(self.average, self.model, min(self.recipe.ema, (1 + done) / (10 + done)))
         figures = _mean(collected)
         if self.discriminator is not None:
             figures |= self._discriminator_step(parts, fakes)
@@ -245,7 +249,9 @@ class Trainer:
 
     def checkpoint(self) -> Checkpoint:
         """All that a resume needs."""
-        tensors = module_tensors(self.model, "model") | module_tensors(self.average, "average")
+        tensors = module_tensors(self.model, "model")
+        if self.recipe.ema:
+            tensors |= module_tensors(self.average, "average")
         tensors |= optimiser_tensors(self.optimiser, "optimiser")
         if self.anchor is not None:
             tensors |= module_tensors(self.anchor, "anchor")
@@ -264,7 +270,8 @@ class Trainer:
     def restore(self, saved: Checkpoint) -> None:
         """Continue exactly where the checkpoint was made."""
         restore_module(self.model, "model", saved.tensors)
-        restore_module(self.average, "average", saved.tensors)
+        if self.recipe.ema:
+            restore_module(self.average, "average", saved.tensors)
         restore_optimiser(self.optimiser, "optimiser", saved.tensors)
         self._drop_anchor()
         if self.anchor is not None:

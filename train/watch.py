@@ -86,9 +86,12 @@ class RunLog:
 
     def picture(self, path: Path, step: int) -> None:
         """A sample grid to the trackers that show pictures."""
+        pixels = np.asarray(Image.open(path))[None]
         for tracker in self.accelerator.trackers:
-            if hasattr(tracker, "log_images"):
-                tracker.log_images({"samples": np.asarray(Image.open(path))[None]}, step=step)
+            if tracker.name == "tensorboard":
+                tracker.log_images({"samples": pixels}, step=step, dataformats="NHWC")
+            elif hasattr(tracker, "log_images"):
+                tracker.log_images({"samples": list(pixels)}, step=step)
 
 
 def cut_unfinished_line(path: Path) -> None:
