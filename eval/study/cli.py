@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from .cli_new import new
+from .cli_new import demo, new
 from .cli_results import analyse, export_votes, import_votes, simulate
 from .cli_serve import serve
 
@@ -21,5 +21,5 @@ def study() -> None:
     """
 
 
-for verb in (new, serve, analyse, simulate, export_votes, import_votes):
+for verb in (demo, new, serve, analyse, simulate, export_votes, import_votes):
     study.add_command(verb)

@@ -239,3 +239,22 @@ def report_new(folder: Path, made: Study, as_json: bool) -> None:
         f"{made.design.checks} checks, {made.design.repeats} repeats), about {max(1, round(trials / 6))} minutes"
     )
     click.echo(f"  edit {folder / 'consent.txt'}, then: gencomp study serve {folder}")
+
+
+@click.command()
+@click.argument("folder", metavar="[DIR]", type=FOLDER, default=Path("demo-study"))
+@click.option("--model", metavar="NAME|FILE", help="A model other than the embedded one.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def demo(folder: Path, model: str | None, device: str, seed: int, as_json: bool) -> None:
+    """Build a small study to try, in DIR (demo-study), ready to serve.
+
+    scikit-image's photographs through gencomp (realism 0 and 1, where the model knows realism), AVIF and WebP, all at
+    the same bytes on each picture.
+    """
+    with one_line():
+        from .demonstration import demonstration
+
+        made = demonstration(folder, question=QUESTION, model=model, device=device, seed=seed, progress=_bar)
+    report_new(folder, made, as_json)

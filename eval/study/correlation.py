@@ -20,10 +20,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..metrics import METRICS, SET_MEASURES
 from .bradley_terry import Array, fit
 from .plan import Study
 from .scores import Ballots, Index, Interval, draw_raters, interval
-from .sources import direction
 
 PICTURE_PRIOR = 1.0  # precision, in logits, of the prior that draws a picture's scores towards the condition's
 
@@ -67,11 +67,12 @@ def metric_agreement(
 
 
 def oriented(metric: str, values: Array) -> Array:
-    """The metric turned so that more is better. Band energy is best at one."""
-    if metric.startswith("band_energy"):
+    """The metric turned so that more is better. Where nearer to one is better: minus the distance in log."""
+    better = METRICS[metric].better if metric in METRICS else "less" if metric.startswith(SET_MEASURES) else "more"
+    if better == "one":
         with np.errstate(divide="ignore", invalid="ignore"):
-            return -np.abs(np.log(values))
-    return direction(metric) * values
+            return np.asarray(-np.abs(np.log(values)))
+    return values if better == "more" else -values
 
 
 def metric_table(study: Study) -> dict[str, Array]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from gencomp.bitstream import DEFAULT_QUALITY
 from gencomp.eval import learned, peers
 from gencomp.eval.coding import decode_from, encode_to
 from gencomp.eval.peers import Peer
@@ -41,11 +42,12 @@ def demonstration(
         codecs = [learned.gencomp_peer(model, device=device), peers.avif(), peers.webp()]
     except (ModelError, OSError, peers.PeerError) as error:
         raise StudyError(str(error)) from error
-    design = Design("full", 6 * len(PHOTOGRAPHS), checks=3, repeats=0, training=3, rest_every=0)
-    options = Options(design, "Four codecs, equal bytes", question, "flip", seed=seed, crop=CROP, crop_at=CROP_AT)
     with tempfile.TemporaryDirectory() as work:
         coded = [one for name in progress(list(PHOTOGRAPHS)) for one in code(name, codecs, Path(work))]
-        return build(folder, coded, options)
+        pairs = len(coded) * (len(coded) // len(PHOTOGRAPHS) - 1) // 2
+        design = Design("full", pairs, checks=3, repeats=0, training=3, rest_every=0)
+        title = "Which picture is closer?"
+        return build(folder, coded, Options(design, title, question, "flip", seed=seed, crop=CROP, crop_at=CROP_AT))
 
 
 def code(name: str, codecs: Sequence[Peer], work: Path) -> list[Coded]:
@@ -56,7 +58,8 @@ def code(name: str, codecs: Sequence[Peer], work: Path) -> list[Coded]:
     picture = read_picture(original)
     pixels = picture.width * picture.height
     searches = [RateSearch(codec.knob, lambda s, c=codec: len(c.encode(picture, s)), pixels) for codec in codecs]
-    target = max(_default_bytes(codecs[0], searches[0]), *(search.size(0) for search in searches))
+    default = len(codecs[0].encode(picture, DEFAULT_QUALITY))
+    target = max(default, *(search.size(0) for search in searches))
     coded = []
     for codec, search in zip(codecs, searches, strict=True):
         file = work / f"{name}-{codec.name}{codec.suffix}"
@@ -78,8 +81,3 @@ def photograph(name: str) -> NDArray[np.uint8]:
         raise StudyError("scikit-image's photographs are not installed: pip install 'gencomp[demo]'") from error
     pixels: NDArray[np.uint8] = getattr(data, name)()
     return pixels
-
-
-def _default_bytes(codec: Peer, search: RateSearch) -> int:
-    """Bytes of the codec's file at the middle of its knob, where the default quality of gencomp lies."""
-    return search.size(search.knob.last // 2)

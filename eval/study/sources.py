@@ -10,13 +10,8 @@ from typing import NamedTuple
 
 from gencomp.files import PICTURE_SUFFIXES
 
+from ..metrics import METRICS, SET_MEASURES
 from .plan import StudyError, finite
-
-# Columns of results.csv that describe the coding and not the picture's quality.
-NO_METRIC = frozenset(
-    ["image", "codec", "setting", "realism", "width", "height", "bytes", "bpp", "file", "original", "reconstruction"]
-)
-LOWER_IS_BETTER = ("lpips", "dists", "nlpd", "gmsd", "fid", "kid", "swd", "wasserstein", "texture_error")
 
 
 class Coded(NamedTuple):
@@ -38,11 +33,6 @@ class CodecFolder(NamedTuple):
     codec: str
     bpp: float | None
     folder: Path
-
-
-def direction(metric: str) -> int:
-    """1 where more of this metric is better, -1 where less is."""
-    return -1 if metric.startswith(LOWER_IS_BETTER) else 1
 
 
 def from_evaluation(folder: Path, originals: Path | None = None) -> list[Coded]:
@@ -75,17 +65,9 @@ def _codings(folder: Path, originals: Path | None, rows: Iterable[Mapping[str, s
         reconstruction = _inside(folder, cell["reconstruction"])
         if not reconstruction.is_file():
             raise StudyError(f"{reconstruction} is named in {folder / 'results.csv'} but is not there")
-        numbers = {key: finite(value) for key, value in cell.items() if key not in NO_METRIC}
-        yield Coded(
-            cell["image"],
-            cell["codec"],
-            cell["setting"],
-            finite(cell.get("realism")),
-            original,
-            reconstruction,
-            finite(cell.get("bpp")),
-            {k: v for k, v in numbers.items() if v is not None},
-        )
+        realism, bpp = finite(cell.get("realism")), finite(cell.get("bpp"))
+        metrics = _numbers({name: cell.get(name) for name in METRICS})
+        yield Coded(cell["image"], cell["codec"], cell["setting"], realism, original, reconstruction, bpp, metrics)
 
 
 def from_folders(originals: Path, folders: Sequence[CodecFolder]) -> list[Coded]:
@@ -110,15 +92,20 @@ def set_measures(folder: Path) -> dict[tuple[str, str, float | None], dict[str, 
     if not path.is_file():
         return {}
     try:
-        rows = json.loads(path.read_text("utf-8")).get("sets", [])
         return {
-            (str(row["codec"]), str(row["setting"]), finite(row.get("realism"))): {
-                k: v for k, v in ((k, finite(v)) for k, v in row.items() if k not in NO_METRIC) if v is not None
-            }
-            for row in rows
+            (str(row["codec"]), str(row["setting"]), finite(row["realism"])): _numbers(
+                {name: value for name, value in row.items() if name.startswith(SET_MEASURES)}
+            )
+            for row in json.loads(path.read_text("utf-8"))["sets"]
         }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StudyError(f"{path} cannot be read: {error}") from error
+        raise StudyError(f"{path} cannot be read ({error!r})") from error
+
+
+def _numbers(cells: Mapping[str, object]) -> dict[str, float]:
+    """The cells that hold a finite number."""
+    numbers = {name: finite(value) for name, value in cells.items()}
+    return {name: number for name, number in numbers.items() if number is not None}
 
 
 def _pictures(folder: Path) -> dict[str, Path]:

@@ -1,7 +1,7 @@
 """Many raters at once against a running server on this machine: is every vote there once, and how fast is the answer?
 
     python tests/study/load_raters.py                        50 raters, 200 votes each, half a second between votes
-    python tests/study/load_raters.py --pictures             the same; each rater also fetches the pictures, as a browser does
+    python tests/study/load_raters.py --pictures             each rater also fetches the pictures
     python tests/study/load_raters.py --design active        the costliest design
 
 Starts `gencomp study serve` on a free port of 127.0.0.1 for a made-up study in a temporary folder, and never talks to
@@ -107,7 +107,7 @@ def make_study(folder: Path, votes: int, design: str) -> Study:
             path = work / f"{k}-{factor}.png"
             blurred(picture, factor).save(path)
             coded.append(Coded(f"p{k}", f"c{factor}", "", None, work / f"{k}-1.png", path, None, {}))
-    how = Design(design, votes, 0, 0, 0, 0)  # type: ignore[arg-type]
+    how = Design(design, votes, 0, 0, 0, 0)
     study = build(folder, coded, Options(how, "Load", "Which?", "flip", crop=(256, 256)))
     shutil.rmtree(work)
     return study
@@ -142,12 +142,12 @@ def measure(raters: int, votes: int, pause: float, design: str, pictures: bool) 
         "seconds": round(seconds, 1), "votes_per_second": round(len(times) / seconds, 1),
         "median_ms": round(float(np.median(times)), 2), "p95_ms": round(float(np.quantile(times, 0.95)), 2),
         "p99_ms": round(float(np.quantile(times, 0.99)), 2), "max_ms": round(float(times.max()), 2),
-        "cores": os.cpu_count(), "load_average_before": round(load_before, 2), "load_average_after": round(load_after, 2),
+        "cores": os.cpu_count(), "load_average": [round(load_before, 2), round(load_after, 2)],
     }  # fmt: skip
 
 
 def compare(folder: Path, people: list[Rater]) -> dict[str, Any]:
-    """lost, doubled: votes that a rater was told are stored and that are not there, or there more than once or wrong."""
+    """lost, doubled: votes that the server took and the database has not, or has though nobody sent them."""
     errors = [str(p.error) for p in people if p.error]
     store = Store(folder, load(folder).id)
     stored: dict[str, list[str]] = {}

@@ -94,8 +94,11 @@ function update() {
   return ready;
 }
 
+// Whether a trial is in view, and not behind a pause or "too small".
+const inView = () => panel === "trial" && !$("trial").hidden;
+
 function turn(name) {
-  if (panel !== "trial" || !views.flips) return;
+  if (!inView() || !views.flips) return;
   if (name !== "original" && name !== views.shown) flips++;
   views.turn(name);
   update();
@@ -103,7 +106,7 @@ function turn(name) {
 const flip = () => turn(views.shown === "a" ? "b" : "a");
 
 async function choose(choice) {
-  if (panel !== "trial" || $("trial").hidden || !open || !update()) return;
+  if (!inView() || !open || !update()) return;
   const answer = { n: screen.n, choice, ms: clock.read(), flips: Math.min(flips, 100000), dpr: Math.round(devicePixelRatio * 1000) / 1000 };
   open = false;
   clock.run(false);
@@ -135,7 +138,7 @@ function tell(choice, answer) {
 }
 
 function pause() {
-  if (panel !== "trial") return;
+  if (!inView()) return;
   $("link").value = location.href;
   go("pause");
 }
