@@ -12,6 +12,7 @@ picture opened from a .gnc file is coded, with loss, a second time; `picture.cop
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -74,8 +75,14 @@ def register() -> None:
 
 @lru_cache(maxsize=1)
 def _default_codec() -> Codec:
+    import torch
+
     from gencomp import codec
 
+    if hasattr(os, "register_at_fork"):
+        # A process forked after torch has used several threads has none of them and waits for them for ever: a data
+        # loader's worker, or datasets.map(num_proc=...), that decodes pictures as its parent did.
+        os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
     return codec.load()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import subprocess
 import sys
@@ -154,3 +155,25 @@ def test_datasets_decode_gnc_from_bytes_paths_and_parquet(tmp_path: Path, photo:
     again = datasets.Dataset.from_parquet(str(tmp_path / "a.parquet"), cache_dir=str(tmp_path / "cache"))
     for picture in [*dataset["image"], *again["image"]]:
         assert picture.tobytes() == _pixels(photo)
+
+
+FORK = """
+import io, os, signal, numpy, gencomp
+from PIL import Image
+file = io.BytesIO()
+pixels = numpy.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=numpy.uint8)
+Image.fromarray(pixels).save(file, "GNC")
+if not (child := os.fork()):
+    signal.alarm(40)  # ends the child if it waits for threads that it does not have
+    Image.open(io.BytesIO(file.getvalue())).load()
+    os._exit(0)
+print(os.waitpid(child, 0)[1])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_forked_process_decodes_after_its_parent_has_used_the_codec() -> None:
+    """With the embedded model: a worker forked from a process in which torch has used two threads."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    run = subprocess.run([sys.executable, "-c", FORK], env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout == "0\n"
