@@ -12,7 +12,11 @@ from pathlib import Path
 
 def peak_mb() -> float:
     """Largest resident memory of this process, and of any program it started if that was larger [MB]."""
-    return max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024
+    own, children = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    status = Path("/proc/self/status")
+    if status.is_file():  # Linux counts into ru_maxrss what the parent held when it forked, but not into VmHWM
+        own = int(status.read_text().partition("VmHWM:")[2].split()[0])
+    return max(own, children) / 1024
 
 
 def main() -> None:

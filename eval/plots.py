@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from gencomp.eval import published
+from gencomp.eval.curves import decibels
 from gencomp.eval.metrics import METRICS
 from gencomp.eval.published import Published
 from gencomp.eval.summary import Series
@@ -33,10 +34,9 @@ def colour_of(codec: str, codecs: Sequence[str]) -> str:
     return OTHERS[strangers.index(codec) % len(OTHERS)]
 
 
-def shown(name: str, row: dict[str, Any]) -> float | None:
+def shown(name: str, row: dict[str, Any]) -> float:
     """The value of a measure on a figure's axis: MS-SSIM in dB."""
-    value = row.get("ms_ssim_db" if name == "ms_ssim" else name)
-    return None if value is None else float(value)
+    return float(row["ms_ssim_db" if name == "ms_ssim" else name])
 
 
 def axis_label(name: str) -> str:
@@ -83,28 +83,27 @@ def overview(
 def draw(
     axes: Axes, name: str, rows: list[dict[str, Any]], series: list[Series], reference: Sequence[Published]
 ) -> None:
-    """One measure against the rate, with intervals over pictures as bands."""
+    """One measure against the rate.
+
+    Intervals are left out: those of single means are as wide as pictures differ, and say little of codecs that coded
+    the same pictures. The paired ones stand beside the Bjontegaard deltas.
+    """
     by_key = {(r["codec"], r["setting"], r["realism"]): r for r in rows}
     codecs = list(dict.fromkeys(s.codec for s in series))
     for k, one in enumerate(reference):
         points = one.points.get(name, [])
         if points:
-            values = [_decibels(v) if name == "ms_ssim" else v for _, v in points]
+            values = [decibels(v) if name == "ms_ssim" else v for _, v in points]
             axes.plot([x for x, _ in points], values, "--", color="#9a9a9a", lw=1, marker="ovs^D<>"[k % 7], ms=3,
                       label=f"{one.label} (published)", zorder=1)  # fmt: skip
     for one_series in series:
-        points = [(by_key[k]["bpp"], shown(name, by_key[k]), by_key[k]["intervals"].get(name))
-                  for k in one_series.keys if shown(name, by_key[k]) is not None]  # fmt: skip
+        points = [(by_key[k]["bpp"], shown(name, by_key[k])) for k in one_series.keys if name in by_key[k]]
         if not points:
             continue
         colour = colour_of(one_series.codec, codecs)
         style = "-" if one_series.realism in (None, 1) else ":"
         label = one_series.label + ("" if one_series.kind == "bpp" else ", one setting")
-        x = [p[0] for p in points]
-        axes.plot(x, [p[1] for p in points], style, color=colour, marker="o", ms=4, lw=1.8, label=label)
-        if all(p[2] for p in points):
-            low, high = ([_decibels(p[2][i]) if name == "ms_ssim" else p[2][i] for p in points] for i in (0, 1))
-            axes.fill_between(x, low, high, color=colour, alpha=0.12, lw=0)
+        axes.plot(*zip(*points), style, color=colour, marker="o", ms=4, lw=1.8, label=label)
     _style(axes, name)
 
 
@@ -117,12 +116,6 @@ def _style(axes: Axes, name: str) -> None:
     axes.set_title(axis_label(name), fontsize=10)
     axes.grid(True, which="major", color="#e2e2e2", lw=0.6)
     axes.spines[["top", "right"]].set_visible(False)
-
-
-def _decibels(similarity: float) -> float:
-    from gencomp.eval.curves import decibels
-
-    return decibels(similarity)
 
 
 def save(figure: Figure, path: Path) -> None:

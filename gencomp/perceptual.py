@@ -61,7 +61,8 @@ def find_weights(file: str, folder: str | Path | None = None) -> Path:
         )
     promised = re.search(r"-([0-9a-f]{8,64})\.[^.]+$", file)
     if promised and not sha256(path).startswith(promised[1]):
-        raise WeightsError(file, f"needs {file}, but {path} is another file: its SHA-256 does not begin with {promised[1]}")
+        wrong = f"{path} is another file: its SHA-256 does not begin with {promised[1]}"
+        raise WeightsError(file, f"needs {file}, but {wrong}")
     return path
 
 
@@ -83,7 +84,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             return dict(load_file(path))
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # every reader has its own family of errors for a broken file
-        raise WeightsError(path.name, f"needs {path.name}, but {path} cannot be read: {type(error).__name__}") from error
+        wrong = f"{path} cannot be read: {type(error).__name__}"
+        raise WeightsError(path.name, f"needs {path.name}, but {wrong}") from error
     return dict(state.get("state_dict", state))
 
 
