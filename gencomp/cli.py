@@ -186,8 +186,8 @@ def decompress(
     except PictureError as error:
         raise WrongUsage(f"-o {output}: {error}; for a folder, end the name in a slash") from None
     codec = _load(model, device)
-    if ctx.get_parameter_source("realism") is click.core.ParameterSource.COMMANDLINE:
-        _note_realism(codec)
+    if ctx.get_parameter_source("realism") is click.core.ParameterSource.COMMANDLINE and not codec.knows_realism:
+        click.echo(f"Note: the model {codec.model_name} does not know realism: --realism has no effect", err=True)
     targets = dict(plan.jobs)
 
     def decode(source: Path) -> Outcome:
@@ -254,11 +254,6 @@ def _load(model: str | None, device: str) -> Codec:
     from gencomp import codec
 
     return codec.load(model, device=device)
-
-
-def _note_realism(codec: Codec) -> None:
-    if not codec.knows_realism:
-        click.echo(f"Note: the model {codec.model_name} does not know realism: --realism has no effect", err=True)
 
 
 def _read(path: Path, max_pixels: int) -> bytes:
