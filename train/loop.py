@@ -25,6 +25,7 @@ from gencomp.model import HyperpriorCodec
 
 from .data import Crops, StepSampler, batches, share_of
 from .export import CALIBRATION, ORIGIN, calibration_latents
+from .objective import running_rate
 from .recipes import Recipe, learning_rate, stage_at, stage_span, to_json
 from .state import Checkpoint, CheckpointError, averaged, checkpoints, initial_weights, load_checkpoint, save_checkpoint
 from .trainer import Figures, Trainer
@@ -191,7 +192,7 @@ class Loop:
         values = self.accelerator.reduce(values, "mean")
         self.window.add(names, values)
         if self.trainer.controlled and "bpp" in figures:
-            self.trainer.bpp = float(values[names.index("bpp")])
+            self.trainer.bpp = running_rate(self.recipe.rate, self.trainer.bpp, float(values[names.index("bpp")]))
 
     def _must_stop(self, asked: list[int]) -> bool:
         """Whether any process was asked to stop; all of them give the same answer at the same step."""

@@ -40,18 +40,19 @@ def lambda_of(step: Tensor, recipe: Recipe) -> Tensor:
 def rate_distortion(x_hat: Tensor, bits: Tensor, x: Tensor, step: Tensor, recipe: Recipe) -> RateDistortion:
     """R + lambda D (Balle et al. 2018, eq. 10), weighted by (lambda_mid / lambda) ** balance, mean over the batch.
 
-    x_hat, x [B, 3, H, W] in 0..1, bits [B]; D is the MSE in grey levels squared.
+    x_hat, x [B, 3, H, W] in 0..1, bits [B]; D is the MSE in grey levels squared, plus structure * (1 - MS-SSIM).
     """
     bpp = bits / (x.shape[2] * x.shape[3])
     error = (x_hat - x).square().mean((1, 2, 3)) * 255**2
+    distortion = error + recipe.structure * (1 - ms_ssim(x_hat, x)) if recipe.structure else error
     rate_price = lambda_of(step, recipe)
     middle = math.sqrt(recipe.lambda_min * recipe.lambda_max)
     weight = (middle / rate_price) ** recipe.lambda_balance
-    return RateDistortion((weight * (bpp + rate_price * error)).mean(), bpp, error)
+    return RateDistortion((weight * (bpp + rate_price * distortion)).mean(), bpp, error)
 
 
 def price_of_rate(target: RateTarget, bpp: float, step: int) -> float:
-    """Weight of the bits a pixel, from the last step's rate over all samples and the stage's step number.
+    """Weight of the bits a pixel, from the running rate over all samples and the stage's step number.
 
     HiFiC's constraint (Mentzer et al. 2020, eq. 8 and appendix A.5): lambda_above while the rate is over the target,
     else lambda_below; for the first `warmup` steps the target and the larger price are raised.
@@ -60,6 +61,11 @@ def price_of_rate(target: RateTarget, bpp: float, step: int) -> float:
     aim = target.bpp * (target.warmup_bpp if early else 1.0)
     price = target.lambda_above if bpp > aim else target.lambda_below
     return price * (target.warmup_lambda if early else 1.0)
+
+
+def running_rate(target: RateTarget, before: float, bpp: float) -> float:
+    """The rate that is compared with the target, after a step whose samples took `bpp`; it starts at the first one."""
+    return target.smoothing * before + (1 - target.smoothing) * bpp if before else bpp
 
 
 class Terms(NamedTuple):

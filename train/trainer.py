@@ -49,7 +49,7 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         self.recipe, self.accelerator, self.stage, self.weights = recipe, accelerator, stage, weights
         self.step, self.begin = stage_span(recipe, stage)[0], stage_span(recipe, stage)[0]
-        self.bpp = 0.0  # of the last step, over all processes
+        self.bpp = 0.0  # running mean, over all processes
         self.controlled = bool(recipe.rate.bpp)
         device = accelerator.device
         self.model = _laid_out(build_codec(recipe.model), recipe).to(device)

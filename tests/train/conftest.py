@@ -10,7 +10,9 @@ from PIL import Image
 def made_up(seed: int, side: int = 160) -> Image.Image:
     """Smooth colours with an edge and some noise, like a photograph from afar."""
     draw = np.random.default_rng(seed)
-    coarse = Image.fromarray(draw.integers(0, 256, (6, 6, 3), dtype=np.uint8)).resize((side, side), Image.Resampling.BICUBIC)
+    coarse = Image.fromarray(draw.integers(0, 256, (6, 6, 3), dtype=np.uint8)).resize(
+        (side, side), Image.Resampling.BICUBIC
+    )
     pixels = np.asarray(coarse).astype(np.float64)
     pixels[side // 3 : side // 2] += 60 * draw.random()
     return Image.fromarray(np.clip(pixels + draw.normal(0, 6, pixels.shape), 0, 255).astype(np.uint8))

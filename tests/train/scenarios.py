@@ -121,10 +121,19 @@ def kill(photographs: str, folder: Path, processes: int, kills: int) -> dict[str
             shutil.rmtree(folder / "killed")
     statuses += finish(start(processes, task))
     resumed = sum("resumed_from" in line for line in (folder / "killed" / "log.jsonl").read_text().splitlines())
-    return {"statuses": statuses, "killed_after": seen, "resumed": resumed, **differences(folder / "unbroken", folder / "killed")}
+    return {
+        "statuses": statuses,
+        "killed_after": seen,
+        "resumed": resumed,
+        **differences(folder / "unbroken", folder / "killed"),
+    }
 
 
 if __name__ == "__main__":
     what, photographs, folder, processes = sys.argv[1], sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])
-    report = equal(photographs, folder, processes) if what == "equal" else kill(photographs, folder, processes, int(sys.argv[5]))
+    report = (
+        equal(photographs, folder, processes)
+        if what == "equal"
+        else kill(photographs, folder, processes, int(sys.argv[5]))
+    )
     print(json.dumps(report))

@@ -1,0 +1,126 @@
+"""Losses by closed form, and against a second implementation."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from gencomp.train import losses
+
+
+def noise(*shape: int, seed: int = 0) -> Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_errors_of_a_constant_shift() -> None:
+    x = noise(3, 3, 8, 8) * 0.5
+    shift = torch.tensor([0.1, 0.2, 0.3])[:, None, None, None]
+    torch.testing.assert_close(losses.mse(x, x + shift), torch.tensor([0.01, 0.04, 0.09]))
+    torch.testing.assert_close(losses.l1(x, x + shift), torch.tensor([0.1, 0.2, 0.3]))
+
+
+def test_ms_ssim_of_equal_pictures_is_one() -> None:
+    x = noise(2, 3, 64, 64)
+    torch.testing.assert_close(losses.ms_ssim(x, x), torch.ones(2))
+
+
+def test_ms_ssim_is_that_of_another_implementation() -> None:
+    other = pytest.importorskip("pytorch_msssim")
+    x = noise(2, 3, 192, 192)
+    y = (x + 0.2 * noise(2, 3, 192, 192, seed=1)).clamp(0, 1)
+    expected = other.ms_ssim(x, y, data_range=1.0, size_average=False)
+    torch.testing.assert_close(losses.ms_ssim(x, y), expected, atol=1e-4, rtol=0)
+
+
+def test_ms_ssim_of_flat_pictures_is_the_luminance_term() -> None:
+    """Structure is equal, so only the coarsest scale's luminance counts, to the power of its weight."""
+    x, y = torch.full((1, 3, 176, 176), 0.4), torch.full((1, 3, 176, 176), 0.6)
+    luminance = (2 * 0.4 * 0.6 + 1e-4) / (0.4**2 + 0.6**2 + 1e-4)
+    torch.testing.assert_close(losses.ms_ssim(x, y), torch.tensor([luminance**0.1333]), atol=1e-3, rtol=0)
+
+
+def test_ms_ssim_refuses_what_its_window_does_not_fit() -> None:
+    with pytest.raises(ValueError, match="11 pixels"):
+        losses.ms_ssim(noise(1, 3, 8, 8), noise(1, 3, 8, 8))
+
+
+def test_undecided_discriminator_pays_log_two_a_side() -> None:
+    zero = torch.zeros(2, 1, 4, 4)
+    both = losses.nonsaturating(zero, zero)
+    torch.testing.assert_close(both.discriminator, torch.full((2,), 2 * math.log(2)))
+    torch.testing.assert_close(both.generator, torch.full((2,), math.log(2)))
+
+
+def test_nonsaturating_is_cross_entropy_of_the_logistic_function() -> None:
+    real, fake = torch.full((1, 1, 1, 1), 2.0), torch.full((1, 1, 1, 1), -0.5)
+    both = losses.nonsaturating(real, fake)
+    s_real, s_fake = 1 / (1 + math.exp(-2.0)), 1 / (1 + math.exp(0.5))
+    torch.testing.assert_close(both.discriminator, torch.tensor([-math.log(s_real) - math.log(1 - s_fake)]))
+    torch.testing.assert_close(both.generator, torch.tensor([-math.log(s_fake)]))
+
+
+def test_hinge_has_no_gradient_beyond_its_margins() -> None:
+    real, fake = torch.full((1, 1, 2, 2), 1.5, requires_grad=True), torch.full((1, 1, 2, 2), -1.5, requires_grad=True)
+    loss = losses.hinge(real, fake).discriminator
+    assert loss.item() == 0
+    loss.sum().backward()
+    assert not real.grad.any()  # type: ignore[union-attr]
+    torch.testing.assert_close(losses.hinge(real, fake).generator, torch.tensor([1.5]), check_dtype=False)
+
+
+def test_relativistic_loss_sees_differences_alone() -> None:
+    real, fake = noise(2, 1, 3, 3), noise(2, 1, 3, 3, seed=1)
+    shifted = losses.relativistic(real + 5, fake + 5)
+    torch.testing.assert_close(shifted, losses.relativistic(real, fake))
+    torch.testing.assert_close(losses.relativistic(real, real).generator, torch.full((2,), math.log(2)))
+
+
+def test_label_loss_of_even_logits_is_the_log_of_the_classes() -> None:
+    logits, labels = torch.zeros(2, 1 + 7, 3, 3), torch.randint(0, 7, (2, 3, 3))
+    both = losses.label_cross_entropy(logits, logits, labels)
+    torch.testing.assert_close(both.generator, torch.full((2,), math.log(8)))
+    torch.testing.assert_close(both.discriminator, torch.full((2,), 2 * math.log(8)))
+
+
+def test_label_loss_wants_fakes_to_have_the_originals_label() -> None:
+    labels = torch.tensor([[[2]]])
+    right = torch.full((1, 5, 1, 1), -20.0)
+    right[0, 3] = 20.0  # class 1 + label
+    as_fake = torch.full((1, 5, 1, 1), -20.0)
+    as_fake[0, 0] = 20.0
+    assert losses.label_cross_entropy(right, as_fake, labels).discriminator.item() < 1e-6
+    assert losses.label_cross_entropy(right, right, labels).generator.item() < 1e-6
+    assert losses.label_cross_entropy(right, as_fake, labels).generator.item() == pytest.approx(40, rel=1e-3)
+
+
+def test_labels_are_demanded_where_the_loss_needs_them() -> None:
+    with pytest.raises(ValueError, match="labels"):
+        losses.adversarial("labels", [torch.zeros(1, 3, 1, 1)], [torch.zeros(1, 3, 1, 1)], None)
+
+
+def test_feature_matching_is_the_mean_of_the_layers_and_leaves_the_real_side_alone() -> None:
+    real = [torch.ones(2, 3, 4, 4, requires_grad=True), torch.ones(2, 5, 2, 2, requires_grad=True)]
+    fake = [torch.zeros(2, 3, 4, 4, requires_grad=True), torch.full((2, 5, 2, 2), 4.0, requires_grad=True)]
+    value = losses.feature_matching(real, fake)
+    torch.testing.assert_close(value, torch.tensor([2.0, 2.0]))
+    value.sum().backward()
+    assert real[0].grad is None
+    assert fake[0].grad is not None
+
+
+def test_r1_of_a_linear_judge_is_the_square_of_its_weights() -> None:
+    weight = noise(3, 4, 4)
+    x = noise(2, 3, 4, 4, seed=2).requires_grad_()
+    logits = (x * weight).sum((1, 2, 3), keepdim=True)
+    penalty = losses.r1_penalty([logits], x)
+    torch.testing.assert_close(penalty, weight.square().sum().expand(2))
+
+
+@pytest.mark.parametrize("kind", ["nonsaturating", "hinge", "relativistic"])
+def test_losses_of_shares_average_to_the_loss_of_the_batch(kind: str) -> None:
+    real, fake = noise(4, 1, 3, 3), noise(4, 1, 3, 3, seed=1)
+    whole = losses.adversarial(kind, [real], [fake], None)
+    shares = [losses.adversarial(kind, [real[k : k + 2]], [fake[k : k + 2]], None) for k in (0, 2)]
+    for index in range(2):
+        torch.testing.assert_close(whole[index].mean(), sum(s[index].mean() for s in shares) / 2)
