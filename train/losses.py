@@ -53,18 +53,27 @@ def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _ssim_parts(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Luminance and contrast-structure maps of Wang et al. 2004, eq. 6 and 13, over a Gaussian window, no padding."""
-    axis = torch.arange(_WINDOW, device=x.device) - _WINDOW // 2
-    taps = torch.exp(-axis.square() / (2 * _SIGMA**2))
-    taps = (taps / taps.sum()).to(x.dtype)
-    n, c, h, w = x.shape
-    stack = torch.cat([x, y, x * x, y * y, x * y]).reshape(5 * n * c, 1, h, w)
-    stack = F.conv2d(F.conv2d(stack, taps[None, None, :, None]), taps[None, None, None, :])
-    mean_x, mean_y, xx, yy, xy = stack.reshape(5, n, c, *stack.shape[2:])
+    """Maps [N, C, H - 10, W - 10] of the luminance term and of the contrast-structure term (Wang et al. 2004)."""
+    rows, columns = _window(x.shape[2], x), _window(x.shape[3], x)
+
+    def blurred(maps: Tensor) -> Tensor:
+        return rows @ maps @ columns.mT
+
+    mean_x, mean_y = blurred(x), blurred(y)
+    square, product = blurred(x * x + y * y), blurred(x * y)
     c1, c2 = 0.01**2, 0.03**2
-    luminance = (2 * mean_x * mean_y + c1) / (mean_x.square() + mean_y.square() + c1)
-    variance = xx - mean_x.square() + yy - mean_y.square()
-    return luminance, (2 * (xy - mean_x * mean_y) + c2) / (variance + c2)
+    means, powers = mean_x * mean_y, mean_x.square() + mean_y.square()
+    return (2 * means + c1) / (powers + c1), (2 * (product - means) + c2) / (square - powers + c2)
+
+
+def _window(side: int, like: Tensor) -> Tensor:
+    """The Gaussian window as a banded matrix [side - 10, side]: two matrix products blur several times faster than a
+    grouped convolution on a CPU, and no slower on a GPU."""
+    positions = torch.arange(side, device=like.device)
+    taps = torch.exp(-(positions[:_WINDOW] - _WINDOW // 2).square() / (2 * _SIGMA**2)).to(like.dtype)
+    offset = positions[None] - positions[: side - _WINDOW + 1, None]
+    inside = (offset >= 0) & (offset < _WINDOW)
+    return torch.where(inside, (taps / taps.sum())[offset.clamp(0, _WINDOW - 1)], 0.0)
 
 
 def feature_matching(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
