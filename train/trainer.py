@@ -33,13 +33,16 @@ Figures = dict[str, Tensor]
 class Part:
     """A share of the batch on the device: pictures in 0..1 and what chance decided for them."""
 
-    def __init__(self, batch: Batch, rows: slice, device: torch.device, channels_last: bool) -> None:
+    def __init__(self, batch: Batch, rows: slice, trainer: "Trainer") -> None:
+        device = trainer.accelerator.device
         pixels = batch.pixels[rows].to(device, non_blocking=True)
         self.x = pixels.float() / 255
-        if channels_last:
+        if trainer.recipe.channels_last:
             self.x = self.x.to(memory_format=torch.channels_last)
         draws = (t[rows].to(device, non_blocking=True) for t in batch.draws)
         self.step, self.realism, self.noise_y, self.noise_z = draws
+        if trainer.stage == 1:  # the knob stays untouched until there is realism to learn
+            self.realism = torch.zeros_like(self.realism)
 
 
 class Trainer:
@@ -122,7 +125,7 @@ class Trainer:
                 f"{len(batch.pixels)} samples a process cannot be divided into {self.recipe.accumulate} parts"
             )
         rows = [slice(k * share, (k + 1) * share) for k in range(self.recipe.accumulate)]
-        return [Part(batch, r, self.accelerator.device, self.recipe.channels_last) for r in rows]
+        return [Part(batch, r, self) for r in rows]
 
     def _generator_step(self, parts: list[Part]) -> Figures:
         if self.discriminator is not None:
