@@ -6,6 +6,7 @@ WeightsError, and nothing is measured.
 
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -114,18 +115,23 @@ def features(name: str, weights: Path | None) -> Extract:
 
     A timm model's file is MODEL.safetensors or MODEL.pth, with timm's own entry names. Raises WeightsError.
     """
-    if name == "inception":
-        return build_inception(read_weights(find_weights(INCEPTION, weights)))
-    if name == "swav":
-        return build_swav(read_weights(find_weights(SWAV, weights)))
     model = DINOV2 if name == "dinov2" else name.removeprefix("timm:")
-    for suffix in (".safetensors", ".pth"):
+    files = {"inception": [INCEPTION], "swav": [SWAV]}.get(name, [f"{model}.safetensors", f"{model}.pth"])
+    build = {"inception": build_inception, "swav": build_swav}.get(name, partial(build_timm, model))
+    for file in files:
         try:
-            path = find_weights(model + suffix, weights)
-        except WeightsError:
-            continue
-        return build_timm(model, read_weights(path))
-    raise WeightsError(f"{model}.safetensors", f"needs {model}.safetensors (or .pth) in the folder named by --weights")
+            path = find_weights(file, weights)
+            break
+        except WeightsError as error:
+            if "another file" in str(error):
+                raise
+    else:
+        raise WeightsError(files[0], f"needs {' or '.join(files)}: put it into the folder named by --weights")
+    try:
+        return build(read_weights(path))
+    except (RuntimeError, KeyError) as error:  # torch's for shapes and names, timm's for an unknown model
+        reason = " ".join(str(error).split())[:120]
+        raise WeightsError(path.name, f"needs {path.name}, but {path} does not fit {name}: {reason}") from error
 
 
 def patches(picture: Tensor, side: int) -> Tensor:

@@ -111,7 +111,11 @@ def build_lpips(net: str, trunk: Mapping[str, Tensor]) -> "lpips.LPIPS":
 
 def load_lpips(net: str, weights: str | Path | None = None) -> "lpips.LPIPS":
     """The published LPIPS network `net`; its trunk's weights come from `find_weights`. Raises WeightsError."""
-    return build_lpips(net, read_weights(find_weights(LPIPS_TRUNKS[net], weights)))
+    path = find_weights(LPIPS_TRUNKS[net], weights)
+    try:
+        return build_lpips(net, read_weights(path))
+    except (KeyError, RuntimeError) as error:
+        raise WeightsError(path.name, f"needs {path.name}, but {path} does not fit the network: {error}") from error
 
 
 def lpips_loss(network: "lpips.LPIPS", x: Tensor, y: Tensor, *, eps: float = 1e-8) -> Tensor:
