@@ -177,7 +177,7 @@ def _screen(study: Study, screen: Screen) -> dict[str, Any]:
         scene = study.scene[trial.scene]
         names = {"original": scene.original, "a": scene.picture(trial.first), "b": scene.picture(trial.second)}
         return {"width": scene.width, "height": scene.height} | {
-            key: url_for("picture", name=name) for key, name in names.items()
+            key: f"{request.script_root}/p/{name}.png" for key, name in names.items()
         }
 
     return {
@@ -199,8 +199,11 @@ def _consent(folder: Path) -> str:
 
 def run(app: Flask, host: str, port: int, ready: Callable[[int], None]) -> None:
     """Serve until interrupted; `ready` is told the port once connections are taken. StudyError if it cannot listen."""
+    import logging
+
     import waitress
 
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # it warns of every request that waits its turn
     try:
         server = waitress.create_server(
             app,
@@ -218,7 +221,8 @@ def run(app: Flask, host: str, port: int, ready: Callable[[int], None]) -> None:
         raise StudyError(
             f"cannot listen on {host} port {port} ({error.strerror or error}); try another --port"
         ) from error
-    ready(int(server.effective_port))
+    listening = getattr(server, "effective_listen", None)  # where the name stands for several addresses
+    ready(int(listening[0][1] if listening else server.effective_port))
     try:
         server.run()
     finally:
