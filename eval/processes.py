@@ -9,10 +9,10 @@ T = TypeVar("T")
 
 
 class Processes(NamedTuple):
-    """This process among `count`; `wait` returns when every process has called it; `device` is the one to use."""
+    """This process among `total`; `wait` returns when every process has called it; `device` is the one to use."""
 
     rank: int
-    count: int
+    total: int
     wait: Callable[[], None]
     device: str
 
@@ -21,8 +21,8 @@ class Processes(NamedTuple):
         return self.rank == 0
 
     def share(self, items: Sequence[T]) -> list[T]:
-        """This process's part of a list of work, every count-th item."""
-        return list(items[self.rank :: self.count])
+        """This process's part of a list of work, every total-th item."""
+        return list(items[self.rank :: self.total])
 
 
 def join(device: str) -> Processes:
@@ -32,9 +32,10 @@ def join(device: str) -> Processes:
     """
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         return Processes(0, 1, lambda: None, device)
+    import torch
     from accelerate import PartialState
 
     # Work is shared out beforehand, so the quickest process may wait for hours.
-    state = PartialState(cpu=device == "cpu" or None, timeout=timedelta(days=7))
-    mine = str(state.device) if state.device.type == "cuda" and device != "cpu" else "cpu"
-    return Processes(state.process_index, state.num_processes, state.wait_for_everyone, mine)
+    on_cpu = device == "cpu" or not torch.cuda.is_available()
+    state = PartialState(cpu=on_cpu, timeout=timedelta(days=7))
+    return Processes(state.process_index, state.num_processes, state.wait_for_everyone, str(state.device))

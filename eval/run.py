@@ -54,7 +54,7 @@ def evaluate(options: Options, photos: list[Photo], processes: Processes, quiet:
     measuring = Measuring(meters, extractors, options.patch)
     units = [Unit(photo, peer, _targets(options, peer), options.realisms) for photo in photos for peer in codecs.peers]
     # Codecs differ in speed: they shift from picture to picture, so that no process gets one codec for all.
-    shift = [sum(divmod(k, len(codecs.peers))) % processes.count for k in range(len(units))]
+    shift = [sum(divmod(k, len(codecs.peers))) % processes.total for k in range(len(units))]
     mine = [unit for unit, rank in zip(units, shift) if rank == processes.rank]
     silent = quiet or not processes.is_first
     for unit in _progress(mine, "pictures", silent, lambda u: f"{u.photo.name} {u.peer.name}"):
@@ -68,7 +68,7 @@ def evaluate(options: Options, photos: list[Photo], processes: Processes, quiet:
         return None
     facts = codec_facts(out, codecs, photos, options)
     context = Context(results.command_line(), list(options.sources), facts, absent | absent_features,
-                      options.anchor, options.window, options.patch, processes.count)  # fmt: skip
+                      options.anchor, options.window, options.patch, processes.total)  # fmt: skip
     return finish(out, context)
 
 
