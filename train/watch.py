@@ -176,13 +176,14 @@ def validate(
 ) -> Validation:
     """Real files of pictures uint8 [H, W, 3] at the middle quality, by the network's own integers, decoded again."""
     codec = Codec(to_model(network, calibration, "validation", {"realism": realism}), device="cpu")
-    bpp, psnr, realistic = [], [], []
+    bpp, errors = [], []
     for pixels in pictures:
         data = codec.compress(pixels, quality=step_to_quality(STEPS // 2))
         bpp.append(8 * len(data) / (pixels.shape[0] * pixels.shape[1]))
-        psnr.append(_psnr(pixels, np.asarray(codec.decompress(data, realism=0.0))))
-        realistic.append(_psnr(pixels, np.asarray(codec.decompress(data, realism=1.0))) if realism else psnr[-1])
-    return Validation(float(np.mean(bpp)), float(np.mean(psnr)), float(np.mean(realistic)))
+        shown = [codec.decompress(data, realism=r) for r in (0.0, 1.0)] if realism else [codec.decompress(data)] * 2
+        errors.append([_psnr(pixels, np.asarray(picture)) for picture in shown])
+    still, realistic = np.mean(errors, axis=0).tolist()
+    return Validation(float(np.mean(bpp)), still, realistic)
 
 
 def _psnr(a: np.ndarray, b: np.ndarray) -> float:

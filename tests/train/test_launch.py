@@ -1,0 +1,153 @@
+"""The commands as they are typed: one device, two nodes, wrong usage."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from gencomp.cli import main
+
+FAST = ["--steps", "4", "--set", "adversarial_from=2", "--log-every", "2", "--tracker", "none", "--validate-every", "0"]
+PLAIN = ["--tracker", "none", "--set", "precision=no"]
+
+
+def gencomp(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+def test_two_nodes_on_loopback_are_one_run_of_two_processes(photographs: Path, tmp_path: Path) -> None:
+    """The launch that train/README.md documents, both nodes on this machine."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    nodes = []
+    for rank in ("0", "1"):
+        launch = ["--nnodes", "2", "--nproc_per_node", "1", "--node_rank", rank, "--master_addr", "127.0.0.1"]
+        launch += ["--master_port", port, "-m", "gencomp.train", "tiny", "--data", str(photographs)]
+        command = [sys.executable, "-m", "torch.distributed.run", *launch, "--out", str(tmp_path / "run"), *FAST]
+        environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+        nodes.append(
+            subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        )
+    ends = [node.communicate(timeout=600) for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], ends
+    assert sum("done:" in out for out, _ in ends) == 1
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert [(line["step"], line["processes"]) for line in lines] == [(2, 2), (4, 2)]
+
+
+def test_train_and_export_from_the_command_line(photographs: Path, tmp_path: Path) -> None:
+    run, model = tmp_path / "run", tmp_path / "m.safetensors"
+    trained = gencomp("train", "tiny", "--data", photographs, "--out", run, *FAST, "--sample-every", 4)
+    assert trained.exit_code == 0, trained.output
+    assert (run / "samples" / "step-00000004.png").is_file()
+    exported = gencomp("export", run, "-o", model, "--json")
+    assert exported.exit_code == 0, exported.output
+    record = json.loads(exported.stdout.splitlines()[0])
+    assert record["bytes"] == model.stat().st_size
+    assert {"model", "rate_change", "realism", "steps"} <= record.keys()
+    strict = gencomp("export", run, "-o", tmp_path / "strict.safetensors", "--strict")
+    assert strict.exit_code == (1 if abs(record["rate_change"]) > 0.002 else 0)
+    assert (tmp_path / "strict.safetensors").exists() == (strict.exit_code == 0)
+
+
+def test_validation_is_on_real_files_and_tracked(photographs: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    options = [
+        "--steps",
+        2,
+        "--set",
+        "adversarial_from=none",
+        "--log-every",
+        2,
+        "--validate-every",
+        2,
+        "--sample-every",
+        2,
+    ]
+    done = gencomp("train", "tiny", "--data", photographs, "--out", tmp_path, "--validate", photographs, *options)
+    assert done.exit_code == 0, done.output
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert lines[-1]["file_bpp"] > 0
+    assert lines[-1]["validated_on"] == "held-out photographs"
+    assert list(tmp_path.rglob("events.out.tfevents*"))
+
+
+def test_dry_run_prints_recipe_and_estimates_and_makes_nothing(tmp_path: Path) -> None:
+    done = gencomp("train", "tiny", "--dry-run", "--set", "batch=2", "--out", tmp_path / "run")
+    assert done.exit_code == 0, done.output
+    assert '"batch": 2' in done.output
+    assert "kMAC a pixel" in done.output
+    assert "GiB" in done.output
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["tin"], 2, "did you mean 'tiny'"),
+        (["tiny", "--set", "losses.lpipz=1"], 2, "did you mean 'lpips'"),
+        (["tiny", "--set", "steps"], 2, "key=value"),
+        (["tiny"], 2, "--data"),
+        (["tiny", "--data", "x"], 2, "--out"),
+        (["tiny", "--data", "/nowhere/at/all", "--out", "OUT", *PLAIN], 1, "no folder /nowhere/at/all"),
+        (["gan", "--data", "PHOTOS", "--out", "OUT", *PLAIN], 1, "--init"),
+        (["tiny", "--data", "PHOTOS", "--out", "OUT", "--init", "/none.safetensors", *PLAIN], 1, "none.safetensors"),
+        (["tiny", "--data", "PHOTOS", "--out", "OUT", "--tracker", "nobody"], 1, "nobody"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(
+    arguments: list[str], status: int, message: str, photographs: Path, tmp_path: Path
+) -> None:
+    places = {"OUT": str(tmp_path / "run"), "PHOTOS": str(photographs)}
+    done = gencomp("train", *(places.get(a, a) for a in arguments))
+    assert done.exit_code == status, done.output
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_export_of_what_is_no_run_is_said_in_one_line(tmp_path: Path) -> None:
+    done = gencomp("export", tmp_path, "-o", tmp_path / "m.safetensors")
+    assert done.exit_code == 1
+    assert "holds no checkpoint" in done.stderr
+
+
+def test_hub_upload_that_fails_is_said_in_one_line(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+
+    def refuse(self: object, *_: object, **__: object) -> None:
+        raise ConnectionError("no way to the hub")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", refuse)
+    gencomp("train", "tiny", "--data", photographs, "--out", tmp_path / "run", *FAST)
+    done = gencomp("export", tmp_path / "run", "-o", tmp_path / "m.safetensors", "--push-to-hub", "someone/model")
+    assert done.exit_code == 1
+    assert "no way to the hub" in done.stderr
+    assert (tmp_path / "m.safetensors").is_file()
+
+
+def test_hub_gets_the_file_and_a_card(photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    sent: dict[str, object] = {}
+
+    def create(self: object, name: str, **_: object) -> str:
+        return f"hub:{name}"
+
+    def upload(self: object, *, path_or_fileobj: object, path_in_repo: str, repo_id: str) -> None:
+        sent[path_in_repo] = path_or_fileobj
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", create)
+    monkeypatch.setattr(huggingface_hub.HfApi, "upload_file", upload)
+    gencomp("train", "tiny", "--data", photographs, "--out", tmp_path / "run", *FAST)
+    done = gencomp("export", tmp_path / "run", "-o", tmp_path / "m.safetensors", "--push-to-hub", "someone/model")
+    assert done.exit_code == 0, done.output
+    assert sent["model.safetensors"] == tmp_path / "m.safetensors"
+    assert b'gencomp.load("someone/model")' in bytes(sent["README.md"])  # type: ignore[call-overload]
