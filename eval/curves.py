@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
 Array = NDArray[np.float64]
-RESAMPLES = 1000
 
 
 class CurveError(ValueError):
@@ -103,7 +102,7 @@ def _mean(x: Array, y: Array, low: float, high: float) -> float:
 
 
 def bootstrap(
-    statistic: Callable[[NDArray[np.intp]], float], pictures: int, resamples: int = RESAMPLES, seed: int = 0
+    statistic: Callable[[NDArray[np.intp]], float], pictures: int, resamples: int = 1000, seed: int = 0
 ) -> Interval | None:
     """95 % percentile interval of a statistic of a set of pictures, by resampling pictures with replacement.
 

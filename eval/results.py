@@ -105,7 +105,8 @@ def _protocol(context: Context) -> list[str]:
         "row says why not. Targets in settings hold one setting for all pictures.",
         "Means over pictures are arithmetic; the mean MS-SSIM is turned into dB afterwards.",
         f"Patches for FID and KID: the grid of {context.patch} pixels and the grid shifted by half of it, as HiFiC.",
-        "Intervals: 95 %, percentile bootstrap over pictures, 1000 resamples.",
+        f"Intervals: 95 %, percentile bootstrap over pictures, {summary.RESAMPLES} resamples of a mean and "
+        f"{summary.DELTA_RESAMPLES}, the same pictures for both codecs, of a Bjontegaard delta.",
         "Bjontegaard deltas: PCHIP over log rate, on the means over pictures, over the overlap of the curves"
         + (f" within {window[0]:g} to {window[1]:g} bpp." if window else "."),
         "Seconds are wall clock, one picture at a time, without the disk's; they depend on the machine and its load.",

@@ -13,7 +13,7 @@ from gencomp.eval.curves import CurveError, Interval, bd_quality, bd_rate, boots
 from gencomp.eval.metrics import METRICS, goodness
 
 Key = tuple[str, str, float | None]  # codec, setting, realism
-RESAMPLES = 1000
+RESAMPLES, DELTA_RESAMPLES = 1000, 400
 
 
 class Series(NamedTuple):
@@ -130,7 +130,7 @@ def _delta(
                 better = ((rates, np.array([goodness(name, v) for v in values])) for rates, values in points)
                 return float(measure(*(curve(rates, quality, window) for rates, quality in better)).value)
 
-            interval = bootstrap(resampled, len(shared), RESAMPLES)
+            interval = bootstrap(resampled, len(shared), DELTA_RESAMPLES)
         result[label] = {**delta._asdict(), "interval": interval}
     result["window"] = window
     return result
