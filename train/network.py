@@ -13,10 +13,12 @@ Codec = HyperpriorCodec | HificCodec
 
 
 class Pass(NamedTuple):
-    """x_hat [N, 3, H, W] about 0..1; y_hat [N, M, h, w] in the analysis' units, detached; bits a picture [N]."""
+    """x_hat [N, 3, H, W] about 0..1; detached latents [N, M, h, w], as coded and in the analysis' units (what a
+    discriminator sees, alike at every quality); bits a picture [N]."""
 
     x_hat: Tensor
     y_hat: Tensor
+    condition: Tensor
     y_bits: Tensor
     z_bits: Tensor
 
@@ -54,10 +56,10 @@ class TrainingPass(nn.Module):
         """x [N, 3, H, W] in 0..1, step int [N], realism [N]; noises in -1/2..1/2 of the shapes of y and z."""
         with torch.set_grad_enabled(self.decides_bits and torch.is_grad_enabled()):
             y_hat, y_bits, z_bits = quantise(self.codec, x, step, noise_y, noise_z)
-        seen = y_hat.detach()
+        seen = condition = y_hat.detach()
         if isinstance(self.codec, HyperpriorCodec):
-            seen = self.codec.gains.decode(seen, quality_condition(step)).detach()
-        return Pass(self.codec.pictures(y_hat, step, realism), seen, y_bits, z_bits)
+            condition = self.codec.gains.decode(seen, quality_condition(step)).detach()
+        return Pass(self.codec.pictures(y_hat, step, realism), seen, condition, y_bits, z_bits)
 
 
 def quantise(codec: Codec, x: Tensor, step: Tensor, noise_y: Tensor, noise_z: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -58,7 +58,7 @@ def _load(recipe: Recipe, stage: int) -> Load:
             judge_parameters, saved = sum(p.numel() for p in judge.parameters()), saved + 2 * judge_saved
     synthesis = count if decides_bits else _synthesis_macs(recipe)
     # backward costs twice the forward pass of what is trained; the discriminator judges real and fake for both players
-    macs = count + 2 * synthesis + judge_count * (2 + 2 + 2 + 4)
+    macs = count + 2 * synthesis + judge_count * (3 + 6)
     state = trained * TRAINED + frozen * FROZEN + judge_parameters * (TRAINED - 4)
     flops = 2 * macs * recipe.batch
     kmac = (count / pixels / 1e3, judge_count / pixels / 1e3)

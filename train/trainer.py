@@ -19,7 +19,7 @@ from gencomp.bitstream import STEPS
 from .data import Batch
 from .discriminators import advance_spectral_norms, build_discriminator
 from .losses import adversarial, feature_matching, mse, r1_penalty
-from .network import Pass, TrainingPass, build_codec, freeze_what_decides_bits, latent_channels
+from .network import Codec, Pass, TrainingPass, build_codec, freeze_what_decides_bits, latent_channels
 from .objective import build_terms, distortion_balance, picture_terms, price_of_rate, rate_distortion
 from .quantiser import PatchQuantiser, load_quantiser
 from .recipes import Recipe, rate_factor, stage_span
@@ -63,7 +63,7 @@ class Trainer:
         decides_bits = stage == 1 or recipe.trains == "all"
         if not decides_bits:
             freeze_what_decides_bits(self.model)
-        self.anchor: nn.Module | None = None
+        self.anchor: Codec | None = None
         terms = recipe.losses if stage == 2 or self.controlled else None
         self.terms = build_terms(terms, weights, device) if terms else None
         self.network, self.optimiser = self._prepare(
@@ -168,7 +168,7 @@ class Trainer:
             figures["price"] = torch.tensor(price, device=total.device)
         if self.anchor is not None:
             with torch.no_grad(), self.accelerator.autocast():
-                still = self._anchor_pictures(part)
+                still = self._anchor_pictures(part, output.y_hat)
             value = (1 - part.realism) * mse(output.x_hat, still)
             total, figures["anchor"] = total + balance * self.recipe.losses.anchor * value, value.detach().mean()
         if self.discriminator is not None:
@@ -176,21 +176,27 @@ class Trainer:
             total, figures = total + adversary, figures | values
         return total.mean(), figures
 
-    def _anchor_pictures(self, part: Part) -> Tensor:
-        anchor = TrainingPass(self.anchor, decides_bits=False)  # type: ignore[arg-type]
-        return anchor(part.x, part.step, torch.zeros_like(part.realism), part.noise_y, part.noise_z).x_hat
+    def _anchor_pictures(self, part: Part, y_hat: Tensor) -> Tensor:
+        """What the stage-1 decoder shows of the same latents (of its own encoder's, where that is trained on)."""
+        assert self.anchor is not None
+        still = torch.zeros_like(part.realism)
+        if self.recipe.trains == "synthesis":
+            return self.anchor.pictures(y_hat, part.step, still)
+        return TrainingPass(self.anchor, decides_bits=False)(part.x, part.step, still, part.noise_y, part.noise_z).x_hat
 
     def _adversarial_terms(self, part: Part, output: Pass) -> tuple[Tensor, Figures]:
         """What the discriminator, held still, wants of the codec: weighted, times the realism, [N]."""
+        assert self.discriminator is not None
         weights = self.recipe.losses
         with self.accelerator.autocast():
-            verdict = self.discriminator(torch.cat([part.x, output.x_hat]), torch.cat([output.y_hat] * 2))  # type: ignore[misc]
-        real, fake = _halves(verdict.logits)
-        losses = adversarial(weights.gan, [r.detach() for r in real], fake, self._labels(part.x))
-        total = weights.adversarial * losses.generator
-        figures = {"adversarial": losses.generator.detach().mean()}
+            fake = real = self.discriminator(output.x_hat, output.condition)
+            if weights.feature_matching or weights.gan == "relativistic":
+                with torch.no_grad():
+                    real = self.discriminator(part.x, output.condition)
+        value = adversarial(weights.gan, real.logits, fake.logits, self._labels(part.x)).generator
+        total, figures = weights.adversarial * value, {"adversarial": value.detach().mean()}
         if weights.feature_matching:
-            value = feature_matching(*_halves([f.float() for f in verdict.features]))
+            value = feature_matching([f.float() for f in real.features], [f.float() for f in fake.features])
             total, figures["feature_matching"] = total + weights.feature_matching * value, value.detach().mean()
         return part.realism * total, figures
 
@@ -205,7 +211,7 @@ class Trainer:
             with self._synchronised(self.judge, index == len(parts) - 1):
                 real_x = part.x.detach().clone().requires_grad_(penalised)
                 with self.accelerator.autocast():
-                    verdict = self.judge(torch.cat([real_x, fake.x_hat]), torch.cat([fake.y_hat] * 2))
+                    verdict = self.judge(torch.cat([real_x, fake.x_hat]), torch.cat([fake.condition] * 2))
                 real, false = _halves(verdict.logits)
                 value = adversarial(self.recipe.losses.gan, real, false, self._labels(part.x)).discriminator
                 loss = (part.realism * value).mean()
