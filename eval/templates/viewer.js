@@ -137,7 +137,7 @@ function place(context, pane, name, operation = "source-over") {
   const image = picture(pathOf(view.image, name, view.rate));
   if (!image) return;
   const scale = scaleIn(pane);
-  const [width, height] = [image.naturalWidth * scale, image.naturalHeight * scale];
+  const [width, height] = [Math.round(image.naturalWidth * scale), Math.round(image.naturalHeight * scale)];
   context.imageSmoothingEnabled = !Number.isInteger(scale);
   context.imageSmoothingQuality = "high";
   context.globalCompositeOperation = operation;
