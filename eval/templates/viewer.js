@@ -86,8 +86,7 @@ function drawPane(context, pane, ratio) {
   context.beginPath();
   context.rect(pane.x, pane.y, pane.width, pane.height);
   context.clip();
-  if (view.mode === "difference") drawDifference(context, pane);
-  else place(context, pane, pane.name);
+  place(context, pane, view.mode === "difference" ? differenceOf(pane.name) : pictureOf(pane.name));
   if (view.mode === "wipe") {
     const edge = Math.round(pane.x + pane.width * view.wipe);
     context.save();
@@ -96,7 +95,7 @@ function drawPane(context, pane, ratio) {
     context.clip();
     context.fillStyle = "#777";
     context.fillRect(edge, pane.y, pane.width, pane.height);
-    place(context, pane, pane.second);
+    place(context, pane, pictureOf(pane.second));
     context.restore();
     handle(context, pane, edge, ratio);
     label(context, pane.x, pane.y, title(pane.name), ratio);
@@ -132,30 +131,37 @@ function label(context, x, y, text, ratio) {
   context.fillText(text, x + 12 * ratio, y + 21 * ratio);
 }
 
-// A picture with the shared centre in the middle of the pane. Whole device pixels: nothing is resampled at 1:1 and above.
-function place(context, pane, name, operation = "source-over") {
-  const image = picture(pathOf(view.image, name, view.rate));
+// A picture, or a canvas of its size, with the shared centre in the middle of the pane. It ends on whole device pixels.
+function place(context, pane, image) {
   if (!image) return;
   const scale = scaleIn(pane);
-  const [width, height] = [Math.round(image.naturalWidth * scale), Math.round(image.naturalHeight * scale)];
+  const [width, height] = [image.naturalWidth ?? image.width, image.naturalHeight ?? image.height].map(side => Math.round(side * scale));
   context.imageSmoothingEnabled = !Number.isInteger(scale);
   context.imageSmoothingQuality = "high";
-  context.globalCompositeOperation = operation;
   context.drawImage(image, Math.round(pane.x + pane.width / 2 - view.x * width), Math.round(pane.y + pane.height / 2 - view.y * height), width, height);
-  context.globalCompositeOperation = "source-over";
 }
 
-// Absolute difference times a gain. Pixels of a page opened from disk cannot be read, but they can be composed.
-function drawDifference(context, pane) {
-  context.fillStyle = "#000";
-  context.fillRect(pane.x, pane.y, pane.width, pane.height);
-  place(context, pane, "original");
-  place(context, pane, pane.name, "difference");
+function pictureOf(name) {
+  return picture(pathOf(view.image, name, view.rate));
+}
+
+// Absolute difference of two pictures times a gain, at their own resolution. Pixels of a page opened from disk cannot be
+// read, but they can be composed.
+const difference = { canvas: document.createElement("canvas"), of: "" };
+function differenceOf(name) {
+  const [original, rebuilt] = [pictureOf("original"), pictureOf(name)];
+  if (!original || !rebuilt) return null;
+  const of = [original.src, rebuilt.src, view.gain].join(" ");
+  if (difference.of === of) return difference.canvas;
+  const [width, height] = [difference.canvas.width, difference.canvas.height] = [original.naturalWidth, original.naturalHeight];
+  const context = difference.canvas.getContext("2d");
+  context.drawImage(original, 0, 0);
+  context.globalCompositeOperation = "difference";
+  context.drawImage(rebuilt, 0, 0);
   context.globalCompositeOperation = "lighter";
-  for (let gain = 1; gain < view.gain; gain *= 2) {
-    context.drawImage(canvas, pane.x, pane.y, pane.width, pane.height, pane.x, pane.y, pane.width, pane.height);
-  }
-  context.globalCompositeOperation = "source-over";
+  for (let gain = 1; gain < view.gain; gain *= 2) context.drawImage(difference.canvas, 0, 0, width, height);
+  difference.of = of;
+  return difference.canvas;
 }
 
 function limit() {
