@@ -254,3 +254,22 @@ def test_every_kind_of_stage_two_trains_and_resumes(photographs: Path, tmp_path:
     run(chosen, [str(photographs)], half, options=FAST)
     whole, resumed = (load_checkpoint(checkpoints(r)[-1]).tensors for r in (tmp_path / "whole", half))
     assert all(torch.equal(v, resumed[k]) for k, v in whole.items())
+
+
+def test_compiled_networks_give_the_same_losses(
+    trained: Path, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Graphs are captured and differentiated; only the code generator, minutes on a CPU, is left out."""
+    compiled, real = list[str](), torch.nn.Module.compile
+
+    def quick(self: torch.nn.Module) -> None:
+        compiled.append(type(self).__name__)
+        real(self, backend="aot_eager")
+
+    monkeypatch.setattr(torch.nn.Module, "compile", quick)
+    run(small(compile="true"), [str(photographs)], tmp_path, options=FAST)
+    assert compiled == ["TrainingPass", "TrainingPass", "PatchDiscriminator"]
+    for one, other in zip(lines(trained), lines(tmp_path)):
+        assert one["g_loss"] == pytest.approx(other["g_loss"], rel=1e-4)
+    names = [load_checkpoint(checkpoints(r)[-1]).tensors.keys() for r in (trained, tmp_path)]
+    assert names[0] == names[1]
