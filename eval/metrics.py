@@ -1,6 +1,7 @@
 """Every measure that the suite knows: what it is called, which way is better, how it is defined."""
 
-from typing import Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 Better = Literal["more", "less", "one"]
 
@@ -46,10 +47,23 @@ NAMES = (
 SET_MEASURES = ("fid", "kid", "swd")
 
 
-def goodness(metric: str, value: float) -> float:
+def measured(rows: Sequence[Mapping[str, Any]]) -> dict[str, Metric]:
+    """The measures that stand in any of the rows, by column, those over other feature networks last."""
+    found = {name: metric for name, metric in METRICS.items() if any(name in row for row in rows)}
+    for name in dict.fromkeys(key for row in rows for key in row):
+        base = next((b for b in ("fid_whole", "fid", "kid") if name.startswith(f"{b}_") and name not in METRICS), None)
+        if base is not None:
+            network = name.removeprefix(f"{base}_")
+            plain = METRICS[base]
+            definition = plain.definition.replace("Inception (torch-fidelity)", network)
+            found[name] = Metric(name, f"{plain.label} ({network})", "less", "", definition)
+    return found
+
+
+def goodness(metric: Metric, value: float) -> float:
     """A mean value on an axis that grows with quality: dB for MS-SSIM, negated where less is better."""
-    if metric == "ms_ssim":
+    if metric.name == "ms_ssim":
         from gencomp.eval.curves import decibels
 
         return decibels(value)
-    return value if METRICS[metric].better == "more" else -value
+    return value if metric.better == "more" else -value

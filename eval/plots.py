@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from gencomp.eval import published
 from gencomp.eval.curves import decibels
-from gencomp.eval.metrics import METRICS
+from gencomp.eval.metrics import Metric, measured
 from gencomp.eval.published import Published
 from gencomp.eval.summary import Series
 from gencomp.files import write_atomically
@@ -39,12 +39,9 @@ def shown(name: str, row: dict[str, Any]) -> float:
     return float(row["ms_ssim_db" if name == "ms_ssim" else name])
 
 
-def axis_label(name: str) -> str:
+def axis_label(metric: Metric) -> str:
     """A measure's name, unit and direction."""
-    metric = METRICS.get(name)
-    if metric is None:
-        return name
-    unit = "dB" if name == "ms_ssim" else metric.unit
+    unit = "dB" if metric.name == "ms_ssim" else metric.unit
     direction = {"more": "higher is better", "less": "lower is better", "one": "1 keeps the texture"}[metric.better]
     return f"{metric.label}{f' [{unit}]' if unit else ''}, {direction}"
 
@@ -104,16 +101,16 @@ def draw(
         style = "-" if one_series.realism in (None, 1) else ":"
         label = one_series.label + ("" if one_series.kind == "bpp" else ", one setting")
         axes.plot(*zip(*points), style, color=colour, marker="o", ms=4, lw=1.8, label=label)
-    _style(axes, name)
+    _style(axes, measured(rows)[name])
 
 
-def _style(axes: Axes, name: str) -> None:
+def _style(axes: Axes, metric: Metric) -> None:
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("bits a pixel, from the files")
-    axes.set_title(axis_label(name), fontsize=10)
+    axes.set_title(axis_label(metric), fontsize=10)
     axes.grid(True, which="major", color="#e2e2e2", lw=0.6)
     axes.spines[["top", "right"]].set_visible(False)
 

@@ -10,9 +10,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gencomp.eval import metrics as measures
 from gencomp.eval import published, sets, summary
 from gencomp.eval.cells import Cell, load_all
-from gencomp.eval.metrics import METRICS
 from gencomp.files import write_atomically
 
 COLUMNS = ("image", "codec", "setting", "realism", "width", "height", "bytes", "bpp", "file", "original",
@@ -42,7 +42,6 @@ def collect(out: Path, context: Context) -> dict[str, Any]:
     groups = {sets.group_key(c): groups[sets.group_key(c)] for c in found if sets.group_key(c) in groups}
     rows = summary.summarise(out, groups, context.patch)
     images = {c.place.image: c for c in found if not c.row["error"]}
-    measured = [name for name in METRICS if any(name in row for row in rows)]
     failures = {f"{c.place.image}, {name}": why for c in found for name, why in c.failed.items()}
     return {
         "format": FORMAT,
@@ -55,7 +54,7 @@ def collect(out: Path, context: Context) -> dict[str, Any]:
             "images": [{k: images[i].row[k] for k in PHOTO_COLUMNS} for i in sorted(images)],
         },
         "codecs": context.codecs,
-        "metrics": {name: METRICS[name]._asdict() for name in measured},
+        "metrics": {name: metric._asdict() for name, metric in measures.measured(rows).items()},
         "not_measured": context.absent | failures,
         "protocol": _protocol(context),
         "summary": rows,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from gencomp.eval import sets
 from gencomp.eval.cells import Cell
 from gencomp.eval.curves import CurveError, Interval, bd_quality, bd_rate, bootstrap, curve, decibels
-from gencomp.eval.metrics import METRICS, goodness
+from gencomp.eval.metrics import METRICS, Metric, goodness, measured
 
 Key = tuple[str, str, float | None]  # codec, setting, realism
 RESAMPLES, DELTA_RESAMPLES = 1000, 400
@@ -45,8 +45,8 @@ def summarise(out: Path, groups: dict[Key, list[Cell]], patch: int) -> list[dict
                 intervals[name] = _mean_interval(values)
         if "ms_ssim" in row:
             row["ms_ssim_db"] = decibels(row["ms_ssim"])
-        measured = sets.load_set(out, members, patch)
-        rows.append({**row, **measured.measures, "intervals": intervals, "details": measured.details})
+        whole = sets.load_set(out, members, patch)
+        rows.append({**row, **whole.measures, "intervals": intervals, "details": whole.details})
     return rows
 
 
@@ -90,16 +90,16 @@ def deltas(
         against = against or next((c for c in curves if c.codec == anchor), None)
         if against is None or against == one:
             continue
-        for name, metric in METRICS.items():
+        for name, metric in measured(rows).items():
             if metric.better == "one" or not all(name in by_key[k] for k in (*one.keys, *against.keys)):
                 continue
             result = {"anchor": against.label, "codec": one.label, "kind": one.kind, "metric": name}
-            results.append(result | _delta(name, against, one, by_key, groups, window))
+            results.append(result | _delta(metric, against, one, by_key, groups, window))
     return results
 
 
 def _delta(
-    name: str,
+    metric: Metric,
     anchor: Series,
     test: Series,
     by_key: dict[Key, dict[str, Any]],
@@ -108,9 +108,10 @@ def _delta(
 ) -> dict[str, Any]:
     """One comparison: BD-rate [%] and BD-quality [the measure's unit, dB for MS-SSIM], each with its overlap."""
     result: dict[str, Any] = {}
+    name = metric.name
     both = (anchor, test)
     means = [
-        (np.array([by_key[k]["bpp"] for k in s.keys]), np.array([goodness(name, by_key[k][name]) for k in s.keys]))
+        (np.array([by_key[k]["bpp"] for k in s.keys]), np.array([goodness(metric, by_key[k][name]) for k in s.keys]))
         for s in both
     ]
     tables = [_tables(s, groups, name) for s in both]
@@ -127,7 +128,7 @@ def _delta(
 
             def resampled(index: NDArray[np.intp], measure: Any = measure, picked: Any = picked) -> float:
                 points = ((bpp[:, index].mean(1), values[:, index].mean(1)) for bpp, values in picked)
-                better = ((rates, np.array([goodness(name, v) for v in values])) for rates, values in points)
+                better = ((rates, np.array([goodness(metric, v) for v in values])) for rates, values in points)
                 return float(measure(*(curve(rates, quality, window) for rates, quality in better)).value)
 
             interval = bootstrap(resampled, len(shared), DELTA_RESAMPLES)

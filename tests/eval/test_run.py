@@ -269,6 +269,9 @@ def test_feature_distances_over_a_network_at_hand(photos: Path, tmp_path: Path) 
     assert len(sides[0]) == 3 * (6 + 4)  # 192x176 in patches of 64: the grid and the shifted one
     assert line["fid_resnet10t"] == pytest.approx(frechet(*sides), rel=1e-9)
     assert {"kid_resnet10t", "fid_whole_resnet10t"} <= set(line)
+    known = results(out)["metrics"]["fid_whole_resnet10t"]
+    assert known["label"] == "FID, whole pictures (resnet10t)"
+    assert "resnet10t" in known["definition"]
 
 
 def test_a_figure_for_a_readme(finished: Path, photos: Path, tmp_path: Path) -> None:
