@@ -1,5 +1,6 @@
 """The command `gencomp eval`."""
 
+import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,9 +41,19 @@ class Setting(click.ParamType["Target"]):
 
         codec, _, number = str(value).rpartition(":")
         try:
-            return Target("setting", float(number), codec or None)
+            setting = float(number)
         except ValueError:
+            setting = math.nan
+        if not math.isfinite(setting):
             self.fail(f"{value!r} is no number, nor CODEC:NUMBER", param, ctx)
+        return Target("setting", setting, codec or None)
+
+
+def _finite(_: click.Context, parameter: click.Parameter, values: tuple[float, ...]) -> tuple[float, ...]:
+    """The values, or a usage error: no range of click's keeps out what is not a number."""
+    if not all(math.isfinite(value) for value in values or ()):
+        raise click.BadParameter("not a number", param=parameter)
+    return values
 
 
 @click.command("eval")
@@ -53,11 +64,12 @@ class Setting(click.ParamType["Target"]):
               help=f"Repeatable: {', '.join(CODECS)}, or package.module:function of your own adapter.  "
                    f"[default: {', '.join(DEFAULT_CODECS)}]")
 @click.option("--bpp", "rates", multiple=True, type=click.FloatRange(0, 24, min_open=True), metavar="X",
+              callback=_finite,
               help="Repeatable: bits a pixel that every picture is matched to.  [default: 0.06, 0.12, 0.25, 0.5]")
 @click.option("--quality", "settings", multiple=True, type=Setting(), metavar="[CODEC:]Q",
               help="Repeatable: one setting of the codec's own knob for all pictures instead (quality of gencomp, "
                    "jpeg, webp, avif; bpp of jpeg2000; distance of jpegxl; crf of hevc; qp of vvc).")
-@click.option("--realism", "realisms", multiple=True, type=click.FloatRange(0, 1), metavar="R",
+@click.option("--realism", "realisms", multiple=True, type=click.FloatRange(0, 1), metavar="R", callback=_finite,
               help="Repeatable: realism at which gencomp decodes.  [default: 1]")
 @click.option("--metric", "metrics", multiple=True, type=click.Choice(METRICS), metavar="NAME",
               help=f"Repeatable: {', '.join(METRICS)}.  [default: all]")
@@ -70,7 +82,8 @@ class Setting(click.ParamType["Target"]):
               help="Repeatable: features behind fid and kid: inception, swav, dinov2, timm:MODEL.")
 @click.option("--patch", type=click.IntRange(32), default=256, show_default=True, help="Side of fid's patches, pixels.")
 @click.option("--anchor", default="avif", show_default=True, help="Codec that Bjontegaard deltas are measured against.")
-@click.option("--bd-range", type=(float, float), metavar="LOW HIGH", help="Rates [bpp] that the deltas keep to.")
+@click.option("--bd-range", type=(float, float), metavar="LOW HIGH", callback=_finite,
+              help="Rates [bpp] that the deltas keep to.")
 @click.option("--figure", type=click.Path(dir_okay=False, path_type=Path), metavar="PREFIX",
               help="Also write the summary as PREFIX.csv and PREFIX.md and its figure as PREFIX.png and PREFIX.svg.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
@@ -130,6 +143,8 @@ def _say(out: Path, results: dict[str, Any]) -> None:
     from gencomp.eval.results import summary_text
 
     click.echo(summary_text(results))
+    if not results["bd"] and len({row["codec"] for row in results["summary"]}) > 1:
+        click.echo("No Bjontegaard deltas: the codec that --anchor names is not among these.")
     for name, why in results["not_measured"].items():
         click.echo(f"{name}: {why}")
     if any("needs" in why for why in results["not_measured"].values()):

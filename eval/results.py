@@ -5,6 +5,7 @@ import io
 import json
 import platform
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -42,7 +43,7 @@ def collect(out: Path, context: Context) -> dict[str, Any]:
     groups = {sets.group_key(c): groups[sets.group_key(c)] for c in found if sets.group_key(c) in groups}
     rows = summary.summarise(out, groups, context.patch)
     images = {c.place.image: c for c in found if not c.row["error"]}
-    failures = {f"{c.place.image}, {name}": why for c in found for name, why in c.failed.items()}
+    failures = Counter((name, why) for c in found for name, why in c.failed.items())
     return {
         "format": FORMAT,
         "gencomp": version("gencomp"),
@@ -55,7 +56,8 @@ def collect(out: Path, context: Context) -> dict[str, Any]:
         },
         "codecs": context.codecs,
         "metrics": {name: metric._asdict() for name, metric in measures.measured(rows).items()},
-        "not_measured": context.absent | failures,
+        "not_measured": context.absent
+        | {name: f"not measured on {count} reconstructions: {why}" for (name, why), count in failures.items()},
         "protocol": _protocol(context),
         "summary": rows,
         "sets": [
@@ -161,11 +163,13 @@ def summary_md(results: dict[str, Any]) -> str:
         star = "" if row["reached"] == row["pictures"] else "*"
         cells = [row["codec"], *([f"{row['realism']:g}" if row["realism"] is not None else ""] if realism else [])]
         cells += [row["setting"], f"{row['bpp']:.3f}{star}"]
-        cells += [SHOWN[m].format(row[m]) if m in row else "" for m in metrics]
+        cells += [SHOWN[m].format(row[m]) + ("†" if m in row["fewer"] else "") if m in row else "" for m in metrics]
         cells += [f"{row['encode_s']:.2f}", f"{row['decode_s']:.3f}"]
         lines.append("| " + " | ".join(cells) + " |")
     if any(row["reached"] != row["pictures"] for row in results["summary"]):
         lines += ["", "\\* not every picture came within 2 % of the rate: the nearest setting was taken."]
+    if any(row["fewer"] for row in results["summary"]):
+        lines += ["", "† without the pictures that this measure cannot take."]
     return "\n".join(lines) + "\n"
 
 

@@ -30,23 +30,27 @@ class Series(NamedTuple):
 
 
 def summarise(out: Path, groups: dict[Key, list[Cell]], patch: int) -> list[dict[str, Any]]:
-    """A row for each operating point: arithmetic means over its pictures, 95 % intervals, measures of the set."""
+    """A row for each operating point: arithmetic means over its pictures, 95 % intervals, measures of the set.
+
+    `fewer` holds the number of pictures behind a mean that leaves some out, such as those too small for the measure.
+    """
     rows = []
     for (codec, setting, realism), members in groups.items():
         row: dict[str, Any] = {"codec": codec, "setting": setting, "realism": realism, "pictures": len(members)}
         row["reached"] = sum(bool(c.row["reached"]) for c in members)
         for name in ("bytes", "bpp", "encode_s", "decode_s"):
             row[name] = float(np.mean([c.row[name] for c in members]))
-        intervals = {}
+        intervals, fewer = {}, {}
         for name in sorted({m for c in members for m in c.metrics}, key=list(METRICS).index):
             values = np.array([c.metrics[name] for c in members if name in c.metrics])
-            if len(values) == len(members):  # a mean over fewer pictures would not compare
-                row[name] = float(values.mean())
-                intervals[name] = _mean_interval(values)
+            row[name] = float(values.mean())
+            intervals[name] = _mean_interval(values)
+            if len(values) < len(members):
+                fewer[name] = len(values)
         if "ms_ssim" in row:
             row["ms_ssim_db"] = decibels(row["ms_ssim"])
         whole = sets.load_set(out, members, patch)
-        rows.append({**row, **whole.measures, "intervals": intervals, "details": whole.details})
+        rows.append({**row, **whole.measures, "intervals": intervals, "fewer": fewer, "details": whole.details})
     return rows
 
 

@@ -83,7 +83,8 @@ function drawMeans() {
     const line = element("tr", {}, cells.map(cell => element("td", {}, String(cell))));
     for (const measure of [...measures, "encode_s", "decode_s"]) {
       const interval = row.intervals[measure];
-      const cell = element("td", {}, format(row[measure], measure));
+      const fewer = row.fewer[measure];
+      const cell = element("td", {}, format(row[measure], measure) + (fewer ? "†" : ""));
       if (interval) cell.title = `95 % interval ${format(interval[0], measure)} to ${format(interval[1], measure)}`;
       line.append(cell);
     }
@@ -91,6 +92,7 @@ function drawMeans() {
   }
   table.append(body);
   document.querySelector("#means p").textContent = "Arithmetic means; a figure's interval stands in its tooltip."
+    + (DATA.summary.some(row => Object.keys(row.fewer).length) ? " † without the pictures that this measure cannot take." : "")
     + (starred ? " * not every picture came within 2 % of the rate: the nearest setting was taken, and each row says why." : "");
 }
 

@@ -103,6 +103,14 @@ def test_descriptors_are_patches_of_the_pyramid(original: Image.Image) -> None:
         assert np.abs(patches[k] - expected).max() < 1e-5
 
 
+def test_large_pictures_are_measured_in_tiles(original: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = tensor(original), tensor(noisy(original, 8))
+    whole = realism.wasserstein(*pair)
+    monkeypatch.setattr(realism, "TILE", 100)
+    assert realism.wasserstein(*pair) == pytest.approx(whole, rel=0.05)
+    assert realism.wasserstein(pair[0], pair[0]) == 0
+
+
 def test_sliced_distance_sees_blur(original: Image.Image) -> None:
     reference = realism.descriptors([tensor(original)], 1)
     same = realism.sliced_wasserstein(reference, realism.descriptors([tensor(original)], 2)).mean

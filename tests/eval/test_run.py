@@ -38,6 +38,10 @@ def fragile():
 """
 
 
+WRONG = [("--codec", "jepg"), ("--metric", "snr"), ("--bpp", "0"), ("--bpp", "nan"), ("--quality", "avif:x"),
+         ("--quality", "inf"), ("--realism", "nan"), ("--limit", "0")]  # fmt: skip
+
+
 @pytest.fixture(autouse=True)
 def adapters(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The module `eval_adapters` in the current folder."""
@@ -137,6 +141,23 @@ def test_missing_weights_are_named_and_nothing_is_guessed(photos: Path, tmp_path
     assert "needs alexnet-owt-7be5be79.pth" in done.output
 
 
+def test_a_picture_too_small_for_a_measure_keeps_the_others_mean(photos: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "mixed"
+    shutil.copytree(photos, folder)
+    with Image.open(folder / "coffee.png") as coffee:
+        coffee.crop((0, 0, 100, 80)).save(folder / "coffee.png")
+    out = tmp_path / "out"
+    done = invoke(folder, "--out", out, "--codec", "eval_adapters:plain", "--bpp", 1, "--metric", "ms_ssim",
+                  "--metric", "psnr")  # fmt: skip
+    assert done.exit_code == 0, done.output
+    (line,) = results(out)["summary"]
+    assert line["fewer"] == {"ms_ssim": 2}
+    values = [float(row["ms_ssim"]) for row in table(out) if row["ms_ssim"]]
+    assert line["ms_ssim"] == pytest.approx(np.mean(values))
+    assert "161 pixels" in results(out)["not_measured"]["ms_ssim"]
+    assert "†" in (out / "summary.md").read_text()
+
+
 def test_one_setting_for_all_pictures(photos: Path, tmp_path: Path) -> None:
     done = invoke(photos, "--out", tmp_path / "out", "--codec", "eval_adapters:plain", "--codec",
                   "eval_adapters:fragile", "--quality", "plain:30", "--quality", 20, "--metric", "psnr",
@@ -190,7 +211,7 @@ def test_a_wrong_folder_is_one_line(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("wrong", [("--codec", "jepg"), ("--metric", "snr"), ("--bpp", "0"), ("--quality", "avif:x")])
+@pytest.mark.parametrize("wrong", WRONG)
 def test_wrong_options_are_wrong_usage(wrong: tuple[str, str], photos: Path, tmp_path: Path) -> None:
     assert invoke(photos, "--out", tmp_path / "out", *wrong).exit_code == 2
 
