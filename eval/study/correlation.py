@@ -127,8 +127,8 @@ def _ranks(values: Array) -> Array:
     return np.asarray(ranks - ranks.mean())
 
 
-def _agrees(value: float, samples: Array, units: int) -> Agrees:
-    return Agrees(value, interval(samples, units)) if np.isfinite(value) else Agrees(None, None)
+def _agrees(value: float, samples: Array, units: int, least: float = -1.0) -> Agrees:
+    return Agrees(value, interval(samples, units, bounds=(least, 1.0))) if np.isfinite(value) else Agrees(None, None)
 
 
 def _three(metric: str, level: str, n: int, point: Sequence[float], samples: Array, units: int) -> MetricAgreement:
@@ -195,5 +195,5 @@ def _votes(metric: str, values: Array, votes: Ballots, resamples: int, seed: int
             samples = counts @ hit / (counts @ cast)
     share = hit.sum() / cast.sum() if cast.sum() else np.nan
     return MetricAgreement(
-        metric, "votes", round(float(cast.sum())), None, None, None, _agrees(float(share), samples, raters)
+        metric, "votes", round(float(cast.sum())), None, None, None, _agrees(float(share), samples, raters, 0.0)
     )

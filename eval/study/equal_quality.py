@@ -7,6 +7,7 @@ A point of one codec is laid on another's curve: bpp of the point / bpp at which
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -74,14 +75,14 @@ def _on_curve(
     if side:
         return EqualQuality(condition.id, reference, bpp, None, None, None, None, side)
     drawn = [rate_at(elo(row[points]), rates, float(elo(row[k]))) for row in resampled]
-    percents = np.array([100 * bpp / np.exp(r) for r, _ in drawn])
+    shares = interval(np.log(bpp) - np.array([r for r, _ in drawn]), raters)
     return EqualQuality(
         condition.id,
         reference,
         bpp,
         float(np.exp(rate)),
         float(100 * bpp / np.exp(rate)),
-        interval(percents, raters),
+        Interval(100 * math.exp(shares.low), 100 * math.exp(shares.high)) if shares else None,
         float(np.mean([not s for _, s in drawn])) if drawn else None,
         "",
     )

@@ -116,7 +116,7 @@ def _metrics(analysis: Analysis) -> Any:
     if analysis.agreement.ceiling:
         axes.axvline(100 * analysis.agreement.ceiling, color=HUES[1], linewidth=1, linestyle="--")
         axes.annotate(
-            "raters themselves",
+            "no metric can exceed this",
             (100 * analysis.agreement.ceiling, len(rows) - 0.45),
             color=HUES[1],
             ha="center",

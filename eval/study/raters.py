@@ -37,8 +37,8 @@ class Agreement(NamedTuple):
     tie is half alike to a choice.
 
     u: Kendall's coefficient of agreement, 2 pairwise - 1 (Kendall and Babington Smith 1940, Biometrika 31): 1 if all
-    agree, 0 if all toss coins. ceiling: how often a vote agrees with the majority of the others, which no metric
-    that judges all pictures alike can beat by much.
+    agree, 0 if all toss coins. ceiling: share of the votes that go with the more frequent choice on their pair and
+    picture (ties half): no metric can predict more of these votes, since it says the same to every rater.
     """
 
     items: int
@@ -57,17 +57,18 @@ def screen(votes: Sequence[Vote], min_checks: float = 0.75) -> list[RaterSummary
 
 
 def agreement(votes: Iterable[Vote]) -> Agreement:
-    items = [Counter(choices.values()) for choices in _items(votes).values() if len(choices) > 1]
-    alike = couples = right = cast = 0.0
+    judged = [Counter(choices.values()) for choices in _items(votes).values()]
+    items = [counts for counts in judged if counts.total() > 1]
+    alike = couples = 0
     for counts in items:
-        n, ties = sum(counts.values()), counts["tie"]
+        n, ties = counts.total(), counts["tie"]
         alike += sum(c * (c - 1) for c in counts.values()) + ties * (n - ties)
         couples += n * (n - 1)
-        right += sum(count * _with_majority(choice, counts - Counter([choice])) for choice, count in counts.items())
-        cast += n
+    leading = sum(max((c for k, c in counts.items() if k != "tie"), default=0) + counts["tie"] / 2 for counts in judged)
+    ceiling = leading / sum(counts.total() for counts in judged) if judged else None
     if not items:
-        return Agreement(0, None, None, None)
-    return Agreement(len(items), alike / couples, 2 * alike / couples - 1, right / cast)
+        return Agreement(0, None, None, ceiling)
+    return Agreement(len(items), alike / couples, 2 * alike / couples - 1, ceiling)
 
 
 def _summary(

@@ -1,9 +1,11 @@
 """Scores of the conditions on the Elo scale, with intervals by bootstrap over raters.
 
-A rater's votes hang together, so raters are drawn, not votes. With few raters a plain percentile interval is too short;
-its quantiles are moved outward: the expanded percentile interval of Hesterberg (2015), "What teachers should know about
-the bootstrap", The American Statistician 69. The intervals speak of these pictures and of raters like these; that other
-pictures would give other scores is outside them.
+A rater's votes hang together, so raters are drawn, not votes. With few raters a plain percentile interval is too short,
+because the spread within n drawn raters is sqrt((n - 1) / n) of the true one and because its quantiles are the normal
+distribution's, not Student's (Hesterberg 2015, "What teachers should know about the bootstrap", The American
+Statistician 69). His remedy, quantiles further out, asks for the outermost samples of a bootstrap when raters are fewer
+than ten, so the interval's ends are moved out from its median by the same factor instead. The intervals speak of these
+pictures and of raters like these; that other pictures would give other scores is outside them.
 """
 
 from __future__ import annotations
@@ -104,21 +106,28 @@ def draw_raters(raters: int, resamples: int, rng: np.random.Generator) -> NDArra
     return rng.multinomial(raters, np.full(raters, 1 / raters), size=resamples)
 
 
-def interval(samples: Array, units: int, level: float = LEVEL) -> Interval | None:
-    """Expanded percentile interval from bootstrap samples over so many units; None for fewer than two."""
+def interval(
+    samples: Array, units: int, level: float = LEVEL, bounds: tuple[float, float] = (-math.inf, math.inf)
+) -> Interval | None:
+    """Percentile interval from bootstrap samples over so many units, widened for few units (module docstring).
+
+    None for fewer than two units. bounds: ends that the quantity cannot pass.
+    """
     samples = samples[np.isfinite(samples)]
     if units < 2 or not len(samples):
         return None
-    low, high = np.quantile(samples, tails(units, level))
-    return Interval(float(low), float(high))
+    low, middle, high = np.quantile(samples, [(1 - level) / 2, 0.5, (1 + level) / 2])
+    stretch = widening(units, level)
+    ends = np.clip([middle - stretch * (middle - low), middle + stretch * (high - middle)], *bounds)
+    return Interval(float(ends[0]), float(ends[1]))
 
 
-def tails(units: int, level: float) -> tuple[float, float]:
-    """Quantiles of an interval at this level, moved outward for few units (Hesterberg 2015)."""
-    from scipy.special import ndtr, stdtrit
+def widening(units: int, level: float = LEVEL) -> float:
+    """How much further the ends of an interval over so many units must lie from its middle than the quantiles do."""
+    from scipy.special import ndtri, stdtrit
 
-    tail = float(ndtr(-math.sqrt(units / (units - 1)) * stdtrit(units - 1, (1 + level) / 2)))
-    return tail, 1 - tail
+    tail = (1 + level) / 2
+    return float(math.sqrt(units / (units - 1)) * stdtrit(units - 1, tail) / ndtri(tail))
 
 
 def score(votes: Ballots, *, resamples: int = 1000, seed: int = 0, level: float = LEVEL) -> Scores:

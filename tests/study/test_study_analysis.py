@@ -17,7 +17,7 @@ from gencomp.eval.study.equal_quality import equal_quality, non_decreasing, rate
 from gencomp.eval.study.plan import Condition, Study, StudyError
 from gencomp.eval.study.raters import agreement, screen
 from gencomp.eval.study.report import write
-from gencomp.eval.study.scores import ballots, interval, needed, score, tails
+from gencomp.eval.study.scores import ballots, interval, needed, score, widening
 from gencomp.eval.study.simulate import Population, offsets, votes
 from gencomp.eval.study.votes import Vote
 
@@ -87,9 +87,13 @@ def test_a_tie_is_half_a_win_for_each(study: Study) -> None:
 
 def test_few_raters_widen_the_interval_and_one_has_none() -> None:
     assert interval(np.arange(100.0), 1) is None
-    widths = [tails(raters, 0.95)[0] for raters in (3, 10, 100, 10_000)]
-    assert widths == sorted(widths)
-    assert widths[-1] == pytest.approx(0.025, abs=1e-4)
+    factors = [widening(raters) for raters in (2, 3, 5, 10, 100, 10_000)]
+    assert factors == sorted(factors, reverse=True)
+    assert factors[-1] == pytest.approx(1, abs=1e-3)
+    # Normal samples of a mean over five units: Student's t interval, of the unbiased standard error.
+    spread = np.random.default_rng(0).normal(0, np.sqrt(4 / 5), 200_000)
+    assert interval(spread, 5) == pytest.approx((-2.776, 2.776), abs=0.03)
+    assert interval(np.array([0.4, 0.9, 0.95]), 2, bounds=(0.0, 1.0)) == (0, 1)
 
 
 def test_raters_are_resampled_and_not_votes(study: Study) -> None:
@@ -121,6 +125,9 @@ def test_agreement_is_one_for_unanimity_and_zero_for_coins() -> None:
     coins = agreement([vote(name, trial, "ab"[rng.integers(2)], n) for name in names for n, trial in enumerate(trials)])
     assert coins.u == pytest.approx(0, abs=0.02)
     assert agreement([vote(names[0], trials[0], "a")]).pairwise is None
+    split = [vote(name, trials[0], choice) for name, choice in zip(names, ["a", "a", "b", "tie"], strict=False)]
+    assert agreement(split).pairwise == pytest.approx((2 + 3) / 12)  # a couple both ways; a tie is half alike
+    assert agreement(split).ceiling == 2.5 / 4
 
 
 def test_repeats_measure_a_raters_consistency(study: Study) -> None:
@@ -180,7 +187,7 @@ def test_a_metric_that_raters_follow_correlates_and_an_inverted_one_does_too(stu
         predicts = by[metric, "votes"].predicts
         assert predicts
         assert predicts.value is not None
-        assert 0.7 < predicts.value < 1
+        assert 0.7 < predicts.value <= (agreement(cast).ceiling or 0)
     assert by["psnr", "conditions"].spearman.value == 1
     assert by["psnr", "pictures"].n == 12
 

@@ -167,8 +167,10 @@ def test_the_demonstration_compares_codecs_at_equal_bytes(tmp_path: Path, monkey
         pixels = np.asarray(decode_with_pillow(data)).astype(int) + round(10 * realism)
         return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
-    stand_in = Peer("gencomp", ".jpg", Knob("quality", 1, 100), lambda p, q: through_pillow("JPEG", quality=round(q))(p),
-                    decode, has_realism=True)  # fmt: skip
+    def encode(picture: Image.Image, quality: float) -> bytes:
+        return through_pillow("JPEG", quality=round(quality))(picture)
+
+    stand_in = Peer("gencomp", ".jpg", Knob("quality", 1, 100), encode, decode, has_realism=True)
     monkeypatch.setattr(learned, "gencomp_peer", lambda *_, **__: stand_in)
     monkeypatch.setattr("gencomp.eval.study.demonstration.PHOTOGRAPHS", ("chelsea",))
     monkeypatch.setattr("gencomp.eval.study.demonstration.CROP_AT", {})
