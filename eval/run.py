@@ -47,8 +47,11 @@ class Codecs(NamedTuple):
 def evaluate(options: Options, photos: list[Photo], processes: Processes, quiet: bool) -> dict[str, Any] | None:
     """Do the work that is missing in the output folder and write its results; None on all processes but the first."""
     out = options.out
-    out.mkdir(parents=True, exist_ok=True)
     codecs = build_codecs(options, processes.device)
+    if not codecs.peers:
+        reasons = "; ".join(f"{name}: {why}" for name, why in codecs.errors.items())
+        raise PeerError(f"none of the codecs can be used: {reasons}")
+    out.mkdir(parents=True, exist_ok=True)
     extractors, absent_features = _extractors(options)
     meters, absent = measures.meters(options.metrics, options.weights, _meter_device(processes.device))
     measuring = Measuring(meters, extractors, options.patch)

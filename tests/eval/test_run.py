@@ -211,6 +211,13 @@ def test_a_wrong_folder_is_one_line(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_without_any_codec_there_is_no_report(photos: Path, tmp_path: Path) -> None:
+    done = invoke(photos, "--out", tmp_path / "out", "--codec", "eval_adapters:absent", "--bpp", 1)
+    assert done.exit_code == 1
+    assert "none of the codecs can be used: eval_adapters:absent" in str(done.exception)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("wrong", WRONG)
 def test_wrong_options_are_wrong_usage(wrong: tuple[str, str], photos: Path, tmp_path: Path) -> None:
     assert invoke(photos, "--out", tmp_path / "out", *wrong).exit_code == 2
