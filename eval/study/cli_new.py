@@ -144,7 +144,7 @@ def new(
     """Build a study in DIR from an evaluation, or from folders of pictures.
 
     \b
-    gencomp study new study --from report --setting 0.12 --pictures 20
+    gencomp study new study --from report --setting "0.12 bpp" --pictures 20
     gencomp study new study --originals photos --folder avif@0.2=out/avif --folder webp@0.2=out/webp
     """
     from .build import build

@@ -46,8 +46,10 @@ def serve(folder: Path, host: str, port: int, invite: int | None, base_url: str 
         store = Store(folder, plan.id)
         invited_only = not near or public is not None
         if invited_only:
-            _ready_for_others(folder, store, invite)
-        hosts = ["localhost", "127.0.0.1", "[::1]", *([public.hostname or ""] if public else [])] if near else None
+            _ready_for_others(folder, store, invite, host if public is None else "")
+        hosts = (
+            ["localhost", "127.0.0.1", "[::1]", host, *([public.hostname or ""] if public else [])] if near else None
+        )
         course = Course(plan, store)
         app = server.create_app(
             course, folder, invited_only=invited_only, hosts=hosts, public=public.netloc if public else None
@@ -69,13 +71,17 @@ def serve(folder: Path, host: str, port: int, invite: int | None, base_url: str 
             store.close()
 
 
-def _ready_for_others(folder: Path, store: Store, invite: int | None) -> None:
+def _ready_for_others(folder: Path, store: Store, invite: int | None, shown_as: str) -> None:
     """What must be true before strangers are let in."""
     from .build import CONSENT
     from .plan import StudyError
 
     if invite is None and store.next_number() == 0:
         raise StudyError("raters from elsewhere need links of their own; make them with --invite N")
+    if invite is not None and shown_as in ("0.0.0.0", "::"):
+        raise StudyError(
+            f"{shown_as} is no address that a rater can open; say the true one: --base-url http://HOST:PORT"
+        )
     if "[name and address" in (folder / CONSENT).read_text("utf-8"):
         raise StudyError(f"{folder / CONSENT} does not say yet who is responsible; complete it first")
 

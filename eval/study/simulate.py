@@ -16,7 +16,7 @@ import numpy as np
 
 from .bradley_terry import ELO, ELO_MEAN, Array, fit
 from .design import Kind, Tally, Trial, again, most_informative, session
-from .plan import Condition, Design, Rendering, Scene, Study
+from .plan import Condition, Design, Rendering, Scene, Study, StudyError
 from .raters import screen
 from .scores import ballots, score
 from .votes import Vote
@@ -136,7 +136,7 @@ def run(study: Study, population: Population, raters: int, rng: np.random.Genera
         ELO_MEAN + ELO * known,
         np.array([s.elo for s in scores.scores]),
         ends,
-        float(np.mean(covered)),
+        float(np.mean(covered)) if covered else np.nan,
         sum(careless),
         sum(out) - wrong,
         wrong,
@@ -156,20 +156,24 @@ def coverage(
     """Many simulated studies: how often the 95 % intervals hold the truth, and what the design achieves.
 
     Study k depends on (seed, k) alone. coverage: share of all intervals (studies x conditions) that hold the truth;
-    coverage_se: its standard error, studies taken as the units; half widths and errors in Elo.
+    coverage_se: its standard error, studies taken as the units; half widths and errors in Elo. without_intervals:
+    studies in which screening left fewer than two raters; the figures are those of the others.
     """
-    found = [
+    ran = [
         run(study, population, raters, np.random.default_rng([seed, k]), resamples) for k in progress(range(studies))
     ]
+    found = [outcome for outcome in ran if np.isfinite(outcome.ends).all()]
+    if not found:
+        raise StudyError("no study was left with two careful raters; simulate more raters, or fewer careless ones")
     truths, scores = np.array([o.truth for o in found]), np.array([o.elo for o in found])
     ends = np.array([o.ends for o in found])
     inside = (ends[..., 0] <= truths) & (truths <= ends[..., 1])
     per_study = inside.mean(1)
-    careless = sum(o.careless for o in found)
+    careless = sum(o.careless for o in ran)
     careful = raters * studies - careless
     return {
         "coverage": float(inside.mean()),
-        "coverage_se": float(per_study.std(ddof=1) / np.sqrt(studies)) if studies > 1 else None,
+        "coverage_se": float(per_study.std(ddof=1) / np.sqrt(len(found))) if len(found) > 1 else None,
         "coverage_by_condition": [round(float(c), 4) for c in inside.mean(0)],
         "coverage_of_differences": float(np.mean([o.differences_covered for o in found])),
         "median_half_width": float(np.median((ends[..., 1] - ends[..., 0]) / 2)),
@@ -178,9 +182,10 @@ def coverage(
         "ranked_rightly": float(
             np.mean([(np.argsort(s) == np.argsort(t)).all() for s, t in zip(scores, truths, strict=True)])
         ),
-        "careless_left_out": sum(o.careless_left_out for o in found) / careless if careless else None,
-        "careful_left_out": sum(o.careful_left_out for o in found) / careful if careful else None,
+        "careless_left_out": sum(o.careless_left_out for o in ran) / careless if careless else None,
+        "careful_left_out": sum(o.careful_left_out for o in ran) / careful if careful else None,
         "studies": studies,
+        "without_intervals": studies - len(found),
         "raters": raters,
         "seed": seed,
         "resamples": resamples,

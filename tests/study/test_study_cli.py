@@ -96,6 +96,10 @@ def test_strangers_are_let_in_only_with_links_and_a_complete_consent(folder: Pat
     refused = run("serve", str(folder), "--host", "0.0.0.0", "--port", "0")
     assert (refused.exit_code, "make them with --invite" in refused.output) == (1, True)
     refused = run("serve", str(folder), "--host", "0.0.0.0", "--port", "0", "--invite", "2")
+    assert (refused.exit_code, "say the true one: --base-url" in refused.output) == (1, True)
+    refused = run(
+        "serve", str(folder), "--host", "0.0.0.0", "--base-url", "http://lab:8600", "--port", "0", "--invite", "2"
+    )
     assert (refused.exit_code, "who is responsible" in refused.output) == (1, True)
     refused = run("serve", str(folder), "--base-url", "https://study.example.org", "--port", "0")
     assert refused.exit_code == 1

@@ -110,6 +110,11 @@ def test_votes_of_a_rehearsal_can_be_imported_and_analysed(folder: Path, tmp_pat
     [
         (["simulate", "--scale", "1,2", "--studies", "1"], 2, "give 6 Elo scores"),
         (["simulate", "--save", "x.csv"], 2, "--save needs --like"),
+        (
+            ["simulate", "--raters", "2", "--careless", "0.9", "--checks", "40", "--studies", "1"],
+            1,
+            "two careful raters",
+        ),
         (["analyse", "."], 1, "is no study"),
         (["analyse", "nowhere"], 2, "does not exist"),
         (["new", "there"], 2, "give --from EVAL_DIR"),
