@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 
     from gencomp.eval.coding import Coded
     from gencomp.eval.peers import Peer
+    from gencomp.eval.rates import Match
 
 PEERS = ("avif", "webp", "jpeg")
+BPP = 0.12
 DETAIL = 200  # side of the enlarged piece, pixels
 
 
@@ -30,7 +32,8 @@ class Shown(NamedTuple):
 @click.command()
 @click.argument("photo", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("-o", "--output", default="demo.png", show_default=True, metavar="PNG", help="The side-by-side picture.")
-@click.option("--quality", type=click.FloatRange(1, 100), help="Quality of the .gnc file.  [default: the codec's own]")
+@click.option("--bpp", type=click.FloatRange(0.001, 24), help="Bits a pixel of the files.  [default: 0.12]")
+@click.option("--quality", type=click.FloatRange(1, 100), help="Instead: quality of the .gnc file.")
 @click.option("--realism", type=click.FloatRange(0, 1), default=1.0, show_default=True, help="0: least distortion.")
 @click.option("--model", metavar="NAME|FILE", help="A model other than the embedded one.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
@@ -38,28 +41,31 @@ class Shown(NamedTuple):
 def demo(
     photo: Path | None,
     output: str,
+    bpp: float | None,
     quality: float | None,
     realism: float,
     model: str | None,
     device: str,
     as_json: bool,
 ) -> None:
-    """Compress PHOTO, decode it from its file, and compare.
+    """Compress PHOTO to about a tenth of a bit a pixel, decode it from its file, and compare.
 
     JPEG, WebP and AVIF (speed 4) code the same photograph in the size nearest to the .gnc file that they reach. The
     table goes to the screen, the pictures side by side into demo.png. Without PHOTO one of scikit-image's is taken.
     """
-    from gencomp.bitstream import DEFAULT_QUALITY
     from gencomp.eval.learned import gencomp_peer
     from gencomp.eval.sheet import side_by_side
     from gencomp.image import write_picture
 
     if Path(output).suffix.lower() != ".png":
         raise click.UsageError(f"-o {output}: the picture is a PNG, so its name ends in .png")
+    if bpp is not None and quality is not None:
+        raise click.UsageError("give --bpp or --quality, not both")
     picture, name = _photograph(photo)
+    wanted = (bpp or BPP) * picture.width * picture.height / 8
     with tempfile.TemporaryDirectory() as folder:
         coder = gencomp_peer(model, device=device)
-        shown = _compare(picture, coder, quality or DEFAULT_QUALITY, realism, Path(folder), quiet=as_json)
+        shown = _compare(picture, coder, quality, wanted, realism, Path(folder), quiet=as_json)
     write_picture(side_by_side(picture, [(s.name, _caption(s), s.coded.picture) for s in shown], DETAIL), output)
     if as_json:
         click.echo(json.dumps({"photo": name, "output": output, "codecs": [_record(s) for s in shown]}))
@@ -81,19 +87,26 @@ def _photograph(path: Path | None) -> "tuple[Image.Image, str]":
 
 
 def _compare(
-    picture: "Image.Image", coder: "Peer", quality: float, realism: float, folder: Path, quiet: bool
+    picture: "Image.Image",
+    coder: "Peer",
+    quality: float | None,
+    wanted: float,
+    realism: float,
+    folder: Path,
+    quiet: bool,
 ) -> list[Shown]:
-    """The photograph through gencomp at a quality, then through each peer at the same size."""
+    """The photograph through gencomp at a quality, else in `wanted` bytes, then through each peer at the same size."""
     from tqdm import tqdm
 
     from gencomp.eval import learned
     from gencomp.eval.coding import code
     from gencomp.eval.peers import PeerError
-    from gencomp.eval.rates import RateSearch
+    from gencomp.eval.rates import Match
 
     bar = tqdm(total=1 + len(PEERS), desc="gencomp", leave=False, disable=True if quiet else None)
-    ours = code(folder / "photo.gnc", coder, picture, quality, realism)
-    shown = [_measured("gencomp", picture, ours, "")]
+    first = Match(quality, 0, True, "") if quality is not None else _nearest(coder, picture, wanted)
+    ours = code(folder / "photo.gnc", coder, picture, first.setting, realism)
+    shown = [_measured("gencomp", picture, ours, first.note)]
     for name in PEERS:
         bar.update()
         bar.set_description(name)
@@ -102,12 +115,19 @@ def _compare(
         except PeerError as error:
             click.echo(f"Left out: {name}: {error}", err=True)
             continue
-        search = RateSearch(peer.knob, lambda s, p=peer: len(p.encode(picture, s)), picture.width * picture.height)
-        match = search.match(ours.size)
+        match = _nearest(peer, picture, ours.size)
         coded = code(folder / f"photo{peer.suffix}", peer, picture, match.setting)
         shown.append(_measured(name, picture, coded, match.note))
     bar.close()
     return shown
+
+
+def _nearest(peer: "Peer", picture: "Image.Image", size: float) -> "Match":
+    """The setting at which a codec's file comes nearest to a size in bytes."""
+    from gencomp.eval.rates import RateSearch
+
+    search = RateSearch(peer.knob, lambda s: len(peer.encode(picture, s)), picture.width * picture.height)
+    return search.match(size)
 
 
 def _measured(name: str, original: "Image.Image", coded: "Coded", note: str) -> Shown:

@@ -29,6 +29,14 @@ def test_sizes_are_equal_or_the_table_says_why(photos: Path, tmp_path: Path) -> 
     assert f"{ours['bytes']:,}" in text
 
 
+def test_the_rate_can_be_chosen(photos: Path, tmp_path: Path) -> None:
+    given = [str(photos / "coffee.png"), "-o", str(tmp_path / "seen.png"), "--model", str(TINY), "--device", "cpu"]
+    done = CliRunner().invoke(demo, [*given, "--json", "--bpp", "0.5"])
+    ours = json.loads(done.stdout)["codecs"][0]
+    assert abs(ours["bpp"] / 0.5 - 1) <= 0.02 or "not reached" in ours["note"]
+    assert CliRunner().invoke(demo, [*given, "--bpp", "0.5", "--quality", "30"]).exit_code == 2
+
+
 def test_only_a_png_is_written(photos: Path) -> None:
     assert CliRunner().invoke(demo, [str(photos / "coffee.png"), "-o", "seen.jpg"]).exit_code == 2
 
