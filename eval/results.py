@@ -44,6 +44,11 @@ def collect(out: Path, context: Context) -> dict[str, Any]:
     rows = summary.summarise(out, groups, context.patch)
     images = {c.place.image: c for c in found if not c.row["error"]}
     failures = Counter((name, why) for c in found for name, why in c.failed.items())
+    set_failures = {
+        name: f"not measured over the set: {why}"
+        for members in groups.values()
+        for name, why in sets.load_set(out, members, context.patch).failed.items()
+    }
     return {
         "format": FORMAT,
         "gencomp": version("gencomp"),
@@ -57,6 +62,7 @@ def collect(out: Path, context: Context) -> dict[str, Any]:
         "codecs": context.codecs,
         "metrics": {name: metric._asdict() for name, metric in measures.measured(rows).items()},
         "not_measured": context.absent
+        | set_failures
         | {name: f"not measured on {count} reconstructions: {why}" for (name, why), count in failures.items()},
         "protocol": _protocol(context),
         "summary": rows,

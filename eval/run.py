@@ -51,6 +51,7 @@ def evaluate(options: Options, photos: list[Photo], processes: Processes, quiet:
     if not codecs.peers:
         reasons = "; ".join(f"{name}: {why}" for name, why in codecs.errors.items())
         raise PeerError(f"none of the codecs can be used: {reasons}")
+    _check_targets(options.targets, [peer.name for peer in codecs.peers])
     out.mkdir(parents=True, exist_ok=True)
     extractors, absent_features = _extractors(options)
     meters, absent = measures.meters(options.metrics, options.weights, _meter_device(processes.device))
@@ -115,6 +116,16 @@ def build_codecs(options: Options, device: str) -> Codecs:
             continue
         peers += [peer for peer in built if peer.name not in {p.name for p in peers}]
     return Codecs(peers, errors)
+
+
+def _check_targets(targets: tuple[Target, ...], names: list[str]) -> None:
+    """Raise PeerError where a setting is for a codec that is not there, or a codec is left without anything to do."""
+    strangers = [target.codec for target in targets if target.codec not in (None, *names)]
+    if strangers:
+        raise PeerError(f"--quality {strangers[0]}:...: no codec of this run has that name ({', '.join(names)})")
+    idle = [name for name in names if not any(target.codec in (None, name) for target in targets)]
+    if idle:
+        raise PeerError(f"{idle[0]} has neither a --bpp nor a --quality: add one, or leave the codec out")
 
 
 def _targets(options: Options, peer: Peer) -> list[Target]:

@@ -1,6 +1,7 @@
 """Measures over the whole set of pictures at one operating point: sliced Wasserstein distance, FID and KID."""
 
 import json
+import math
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -50,6 +51,8 @@ def measure_set(out: Path, members: list[Cell], names: Sequence[str], extractors
         if name not in measures:
             try:
                 values, details = compute()
+                if not all(map(math.isfinite, values.values())):
+                    raise ValueError("is not a number for these pictures")
                 measures.update(values)
                 known["details"].update(details)
                 failed.pop(name, None)

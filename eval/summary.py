@@ -1,6 +1,6 @@
 """From cells to conclusions: means with intervals, curves, Bjontegaard deltas, problems."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,7 +9,17 @@ from numpy.typing import NDArray
 
 from gencomp.eval import sets
 from gencomp.eval.cells import Cell
-from gencomp.eval.curves import CurveError, Interval, bd_quality, bd_rate, bootstrap, curve, decibels
+from gencomp.eval.curves import (
+    Curve,
+    CurveError,
+    Delta,
+    Interval,
+    bd_quality,
+    bd_rate,
+    bootstrap,
+    curve,
+    decibels,
+)
 from gencomp.eval.metrics import METRICS, Metric, goodness, measured
 
 Key = tuple[str, str, float | None]  # codec, setting, realism
@@ -83,8 +93,8 @@ def deltas(
 ) -> list[dict[str, Any]]:
     """Bjontegaard deltas of every curve against the anchor codec's, for every measure of which more or less is better.
 
-    Intervals resample pictures, the same ones for both codecs; measures of a whole set have none. A comparison that
-    cannot be made says why under `refused`.
+    Curves are means over the pictures that every point of both has. Intervals resample them, the same ones for both
+    codecs; measures of a whole set have none. A comparison that cannot be made says why under `refused`.
     """
     by_key = {(r["codec"], r["setting"], r["realism"]): r for r in rows}
     curves = series(rows)
@@ -98,64 +108,60 @@ def deltas(
             if metric.better == "one" or not all(name in by_key[k] for k in (*one.keys, *against.keys)):
                 continue
             result = {"anchor": against.label, "codec": one.label, "kind": one.kind, "metric": name}
-            results.append(result | _delta(metric, against, one, by_key, groups, window))
+            tables = _tables(name, (against, one), by_key, groups)
+            results.append(result | _delta(metric, tables, window))
     return results
 
 
-def _delta(
-    metric: Metric,
-    anchor: Series,
-    test: Series,
-    by_key: dict[Key, dict[str, Any]],
-    groups: dict[Key, list[Cell]],
-    window: tuple[float, float] | None,
-) -> dict[str, Any]:
-    """One comparison: BD-rate [%] and BD-quality [the measure's unit, dB for MS-SSIM], each with its overlap."""
-    result: dict[str, Any] = {}
-    name = metric.name
-    both = (anchor, test)
-    means = [
-        (np.array([by_key[k]["bpp"] for k in s.keys]), np.array([goodness(metric, by_key[k][name]) for k in s.keys]))
-        for s in both
+Table = tuple[NDArray[np.float64], NDArray[np.float64]]  # rates and values, (points, pictures)
+
+
+def _tables(
+    name: str, pair: tuple[Series, Series], by_key: dict[Key, dict[str, Any]], groups: dict[Key, list[Cell]]
+) -> list[Table]:
+    """Rates and values of two curves over the pictures that every point of both has.
+
+    A measure of a whole set is a table of one column: the set's mean rate and its value.
+    """
+    points = [[{c.place.image: c for c in groups[k] if name in c.metrics} for k in one.keys] for one in pair]
+    if not any(point for one in points for point in one):
+        return [
+            (np.array([[by_key[k]["bpp"]] for k in one.keys]), np.array([[by_key[k][name]] for k in one.keys]))
+            for one in pair
+        ]
+    shared = sorted(set.intersection(*(set(point) for one in points for point in one)))
+    return [
+        (
+            np.array([[point[image].row["bpp"] for image in shared] for point in one]),
+            np.array([[point[image].metrics[name] for image in shared] for point in one]),
+        )
+        for one in points
     ]
-    tables = [_tables(s, groups, name) for s in both]
-    shared = sorted(set(tables[0][0]) & set(tables[1][0])) if all(tables[i][0] for i in (0, 1)) else []
+
+
+def _delta(metric: Metric, tables: list[Table], window: tuple[float, float] | None) -> dict[str, Any]:
+    """One comparison: BD-rate [%] and BD-quality [the measure's unit, dB for MS-SSIM], each with its overlap."""
+    pictures = tables[0][0].shape[1]
+    result: dict[str, Any] = {"pictures": pictures, "window": window}
     for label, measure in (("rate", bd_rate), ("quality", bd_quality)):
+
+        def delta(index: NDArray[np.intp], measure: Callable[[Curve, Curve], Delta] = measure) -> Delta:
+            if not len(index):
+                raise CurveError("no picture in common")
+            curves = []
+            for rates, values in tables:
+                qualities = [goodness(metric, float(value)) for value in values[:, index].mean(1)]
+                curves.append(curve(rates[:, index].mean(1), np.array(qualities), window))
+            return measure(*curves)
+
         try:
-            delta = measure(*(curve(rates, quality, window) for rates, quality in means))
+            whole = delta(np.arange(pictures))
         except CurveError as error:
             result[label] = {"refused": str(error)}
             continue
-        interval = None
-        if len(shared) > 1:
-            picked = [_pick(table, shared) for table in tables]
-
-            def resampled(index: NDArray[np.intp], measure: Any = measure, picked: Any = picked) -> float:
-                points = ((bpp[:, index].mean(1), values[:, index].mean(1)) for bpp, values in picked)
-                better = ((rates, np.array([goodness(metric, v) for v in values])) for rates, values in points)
-                return float(measure(*(curve(rates, quality, window) for rates, quality in better)).value)
-
-            interval = bootstrap(resampled, len(shared), DELTA_RESAMPLES)
-        result[label] = {**delta._asdict(), "interval": interval}
-    result["window"] = window
+        interval = bootstrap(lambda index, d=delta: d(index).value, pictures, DELTA_RESAMPLES)
+        result[label] = {**whole._asdict(), "interval": interval}
     return result
-
-
-Table = tuple[list[str], NDArray[np.float64], NDArray[np.float64]]
-
-
-def _tables(one: Series, groups: dict[Key, list[Cell]], name: str) -> Table:
-    """Images that every point of a curve has, and their rates and values (points, images)."""
-    points = [{c.place.image: c for c in groups[k] if name in c.metrics} for k in one.keys]
-    images = sorted(set.intersection(*(set(p) for p in points)))
-    rates = np.array([[p[i].row["bpp"] for i in images] for p in points])
-    values = np.array([[p[i].metrics[name] for i in images] for p in points])
-    return images, rates, values
-
-
-def _pick(table: Table, images: list[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    columns = [table[0].index(i) for i in images]
-    return table[1][:, columns], table[2][:, columns]
 
 
 def problems(cells: Sequence[Cell], codecs: dict[str, dict[str, Any]]) -> list[dict[str, str]]:

@@ -4,6 +4,7 @@ What fails is written into the picture's cell, not raised: the rest goes on.
 """
 
 import io
+import math
 import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -140,7 +141,10 @@ def _measure(cell: Cell, out: Path, x: Tensor, measuring: Measuring) -> None:
     metrics = dict(cell.metrics)
     for meter in wanted:
         try:
-            metrics.update(zip(meter.columns, meter.measure(x, y), strict=True))
+            values = meter.measure(x, y)
+            if not all(map(math.isfinite, values)):
+                raise ValueError("is not a number for this picture")
+            metrics.update(zip(meter.columns, values, strict=True))
         except Exception as error:  # a picture too small for a measure, or a library's own refusal
             failed.update(dict.fromkeys(meter.columns, _line(error)))
     failed = {name: why for name, why in failed.items() if name not in metrics}

@@ -211,6 +211,38 @@ def test_a_wrong_folder_is_one_line(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("settings", [("plain:30",), ("other:30", "20")])
+def test_settings_that_fit_no_codec_are_refused(settings: tuple[str, ...], photos: Path, tmp_path: Path) -> None:
+    chosen = [part for setting in settings for part in ("--quality", setting)]
+    done = invoke(photos, "--out", tmp_path / "out", "--codec", "eval_adapters:plain", "--codec",
+                  "eval_adapters:fragile", *chosen)  # fmt: skip
+    assert done.exit_code == 1
+    assert "--quality" in str(done.exception)
+
+
+def test_a_flat_picture_breaks_no_measure_and_no_file(tmp_path: Path) -> None:
+    folder = tmp_path / "flat"
+    folder.mkdir()
+    Image.new("RGB", (200, 180), (90, 120, 60)).save(folder / "flat.png")
+    done = invoke(folder, "--out", tmp_path / "out", "--codec", "eval_adapters:plain", "--quality", 20)
+    assert done.exit_code == 0, done.output
+
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is no JSON")
+
+    json.loads((tmp_path / "out" / "results.json").read_text(), parse_constant=refuse)
+
+
+def test_deltas_take_the_pictures_that_both_codecs_have(photos: Path, tmp_path: Path) -> None:
+    """A codec that fails on one picture is compared on the others, as if that one had not been there."""
+    given = ("--codec", "eval_adapters:plain", "--codec", "eval_adapters:fragile", "--bpp", 0.5, "--bpp", 1, "--metric",
+             "psnr", "--anchor", "plain")  # fmt: skip
+    assert invoke(photos, "--out", tmp_path / "out", *given).exit_code == 1
+    (delta,) = results(tmp_path / "out")["bd"]
+    assert delta["pictures"] == 2
+    assert delta["rate"]["value"] == pytest.approx(0, abs=1e-9)  # the same encoder under both names
+
+
 def test_without_any_codec_there_is_no_report(photos: Path, tmp_path: Path) -> None:
     done = invoke(photos, "--out", tmp_path / "out", "--codec", "eval_adapters:absent", "--bpp", 1)
     assert done.exit_code == 1
