@@ -405,7 +405,10 @@ def test_signal_ends_the_process_with_130(tmp_path: Path) -> None:
     """On a real process, caught while it waits for its input."""
     os.mkfifo(tmp_path / "a.gnc")
     command = [sys.executable, "-m", "gencomp", "info", str(tmp_path / "a.gnc")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    # Tests that run in a shell's background inherit an ignored SIGINT.
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    )
     with (tmp_path / "a.gnc").open("wb"):  # returns once the command has opened the other end
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=30)
