@@ -39,7 +39,7 @@ tags: [image-compression]
 ---
 # {model.name}
 
-An image codec for [gencomp](https://pypi.org/project/gencomp/), model id `{model.id.hex()}`.
+An image codec for gencomp, model id `{model.id.hex()}`.
 
 ```python
 import gencomp
