@@ -131,6 +131,13 @@ class Study:
             for first, second in combinations([c for c in order if c in scene.renderings], 2)
         ]
 
+    @property
+    def pictures(self) -> frozenset[str]:
+        """The ids of all pictures that a rater can see."""
+        return frozenset(
+            scene.picture(name) for scene in self.scenes for name in (ORIGINAL, DEGRADED, MILD, *scene.renderings)
+        )
+
     def largest_crop(self) -> tuple[int, int]:
         """Width and height in pixels that hold every crop of the study."""
         return max(s.width for s in self.scenes), max(s.height for s in self.scenes)

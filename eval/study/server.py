@@ -18,7 +18,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
 from .build import CONSENT
-from .plan import PICTURE_ID, Study, StudyError
+from .plan import Study, StudyError
 from .session import Course, Receipt, Refused, Screen
 from .store import Rater
 
@@ -52,11 +52,19 @@ def create_app(
     invited_only: a rater needs a link that `study serve --invite` made; otherwise whoever opens the page may take part.
     hosts: names this server answers to (None: any); a page of another site that a browser was led to cannot reach it.
     public: host and port that raters see, where a proxy stands before this server.
+    StudyError if a picture of the plan is not in the folder.
     """
     app = Flask(__name__)
     app.config.update(MAX_CONTENT_LENGTH=MAX_BODY, TRUSTED_HOSTS=hosts)
     study, store = course.study, course.store
-    pictures = {path.stem for path in (folder / "pictures").glob("*.png") if PICTURE_ID.fullmatch(path.stem)}
+    folder = folder.resolve()  # Flask takes a relative path as relative to this package
+    pictures = study.pictures
+    if missing := sorted(name for name in pictures if not (folder / "pictures" / f"{name}.png").is_file()):
+        raise StudyError(
+            f"{folder / 'pictures'} lacks {missing[0]}.png"
+            + (f" and {len(missing) - 1} more" if missing[1:] else "")
+            + "; copy the study's folder whole"
+        )
 
     def rater_or_404(token: str) -> Rater:
         return store.rater(token) or abort(404)

@@ -33,7 +33,10 @@ class Server:
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            [*SERVE, str(self.folder), "--port", str(self.port)], stdout=subprocess.PIPE, text=True
+            [*SERVE, self.folder.name, "--port", str(self.port)],
+            cwd=self.folder.parent,  # a relative path, as people type it
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert self.process.stdout
         found = re.search(r"http://127\.0\.0\.1:(\d+)/", self.process.stdout.readline())

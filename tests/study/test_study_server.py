@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gencomp.eval.study.plan import Study
+from gencomp.eval.study.plan import Study, StudyError
 from gencomp.eval.study.server import create_app, is_loopback
 from gencomp.eval.study.session import Course
 from gencomp.eval.study.store import Store
@@ -52,6 +52,23 @@ def test_a_rater_goes_from_consent_to_the_last_trial(client: Any, course: Course
         screen = receipt["screen"]
     assert screen["trial"] is None
     assert [v.n for v in course.store.votes()] == list(range(17))
+
+
+def test_a_study_named_by_a_relative_path_shows_its_pictures(
+    course: Course, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder.parent)
+    client = create_app(course, Path(folder.name), invited_only=False).test_client()
+    link = client.post("/join", data={"agree": "yes"}).location
+    shown = client.get(f"{link}/state").json["trial"]
+    assert [client.get(shown[name]).status_code for name in ("original", "a", "b")] == [200, 200, 200]
+
+
+def test_a_study_that_lacks_a_picture_is_not_served(course: Course, folder: Path) -> None:
+    lost = folder / "pictures" / f"{course.study.scenes[1].renderings['bad'].picture}.png"
+    lost.unlink()
+    with pytest.raises(StudyError, match=f"lacks {lost.name}; copy the study's folder whole"):
+        create_app(course, folder, invited_only=False)
 
 
 def test_no_consent_no_study(client: Any, course: Course, folder: Path) -> None:
