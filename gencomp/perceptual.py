@@ -235,6 +235,31 @@ def steerable_features(levels: int = 4, orientations: int = 4) -> FeatureStack:
     return features
 
 
+COMPANDING = 2 / 255  # the contrast from which on a band counts by its square root
+
+
+def laplacian_features(levels: int = 3) -> FeatureStack:
+    """A feature stack a twelfth the size of `steerable_features`: the picture, then each octave's companded band.
+
+    A band b is what a 5x5 binomial filter takes away (Burt and Adelson 1983, without the expansion), in luma and two
+    opponent colours. The map is b / sqrt(|b| + 2/255): its local deviation is the contrast of the texture at that
+    scale, and faint texture counts for more than its share of energy, as it does for the eye (Weber's law).
+    """
+    opponent = torch.tensor(OPPONENT)
+
+    def features(picture: Tensor) -> list[Tensor]:
+        stack = [picture]
+        x = torch.einsum("oc,nchw->nohw", opponent.to(picture), picture)
+        for _ in range(levels):
+            low = blur(x, (1, 4, 6, 4, 1))
+            band = x - low
+            stack.append(band * torch.rsqrt(band.abs() + COMPANDING))
+            x = low[..., ::2, ::2]
+        return stack
+
+    return features
+
+
 # Qiu, Wagner, Balle and Theis 2023, "Wasserstein distortion: unifying fidelity and realism"; pooled over dyadic levels
 # as in Balle et al. 2024, "Good, cheap, and fast: overfitted image compression with Wasserstein distortion", but with
 # replicated borders, where zeros would let the outside of the picture into its statistics.

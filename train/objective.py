@@ -10,6 +10,7 @@ from torch import Tensor
 from gencomp.bitstream import STEPS
 from gencomp.perceptual import (
     FeatureStack,
+    laplacian_features,
     load_lpips,
     lpips_loss,
     network_features,
@@ -98,6 +99,8 @@ def build_terms(losses: Losses, weights: str | None, device: torch.device) -> Te
 def _stack(losses: Losses, weights: str | None, device: torch.device) -> FeatureStack:
     if losses.wasserstein_features == "steerable":
         return steerable_features()
+    if losses.wasserstein_features == "laplacian":
+        return laplacian_features()
     return network_features(load_lpips(losses.wasserstein_features, weights).to(device))
 
 

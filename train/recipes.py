@@ -33,7 +33,7 @@ class Losses:
     lpips: float = 0.0
     lpips_net: Literal["alex", "vgg", "squeeze"] = "alex"
     wasserstein: float = 0.0  # Wasserstein distortion, times the realism
-    wasserstein_features: Literal["steerable", "alex", "vgg", "squeeze"] = "steerable"
+    wasserstein_features: Literal["laplacian", "steerable", "alex", "vgg", "squeeze"] = "steerable"
     wasserstein_log2_sigma: float = 3.0  # log2 of the pooling width in pixels
     adversarial: float = 0.15  # times the realism
     feature_matching: float = 0.5  # times the realism
@@ -99,6 +99,7 @@ class Recipe:
     losses: Losses = field(default_factory=Losses)
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     trains: Literal["synthesis", "all"] = "synthesis"  # what stage 2 trains; "synthesis" leaves all files as they are
+    optimiser: Literal["adam", "muon"] = "muon"  # of the codec; discriminators are trained with Adam
     learning_rate: float = 5e-4
     schedule: Literal["wsd", "halfway"] = "wsd"  # linear fall over the last part, or a tenth from half of the stage on
     warmup: int = 200  # steps of linear rise
@@ -133,6 +134,7 @@ def _hific(name: str, bpp: float, lambda_above: float) -> Recipe:
         losses=_HIFIC_LOSSES,
         discriminator=DiscriminatorConfig(learning_rate=1e-4, beta1=0.9, beta2=0.999),
         trains="all",
+        optimiser="adam",
         learning_rate=1e-4,
         schedule="halfway",
         warmup=0,

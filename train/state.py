@@ -31,7 +31,7 @@ class Checkpoint(NamedTuple):
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:
-    """The state of Adam, flat: '<prefix>.<parameter number>.<name>'."""
+    """The state of an optimiser, flat: '<prefix>.<parameter number>.<name>'."""
     state = optimiser.state_dict()["state"]
     return {f"{prefix}.{i}.{name}": torch.as_tensor(v) for i, slots in state.items() for name, v in slots.items()}
 

@@ -8,6 +8,8 @@ of the whole batch, however it is divided.
 
 import contextlib
 import copy
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -19,12 +21,14 @@ from gencomp.bitstream import STEPS
 from .data import Batch
 from .discriminators import advance_spectral_norms, build_discriminator
 from .losses import adversarial, feature_matching, mse, r1_penalty
+from .muon import Muon
 from .network import Codec, Pass, TrainingPass, build_codec, freeze_what_decides_bits, latent_channels
 from .objective import build_terms, distortion_balance, picture_terms, price_of_rate, rate_distortion
 from .quantiser import PatchQuantiser, load_quantiser
 from .recipes import Recipe, rate_factor, stage_span
 from .state import Checkpoint, module_tensors, optimiser_tensors, restore_module, restore_optimiser
 
+ADAM = functools.partial(torch.optim.Adam, fused=True)
 R1_EVERY = 16  # steps; the penalty's weight is multiplied by it (Karras et al. 2020, lazy regularisation)
 
 Figures = dict[str, Tensor]
@@ -67,7 +71,7 @@ class Trainer:
         terms = recipe.losses if stage == 2 or self.controlled else None
         self.terms = build_terms(terms, weights, device) if terms else None
         self.network, self.optimiser = self._prepare(
-            TrainingPass(self.model, decides_bits=decides_bits), recipe.learning_rate, (0.9, 0.999)
+            TrainingPass(self.model, decides_bits=decides_bits), recipe.learning_rate, (0.9, 0.999), _optimiser(recipe)
         )
         self.discriminator: nn.Module | None = None
         self.quantiser: PatchQuantiser | None = None
@@ -90,12 +94,13 @@ class Trainer:
                 self.quantiser = PatchQuantiser(config.labels).to(device)
                 self.label_network, self.label_optimiser = self._prepare(self.quantiser, 1e-3, (0.9, 0.999))
 
-    def _prepare(self, network: nn.Module, rate: float, betas: tuple[float, float]) -> tuple[nn.Module, Any]:
+    def _prepare(
+        self, network: nn.Module, rate: float, betas: tuple[float, float], optimiser: Callable[..., Any] = ADAM
+    ) -> tuple[nn.Module, Any]:
         if self.recipe.compile:
             network.compile()  # in place: names of weights stay as they are
         parameters = [p for p in network.parameters() if p.requires_grad]
-        optimiser = torch.optim.Adam(parameters, lr=rate, betas=betas, fused=True)
-        return self.accelerator.prepare(network, optimiser)
+        return self.accelerator.prepare(network, optimiser(parameters, lr=rate, betas=betas))
 
     def start_from(self, weights: dict[str, Tensor]) -> None:
         """Begin with the given weights, 'model.<name>'; stage 2 also keeps them as its anchor."""
@@ -301,6 +306,12 @@ class Trainer:
 def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
     """average <- decay * average + (1 - decay) * model, parameter by parameter."""
     torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
+
+
+def _optimiser(recipe: Recipe) -> Callable[..., Any]:
+    if recipe.optimiser == "adam":
+        return ADAM
+    return functools.partial(Muon, dtype=torch.bfloat16 if recipe.precision == "bf16" else torch.float32)
 
 
 def _laid_out(network: nn.Module, recipe: Recipe) -> Any:

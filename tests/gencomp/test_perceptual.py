@@ -124,6 +124,22 @@ def test_steerable_features_start_at_the_picture_and_halve() -> None:
     assert [tuple(f.shape) for f in stack] == [(2, 3, 40, 56), (2, 36, 40, 56), (2, 36, 20, 28), (2, 36, 10, 14)]
 
 
+def test_laplacian_features_are_the_picture_and_companded_bands_that_halve() -> None:
+    stack = perceptual.laplacian_features(levels=3)(pictures(2, 40, 56))
+    assert [tuple(f.shape) for f in stack] == [(2, 3, 40, 56), (2, 3, 40, 56), (2, 3, 20, 28), (2, 3, 10, 14)]
+    flat = perceptual.laplacian_features()(torch.full((1, 3, 32, 32), 0.3))
+    assert all(float(band.abs().max()) < 1e-4 for band in flat[1:])
+
+
+def test_laplacian_bands_are_companded_by_the_square_root() -> None:
+    x = torch.full((1, 3, 32, 32), 0.5)
+    x[..., ::2] += 0.25
+    x[..., 1::2] -= 0.25  # stripes at the highest frequency: the binomial filter takes all of them away
+    luma = perceptual.laplacian_features(levels=1)(x)[1][:, :1, 8:-8, 8:-8]
+    band = 0.25 * 3 * perceptual.OPPONENT[0][0]
+    assert torch.allclose(luma.abs(), torch.tensor(band / (band + perceptual.COMPANDING) ** 0.5), atol=1e-4)
+
+
 def test_distortion_at_sigma_one_pixel_is_the_squared_error() -> None:
     x, y = [pictures(seed=1)], [pictures(seed=2)]
     distortion = perceptual.wasserstein_distortion(x, y, 0.0)
@@ -136,11 +152,11 @@ def test_distortion_of_flat_pictures_is_closed_form() -> None:
         assert float(perceptual.wasserstein_distortion([x], [y], log2_sigma)) == pytest.approx(0.25, abs=1e-6)
 
 
-def test_distortion_forgives_another_sample_of_the_same_texture() -> None:
+@pytest.mark.parametrize("features", [perceptual.steerable_features(), perceptual.laplacian_features()])
+def test_distortion_forgives_another_sample_of_the_same_texture(features: perceptual.FeatureStack) -> None:
     generator = torch.Generator().manual_seed(0)
     x, y = (torch.rand(1, 3, 128, 128, generator=generator) for _ in range(2))
     flat = torch.full_like(x, 0.5)
-    features = perceptual.steerable_features()
 
     def distortion(other: Tensor, log2_sigma: float) -> float:
         return float(perceptual.wasserstein_distortion(features(x), features(other), log2_sigma))
@@ -161,8 +177,8 @@ def test_a_sigma_map_acts_where_it_stands() -> None:
         perceptual.wasserstein_distortion([x], [y], 6.0)
 
 
-def test_distortion_has_useful_gradients_everywhere() -> None:
-    features = perceptual.steerable_features()
+@pytest.mark.parametrize("features", [perceptual.steerable_features(), perceptual.laplacian_features()])
+def test_distortion_has_useful_gradients_everywhere(features: perceptual.FeatureStack) -> None:
     for start in (pictures(1), torch.full((1, 3, 64, 96), 0.5)):
         x = start.clone().requires_grad_()
         perceptual.wasserstein_distortion(features(x), features(pictures(1, seed=3)), 3.0).sum().backward()

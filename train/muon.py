@@ -1,0 +1,108 @@
+"""Muon: steepest descent for matrices under the spectral norm, with Adam for all that is no matrix.
+
+Jordan et al. 2024 ("Muon: an optimizer for hidden layers in neural networks") with the step size of Liu et al. 2025
+(Moonlight, eq. 4), at which a learning rate tuned for Adam fits:
+
+    M <- 0.95 M + 0.05 G,    W <- W - rate * 0.2 sqrt(max(rows, columns)) * U V',    U S V' = 0.05 G + 0.95 M
+
+U V' by five Newton-Schulz steps. A convolution's kernel [O, I, h, w] is the matrix [O, I h w].
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.adam import adam
+
+MOMENTUM = 0.95
+STEPS = 5
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic: singular values of 0.001 to 1 come to about 0.7 to 1.2
+LEAST_SIDE = 32  # smaller matrices, as first and last layers have them, are left to Adam
+
+
+def orthogonalised(matrices: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """U V' of each matrix U S V', roughly: [K, rows, columns] of any scale -> the same shape, float32.
+
+    dtype: what the products are computed in; the method bears bfloat16.
+    """
+    a, b, c = COEFFICIENTS
+    x = (matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)).to(dtype)
+    tall = x.shape[1] > x.shape[2]
+    x = x.mT if tall else x
+    for _ in range(STEPS):
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return (x.mT if tall else x).float()
+
+
+class Muon(torch.optim.Optimizer):
+    """The optimiser of a network of convolutions; `dtype` as in `orthogonalised`."""
+
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        lr: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.dtype = dtype
+        groups: list[dict[str, Any]] = [{"params": [], "matrices": True}, {"params": [], "matrices": False}]
+        for p in parameters:
+            groups[0 if _is_matrix(p) else 1]["params"].append(p)
+        super().__init__([g for g in groups if g["params"]], {"lr": lr, "betas": betas})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Update every parameter that has a gradient."""
+        for group in self.param_groups:
+            parameters = [p for p in group["params"] if p.grad is not None]
+            if group["matrices"]:
+                self._step_matrices(parameters, group["lr"])
+            elif parameters:
+                self._step_others(parameters, group["lr"], group["betas"])
+
+    def _step_matrices(self, parameters: list[nn.Parameter], rate: float) -> None:
+        alike: dict[tuple[int, int], list[nn.Parameter]] = {}
+        for p in parameters:
+            alike.setdefault((p.shape[0], p[0].numel()), []).append(p)
+        for (rows, columns), group in alike.items():
+            directions = torch.stack([self._direction(p).reshape(rows, columns) for p in group])
+            scale = rate * 0.2 * max(rows, columns) ** 0.5
+            for p, update in zip(group, orthogonalised(directions, self.dtype)):
+                p.sub_(update.view(p.shape), alpha=scale)
+
+    def _direction(self, p: nn.Parameter) -> Tensor:
+        """The gradient, looked ahead by its momentum (Nesterov)."""
+        assert p.grad is not None
+        state = self.state[p]
+        if not state:
+            state["momentum"] = torch.zeros_like(p)
+        momentum: Tensor = state["momentum"].lerp_(p.grad, 1 - MOMENTUM)
+        return p.grad.lerp(momentum, MOMENTUM)
+
+    def _step_others(self, parameters: list[nn.Parameter], rate: float, betas: tuple[float, float]) -> None:
+        for p in parameters:
+            if not self.state[p]:
+                zeros = {name: torch.zeros_like(p) for name in ("exp_avg", "exp_avg_sq")}
+                self.state[p].update(step=torch.zeros((), device=p.device), **zeros)
+        states = [self.state[p] for p in parameters]
+        adam(
+            list(parameters),
+            [p.grad for p in parameters if p.grad is not None],
+            *([s[name] for s in states] for name in ("exp_avg", "exp_avg_sq")),
+            [],
+            [s["step"] for s in states],
+            fused=True,
+            amsgrad=False,
+            beta1=betas[0],
+            beta2=betas[1],
+            lr=rate,
+            weight_decay=0.0,
+            eps=1e-8,
+            maximize=False,
+        )
+
+
+def _is_matrix(p: nn.Parameter) -> bool:
+    return p.dim() == 4 and min(p.shape[0], p[0].numel()) >= LEAST_SIDE
