@@ -102,7 +102,10 @@ def evaluate(photos: tuple[str, ...], out: Path, limit: int | None, as_json: boo
     """
     import json
 
+    from gencomp.eval import crashes
     from gencomp.eval import photos as pictures
+
+    crashes.outlive(out)
     from gencomp.eval import run
     from gencomp.eval.processes import join
 

@@ -81,7 +81,7 @@ def _brought(name: str) -> Peer:
         sys.path.insert(0, "")
     try:
         peer = getattr(importlib.import_module(module), function)()
-    except Exception as error:  # the adapter is the user's code: whatever it raises is the answer
+    except (Exception, SystemExit) as error:  # the adapter is the user's code: whatever it raises is the answer
         raise PeerError(f"{name} cannot be built: {type(error).__name__}: {error}") from error
     if not isinstance(peer, Peer):
         raise PeerError(f"{name} returned {type(peer).__name__} where a gencomp.eval.peers.Peer is wanted")

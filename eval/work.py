@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from gencomp.eval import cells
+from gencomp.eval import cells, crashes
 from gencomp.eval.cells import Cell, Place, Target
 from gencomp.eval.coding import decode_from, encode_to
 from gencomp.eval.measures import Meter
@@ -63,7 +63,8 @@ def work(unit: Unit, out: Path, measuring: Measuring) -> None:
     for target in unit.targets:
         places = unit.places(target)
         if not all(_holds(cells.load(out, place), out, made_of) for place in places):
-            _code(unit, out, picture, target, search, made_of)
+            with crashes.noted(out, [_failure(place, unit, "", made_of) for place in places]):
+                _code(unit, out, picture, target, search, made_of)
         for place in places:
             cell = cells.load(out, place)
             if cell is not None and not cell.row["error"]:
@@ -71,9 +72,11 @@ def work(unit: Unit, out: Path, measuring: Measuring) -> None:
 
 
 def _holds(cell: Cell | None, out: Path, made_of: dict[str, Any]) -> bool:
-    """Whether a cell's coding still stands."""
-    if cell is None or cell.row["error"] or cell.made_of != made_of:
+    """Whether a cell's coding still stands, or its codec would take the program down once more."""
+    if cell is None or cell.made_of != made_of:
         return False
+    if cell.row["error"]:
+        return str(cell.row["error"]).startswith(crashes.CRASHED)
     return (out / cell.row["file"]).is_file() and (out / cell.row["reconstruction"]).is_file()
 
 
@@ -87,7 +90,7 @@ def _code(
         match = _match(peer, picture, target, search)
         path.parent.mkdir(parents=True, exist_ok=True)
         encode_s = encode_to(path, peer, picture, match.setting)
-    except Exception as error:  # the codec's own error, of any kind: it is this row's result
+    except (Exception, SystemExit) as error:  # the codec's own error, of any kind: it is this row's result
         for place in places:
             cells.save(out, _failure(place, unit, _line(error), made_of))
         return
@@ -96,7 +99,7 @@ def _code(
             decoded, decode_s = decode_from(path, peer, 1.0 if place.realism is None else place.realism)
             if decoded.size != picture.size:
                 raise ValueError(f"came back as {decoded.width}x{decoded.height}")
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             cells.save(out, _failure(place, unit, f"decoding: {_line(error)}", made_of))
             continue
         _write_png(out / place.reconstruction, decoded)
@@ -201,5 +204,6 @@ def _write_png(path: Path, picture: Image.Image) -> None:
 
 
 def _line(error: BaseException) -> str:
-    """An error in one line."""
-    return f"{type(error).__name__}: {error}".splitlines()[0][:300]
+    """An error in one line; the kind is left out where it says no more than that a value was wrong."""
+    kind = "" if isinstance(error, ValueError) and str(error) else f"{type(error).__name__}: "
+    return f"{kind}{error}".splitlines()[0][:300]

@@ -90,9 +90,10 @@ class Muon(torch.optim.Optimizer):
         adam(
             list(parameters),
             [p.grad for p in parameters if p.grad is not None],
-            *([s[name] for s in states] for name in ("exp_avg", "exp_avg_sq")),
-            [],
-            [s["step"] for s in states],
+            exp_avgs=[s["exp_avg"] for s in states],
+            exp_avg_sqs=[s["exp_avg_sq"] for s in states],
+            max_exp_avg_sqs=[],
+            state_steps=[s["step"] for s in states],
             fused=True,
             amsgrad=False,
             beta1=betas[0],

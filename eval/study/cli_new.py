@@ -99,7 +99,9 @@ def _folders(_: click.Context, __: click.Parameter, values: Sequence[str]) -> li
     type=click.IntRange(1, 2000),
     help=f"Pairs for each rater. Default: all pairs, at most {MAX_TRIALS}; full: all.",
 )
-@click.option("--checks", type=click.IntRange(0, 100), help="Attention checks for each rater. Default: one in eight.")
+@click.option(
+    "--checks", type=click.IntRange(0, 100), help="Attention checks for each rater. Default: one in eight, at least 3."
+)
 @click.option(
     "--repeats",
     type=click.IntRange(0, 100),
@@ -197,7 +199,7 @@ def _options(
     chosen = sorted(by_image.values(), reverse=True)[: how["pictures"]]
     pairs = sum(k * (k - 1) // 2 for k in chosen) * (how["crops_per_picture"] if how["crop"] else 1)
     asked = pairs if design == "full" else trials or min(MAX_TRIALS, pairs)
-    checks = max(1, round(asked / 8)) if checks is None else checks
+    checks = max(min(3, asked), round(asked / 8)) if checks is None else checks
     return Options(Design(design, asked, checks, repeats, training, rest_every), **how)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, urlsplit
 
 import click
 
@@ -30,16 +31,12 @@ def serve(folder: Path, host: str, port: int, invite: int | None, base_url: str 
     a proxy (--base-url), each rater needs a link of its own: make them with --invite; they are written to
     DIR/links.txt. Ctrl-C, a crash or a power cut loses no vote; start again and every rater goes on where they were.
     """
-    from urllib.parse import urlsplit
-
     from . import server
     from .plan import load
     from .session import Course
     from .store import Store
 
-    public = urlsplit(base_url) if base_url else None
-    if public and (public.scheme not in ("http", "https") or not public.hostname or public.path.strip("/")):
-        raise click.BadParameter("give http://HOST[:PORT] or https://HOST[:PORT]", param_hint="--base-url")
+    public = _public(base_url) if base_url else None
     near = server.is_loopback(host)
     with one_line():
         plan = load(folder)
@@ -52,7 +49,7 @@ def serve(folder: Path, host: str, port: int, invite: int | None, base_url: str 
         )
         course = Course(plan, store)
         app = server.create_app(
-            course, folder, invited_only=invited_only, hosts=hosts, public=public.netloc if public else None
+            course, folder, invited_only=invited_only, hosts=hosts, public=_origin(public) if public else None
         )
 
         def ready(bound: int) -> None:
@@ -60,9 +57,9 @@ def serve(folder: Path, host: str, port: int, invite: int | None, base_url: str 
             base = (base_url or f"http://{shown}:{bound}").rstrip("/")
             if invite:
                 _invite(folder, course, invite, base)
-            click.echo(
-                f"{plan.title}: {base}/" + ("" if near or public else "  (unencrypted: put a TLS proxy before it)")
-            )
+            seen = urlsplit(base)
+            open_line = seen.scheme == "http" and not server.is_loopback(seen.hostname or "")
+            click.echo(f"{plan.title}: {base}/" + ("  (unencrypted: put a TLS proxy before it)" if open_line else ""))
             click.echo("Ctrl-C stops; every vote is on disk already.")
 
         try:
@@ -71,12 +68,29 @@ def serve(folder: Path, host: str, port: int, invite: int | None, base_url: str 
             store.close()
 
 
+def _public(text: str) -> SplitResult:
+    try:
+        url = urlsplit(text)
+        whole = url.scheme in ("http", "https") and url.hostname and url.port != 0 and not url.path.strip("/")
+    except ValueError:  # a port that is none
+        whole = False
+    if not whole:
+        raise click.BadParameter("give http://HOST[:PORT] or https://HOST[:PORT]", param_hint="--base-url")
+    return url
+
+
+def _origin(url: SplitResult) -> str:
+    """Host and port as a browser names them in the header Origin: small letters, no port where it is the scheme's."""
+    host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname or ""
+    return host if url.port in (None, {"http": 80, "https": 443}[url.scheme]) else f"{host}:{url.port}"
+
+
 def _ready_for_others(folder: Path, store: Store, invite: int | None, shown_as: str) -> None:
     """What must be true before strangers are let in."""
     from .build import CONSENT
     from .plan import StudyError
 
-    if invite is None and store.next_number() == 0:
+    if invite is None and store.raters() == 0:
         raise StudyError("raters from elsewhere need links of their own; make them with --invite N")
     if invite is not None and shown_as in ("0.0.0.0", "::"):
         raise StudyError(

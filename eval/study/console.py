@@ -16,12 +16,16 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @contextmanager
 def one_line() -> Iterator[None]:
     """Whatever the owner can mend comes out as one line and status 1."""
+    import sqlite3
+
     from .plan import StudyError
 
     try:
         yield
     except StudyError as error:
         raise click.ClickException(str(error)) from error
+    except sqlite3.DatabaseError as error:
+        raise click.ClickException(f"votes.sqlite cannot be used ({error}); restore it from a copy") from error
     except ModuleNotFoundError as error:
         raise click.ClickException(f"{error.name} is not installed: pip install 'gencomp[study,metrics]'") from error
     except OSError as error:

@@ -15,7 +15,7 @@ import numpy as np
 
 from .bradley_terry import Array, elo
 from .plan import Condition
-from .scores import Interval, interval
+from .scores import LEVEL, Interval, interval
 
 
 class EqualQuality(NamedTuple):
@@ -23,8 +23,9 @@ class EqualQuality(NamedTuple):
 
     bpp: of the condition. reference_bpp: where the reference's curve has its score; None if it has not within its
     rates; `beyond` then says "better" (than the reference at its highest rate) or "worse" (than at its lowest).
-    inside: share of the bootstrap resamples in which the score lay on the curve; the others count as the curve's end,
-    so with inside below 1 an end of the interval may be a bound only.
+    inside: share of the bootstrap resamples in which the score lay on the curve; the others count as the curve's end.
+    low_open, high_open: where more of them lie beyond an end than the interval leaves out there, the true end of the
+    interval is below `low`, or above `high`, by an amount that these rates cannot tell.
     """
 
     condition: str
@@ -34,6 +35,8 @@ class EqualQuality(NamedTuple):
     percent: float | None
     interval: Interval | None
     inside: float | None
+    low_open: bool
+    high_open: bool
     beyond: str
 
 
@@ -73,9 +76,11 @@ def _on_curve(
     bpp = condition.bpp or 0.0
     rate, side = rate_at(elo(logits[points]), rates, float(elo(logits[k])))
     if side:
-        return EqualQuality(condition.id, reference, bpp, None, None, None, None, side)
+        return EqualQuality(condition.id, reference, bpp, None, None, None, None, False, False, side)
     drawn = [rate_at(elo(row[points]), rates, float(elo(row[k]))) for row in resampled]
     shares = interval(np.log(bpp) - np.array([r for r, _ in drawn]), raters)
+    sides = [s for _, s in drawn]
+    left_out = (1 - LEVEL) / 2 * len(sides)
     return EqualQuality(
         condition.id,
         reference,
@@ -83,7 +88,9 @@ def _on_curve(
         float(np.exp(rate)),
         float(100 * bpp / np.exp(rate)),
         Interval(100 * math.exp(shares.low), 100 * math.exp(shares.high)) if shares else None,
-        float(np.mean([not s for _, s in drawn])) if drawn else None,
+        sides.count("") / len(sides) if sides else None,
+        sides.count("better") > left_out,
+        sides.count("worse") > left_out,
         "",
     )
 

@@ -56,10 +56,10 @@ class Course:
     def join(self, *, agreed: bool) -> str:
         """A new rater; returns the token of the rater's own link."""
         token = secrets.token_urlsafe(16)
+        rater = secrets.token_hex(8)
         with self._choosing:
-            number = self.store.next_number()
-            plan = session(self.study, self._rng(number, 0), self._tally.shown)
-            self.store.add_rater(secrets.token_hex(8), number, token, agreed=agreed, source="web", plan=plan)
+            plan = session(self.study, self._rng(rater, 0), self._tally.shown)
+            self.store.add_rater(rater, token, agreed=agreed, source="web", plan=plan)
             for trial in plan:
                 if isinstance(trial, Trial) and trial.kind == "pair":
                     self._tally.ask(trial)
@@ -105,12 +105,14 @@ class Course:
             if isinstance(before[n], Trial):  # chosen meanwhile by another request of the same rater
                 return before[n]  # type: ignore[return-value]
             given = [trial for trial in before if isinstance(trial, Trial)]
-            rng = self._rng(rater.number, n + 1)
+            rng = self._rng(rater.id, n + 1)
             trial = again(given, rng) if kind == "repeat" else most_informative(self.study, self._tally, given, rng)
             self.store.choose(rater.id, n, trial)
             if kind == "pair":
                 self._tally.ask(trial)
         return trial
 
-    def _rng(self, number: int, n: int) -> np.random.Generator:
-        return np.random.default_rng([self.study.seed, 3, number, n])
+    def _rng(self, rater: str, n: int) -> np.random.Generator:
+        """By the rater's random id and not by a running number: copies of a study that are served in several places
+        must not give their first raters the same trials in the same order."""
+        return np.random.default_rng([self.study.seed, 3, int(rater, 16), n])

@@ -73,6 +73,9 @@ def _codings(folder: Path, originals: Path | None, rows: Iterable[Mapping[str, s
 def from_folders(originals: Path, folders: Sequence[CodecFolder]) -> list[Coded]:
     """Pictures of equal stems in `originals` and in each codec's folder. Every folder must hold some of them."""
     sources = _pictures(originals)
+    named = [(codec, bpp) for codec, bpp, _ in folders]
+    if twice := next((codec for codec, bpp in named if named.count((codec, bpp)) > 1), None):
+        raise StudyError(f"--folder {twice} is given twice; tell them apart by their rates: {twice}@BPP=FOLDER")
     coded = []
     for codec, bpp, folder in folders:
         there = _pictures(folder)

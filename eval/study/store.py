@@ -38,13 +38,13 @@ CREATE TABLE IF NOT EXISTS votes (
     ms INTEGER NOT NULL, flips INTEGER NOT NULL, dpr REAL NOT NULL, at TEXT NOT NULL,
     PRIMARY KEY (rater, n), FOREIGN KEY (rater, n) REFERENCES trials) STRICT, WITHOUT ROWID;
 """
+_ADD_RATER = "INSERT INTO raters SELECT ?, COALESCE(MAX(number) + 1, 0), ?, ?, ? FROM raters"
 
 
 class Rater(NamedTuple):
     """agreed: has consented. done: votes given, and so the number of the trial that is due. total: trials in all."""
 
     id: str
-    number: int
     agreed: bool
     done: int
     total: int
@@ -88,17 +88,17 @@ class Store:
                     self._db.execute("ROLLBACK")
                 raise
 
-    def next_number(self) -> int:
+    def raters(self) -> int:
+        """How many there are."""
         with self._lock:
-            (number,) = self._db.execute("SELECT COALESCE(MAX(number) + 1, 0) FROM raters").fetchone()
-            return int(number)
+            return int(self._db.execute("SELECT COUNT(*) FROM raters").fetchone()[0])
 
     def add_rater(
-        self, rater: str, number: int, token: str | None, *, agreed: bool, source: str, plan: Iterable[Trial | Kind]
+        self, rater: str, token: str | None, *, agreed: bool, source: str, plan: Iterable[Trial | Kind]
     ) -> None:
         """A new rater with all trials; a bare kind is a trial that is chosen when it is due."""
         with self._transaction() as db:
-            db.execute("INSERT INTO raters VALUES (?, ?, ?, ?, ?)", (rater, number, _hash(token), agreed, source))
+            db.execute(_ADD_RATER, (rater, _hash(token), agreed, source))
             rows = (trial if isinstance(trial, Trial) else (trial, None, None, None) for trial in plan)
             db.executemany(
                 "INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?)", ((rater, n, *row) for n, row in enumerate(rows))
@@ -107,11 +107,11 @@ class Store:
     def rater(self, token: str) -> Rater | None:
         with self._lock:
             row = self._db.execute(
-                "SELECT id, number, agreed, (SELECT COUNT(*) FROM votes WHERE rater = id),"
+                "SELECT id, agreed, (SELECT COUNT(*) FROM votes WHERE rater = id),"
                 " (SELECT COUNT(*) FROM trials WHERE rater = id) FROM raters WHERE token = ?",
                 (_hash(token),),
             ).fetchone()
-        return row and Rater(row[0], row[1], bool(row[2]), row[3], row[4])
+        return row and Rater(row[0], bool(row[1]), row[2], row[3])
 
     def agree(self, rater: str) -> None:
         with self._transaction() as db:
@@ -165,6 +165,7 @@ class Store:
         votes = list(votes)
         with self._transaction() as db:
             here = {(v.rater, v.n): v for v in self.votes()}
+            known = {rater for (rater,) in db.execute("SELECT id FROM raters")}
             local = {rater for (rater,) in db.execute("SELECT id FROM raters WHERE token IS NOT NULL")}
             fresh = [vote for vote in votes if (vote.rater, vote.n) not in here]
             for vote in votes:
@@ -174,10 +175,9 @@ class Store:
                         f"rater {vote.rater}, trial {vote.n}: not the answer that stands here; nothing was imported"
                     )
             for vote in fresh:
-                db.execute(
-                    "INSERT OR IGNORE INTO raters SELECT ?, COALESCE(MAX(number) + 1, 0), NULL, 1, ? FROM raters",
-                    (vote.rater, "import" if vote.source == "web" else vote.source),
-                )
+                if vote.rater not in known:
+                    known.add(vote.rater)
+                    db.execute(_ADD_RATER, (vote.rater, None, True, "import" if vote.source == "web" else vote.source))
                 db.execute("INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?)", (vote.rater, vote.n, *vote.trial))
                 db.execute("INSERT INTO votes VALUES (?, ?, ?, ?, ?, ?, ?)", (vote.rater, vote.n, *vote[4:]))
         return len(fresh), len(votes) - len(fresh)

@@ -155,6 +155,22 @@ def test_equal_quality_is_read_off_the_other_codecs_curve() -> None:
     assert not any(e.condition.startswith(e.reference) for e in found.values())
 
 
+def test_an_interval_that_leaves_the_curve_says_at_which_end() -> None:
+    plan = conditions(("old", 0.1), ("old", 0.4), ("new", 0.1))
+    logits = np.array([1400.0, 1600.0, 1500.0]) / ELO
+
+    def ends(*scores: float) -> tuple[bool, bool]:
+        drawn = np.tile(logits, (100, 1))
+        drawn[: len(scores), 2] = np.array(scores) / ELO
+        found = next(e for e in equal_quality(plan, logits, drawn, 10) if e.condition == "new 0.1")
+        return found.low_open, found.high_open
+
+    assert ends() == (False, False)
+    assert ends(1700, 1700, 1300, 1300) == (False, False)  # no more than the interval leaves out at each end
+    assert ends(*[1700.0] * 3) == (True, False)
+    assert ends(*[1300.0] * 3) == (False, True)
+
+
 def test_one_rate_alone_makes_no_curve() -> None:
     plan = conditions(("old", 0.1), ("new", 0.1))
     assert equal_quality(plan, np.zeros(2), np.zeros((3, 2)), 3) == []

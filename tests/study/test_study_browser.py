@@ -198,9 +198,7 @@ def test_a_study_by_keyboard_through_reload_and_kill_9_counts_every_vote_once(
     assert all(r.kept and r.passed == 2 for r in found.raters)
 
 
-@pytest.mark.parametrize(
-    ("ratio", "layout"), [(1, "flip"), (1.1, "flip"), (1.25, "side"), (1.5, "flip"), (2, "inplace")]
-)
+@pytest.mark.parametrize(("ratio", "layout"), [(1, "side"), (1.1, "flip"), (2, "inplace")])
 def test_pictures_are_on_the_screen_pixel_by_pixel(
     launch: Any, serve: Any, codings: Any, make_options: Any, tmp_path: Path, ratio: float, layout: str
 ) -> None:
@@ -324,15 +322,37 @@ def test_two_windows_of_one_rater_do_not_count_a_trial_twice(
     assert [v.n for v in stored(folder, study)] == [0]
 
 
-def test_touch_is_enough(browser: Any, serve: Any, folder: Path, study: Study) -> None:
-    page = opened(browser, serve(folder).url, viewport={"width": 390, "height": 844}, device_scale_factor=3,
-                  has_touch=True, is_mobile=True)  # fmt: skip
+def test_touch_is_enough(browser: Any, serve: Any, codings: Any, make_options: Any, tmp_path: Path) -> None:
+    study = build(tmp_path / "study", codings(tmp_path / "pictures"), make_options(layout="inplace", ties=True))
+    page = opened(browser, serve(tmp_path / "study").url, viewport={"width": 390, "height": 844},
+                  device_scale_factor=3, has_touch=True, is_mobile=True)  # fmt: skip
     page.locator("input[name=agree]").tap()
     page.locator("button.main").tap()
+    assert "Tap the picture" in page.locator("#intro").inner_text()
+    assert not page.locator("#intro kbd").first.is_visible()
     page.locator("#intro button").tap()
     wait_for(page, "Practice 1 of 2")
-    page.locator(".frame").last.tap()
-    page.locator("[data-act=b]:enabled").wait_for()
-    page.locator("[data-act=b]").tap()
+    page.locator("[data-tab=original]").tap()
+    assert page.locator("#views img.on").get_attribute("data-name") == "original"
+    page.locator(".frame").tap()
+    page.locator("[data-act=tie]:enabled").wait_for()
+    for button in page.locator("#choices button").all():
+        assert button.evaluate("b => b.scrollWidth <= b.clientWidth"), "a button's words run out of it"
+    page.locator("[data-act=tie]").tap()
     page.locator("#feedback").wait_for()
-    assert [(v.choice, v.dpr) for v in stored(folder, study)] == [("b", 3.0)]
+    assert [(v.choice, v.dpr) for v in stored(tmp_path / "study", study)] == [("tie", 3.0)]
+
+
+def test_an_answer_that_is_barred_on_its_way_is_kept(browser: Any, serve: Any, folder: Path, study: Study) -> None:
+    """A proxy that is set up wrongly, say: the rater is told, and nothing is lost once it is mended."""
+    page = opened(browser, serve(folder).url)
+    begin(page)
+    wait_for(page, "Practice 1 of 2")
+    page.route("**/vote", lambda route: route.fulfill(status=403, body="403 Forbidden"))
+    sent = answer_by_keyboard(page, study)
+    page.locator("#lost").wait_for()
+    assert "(403)" in page.locator("#why").inner_text()
+    page.unroute("**/vote")
+    page.keyboard.press("Enter")
+    wait_for(page, "Practice 2 of 2")
+    assert [v.choice for v in stored(folder, study)] == [sent]

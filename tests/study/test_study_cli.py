@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from PIL import Image
 from gencomp.eval import learned
 from gencomp.eval.peers import Knob, Peer, decode_with_pillow, through_pillow
 from gencomp.eval.study.cli import study as command
+from gencomp.eval.study.cli_serve import _origin
 from gencomp.eval.study.plan import load
 from gencomp.eval.study.sources import Coded
 from gencomp.eval.study.store import Store
@@ -103,8 +105,14 @@ def test_strangers_are_let_in_only_with_links_and_a_complete_consent(folder: Pat
     assert (refused.exit_code, "who is responsible" in refused.output) == (1, True)
     refused = run("serve", str(folder), "--base-url", "https://study.example.org", "--port", "0")
     assert refused.exit_code == 1
-    assert run("serve", str(folder), "--base-url", "study.example.org/here").exit_code == 2
-    assert Store(folder, load(folder).id).next_number() == 0
+    for wrong in (
+        "study.example.org/here",
+        "https://study.example.org:port",
+        "https://[::1",
+        "ftp://study.example.org",
+    ):
+        assert run("serve", str(folder), "--base-url", wrong).exit_code == 2
+    assert Store(folder, load(folder).id).raters() == 0
 
 
 def test_links_are_written_for_the_owner_alone(folder: Path) -> None:
@@ -135,6 +143,32 @@ def test_links_are_written_for_the_owner_alone(folder: Path) -> None:
     rater = store.rater(links[0].rsplit("/", 1)[1])
     assert rater
     assert (rater.agreed, rater.done, rater.total) == (False, 0, 17)
+
+
+def test_the_public_address_is_compared_as_browsers_write_it() -> None:
+    same = ("https://Study.Example.org", "https://study.example.org:443/", "https://study.example.org")
+    assert {_origin(urlsplit(url)) for url in same} == {"study.example.org"}
+    assert _origin(urlsplit("http://study.example.org:8600")) == "study.example.org:8600"
+    assert _origin(urlsplit("http://[::1]:80")) == "[::1]"
+
+
+def test_a_damaged_database_is_said_in_one_line(folder: Path) -> None:
+    Store(folder, load(folder).id).close()
+    database = folder / "votes.sqlite"
+    data = database.read_bytes()
+    database.write_bytes(data[:4096] + bytes(b ^ 0x5A for b in data[4096:]))
+    for verb in (["analyse", str(folder)], ["export", str(folder), "-o", str(folder / "v.csv")]):
+        result = run(*verb)
+        assert result.exit_code == 1
+        assert re.fullmatch(r"Error: .*votes\.sqlite cannot be used \(.*\).*\n", result.output)
+
+
+def test_a_codecs_folders_are_told_apart_by_their_rates(tmp_path: Path, codings: Callable[..., list[Coded]]) -> None:
+    originals = codings(tmp_path / "pictures")[0].original.parent
+    result = run("new", str(tmp_path / "s"), "--originals", str(originals), *(["--folder", f"jpeg={originals}"] * 2))
+    assert (result.exit_code, result.output) == (
+        1, "Error: --folder jpeg is given twice; tell them apart by their rates: jpeg@BPP=FOLDER\n",
+    )  # fmt: skip
 
 
 def test_a_taken_port_is_named(folder: Path) -> None:

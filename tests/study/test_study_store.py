@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -60,6 +61,15 @@ def test_many_threads_with_one_answer_count_once(folder: Path, study: Study) -> 
     for thread in threads:
         thread.join()
     assert sorted(counted) == [False] * 15 + [True]
+
+
+def test_copies_served_in_several_places_do_not_repeat_each_others_orders(folder: Path, study: Study) -> None:
+    elsewhere = Path(shutil.copytree(folder, folder.with_name("elsewhere")))
+    stores = Store(folder, study.id), Store(elsewhere, study.id)
+    for store in stores:
+        vote_to_the_end(Course(study, store))
+    here, there = ([vote.trial for vote in store.votes()] for store in stores)
+    assert here != there
 
 
 def test_votes_that_were_acknowledged_survive_kill_9(folder: Path, study: Study) -> None:

@@ -30,6 +30,7 @@ async function ask(path, options, waiting) {
 }
 
 export class Lost extends Error {}
+const lost = (status) => new Lost(status === 404 ? "This link is not known. Please check that it is complete." : `The study does not take this (${status}). Please load the page again; if that does not help, tell those who sent you the link.`);
 
 // What is to be shown now. An answer left over from before a reload is delivered first.
 export async function current(waiting) {
@@ -39,16 +40,18 @@ export async function current(waiting) {
     if (receipt) return receipt.screen;
   }
   const reply = await ask("/state", {}, waiting);
-  if (!reply.ok) throw new Lost(reply.status === 404 ? "This link is not known. Please check that it is complete." : "Please load the page again.");
+  if (!reply.ok) throw lost(reply.status);
   return reply.json();
 }
 
-// Delivers an answer: the server's receipt, or null if it does not take it (another window was faster).
+// Delivers an answer: the server's receipt, or null if it does not take it (another window was faster). Where the way
+// to the server is barred the answer is kept, to be sent when the page is loaded again.
 export async function send(answer, waiting) {
   keep(answer);
   const reply = await ask("/vote", {
     method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(answer),
   }, waiting);
+  if (![200, 400, 409].includes(reply.status)) throw lost(reply.status);
   keep(null);
   return reply.ok ? reply.json() : null;
 }
