@@ -129,7 +129,9 @@ def _options(photos: tuple[str, ...], out: Path, **chosen: Any) -> "Options":
     from gencomp.eval.cells import Target
     from gencomp.eval.run import Options
 
-    rates, settings = chosen["rates"], chosen["settings"]
+    rates, settings, window = chosen["rates"], chosen["settings"], chosen["bd_range"]
+    if window and not 0 <= window[0] < window[1]:
+        raise click.BadParameter("the first rate is to be below the second", param_hint="--bd-range")
     if not rates and not settings:
         rates = DEFAULT_BPP
     return Options(
@@ -137,7 +139,7 @@ def _options(photos: tuple[str, ...], out: Path, **chosen: Any) -> "Options":
         tuple(dict.fromkeys([Target("bpp", rate) for rate in rates] + list(settings))),
         tuple(dict.fromkeys(chosen["realisms"] or (1.0,))), tuple(dict.fromkeys(chosen["metrics"] or METRICS)),
         tuple(dict.fromkeys(chosen["features"])), chosen["models"], chosen["weights"], chosen["patch"],
-        chosen["anchor"], chosen["bd_range"],
+        chosen["anchor"], window,
     )  # fmt: skip
 
 

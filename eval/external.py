@@ -87,10 +87,11 @@ def _program(encoder: str) -> str:
 
 
 def _run(command: list[str], data: bytes) -> bytes:
-    """The standard output of a program that reads `data`. Raises RuntimeError with its last line when it fails."""
+    """The standard output of a program that reads `data`. Raises RuntimeError with its first complaint when it fails."""
     command = [command[0], "-hide_banner", "-loglevel", "error", *command[1:]]
     done = subprocess.run(command, input=data, capture_output=True, check=False, timeout=600)
     if done.returncode:
         lines = done.stderr.decode(errors="replace").strip().splitlines()
-        raise RuntimeError(f"ffmpeg: {lines[-1] if lines else f'status {done.returncode}'}")
+        what = re.sub(r"^(\[.*?\] *)+", "", lines[0]) if lines else f"status {done.returncode}"
+        raise RuntimeError(f"ffmpeg: {what}")
     return done.stdout

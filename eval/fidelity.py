@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-MS_SSIM_SIDE = 161  # the fifth scale must still hold the 11x11 window
+SSIM_SIDE, MS_SSIM_SIDE = 11, 161  # the window; the fifth scale must still hold it
 
 
 def psnr(x: Tensor, y: Tensor) -> float:
@@ -19,9 +19,14 @@ def psnr(x: Tensor, y: Tensor) -> float:
 
 
 def ssim(x: Tensor, y: Tensor) -> float:
-    """SSIM (Wang et al. 2004), 11x11 Gaussian window of deviation 1.5, without borders, mean over RGB."""
+    """SSIM (Wang et al. 2004), 11x11 Gaussian window of deviation 1.5, without borders, mean over RGB.
+
+    Raises ValueError below 11 pixels a side, where the library would leave the window out.
+    """
     from pytorch_msssim import ssim as measure
 
+    if min(x.shape[2:]) < SSIM_SIDE:
+        raise ValueError(f"needs sides of at least {SSIM_SIDE} pixels")
     return float(measure(x, y, data_range=1.0))
 
 

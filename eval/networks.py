@@ -55,7 +55,7 @@ def dists(weights: Path | None, device: torch.device) -> Compare:
     return lambda x, y: float(network(x.to(device), y.to(device)))
 
 
-def build_inception(state: Mapping[str, Tensor]) -> Extract:
+def build_inception(state: Mapping[str, Tensor], device: str = "cpu") -> Extract:
     """The 2048 pooled features of the Inception network that FID is defined on, with its own resizing to 299 pixels."""
     from torch_fidelity import FeatureExtractorInceptionV3
 
@@ -64,10 +64,11 @@ def build_inception(state: Mapping[str, Tensor]) -> Extract:
         path = Path(folder, "inception.pth")
         torch.save(dict(state), path)
         network = FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=str(path))
-    return lambda pictures: network(pictures)[0]
+    network.to(device)
+    return lambda pictures: network(pictures.to(device))[0]
 
 
-def build_timm(name: str, state: Mapping[str, Tensor]) -> Extract:
+def build_timm(name: str, state: Mapping[str, Tensor], device: str = "cpu") -> Extract:
     """The pooled features of a timm model, after its own resizing, crop-free, and normalisation."""
     import timm
 
@@ -83,10 +84,10 @@ def build_timm(name: str, state: Mapping[str, Tensor]) -> Extract:
     config = timm.data.resolve_model_data_config(network)
     if "dinov2" in name:
         config["input_size"] = (3, 224, 224)
-    return _normalised(network.eval().requires_grad_(False), config)
+    return _normalised(network.eval().requires_grad_(False).to(device), config, device)
 
 
-def build_swav(state: Mapping[str, Tensor]) -> Extract:
+def build_swav(state: Mapping[str, Tensor], device: str = "cpu") -> Extract:
     """The 2048 pooled features of SwAV's ResNet-50 (Morozov et al. 2021 for the distance)."""
     from torchvision.models import resnet50
 
@@ -95,22 +96,22 @@ def build_swav(state: Mapping[str, Tensor]) -> Extract:
     wanted = network.state_dict().keys()
     network.load_state_dict({k: v for key, v in state.items() if (k := key.removeprefix("module.")) in wanted})
     config = {"input_size": (3, 224, 224), "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
-    return _normalised(network.eval().requires_grad_(False), config)
+    return _normalised(network.eval().requires_grad_(False).to(device), config, device)
 
 
-def _normalised(network: nn.Module, config: Mapping[str, object]) -> Extract:
+def _normalised(network: nn.Module, config: Mapping[str, object], device: str) -> Extract:
     """A network behind the resizing (bicubic, antialiased) and normalisation that its configuration asks for."""
     size = config["input_size"]
     mean, std = (torch.tensor(config[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
 
     def extract(pictures: Tensor) -> Tensor:
-        x = F.interpolate(pictures.float() / 255, tuple(size)[1:], mode="bicubic", antialias=True).clamp(0, 1)  # type: ignore[arg-type]
+        x = F.interpolate(pictures.to(device).float() / 255, tuple(size)[1:], mode="bicubic", antialias=True).clamp(0, 1)  # type: ignore[arg-type]
         return network((x - mean.to(x)) / std.to(x))
 
     return extract
 
 
-def features(name: str, weights: Path | None) -> Extract:
+def features(name: str, weights: Path | None, device: str = "cpu") -> Extract:
     """The extractor of a feature name: "inception", "swav", "dinov2", or "timm:MODEL".
 
     A timm model's file is MODEL.safetensors or MODEL.pth, with timm's own entry names. Raises WeightsError.
@@ -128,7 +129,7 @@ def features(name: str, weights: Path | None) -> Extract:
     else:
         raise WeightsError(files[0], f"needs {' or '.join(files)}: put it into the folder named by --weights")
     try:
-        return build(read_weights(path))
+        return build(read_weights(path), device)
     except (RuntimeError, KeyError) as error:  # torch's for shapes and names, timm's for an unknown model
         reason = " ".join(str(error).split())[:120]
         raise WeightsError(path.name, f"needs {path.name}, but {path} does not fit {name}: {reason}") from error

@@ -15,6 +15,7 @@ from gencomp.perceptual import laplacian_bands, steerable_features, wasserstein_
 
 LEVELS = 4
 PATCHES, SIDE, DIRECTIONS = 512, 7, 512  # descriptors a level and picture, their side, projections
+SMALLEST = (SIDE - 1) * 2 ** (LEVELS - 1) + 1  # the side of a picture whose last level still holds a patch
 BLOCK = 16
 LOG2_SIGMA, TILE = 4.0, 1024
 
@@ -77,7 +78,7 @@ def descriptors(pictures: Iterable[Tensor], seed: int) -> list[Tensor]:
         for level, band in enumerate(laplacian_bands(2 * picture - 1, LEVELS)):
             height, width = band.shape[2:]
             if min(height, width) < SIDE:
-                raise ValueError(f"needs sides of at least {(SIDE - 1) * 2 ** (LEVELS - 1) + 1} pixels")
+                raise ValueError(f"needs sides of at least {SMALLEST} pixels")
             tops = torch.randint(0, height - SIDE + 1, (PATCHES,), generator=generator)
             lefts = torch.randint(0, width - SIDE + 1, (PATCHES,), generator=generator)
             rows, columns = (tops[:, None] + offsets)[:, :, None], (lefts[:, None] + offsets)[:, None, :]

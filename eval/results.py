@@ -142,7 +142,7 @@ def summary_csv(results: dict[str, Any]) -> str:
         given = {m: interval for m, interval in row["intervals"].items() if interval}
         rows.append(row | {f"{m}_low": i[0] for m, i in given.items()} | {f"{m}_high": i[1] for m, i in given.items()})
     metrics = [c for m in results["metrics"] for c in (m, f"{m}_low", f"{m}_high") if any(c in r for r in rows)]
-    columns = ["codec", "setting", "realism", "pictures", "reached", "bytes", "bpp", *metrics, "encode_s", "decode_s"]
+    columns = ["codec", "setting", "realism", "pictures", "lacks", "reached", "bytes", "bpp", *metrics, "encode_s", "decode_s"]
     return _csv(columns, rows)
 
 
@@ -168,14 +168,16 @@ def summary_md(results: dict[str, Any]) -> str:
     for row in results["summary"]:
         star = "" if row["reached"] == row["pictures"] else "*"
         cells = [row["codec"], *([f"{row['realism']:g}" if row["realism"] is not None else ""] if realism else [])]
-        cells += [row["setting"], f"{row['bpp']:.3f}{star}"]
+        cells += [row["setting"] + ("‡" if row["lacks"] else ""), f"{row['bpp']:.3f}{star}"]
         cells += [SHOWN[m].format(row[m]) + ("†" if m in row["fewer"] else "") if m in row else "" for m in metrics]
-        cells += [f"{row['encode_s']:.2f}", f"{row['decode_s']:.3f}"]
+        cells += [f"{row['encode_s']:.3f}", f"{row['decode_s']:.3f}"]
         lines.append("| " + " | ".join(cells) + " |")
     if any(row["reached"] != row["pictures"] for row in results["summary"]):
         lines += ["", "\\* not every picture came within 2 % of the rate: the nearest setting was taken."]
     if any(row["fewer"] for row in results["summary"]):
         lines += ["", "† without the pictures that this measure cannot take."]
+    if any(row["lacks"] for row in results["summary"]):
+        lines += ["", "‡ over fewer pictures than other rows, with which it does not compare."]
     return "\n".join(lines) + "\n"
 
 

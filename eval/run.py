@@ -53,8 +53,9 @@ def evaluate(options: Options, photos: list[Photo], processes: Processes, quiet:
         raise PeerError(f"none of the codecs can be used: {reasons}")
     _check_targets(options.targets, [peer.name for peer in codecs.peers])
     out.mkdir(parents=True, exist_ok=True)
-    extractors, absent_features = _extractors(options)
-    meters, absent = measures.meters(options.metrics, options.weights, _meter_device(processes.device))
+    device = _meter_device(processes.device)
+    extractors, absent_features = _extractors(options, device)
+    meters, absent = measures.meters(options.metrics, options.weights, device)
     measuring = Measuring(meters, extractors, options.patch)
     units = [Unit(photo, peer, _targets(options, peer), options.realisms) for photo in photos for peer in codecs.peers]
     # Codecs differ in speed: they shift from picture to picture, so that no process gets one codec for all.
@@ -132,14 +133,14 @@ def _targets(options: Options, peer: Peer) -> list[Target]:
     return [target for target in options.targets if target.codec in (None, peer.name)]
 
 
-def _extractors(options: Options) -> tuple[dict[str, networks.Extract], dict[str, str]]:
+def _extractors(options: Options, device: str) -> tuple[dict[str, networks.Extract], dict[str, str]]:
     """The feature networks that FID and KID need, and why some are missing."""
     ready: dict[str, networks.Extract] = {}
     absent: dict[str, str] = {}
     wanted = [m for m in ("fid", "kid") if m in options.metrics]
     for name in options.features if wanted else ():
         try:
-            ready[name] = networks.features(name, options.weights)
+            ready[name] = networks.features(name, options.weights, device)
         except WeightsError as error:
             absent |= {sets.column(m, name): f"not measured: {measures.reason(error)}" for m in wanted}
         except ImportError as error:
@@ -183,7 +184,10 @@ def _memory(peer: Peer, photos: list[Photo], options: Options) -> dict[str, floa
                str(cell.row["knob"]), *models]  # fmt: skip
     if not peer.name.startswith("gencomp") and peer.name not in learned.BUILT_IN:
         return {}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    except subprocess.TimeoutExpired:
+        return {}
     return json.loads(done.stdout) if done.returncode == 0 else {}
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from gencomp.eval import cells, distances
 from gencomp.eval.cells import Cell
-from gencomp.eval.realism import descriptors, sliced_wasserstein
+from gencomp.eval.realism import SMALLEST, descriptors, sliced_wasserstein
 from gencomp.eval.work import feature_folders
 from gencomp.files import write_atomically
 from gencomp.image import read_picture, to_tensor
@@ -84,13 +84,17 @@ def column(measure: str, extractor: str) -> str:
 
 
 def _swd(out: Path, members: list[Cell]) -> tuple[dict[str, float], dict[str, Any]]:
+    """The sliced distance over the pictures that are large enough for it, and how many they are."""
+    members = [cell for cell in members if min(cell.row["width"], cell.row["height"]) >= SMALLEST]
+    if not members:
+        raise ValueError(f"needs pictures with sides of at least {SMALLEST} pixels")
     paths = [out / cell.row["original"] for cell in members], [out / cell.row["reconstruction"] for cell in members]
     reference, rebuilt = (
         descriptors((to_tensor(np.asarray(read_picture(p, max_pixels=None))) for p in side), seed)
         for side, seed in zip(paths, (REFERENCE_SEED, REBUILT_SEED))
     )
     result = sliced_wasserstein(reference, rebuilt)
-    return {"swd": result.mean}, {"swd_levels": result.levels}
+    return {"swd": result.mean}, {"swd_levels": result.levels, "swd_pictures": len(members)}
 
 
 def _from_features(

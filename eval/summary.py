@@ -42,11 +42,14 @@ class Series(NamedTuple):
 def summarise(out: Path, groups: dict[Key, list[Cell]], patch: int) -> list[dict[str, Any]]:
     """A row for each operating point: arithmetic means over its pictures, 95 % intervals, measures of the set.
 
-    `fewer` holds the number of pictures behind a mean that leaves some out, such as those too small for the measure.
+    `fewer` holds the number of pictures behind a figure that leaves some out, such as those too small for the measure;
+    `lacks` is how many pictures stand in other rows and not in this one, which then does not compare with them.
     """
     rows = []
+    images = {cell.place.image for members in groups.values() for cell in members}
     for (codec, setting, realism), members in groups.items():
         row: dict[str, Any] = {"codec": codec, "setting": setting, "realism": realism, "pictures": len(members)}
+        row["lacks"] = len(images) - len(members)
         row["reached"] = sum(bool(c.row["reached"]) for c in members)
         for name in ("bytes", "bpp", "encode_s", "decode_s"):
             row[name] = float(np.mean([c.row[name] for c in members]))
@@ -60,6 +63,8 @@ def summarise(out: Path, groups: dict[Key, list[Cell]], patch: int) -> list[dict
         if "ms_ssim" in row:
             row["ms_ssim_db"] = decibels(row["ms_ssim"])
         whole = sets.load_set(out, members, patch)
+        if "swd" in whole.measures and whole.details.get("swd_pictures", len(members)) < len(members):
+            fewer["swd"] = whole.details["swd_pictures"]
         rows.append({**row, **whole.measures, "intervals": intervals, "fewer": fewer, "details": whole.details})
     return rows
 
