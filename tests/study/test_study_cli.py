@@ -15,6 +15,7 @@ from PIL import Image
 
 from gencomp.eval import learned
 from gencomp.eval.peers import Knob, Peer, decode_with_pillow, through_pillow
+from gencomp.eval.study import demonstration
 from gencomp.eval.study.cli import study as command
 from gencomp.eval.study.cli_serve import _origin
 from gencomp.eval.study.plan import load
@@ -197,6 +198,15 @@ def test_many_raters_at_once_lose_no_vote() -> None:
     assert (found["votes_stored"], found["lost"], found["doubled"], found["every_vote_as_sent"]) == (240, 0, 0, True)
 
 
+def test_the_demonstrations_crops_lie_in_their_photographs() -> None:
+    pytest.importorskip("skimage")
+    for name in demonstration.PHOTOGRAPHS:
+        height, width, _ = demonstration.photograph(name).shape
+        x, y = demonstration.CROP_AT[name]
+        assert x + min(width, demonstration.CROP[0]) <= width
+        assert y + min(height, demonstration.CROP[1]) <= height
+
+
 def test_the_demonstration_compares_codecs_at_equal_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """JPEG stands in for the model, so that the test does not wait for it: it has realism, and a file for both ends."""
     pytest.importorskip("skimage")
@@ -210,8 +220,10 @@ def test_the_demonstration_compares_codecs_at_equal_bytes(tmp_path: Path, monkey
 
     stand_in = Peer("gencomp", ".jpg", Knob("quality", 1, 100), encode, decode, has_realism=True)
     monkeypatch.setattr(learned, "gencomp_peer", lambda *_, **__: stand_in)
-    monkeypatch.setattr("gencomp.eval.study.demonstration.PHOTOGRAPHS", ("chelsea",))
-    monkeypatch.setattr("gencomp.eval.study.demonstration.CROP_AT", {})
+    monkeypatch.setattr(demonstration, "PHOTOGRAPHS", ("chelsea",))
+    monkeypatch.setattr(demonstration, "CROP_AT", {})
+    whole = demonstration.photograph("chelsea")
+    monkeypatch.setattr(demonstration, "photograph", lambda _: whole[60:220, 100:300])
     result = run("demo", str(tmp_path / "demo"))
     assert result.exit_code == 0, result.output
     study = load(tmp_path / "demo")
