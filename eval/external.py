@@ -87,7 +87,7 @@ def _program(encoder: str) -> str:
 
 
 def _run(command: list[str], data: bytes) -> bytes:
-    """The standard output of a program that reads `data`. Raises RuntimeError with its first complaint when it fails."""
+    """Standard output of a program that reads `data`. Raises RuntimeError with its first complaint when it fails."""
     command = [command[0], "-hide_banner", "-loglevel", "error", *command[1:]]
     done = subprocess.run(command, input=data, capture_output=True, check=False, timeout=600)
     if done.returncode:

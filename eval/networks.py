@@ -105,7 +105,8 @@ def _normalised(network: nn.Module, config: Mapping[str, object], device: str) -
     mean, std = (torch.tensor(config[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
 
     def extract(pictures: Tensor) -> Tensor:
-        x = F.interpolate(pictures.to(device).float() / 255, tuple(size)[1:], mode="bicubic", antialias=True).clamp(0, 1)  # type: ignore[arg-type]
+        x = pictures.to(device).float() / 255
+        x = F.interpolate(x, tuple(size)[1:], mode="bicubic", antialias=True).clamp(0, 1)  # type: ignore[arg-type]
         return network((x - mean.to(x)) / std.to(x))
 
     return extract

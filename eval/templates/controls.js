@@ -38,7 +38,9 @@ function captions() {
       for (const measure of ["psnr", "ms_ssim"]) {
         if (row[measure] !== undefined) line.append(`, ${DATA.metrics[measure].label} ${format(row[measure], measure)}`);
       }
-      if (row.note) line.append(element("span", { class: "note" }, ` (${row.note})`));
+      const off = isAt(row, view.rate) ? "" : `not at ${view.rate} bpp`;
+      const note = row.note || off;
+      if (note) line.append(element("span", { class: "note" }, ` (${note})`));
     } else if (name !== "original") {
       line.append(element("span", { class: "note" }, " failed on this picture"));
     }
@@ -138,8 +140,10 @@ function startViewer() {
   fill("right", names);
   view.image = DATA.photos.images[0].image;
   view.rate = RATES.find(rate => rate >= 0.1) ?? RATES[0];
-  view.left = SERIES[0].name;
-  view.right = (SERIES.find(one => one.codec === "avif" && one !== SERIES[0]) ?? SERIES[1] ?? { name: "original" }).name;
+  const first = SERIES.find(one => one.codec.startsWith("gencomp")) ?? SERIES[0];
+  const others = SERIES.filter(one => one !== first);
+  view.left = first.name;
+  view.right = (others.find(one => one.codec === "avif") ?? others[0] ?? { name: "original" }).name;
   for (const [group, choices, key] of [["modes", Object.entries(MODES), "mode"],
                                        ["zooms", ZOOMS.map(z => [String(z), z ? `${z}:1` : "Fit"]), "zoom"]]) {
     for (const [value, text] of choices) {

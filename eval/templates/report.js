@@ -79,7 +79,7 @@ function drawMeans() {
     const off = row.reached < row.pictures;
     starred ||= off;
     const name = row.codec + (row.realism === null ? "" : `, realism ${row.realism}`);
-    const cells = [name, row.setting, row.pictures, format(row.bytes, "bytes"), format(row.bpp, "bpp") + (off ? "*" : "")];
+    const cells = [name, row.setting, row.pictures + (row.lacks ? "‡" : ""), format(row.bytes, "bytes"), format(row.bpp, "bpp") + (off ? "*" : "")];
     const line = element("tr", {}, cells.map(cell => element("td", {}, String(cell))));
     for (const measure of [...measures, "encode_s", "decode_s"]) {
       const interval = row.intervals[measure];
@@ -93,6 +93,7 @@ function drawMeans() {
   table.append(body);
   document.querySelector("#means p").textContent = "Arithmetic means; a figure's interval stands in its tooltip."
     + (DATA.summary.some(row => Object.keys(row.fewer).length) ? " † without the pictures that this measure cannot take." : "")
+    + (DATA.summary.some(row => row.lacks) ? " ‡ over fewer pictures than other rows, with which it does not compare." : "")
     + (starred ? " * not every picture came within 2 % of the rate: the nearest setting was taken, and each row says why." : "");
 }
 
@@ -145,11 +146,13 @@ function drawEach() {
     const line = element("tr", {}, [element("td", {}, [open])]);
     const rows = SERIES.map(one => rowOf(photo.image, one.name, view.rate));
     const values = rows.map(row => (row && row[measure] !== undefined ? row[measure] : null));
-    const known = values.filter(value => value !== null);
+    const known = values.filter((value, k) => value !== null && isAt(rows[k], view.rate));
     const better = DATA.metrics[measure].better;
     const best = better === "more" ? Math.max(...known) : better === "less" ? Math.min(...known) : null;
     rows.forEach((row, k) => {
-      const cell = element("td", values[k] !== null && values[k] === best ? { class: "best" } : {}, values[k] === null ? "" : format(values[k], measure));
+      const near = !row || isAt(row, view.rate);
+      const kind = !near ? { class: "far" } : values[k] !== null && values[k] === best ? { class: "best" } : {};
+      const cell = element("td", kind, values[k] === null ? "" : format(values[k], measure) + (near ? "" : "*"));
       if (row) cell.title = `${row.bytes} bytes, ${row.bpp.toFixed(4)} bpp${row.note ? ". " + row.note : ""}`;
       line.append(cell);
     });

@@ -23,6 +23,11 @@ function rowOf(image, name, rate) {
   return rows.reduce((best, row) => (!best || distance(row) < distance(best) ? row : best), null);
 }
 
+// Whether a file is as large as the rate asks, to 5 %: only such files are at equal bytes.
+function isAt(row, rate) {
+  return Math.abs(row.bpp / rate - 1) <= 0.05;
+}
+
 function pathOf(image, name, rate) {
   if (name === "original") return DATA.photos.images.find(photo => photo.image === image).original;
   const row = rowOf(image, name, rate);

@@ -72,6 +72,12 @@ def test_ms_ssim_refuses_small_pictures() -> None:
         fidelity.ms_ssim(small, small)
 
 
+def test_ssim_refuses_what_its_window_does_not_fit() -> None:
+    small = torch.rand(1, 3, 10, 300)
+    with pytest.raises(ValueError, match="11 pixels"):
+        fidelity.ssim(small, small)
+
+
 def test_nlpd_agrees_with_its_definition(pair: tuple[Tensor, Tensor]) -> None:
     """Laparra et al. 2016 with SciPy's correlation, on the pyramid that other tests hold to its own definition."""
     from scipy.ndimage import correlate

@@ -169,6 +169,18 @@ def test_the_wipe_follows_the_pointer(page: Any) -> None:
     assert page.evaluate("view.wipe") == pytest.approx(0.25, abs=0.02)
 
 
+def test_only_files_of_the_asked_size_are_compared(page: Any) -> None:
+    """In the table of single pictures the best is found among files at equal bytes; others are marked."""
+    page.evaluate("DATA.rows.filter(row => row.codec === 'webp').forEach(row => (row.bpp *= 1.2))")
+    page.evaluate("drawEach()")
+    assert page.locator("#each td.best").count() == 3
+    marked = page.locator("#each td.far").all_inner_texts()
+    assert len(marked) == 3
+    assert all(text.endswith("*") for text in marked)
+    page.evaluate("update()")
+    assert "not at 0.6 bpp" in page.locator("#captions").inner_text()
+
+
 def test_a_narrow_screen_needs_no_sideways_scrolling(page: Any) -> None:
     page.set_viewport_size({"width": 360, "height": 740})
     page.evaluate("window.dispatchEvent(new Event('resize'))")

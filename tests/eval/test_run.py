@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from gencomp.eval import crashes
 from gencomp.eval.cli import evaluate
 from gencomp.eval.fidelity import psnr
 from gencomp.image import to_tensor
@@ -39,7 +40,7 @@ def fragile():
 
 
 WRONG = [("--codec", "jepg"), ("--metric", "snr"), ("--bpp", "0"), ("--bpp", "nan"), ("--quality", "avif:x"),
-         ("--quality", "inf"), ("--realism", "nan"), ("--limit", "0")]  # fmt: skip
+         ("--quality", "inf"), ("--realism", "nan"), ("--limit", "0"), ("--bd-range", "0.5", "0.1")]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -145,13 +146,14 @@ def test_a_picture_too_small_for_a_measure_keeps_the_others_mean(photos: Path, t
     folder = tmp_path / "mixed"
     shutil.copytree(photos, folder)
     with Image.open(folder / "coffee.png") as coffee:
-        coffee.crop((0, 0, 100, 80)).save(folder / "coffee.png")
+        coffee.crop((0, 0, 100, 40)).save(folder / "coffee.png")
     out = tmp_path / "out"
     done = invoke(folder, "--out", out, "--codec", "eval_adapters:plain", "--bpp", 1, "--metric", "ms_ssim",
-                  "--metric", "psnr")  # fmt: skip
+                  "--metric", "psnr", "--metric", "swd")  # fmt: skip
     assert done.exit_code == 0, done.output
     (line,) = results(out)["summary"]
-    assert line["fewer"] == {"ms_ssim": 2}
+    assert line["fewer"] == {"ms_ssim": 2, "swd": 2}
+    assert line["swd"] > 0
     values = [float(row["ms_ssim"]) for row in table(out) if row["ms_ssim"]]
     assert line["ms_ssim"] == pytest.approx(np.mean(values))
     assert "161 pixels" in results(out)["not_measured"]["ms_ssim"]
@@ -241,6 +243,11 @@ def test_deltas_take_the_pictures_that_both_codecs_have(photos: Path, tmp_path: 
     (delta,) = results(tmp_path / "out")["bd"]
     assert delta["pictures"] == 2
     assert delta["rate"]["value"] == pytest.approx(0, abs=1e-9)  # the same encoder under both names
+    lacking = {row["codec"]: row["lacks"] for row in results(tmp_path / "out")["summary"]}
+    assert lacking == {"plain": 0, "fragile": 1}
+    summary = (tmp_path / "out" / "summary.md").read_text()
+    assert "| fragile | 1 bpp‡ |" in summary
+    assert "| plain | 1 bpp |" in summary
 
 
 def test_without_any_codec_there_is_no_report(photos: Path, tmp_path: Path) -> None:
@@ -251,7 +258,7 @@ def test_without_any_codec_there_is_no_report(photos: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-def test_wrong_options_are_wrong_usage(wrong: tuple[str, str], photos: Path, tmp_path: Path) -> None:
+def test_wrong_options_are_wrong_usage(wrong: tuple[str, ...], photos: Path, tmp_path: Path) -> None:
     assert invoke(photos, "--out", tmp_path / "out", *wrong).exit_code == 2
 
 
@@ -270,6 +277,22 @@ def test_an_interrupted_run_goes_on_where_it_was(photos: Path, tmp_path: Path) -
     again = {path: path.stat().st_mtime_ns for path in (out / "files").rglob("*.jpg")}
     assert sum(again[path] != times[path] for path in times) == 2
     assert without_seconds((out / "results.csv").read_text()) == without_seconds(whole)
+
+
+def test_a_codec_that_crashed_the_program_is_not_called_again(photos: Path, tmp_path: Path) -> None:
+    """Not before it, or the picture, is another one."""
+    out = tmp_path / "out"
+    given = (photos, "--out", out, "--codec", "eval_adapters:plain", "--bpp", 1, "--metric", "psnr", "--limit", 2)
+    assert invoke(*given).exit_code == 0
+    path = next((out / "cells").rglob("chelsea.json"))
+    cell = json.loads(path.read_text())
+    cell["row"]["error"] = f"{crashes.CRASHED} (SIGSEGV)"
+    path.write_text(json.dumps(cell))
+    assert invoke(*given).exit_code == 1
+    assert [p["what"] for p in results(out)["problems"]] == [f"{crashes.CRASHED} (SIGSEGV)"]
+    cell["made_of"]["peer"] = "plain 0"
+    path.write_text(json.dumps(cell))
+    assert invoke(*given).exit_code == 0
 
 
 def test_other_pixels_and_other_versions_are_coded_anew(photos: Path, tmp_path: Path) -> None:
