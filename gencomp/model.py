@@ -57,10 +57,14 @@ class HyperpriorCodec(nn.Module):
         condition = quality_condition(step)
         return self.gains.encode(self.analysis(x, condition).float(), condition)
 
-    def pictures(self, y_hat: Tensor, step: Tensor, realism: Tensor) -> Tensor:
-        """y_hat [N, M, h, w] scaled, step [N] int, realism [N] in 0..1 -> x_hat [N, 3, 16 h, 16 w]."""
+    def pictures(self, y_hat: Tensor, step: Tensor, realism: Tensor, origin: Tensor | None = None) -> Tensor:
+        """y_hat [N, M, h, w] scaled, step [N] int, realism [N] in 0..1 -> x_hat [N, 3, 16 h, 16 w].
+
+        origin [N, 2] int: row and column of the first latent in its picture, (0, 0) if not given.
+        """
         condition = quality_condition(step)
-        return self.synthesis(self.gains.decode(y_hat, condition), condition, realism).float()
+        origin = torch.zeros(len(y_hat), 2, dtype=torch.long, device=y_hat.device) if origin is None else origin
+        return self.synthesis(self.gains.decode(y_hat, condition), condition, realism, origin).float()
 
     def forward(self, x: Tensor, step: Tensor, realism: Tensor, noise_y: Tensor, noise_z: Tensor) -> CodecOutput:
         """One training pass; noise_y [N, M, h, w] and noise_z [N, Z, h', w'] uniform in -1/2..1/2."""

@@ -90,7 +90,7 @@ def synthesise(
     for tile in tiles(height, width, tile_side(height, width, side), synthesis_halo(network.config.transform)):
         top, left, bottom, right = tile.sees
         part = y_hat[None, :, top:bottom, left:right].float().to(device, memory_format=torch.channels_last)
-        shown = to_uint8(network.pictures(part, steps, realisms))
+        shown = to_uint8(network.pictures(part, steps, realisms, torch.tensor([[top, left]], device=device)))
         t, l, b, r = tile.yields
         dy, dx = (t - top) * STRIDE, (l - left) * STRIDE
         rows, columns = slice(dy, dy + (b - t) * STRIDE), slice(dx, dx + (r - l) * STRIDE)

@@ -4,7 +4,7 @@
     y_hat     [N, M, h, w]       --g_s--> x_hat [N, 3, 16 h, 16 w]
 
 The quality enters twice: gains scale each latent channel before rounding and undo it after (Cui et al. 2021), and the
-gains inside the blocks adapt the features. The synthesis also takes the realism, 0 to 1.
+gains inside the blocks adapt the features. The synthesis also takes the realism, 0 to 1, and grain (grain.py).
 """
 
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .bitstream import STEPS
+from .grain import CHANNELS, FACTORS, Grain, place_noise
 from .layers import Stage, downscale, upscale
 
 KNOTS = 9  # quality conditions: a linear interpolation between this many knots over the steps 0..STEPS
@@ -30,6 +31,7 @@ class TransformConfig:
     encoder_depths: tuple[int, int] = (4, 3)
     decoder_widths: tuple[int, int, int, int] = (256, 192, 64, 32)  # at 1/16, 1/8, 1/4 and 1/2
     decoder_depths: tuple[int, int, int] = (3, 4, 2)  # at 1/16, 1/8 and 1/4
+    grain: bool = False  # noise in the synthesis, times the realism
 
 
 def quality_knots(step: Tensor) -> Tensor:
@@ -80,15 +82,24 @@ class Synthesis(nn.Module):
         self.up2 = upscale(w4, w2, 2)
         self.refine = nn.Conv2d(w2, w2, 3, padding=1)
         self.head = nn.Sequential(nn.Conv2d(w2, 12, 3, padding=1), nn.PixelShuffle(2))
+        self.grain = nn.ModuleList([Grain(w8), Grain(w4)] if config.grain else [])
 
-    def forward(self, y_hat: Tensor, condition: Tensor, realism: Tensor) -> Tensor:
-        """condition [N, KNOTS]: `quality_condition`; realism [N] in 0..1."""
+    def forward(self, y_hat: Tensor, condition: Tensor, realism: Tensor, origin: Tensor) -> Tensor:
+        """condition [N, KNOTS]: `quality_condition`; realism [N] in 0..1; origin [N, 2] int: row and column, in
+        latents, of the upper left corner in the whole picture, whose grain is that of the place."""
         condition = torch.cat([condition, realism[:, None].to(condition.dtype)], dim=1)
-        y_hat = self.stage16(self.stem(y_hat), condition)
-        y_hat = self.stage8(self.up8(y_hat), condition)
-        y_hat = self.up2(self.stage4(self.up4(y_hat), condition))
-        y_hat = y_hat + F.leaky_relu(self.refine(y_hat), 0.01)
-        return self.head(y_hat) + 0.5
+        noise: tuple[Tensor, ...] = ()
+        if len(self.grain):
+            drawn = place_noise(origin, *y_hat.shape[2:]).to(y_hat.dtype)
+            noise = drawn.split([CHANNELS * f**2 for f in FACTORS], dim=1)
+        x = self.stage16(self.stem(y_hat), condition)
+        x = self.up8(x)
+        x = self.stage8(self.grain[0](x, noise[0], realism) if noise else x, condition)
+        x = self.up4(x)
+        x = self.stage4(self.grain[1](x, noise[1], realism) if noise else x, condition)
+        x = self.up2(x)
+        x = x + F.leaky_relu(self.refine(x), 0.01)
+        return self.head(x) + 0.5
 
 
 class LatentGains(nn.Module):

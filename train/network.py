@@ -52,14 +52,22 @@ class TrainingPass(nn.Module):
         super().__init__()
         self.codec, self.decides_bits = codec, decides_bits
 
-    def forward(self, x: Tensor, step: Tensor, realism: Tensor, noise_y: Tensor, noise_z: Tensor) -> Pass:
-        """x [N, 3, H, W] in 0..1, step int [N], realism [N]; noises in -1/2..1/2 of the shapes of y and z."""
+    def forward(
+        self, x: Tensor, step: Tensor, realism: Tensor, noise_y: Tensor, noise_z: Tensor, origin: Tensor | None = None
+    ) -> Pass:
+        """x [N, 3, H, W] in 0..1, step int [N], realism [N]; noises in -1/2..1/2 of the shapes of y and z.
+
+        origin [N, 2]: the place from which each sample's grain is taken.
+        """
         with torch.set_grad_enabled(self.decides_bits and torch.is_grad_enabled()):
             y_hat, y_bits, z_bits = quantise(self.codec, x, step, noise_y, noise_z)
         seen = condition = y_hat.detach()
         if isinstance(self.codec, HyperpriorCodec):
             condition = self.codec.gains.decode(seen, quality_condition(step)).detach()
-        return Pass(self.codec.pictures(y_hat, step, realism), seen, condition, y_bits, z_bits)
+            x_hat = self.codec.pictures(y_hat, step, realism, origin)
+        else:
+            x_hat = self.codec.pictures(y_hat, step, realism)
+        return Pass(x_hat, seen, condition, y_bits, z_bits)
 
 
 def quantise(codec: Codec, x: Tensor, step: Tensor, noise_y: Tensor, noise_z: Tensor) -> tuple[Tensor, Tensor, Tensor]:

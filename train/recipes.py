@@ -83,7 +83,7 @@ class Recipe:
     """One training run, without the place of its data and its results."""
 
     name: str
-    model: ModelConfig | HificConfig = field(default_factory=ModelConfig)
+    model: ModelConfig | HificConfig = field(default_factory=lambda: ModelConfig(TransformConfig(grain=True)))
     steps: int = 200_000  # optimiser steps
     adversarial_from: int | None = None  # the step at which stage 2 begins; None: never
     batch: int = 8  # pictures a step, over all processes
@@ -114,7 +114,7 @@ class Recipe:
 
 
 _TINY = ModelConfig(
-    TransformConfig(32, (32, 48), (1, 1), (48, 32, 24, 16), (1, 1, 1)),
+    TransformConfig(32, (32, 48), (1, 1), (48, 32, 24, 16), (1, 1, 1), grain=True),
     PriorConfig(hyper_channels=16, hyper_width=32, feature_width=32),
 )
 

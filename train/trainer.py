@@ -30,6 +30,8 @@ from .state import Checkpoint, module_tensors, optimiser_tensors, restore_module
 
 ADAM = functools.partial(torch.optim.Adam, fused=True)
 R1_EVERY = 16  # steps; the penalty's weight is multiplied by it (Karras et al. 2020, lazy regularisation)
+GRAIN = "model.synthesis.grain."
+GRAIN_ROWS = 1024  # rows of latents set apart for each sample
 
 Figures = dict[str, Tensor]
 
@@ -45,8 +47,13 @@ class Part:
             self.x = self.x.to(memory_format=torch.channels_last)
         draws = (t[rows].to(device, non_blocking=True) for t in batch.draws)
         self.step, self.realism, self.noise_y, self.noise_z = draws
+        self.origin = place_of(batch.numbers[rows]).to(device)
         if trainer.stage == 1:  # the knob stays untouched until there is realism to learn
             self.realism = torch.zeros_like(self.realism)
+
+    def inputs(self) -> tuple[Tensor, ...]:
+        """What the network's forward pass takes."""
+        return self.x, self.step, self.realism, self.noise_y, self.noise_z, self.origin
 
 
 class Trainer:
@@ -104,6 +111,8 @@ class Trainer:
 
     def start_from(self, weights: dict[str, Tensor]) -> None:
         """Begin with the given weights, 'model.<name>'; stage 2 also keeps them as its anchor."""
+        silent = {k: v for k, v in module_tensors(self.model, "model").items() if k.startswith(GRAIN)}
+        weights = silent | weights  # a model from without grain gets one that is not heard yet
         restore_module(self.model, "model", weights)
         if self.recipe.ema:
             restore_module(self.average, "model", weights)
@@ -142,7 +151,7 @@ class Trainer:
         for index, part in enumerate(parts):
             with self._synchronised(self.network, index == len(parts) - 1):
                 with self.accelerator.autocast():
-                    output = self.network(part.x, part.step, part.realism, part.noise_y, part.noise_z)
+                    output = self.network(*part.inputs())
                 loss, figures = self._codec_loss(part, output)
                 self.accelerator.backward(loss / len(parts))
             collected.append(figures | {"g_loss": loss.detach()})
@@ -312,6 +321,11 @@ def _optimiser(recipe: Recipe) -> Callable[..., Any]:
     if recipe.optimiser == "adam":
         return ADAM
     return functools.partial(Muon, dtype=torch.bfloat16 if recipe.precision == "bf16" else torch.float32)
+
+
+def place_of(numbers: Tensor) -> Tensor:
+    """Where a sample's grain begins: int64 [B] numbers -> [B, 2] rows and columns, far from any other's."""
+    return torch.stack([numbers * GRAIN_ROWS, torch.zeros_like(numbers)], 1)
 
 
 def _laid_out(network: nn.Module, recipe: Recipe) -> Any:

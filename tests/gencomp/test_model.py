@@ -103,8 +103,8 @@ def test_halos_are_as_wide_as_what_an_output_sees() -> None:
     synthesis, y = Synthesis(config).double(), torch.randn(1, 4, side, side, dtype=torch.double)
     poked = y.clone()
     poked[:, :, centre, centre] += 1
-    zero = torch.zeros(1, dtype=torch.double)
-    moved = (synthesis(y, condition.double(), zero) != synthesis(poked, condition.double(), zero)).any(1)[0]
+    inputs = condition.double(), torch.zeros(1, dtype=torch.double), torch.zeros(1, 2)
+    moved = (synthesis(y, *inputs) != synthesis(poked, *inputs)).any(1)[0]
     rows = torch.nonzero(moved.any(1)).flatten() // STRIDE
     reach = max(centre - int(rows.min()), int(rows.max()) - centre)
     assert reach <= synthesis_halo(config) <= reach + 1

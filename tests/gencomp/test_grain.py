@@ -1,0 +1,71 @@
+"""Grain: the same at every place of every machine, and silent where it should be."""
+
+import torch
+
+from gencomp.grain import NOISE_CHANNELS, Grain, place_noise
+from gencomp.image import to_uint8
+from gencomp.model import HyperpriorCodec, ModelConfig
+from gencomp.priors import PriorConfig
+from gencomp.tiling import synthesise
+from gencomp.transforms import TransformConfig
+
+SMALL = ModelConfig(TransformConfig(8, (8, 8), (1, 1), (8, 8, 8, 8), (1, 1, 1), grain=True), PriorConfig(4, 8, 8))
+
+
+EXPECTED = [-0.42259377241134644, -0.10520055890083313, 0.11568832397460938, -0.41693973541259766]
+
+
+def place(*coordinates: tuple[int, int]) -> torch.Tensor:
+    return torch.tensor(coordinates)
+
+
+def loud_network() -> HyperpriorCodec:
+    torch.manual_seed(0)
+    network = HyperpriorCodec(SMALL).eval()
+    for grain in network.synthesis.grain:
+        assert isinstance(grain, Grain)
+        torch.nn.init.normal_(grain.project.weight)
+    return network
+
+
+def test_noise_depends_on_the_place_alone() -> None:
+    whole = place_noise(place((0, 0)), 20, 30)
+    assert torch.equal(whole[:, :, 7:15, 11:30], place_noise(place((7, 11)), 8, 19))
+    both = place_noise(place((7, 11), (0, 0)), 8, 19)
+    assert torch.equal(both[0], whole[0, :, 7:15, 11:30])
+
+
+def test_noise_is_the_same_on_every_machine() -> None:
+    noise = place_noise(place((3, 5)), 1, 2)
+    assert noise.shape == (1, NOISE_CHANNELS, 1, 2)
+    expected = torch.tensor(EXPECTED)
+    assert torch.equal(noise[0, :2, 0].flatten(), expected)
+
+
+def test_noise_is_even_and_without_neighbours() -> None:
+    noise = place_noise(place((1000, 2000)), 64, 64)[0]
+    assert abs(float(noise.mean())) < 2e-3
+    assert abs(float(noise.var()) - 1 / 12) < 1e-3
+    neighbours = ((noise[:, 1:], noise[:, :-1]), (noise[:, :, 1:], noise[:, :, :-1]), (noise[1:], noise[:-1]))
+    for a, b in neighbours:
+        assert abs(float((a * b).mean())) * 12 < 0.01
+
+
+def test_grain_is_silent_at_realism_zero_and_before_training() -> None:
+    network = loud_network()
+    y, step = torch.randn(1, 8, 4, 4), torch.tensor([512])
+    zero, one = torch.zeros(1), torch.ones(1)
+    here, there = place((0, 0)), place((100, 100))
+    assert torch.equal(network.pictures(y, step, zero, here), network.pictures(y, step, zero, there))
+    assert not torch.equal(network.pictures(y, step, one, here), network.pictures(y, step, one, there))
+    fresh = HyperpriorCodec(SMALL).eval()
+    assert torch.equal(fresh.pictures(y, step, one, here), fresh.pictures(y, step, one, there))
+
+
+def test_tiles_show_the_grain_of_the_whole() -> None:
+    network = loud_network()
+    y = torch.randn(8, 24, 31)
+    with torch.no_grad():
+        whole = to_uint8(network.pictures(y[None], torch.tensor([512]), torch.ones(1)))
+    tiled = synthesise(network, y, (24 * 16, 31 * 16), 512, 1.0, side=9)
+    assert abs(whole.astype(int) - tiled.astype(int)).max() <= 1  # float sums may round differently, pixels hardly
