@@ -86,8 +86,8 @@ def _run(codec: "Codec", size: tuple[int, int], threads: int, quality: float, re
     first = passed(codec, picture, quality)  # memory is taken cold, seconds warm
     warm = [passed(codec, picture, quality) for _ in range(_repeats(first.encode["total"].seconds, repeat))]
     run: dict[str, Any] = {
-        "device": codec.device.type, "threads": threads, "width": size[0], "height": size[1], "bytes": first.size,
-        "bpp": 8 * first.size / (size[0] * size[1]), "latents": first.latents,
+        "device": codec.device.type, "dtype": _dtype(codec), "threads": threads, "width": size[0], "height": size[1],
+        "bytes": first.size, "bpp": 8 * first.size / (size[0] * size[1]), "latents": first.latents,
     }  # fmt: skip
     for way in ("encode", "decode"):
         run[way] = {
@@ -110,6 +110,11 @@ def _run(codec: "Codec", size: tuple[int, int], threads: int, quality: float, re
             if f"{way}_s" in peer:
                 peer[f"{way}_ratio"] = peer[f"{way}_s"] / run[way]["total"]["seconds"]
     return run
+
+
+def _dtype(codec: "Codec") -> str:
+    """The number format of the codec's transforms; the yardsticks run in float32."""
+    return str(next(codec._network.parameters()).dtype).removeprefix("torch.")
 
 
 def _picture(size: tuple[int, int]) -> "Image.Image":
@@ -158,8 +163,8 @@ def _repeats(seconds: float, wanted: int) -> int:
 
 def _table(run: dict[str, Any]) -> str:
     lines = [
-        f"{run['width']}x{run['height']}, {run['device']}, {run['threads']} threads: {run['bytes']} bytes, "
-        f"{run['bpp']:.3f} bpp, {run['latents']} latents",
+        f"{run['width']}x{run['height']}, {run['device']}, {run['dtype']}, {run['threads']} threads: "
+        f"{run['bytes']} bytes, {run['bpp']:.3f} bpp, {run['latents']} latents",
         f"{'':26}{'encode':>10}{'memory':>10}{'decode':>12}{'memory':>10}",
     ]
     for stage in dict.fromkeys([*run["encode"], *run["decode"]]):
