@@ -52,9 +52,10 @@ def work(unit: Unit, out: Path, measuring: Measuring) -> None:
     try:
         picture = unit.photo.read()
     except Exception as error:  # pictures come from outside: any reader's error is the answer
+        why = "the picture cannot be read: " + _line(error).removeprefix("the picture cannot be read: ")
         for target in unit.targets:
             for place in unit.places(target):
-                cells.save(out, _failure(place, unit, f"the picture cannot be read: {_line(error)}", {}))
+                cells.save(out, _failure(place, unit, why, {}))
         return
     pixels = np.asarray(picture)
     made_of = {"peer": unit.peer.note, "pixels": zlib.crc32(pixels.tobytes())}
