@@ -41,6 +41,25 @@ def side_by_side(
     return sheet
 
 
+def rows_of_crops(columns: Sequence[str], rows: Sequence[Sequence[tuple[Image.Image, str]]]) -> Image.Image:
+    """Pictures of one size in rows under their columns' names, pixel by pixel, each with a caption below."""
+    width, height = rows[0][0][0].size
+    line = TEXT + MARGIN // 2
+    sheet = Image.new(
+        "RGB", (MARGIN + len(columns) * (width + MARGIN), line + MARGIN + len(rows) * (height + line)), PAPER
+    )
+    draw = ImageDraw.Draw(sheet)
+    for k, name in enumerate(columns):
+        x = MARGIN + k * (width + MARGIN)
+        draw.text((x, MARGIN // 2), name, INK, ImageFont.load_default(TEXT))
+        for row, pieces in enumerate(rows):
+            y = line + MARGIN // 2 + row * (height + line)
+            picture, caption = pieces[k]
+            sheet.paste(picture, (x, y))
+            draw.text((x, y + height + 2), caption, FAINT, ImageFont.load_default(TEXT - 4))
+    return sheet
+
+
 def busiest_square(picture: Image.Image, side: int) -> tuple[int, int, int]:
     """Left, top and side (at most the picture's) of the square with the most energy in fine detail."""
     side = min(side, *picture.size)

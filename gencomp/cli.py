@@ -210,9 +210,7 @@ def decompress(
 @_device
 @_max_pixels
 @_json
-def info(
-    paths: tuple[Path, ...], verify: bool, model: str | None, device: str, max_pixels: int, as_json: bool
-) -> None:
+def info(paths: tuple[Path, ...], verify: bool, model: str | None, device: str, max_pixels: int, as_json: bool) -> None:
     """Say what .gnc files hold: size, rate, quality, model, and whether they are damaged.
 
     Reads header and checksum alone; status 1 if a checksum is wrong. --model, --device and --max-pixels serve

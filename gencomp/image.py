@@ -209,8 +209,10 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         picture = Image.composite(picture, Image.new("RGB", picture.size, "white"), alpha)
     if orientation in _UPRIGHT:
         picture = picture.transpose(_UPRIGHT[orientation])
+    if picture is image and image.info:
+        picture = image.copy()
     if picture is not image:
-        picture.info = {}  # profile, orientation and transparency are used up
+        picture.info = {}  # profile, orientation and transparency are used up, and no file need carry them again
     return picture
 
 

@@ -239,11 +239,13 @@ COMPANDING = 2 / 255  # the contrast from which on a band counts by its square r
 
 
 def laplacian_features(levels: int = 3) -> FeatureStack:
-    """A feature stack a twelfth the size of `steerable_features`: the picture, then each octave's companded band.
+    """A feature stack a sixth the size of `steerable_features`: the picture, then each octave's companded bands.
 
     A band b is what a 5x5 binomial filter takes away (Burt and Adelson 1983, without the expansion), in luma and two
-    opponent colours. The map is b / sqrt(|b| + 2/255): its local deviation is the contrast of the texture at that
-    scale, and faint texture counts for more than its share of energy, as it does for the eye (Weber's law).
+    opponent colours; beside it stand the horizontal, vertical and diagonal differences of luma (the undecimated Haar
+    wavelet), which a checkerboard or a weave of the same energy does not match. Each map is b / sqrt(|b| + 2/255): its
+    local deviation is the contrast of the texture at that scale, and faint texture counts for more than its share of
+    energy, as it does for the eye (Weber's law).
     """
     opponent = torch.tensor(OPPONENT)
 
@@ -252,12 +254,28 @@ def laplacian_features(levels: int = 3) -> FeatureStack:
         x = torch.einsum("oc,nchw->nohw", opponent.to(picture), picture)
         for _ in range(levels):
             low = blur(x, (1, 4, 6, 4, 1))
-            band = x - low
-            stack.append(band * torch.rsqrt(band.abs() + COMPANDING))
+            bands = torch.cat([x - low, haar_details(x[:, :1])], 1)
+            stack.append(bands * torch.rsqrt(bands.abs() + COMPANDING))
             x = low[..., ::2, ::2]
         return stack
 
     return features
+
+
+def haar_details(x: Tensor) -> Tensor:
+    """Horizontal, vertical and diagonal details of the undecimated Haar wavelet: [N, 1, H, W] -> [N, 3, H, W]."""
+    x = F.pad(x, (0, 1, 0, 1), "replicate")
+    above, below = x[..., :-1, :], x[..., 1:, :]
+    rows, steps = above + below, above - below
+    return torch.cat([_differences(rows), _sums(steps), _differences(steps)], 1) / 2
+
+
+def _differences(x: Tensor) -> Tensor:
+    return x[..., :-1] - x[..., 1:]
+
+
+def _sums(x: Tensor) -> Tensor:
+    return x[..., :-1] + x[..., 1:]
 
 
 # Qiu, Wagner, Balle and Theis 2023, "Wasserstein distortion: unifying fidelity and realism"; pooled over dyadic levels

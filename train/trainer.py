@@ -111,8 +111,8 @@ class Trainer:
 
     def start_from(self, weights: dict[str, Tensor]) -> None:
         """Begin with the given weights, 'model.<name>'; stage 2 also keeps them as its anchor."""
-        silent = {k: v for k, v in module_tensors(self.model, "model").items() if k.startswith(GRAIN)}
-        weights = silent | weights  # a model from without grain gets one that is not heard yet
+        fresh = {k: v for k, v in module_tensors(self.model, "model").items() if k.startswith(GRAIN)}
+        weights = fresh | weights  # a model may come without grain, which is silent at realism 0
         restore_module(self.model, "model", weights)
         if self.recipe.ema:
             restore_module(self.average, "model", weights)

@@ -131,6 +131,15 @@ def test_grey_one_bit_and_palette_become_their_colours() -> None:
     np.testing.assert_array_equal(_array(_file(palette, "PNG")), np.asarray(palette.convert("RGB")))
 
 
+def test_what_was_applied_is_not_carried_on() -> None:
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    source = Image.open(_file(Image.new("RGB", (4, 4), (9, 8, 7)), "PNG", icc_profile=srgb))
+    read = read_picture(source)
+    assert read.info == {}  # or every file of a comparison would count the profile's bytes
+    assert "icc_profile" in source.info  # and the caller's picture stays as it is
+    assert read.getpixel((0, 0)) == (9, 8, 7)
+
+
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "RGBa", "La", "PA"])
 def test_alpha_is_composited_on_white(mode: str) -> None:
     layers = Image.fromarray(np.array([[[200, 40, 0, 255], [200, 40, 0, 0], [200, 40, 0, 51]]], np.uint8), "RGBA")

@@ -126,7 +126,7 @@ def test_steerable_features_start_at_the_picture_and_halve() -> None:
 
 def test_laplacian_features_are_the_picture_and_companded_bands_that_halve() -> None:
     stack = perceptual.laplacian_features(levels=3)(pictures(2, 40, 56))
-    assert [tuple(f.shape) for f in stack] == [(2, 3, 40, 56), (2, 3, 40, 56), (2, 3, 20, 28), (2, 3, 10, 14)]
+    assert [tuple(f.shape) for f in stack] == [(2, 3, 40, 56), (2, 6, 40, 56), (2, 6, 20, 28), (2, 6, 10, 14)]
     flat = perceptual.laplacian_features()(torch.full((1, 3, 32, 32), 0.3))
     assert all(float(band.abs().max()) < 1e-4 for band in flat[1:])
 
@@ -138,6 +138,15 @@ def test_laplacian_bands_are_companded_by_the_square_root() -> None:
     luma = perceptual.laplacian_features(levels=1)(x)[1][:, :1, 8:-8, 8:-8]
     band = 0.25 * 3 * perceptual.OPPONENT[0][0]
     assert torch.allclose(luma.abs(), torch.tensor(band / (band + perceptual.COMPANDING) ** 0.5), atol=1e-4)
+
+
+def test_haar_details_tell_stripes_and_checkerboards_apart() -> None:
+    rows, columns = torch.meshgrid(torch.arange(8), torch.arange(8), indexing="ij")
+    patterns = [columns % 2, rows % 2, (rows + columns) % 2]
+    for k, pattern in enumerate(patterns):
+        details = perceptual.haar_details(pattern[None, None].float())[0, :, :-1, :-1].abs()
+        expected = [1.0 if k == j else 0.0 for j in range(3)]
+        assert details.mean((1, 2)).tolist() == expected
 
 
 def test_distortion_at_sigma_one_pixel_is_the_squared_error() -> None:
