@@ -1,5 +1,6 @@
 from typing import Any
 
+import choix
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -40,7 +41,6 @@ def test_scores_agree_with_a_general_optimiser(seed: int) -> None:
 
 
 def test_scores_agree_with_choix() -> None:
-    choix = pytest.importorskip("choix")
     wins = random_wins(7)
     pairs = [(i, j) for i, j in np.argwhere(wins) for _ in range(int(wins[i, j]))]
     np.testing.assert_allclose(fit(wins, prior=1e-12), choix.ilsr_pairwise(len(wins), pairs), atol=1e-6)
