@@ -91,9 +91,9 @@ class Recipe:
     crop: int = 128  # side of a training crop, pixels, a multiple of 64
     scale_min: float = 0.5  # crops are taken from the photograph scaled by a factor drawn from this range
     scale_max: float = 0.95
-    lambda_min: float = 0.00015
+    lambda_min: float = 0.00007
     lambda_max: float = 0.03
-    structure: float = 1500.0  # grey levels squared that 1 - MS-SSIM counts for in stage 1's distortion; 0: MSE alone
+    structure: float = 300.0  # grey levels squared that 1 - MS-SSIM counts for in stage 1's distortion; 0: MSE alone
     lambda_balance: float = 0.5  # losses are multiplied by lambda ** -balance, so that no rate dominates
     rate: RateTarget = field(default_factory=RateTarget)
     losses: Losses = field(default_factory=Losses)
@@ -144,14 +144,18 @@ def _hific(name: str, bpp: float, lambda_above: float) -> Recipe:
     )
 
 
-_STRUCTURE = 100 * 1500 / 255**2  # the weight of MS-SSIM beside 100 MSE, in stage 1's proportion
+_DISTORTION = Losses(mse=100.0, ms_ssim=0.5, anchor=1500.0)  # stage 1's proportion of MS-SSIM to MSE, about
 _GAN = Recipe(
     "gan",
     steps=100_000,
     adversarial_from=0,
     batch=12,
-    learning_rate=1e-4,
-    losses=Losses(wasserstein=10.0, ms_ssim=_STRUCTURE, anchor=100.0),
+    learning_rate=2e-4,
+    decay=0.5,
+    ema=0.998,
+    optimiser="adam",
+    losses=dataclasses.replace(_DISTORTION, wasserstein=140.0, wasserstein_features="laplacian", adversarial=0.8),
+    discriminator=DiscriminatorConfig(width=32, learning_rate=4e-4),
 )
 
 RECIPES: dict[str, Recipe] = {
@@ -166,16 +170,14 @@ RECIPES: dict[str, Recipe] = {
             _GAN,
             name="illm",
             crop=256,
-            losses=Losses(
-                gan="labels", adversarial=0.05, feature_matching=0.0, lpips=1.0, ms_ssim=_STRUCTURE, anchor=100.0
-            ),
+            losses=dataclasses.replace(_DISTORTION, gan="labels", adversarial=0.05, feature_matching=0.0, lpips=1.0),
             discriminator=DiscriminatorConfig(kind="unet", labels=1024, quantiser_steps=20_000),
         ),
         dataclasses.replace(
             _GAN,
             name="projected",
             crop=256,
-            losses=Losses(gan="hinge", adversarial=0.05, feature_matching=0.0, ms_ssim=_STRUCTURE, anchor=100.0),
+            losses=dataclasses.replace(_DISTORTION, gan="hinge", adversarial=0.05, feature_matching=0.0),
             discriminator=DiscriminatorConfig(
                 kind="projected", backbone="efficientnet_lite0", backbone_weights="hub", beta1=0.0, beta2=0.99
             ),
