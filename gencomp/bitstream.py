@@ -42,7 +42,7 @@ MAX_HEADER_BYTES = 24
 MAX_PIXELS = 178_956_970
 """Pixels that are read or decoded unless the caller raises the limit: where Pillow, too, refuses by default."""
 MIN_QUALITY, MAX_QUALITY = 1.0, 100.0
-DEFAULT_QUALITY = 43.0
+DEFAULT_QUALITY = 45.0
 """About 0.12 bits a pixel on Kodak with the embedded model."""
 
 _CRC = struct.Struct("<I")

@@ -94,7 +94,7 @@ class Codec:
         """Compress a picture and say what came out.
 
         picture: a Pillow image, an array, a path or an open file; brought to sRGB (see image.py). One of quality,
-        1..100 (default 43, about 0.12 bpp on Kodak); bpp, bits a pixel of the file; bytes, its length: for the last
+        1..100 (default 45, about 0.12 bpp on Kodak); bpp, bits a pixel of the file; bytes, its length: for the last
         two the largest quality whose file is at most that. RateError where even quality 1 is larger; PictureError for
         the picture.
         """
