@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from .bitstream import STEPS
 from .grain import CHANNELS, FACTORS, Grain, place_noise
-from .layers import Stage, downscale, upscale
+from .layers import Block, Stage, downscale, upscale
 
 KNOTS = 9  # quality conditions: a linear interpolation between this many knots over the steps 0..STEPS
 SEGMENT = STEPS // (KNOTS - 1)
@@ -100,6 +100,15 @@ class Synthesis(nn.Module):
         x = self.up2(x)
         x = x + F.leaky_relu(self.refine(x), 0.01)
         return self.head(x) + 0.5
+
+    @torch.no_grad()
+    def rescale_realism(self, strongest: float) -> None:
+        """Let realism 1 stand for what was `strongest` before; all that depends on it is linear in it."""
+        for module in self.modules():
+            if isinstance(module, Block):
+                module.gains[-1] *= strongest
+            elif isinstance(module, Grain):
+                module.project.weight *= strongest
 
 
 class LatentGains(nn.Module):

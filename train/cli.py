@@ -178,6 +178,14 @@ def _describe(chosen: Recipe) -> None:
 @click.option("--name", default="", help="The model's name; the recipe's by default.")
 @click.option("--integers", type=_FOLDER, metavar="MODEL", help="Keep the integers, and so the files, of this model.")
 @click.option("--strict", is_flag=True, help="Fail where the integers change the rate by over 0.2 %.")
+@click.option(
+    "--strongest",
+    type=click.FloatRange(0, 2, min_open=True),
+    default=1.0,
+    show_default=True,
+    metavar="R",
+    help="The realism of training that becomes realism 1: less of it costs less distortion.",
+)
 @click.option("--push-to-hub", metavar="USER/NAME", help="Upload the model, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def export(
@@ -187,6 +195,7 @@ def export(
     name: str,
     integers: Path | None,
     strict: bool,
+    strongest: float,
     push_to_hub: str | None,
     as_json: bool,
 ) -> None:
@@ -200,7 +209,9 @@ def export(
     from .export import RATE_WARNING
     from .export import export as convert
 
-    done = convert(run, output, name=name, data=list(data) or None, integers_of=integers, strict=strict)
+    done = convert(
+        run, output, name=name, data=list(data) or None, integers_of=integers, strict=strict, strongest=strongest
+    )
     facts = done.model.facts
     if as_json:
         record = {"path": str(output), "name": done.model.name, "model": done.model.id.hex(), **facts}

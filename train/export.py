@@ -44,12 +44,13 @@ def export(
     data: list[str] | None = None,
     integers_of: Path | None = None,
     strict: bool = False,
+    strongest: float = 1.0,
 ) -> Export:
     """Convert the newest checkpoint of `run` (a folder, or one checkpoint) to a model file; equal runs, equal bytes.
 
     data: photographs to calibrate on, by default those of the run. integers_of: a model file whose integers are kept,
     by default the one that the run began with, if nothing that decides bits has changed since. strict: CheckpointError,
-    and nothing written, where the rate changes by over 0.2 %.
+    and nothing written, where the rate changes by over 0.2 %. strongest: the realism of training that becomes 1.
     """
     folder, checkpoint = _newest(run)
     recipe = checkpoint.meta["recipe"]
@@ -58,6 +59,7 @@ def export(
         raise CheckpointError(f"{recipe['name']}: HiFiC's networks have no integer form, so no exact model file")
     network = HyperpriorCodec(config)
     restore_module(network, "model", averaged(checkpoint.tensors))
+    network.synthesis.rescale_realism(strongest)
     network = _through_half(network)
     latents = calibration_latents(network, data or data_of(folder))
     integers = _kept_integers(network, integers_of, folder / ORIGIN) or freeze_prior(

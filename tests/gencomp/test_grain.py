@@ -60,6 +60,19 @@ def test_grain_is_silent_at_realism_zero() -> None:
     assert not torch.equal(network.pictures(y, step, one, here), network.pictures(y, step, one, there))
 
 
+def test_rescaled_realism_is_the_old_one_under_another_number() -> None:
+    network = loud_network()
+    for parameter in network.synthesis.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    y, step, here = torch.randn(1, 8, 4, 4), torch.tensor([512]), place((0, 0))
+    before = [network.pictures(y, step, torch.tensor([r]), here) for r in (0.0, 0.4, 0.8)]
+    network.synthesis.rescale_realism(0.8)
+    after = [network.pictures(y, step, torch.tensor([r]), here) for r in (0.0, 0.5, 1.0)]
+    for a, b in zip(before, after):
+        assert torch.allclose(a, b, atol=1e-5)
+    assert not torch.allclose(before[0], before[2], atol=1e-2)
+
+
 def test_tiles_show_the_grain_of_the_whole() -> None:
     network = loud_network()
     y = torch.randn(8, 24, 31)
