@@ -41,12 +41,13 @@ def _mix(x: Tensor) -> Tensor:
 
 
 class Grain(nn.Module):
-    """x + realism * (P noise) * (1 + G x): 1x1 convolutions P, and G, which says where."""
+    """x + realism * (P noise) * (1 + G x): 1x1 convolutions P, zero until stage 2, and G, which says where."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.project = nn.Conv2d(CHANNELS, channels, 1, bias=False)
         self.gate = nn.Conv2d(channels, channels, 1)
+        nn.init.zeros_(self.project.weight)
 
     def forward(self, x: Tensor, noise: Tensor, realism: Tensor) -> Tensor:
         """x [N, C, h f, w f], noise [N, CHANNELS f^2, h, w], realism [N] in 0..1 -> like x."""

@@ -23,8 +23,11 @@ class ModelConfig:
     prior: PriorConfig = field(default_factory=PriorConfig)
 
     def to_dict(self) -> dict[str, Any]:
-        """A plain dictionary for JSON."""
-        return asdict(self)
+        """A plain dictionary for JSON. Without grain it is not named, as in files from before there was any."""
+        values = asdict(self)
+        if not self.transform.grain:
+            del values["transform"]["grain"]
+        return values
 
     @staticmethod
     def from_dict(values: dict[str, Any]) -> "ModelConfig":

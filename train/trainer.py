@@ -112,7 +112,11 @@ class Trainer:
     def start_from(self, weights: dict[str, Tensor]) -> None:
         """Begin with the given weights, 'model.<name>'; stage 2 also keeps them as its anchor."""
         fresh = {k: v for k, v in module_tensors(self.model, "model").items() if k.startswith(GRAIN)}
-        weights = fresh | weights  # a model may come without grain, which is silent at realism 0
+        weights = fresh | weights  # a model may come without grain
+        if self.stage == 2:
+            weights |= {
+                k: _heard(v) for k, v in weights.items() if k.startswith(GRAIN) and k.endswith("project.weight")
+            }
         restore_module(self.model, "model", weights)
         if self.recipe.ema:
             restore_module(self.average, "model", weights)
@@ -321,6 +325,11 @@ def _optimiser(recipe: Recipe) -> Callable[..., Any]:
     if recipe.optimiser == "adam":
         return ADAM
     return functools.partial(Muon, dtype=torch.bfloat16 if recipe.precision == "bf16" else torch.float32)
+
+
+def _heard(weight: Tensor) -> Tensor:
+    """Grain that was silent starts as any convolution does: deviations have no gradient towards noise of size zero."""
+    return weight if weight.any() else nn.init.kaiming_uniform_(torch.empty_like(weight), a=5**0.5)
 
 
 def place_of(numbers: Tensor) -> Tensor:

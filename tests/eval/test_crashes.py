@@ -42,7 +42,14 @@ print("done")
 def start(out: Path, *words: str, **environment: str) -> "subprocess.Popen[str]":
     command = [sys.executable, "-c", PROGRAM, str(out), *words]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, text=True, env=os.environ | environment, **pipes)  # type: ignore[call-overload]
+    return subprocess.Popen(  # type: ignore[call-overload]
+        command, text=True, env=os.environ | environment, preexec_fn=_hear_interrupts, **pipes
+    )
+
+
+def _hear_interrupts() -> None:
+    """A shell's background job is started deaf to SIGINT, and so would be what it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_a_crash_is_a_result_and_the_rest_is_done(tmp_path: Path) -> None:
