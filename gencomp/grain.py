@@ -12,9 +12,7 @@ CHANNELS = 4  # of noise at each resolution where it enters
 FACTORS = (2, 4)  # positions a latent, at 1/8 and at 1/4 of the picture's sides
 NOISE_CHANNELS = CHANNELS * sum(f**2 for f in FACTORS)  # at the latents' resolution
 
-_MULTIPLIER = (
-    0x2C1B3C6D  # of a 32-bit finaliser (Ettinger's lowbias family): every bit of the input reaches every other
-)
+_MULTIPLIER = 0x2C1B3C6D  # odd, and below 2**30, so that no product leaves int64
 _MASK = 2**32 - 1
 
 

@@ -50,7 +50,8 @@ def export(
 
     data: photographs to calibrate on, by default those of the run. integers_of: a model file whose integers are kept,
     by default the one that the run began with, if nothing that decides bits has changed since. strict: CheckpointError,
-    and nothing written, where the rate changes by over 0.2 %. strongest: the realism of training that becomes 1.
+    and nothing written, where the rate changes by over 0.2 %. strongest: the realism of training that becomes
+    1; CheckpointError for a run that has not learnt any.
     """
     folder, checkpoint = _newest(run)
     recipe = checkpoint.meta["recipe"]
@@ -59,6 +60,8 @@ def export(
         raise CheckpointError(f"{recipe['name']}: HiFiC's networks have no integer form, so no exact model file")
     network = HyperpriorCodec(config)
     restore_module(network, "model", averaged(checkpoint.tensors))
+    if strongest != 1 and checkpoint.meta.get("stage", 1) != 2:
+        raise CheckpointError("the run has not come to stage 2: there is no realism to rescale")
     network.synthesis.rescale_realism(strongest)
     network = _through_half(network)
     latents = calibration_latents(network, data or data_of(folder))

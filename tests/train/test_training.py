@@ -90,6 +90,20 @@ def test_realism_changes_the_picture_only_after_stage_two(trained: Path) -> None
         assert torch.equal(still, real) != differs
 
 
+def test_realism_is_rescaled_in_the_exported_model_and_only_after_stage_two(trained: Path, tmp_path: Path) -> None:
+    first, last = checkpoints(trained)
+    with pytest.raises(CheckpointError, match="no realism to rescale"):
+        export(first, tmp_path / "early.safetensors", strongest=0.5)
+    assert not (tmp_path / "early.safetensors").exists()
+    whole, half = (export(last, tmp_path / f"{r}.safetensors", strongest=r).model for r in (1.0, 0.5))
+    y, step = torch.randn(1, 32, 4, 4), torch.tensor([512])
+    with torch.no_grad():
+        wanted = whole.network.pictures(y, step, torch.tensor([0.5]))
+        given = half.network.pictures(y, step, torch.tensor([1.0]))
+    assert torch.allclose(wanted, given, atol=1e-3)
+    assert whole.id == half.id
+
+
 def test_last_checkpoints_are_kept_and_old_ones_dropped(trained: Path) -> None:
     assert [p.name for p in checkpoints(trained)] == ["step-00000004.safetensors", "step-00000008.safetensors"]
 
