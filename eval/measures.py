@@ -45,6 +45,7 @@ def meters(
         "gmsd": lambda: Meter(("gmsd",), one(fidelity.gmsd)),
         "haarpsi": lambda: Meter(("haarpsi",), one(fidelity.haarpsi)),
         "band_energy": lambda: Meter(("band_energy", "band_energy_2", "band_energy_3"), realism.band_energy),
+        "regular_grain": lambda: Meter(("regular_grain",), one(realism.regular_grain)),
         "texture_error": lambda: Meter(("texture_error",), one(realism.texture_error)),
         "wasserstein": lambda: Meter(("wasserstein",), one(realism.wasserstein)),
     }

@@ -33,6 +33,7 @@ METRICS = {
         Metric("band_energy_2", "band energy, 2nd", "one", "", "second Laplacian band, reconstruction over original"),
         Metric("band_energy_3", "band energy, 3rd", "one", "", "third Laplacian band, reconstruction over original"),
         Metric("texture_error", "texture error", "less", "dB", "|dB| of the two finest bands in blocks of 16x16"),
+        Metric("regular_grain", "regular grain", "less", "grey levels", "rms, of what repeats every 8 pixels"),
         Metric("wasserstein", "Wasserstein dist.", "less", "", "steerable features, pooled over 16 pixels, x1000"),
         Metric("swd", "sliced Wasserstein", "less", "", _SWD),
         Metric("fid", "FID", "less", "", "Inception (torch-fidelity), HiFiC's patches"),
@@ -42,7 +43,7 @@ METRICS = {
 }
 NAMES = (
     "psnr", "ssim", "ms_ssim", "lpips_alex", "lpips_vgg", "dists", "nlpd", "gmsd", "haarpsi", "fid", "kid", "swd",
-    "band_energy", "texture_error", "wasserstein",
+    "band_energy", "texture_error", "regular_grain", "wasserstein",
 )  # fmt: skip
 SET_MEASURES = ("fid", "kid", "swd")
 

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gencomp import perceptual
 from gencomp.perceptual import laplacian_bands, steerable_features, wasserstein_distortion
 
 LEVELS = 4
@@ -40,6 +41,17 @@ def texture_error(x: Tensor, y: Tensor) -> float:
         reference, rebuilt = (F.avg_pool2d(band.square().mean(1, keepdim=True), BLOCK) for band in pair)
         errors.append((10 * torch.log10((rebuilt + 1) / (reference + 1))).abs().mean())
     return float(torch.stack(errors).mean())
+
+
+def regular_grain(x: Tensor, y: Tensor) -> float:
+    """Regular grain [grey levels]: the root mean square of what the error repeats every 8 pixels, as a mesh or a weave.
+
+    Over windows of 64x64, each weighed by how even the original is there, for it is there that a period shows. Raises
+    ValueError under 71 pixels a side.
+    """
+    repeated, texture = perceptual.regular_grain(x, y)
+    weight = 1 / (texture + perceptual.EVEN)
+    return 255 * float((weight * repeated).sum() / weight.sum()) ** 0.5
 
 
 def wasserstein(x: Tensor, y: Tensor) -> float:

@@ -155,7 +155,7 @@ def _csv(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
 
 
 SHOWN = {"psnr": "{:.2f}", "ms_ssim": "{:.4f}", "lpips_alex": "{:.4f}", "dists": "{:.4f}", "fid": "{:.2f}",
-         "swd": "{:.1f}", "texture_error": "{:.2f}", "band_energy": "{:.2f}"}  # fmt: skip
+         "swd": "{:.1f}", "texture_error": "{:.2f}", "band_energy": "{:.2f}", "regular_grain": "{:.2f}"}  # fmt: skip
 
 
 def summary_md(results: dict[str, Any]) -> str:

@@ -74,7 +74,8 @@ def cut(pixels: np.ndarray, recipe: Recipe, draw: np.random.Generator) -> Tensor
 def draws(number: int, recipe: Recipe) -> Draws:
     """Quality step, realism and quantisation noise of a sample, from (seed, number) alone; no batch dimension.
 
-    Half of the realisms lie at the ends 0 and 1, the rest evenly between: the ends are what users ask for.
+    Half of the realisms lie at the ends 0 and 1, the rest evenly between: the ends are what users ask for. So are the
+    middle qualities, of which `focus` makes more.
     """
     side, (channels, hyper_channels) = recipe.crop // 16, latent_channels(recipe.model)
     generator = torch.Generator().manual_seed((recipe.seed * 1_000_003 + number) * 2 + 1)
@@ -83,6 +84,8 @@ def draws(number: int, recipe: Recipe) -> Draws:
     z_side = -(-side // 4)
     noise_z = torch.rand(hyper_channels, z_side, z_side, generator=generator) - 0.5
     realism = (2 * torch.rand((), generator=generator) - 0.5).clamp(0, 1)
+    if torch.rand((), generator=generator) < recipe.focus:
+        step = STEPS // 4 + step // 2
     if recipe.rate.bpp:  # one rate and no knob, as in HiFiC
         step, realism = torch.full_like(step, STEPS // 2), torch.ones_like(realism)
     return Draws(step, realism, noise_y, noise_z)

@@ -14,6 +14,7 @@ from gencomp.perceptual import (
     load_lpips,
     lpips_loss,
     network_features,
+    regularity,
     steerable_features,
     wasserstein_distortion,
 )
@@ -93,6 +94,8 @@ def build_terms(losses: Losses, weights: str | None, device: torch.device) -> Te
         stack = _stack(losses, weights, device)
         sigma = losses.wasserstein_log2_sigma
         realistic["wasserstein"] = (losses.wasserstein, lambda x, y: wasserstein_distortion(stack(x), stack(y), sigma))
+    if losses.regularity:
+        realistic["regularity"] = (losses.regularity, regularity)
     return Terms(always, realistic)
 
 

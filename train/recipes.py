@@ -35,6 +35,7 @@ class Losses:
     wasserstein: float = 0.0  # Wasserstein distortion, times the realism
     wasserstein_features: Literal["laplacian", "steerable", "alex", "vgg", "squeeze"] = "steerable"
     wasserstein_log2_sigma: float = 3.0  # log2 of the pooling width in pixels
+    regularity: float = 0.0  # of grain that repeats every 8 pixels, times the realism; crops of at least 128
     adversarial: float = 0.15  # times the realism
     feature_matching: float = 0.5  # times the realism
     anchor: float = 0.0  # MSE to the stage-1 decoder's picture, times 1 - realism
@@ -93,6 +94,7 @@ class Recipe:
     scale_max: float = 0.95
     lambda_min: float = 0.00007
     lambda_max: float = 0.03
+    focus: float = 0.0  # share of the samples whose quality is of the middle half; the others are spread over all
     structure: float = 300.0  # grey levels squared that 1 - MS-SSIM counts for in stage 1's distortion; 0: MSE alone
     lambda_balance: float = 0.5  # losses are multiplied by lambda ** -balance, so that no rate dominates
     rate: RateTarget = field(default_factory=RateTarget)
@@ -150,18 +152,21 @@ _GAN = Recipe(
     steps=100_000,
     adversarial_from=0,
     batch=12,
+    focus=0.5,
     learning_rate=2e-4,
     decay=0.5,
     ema=0.998,
     optimiser="adam",
-    losses=dataclasses.replace(_DISTORTION, wasserstein=140.0, wasserstein_features="laplacian", adversarial=0.8),
+    losses=dataclasses.replace(
+        _DISTORTION, wasserstein=140.0, wasserstein_features="laplacian", adversarial=0.8, regularity=8.0
+    ),
     discriminator=DiscriminatorConfig(width=32, learning_rate=4e-4),
 )
 
 RECIPES: dict[str, Recipe] = {
     r.name: r
     for r in (
-        Recipe("base"),
+        Recipe("base", focus=0.5),
         _GAN,
         _hific("hific-lo", 0.14, 2.0),
         _hific("hific-mi", 0.30, 1.0),
@@ -266,10 +271,14 @@ def check(recipe: Recipe) -> None:
         raise RecipeError(f"{wrong[0]} must be positive, not {getattr(recipe, wrong[0])}")
     if recipe.crop % 64:
         raise RecipeError(f"crop={recipe.crop} is not a multiple of 64")
+    if recipe.losses.regularity and recipe.crop < 128:
+        raise RecipeError(f"losses.regularity sees its period of 8 pixels in crops of at least 128, not {recipe.crop}")
     if not 0 < recipe.scale_min <= recipe.scale_max:
         raise RecipeError("scale_min must be positive and at most scale_max")
     if recipe.lambda_max < recipe.lambda_min:
         raise RecipeError("lambda_max must be at least lambda_min")
+    if not 0 <= recipe.focus <= 1:
+        raise RecipeError("focus is a share, 0 to 1")
     if not 0 <= recipe.ema < 1:
         raise RecipeError("ema must lie in 0 to 1, 1 excluded")
     if recipe.batch % recipe.accumulate:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from gencomp.bitstream import STEPS
 from gencomp.train.data import Batch, Crops, StepSampler, batches, cut, draws, share_of
 from gencomp.train.recipes import Recipe, recipe
 from gencomp.train.sources import SourceError, Sources, open_source
@@ -82,6 +83,17 @@ def test_realisms_lie_at_the_ends_half_of_the_time() -> None:
     assert abs(float((values == 1).float().mean()) - 0.25) < 0.04
     assert float(values.min()) >= 0
     assert float(values.max()) <= 1
+
+
+def test_focus_makes_more_of_the_middle_qualities_and_leaves_the_rest() -> None:
+    steps = torch.stack([draws(n, tiny(focus="0.5")).step for n in range(2000)])
+    middle = (steps - STEPS // 2).abs() <= STEPS // 4
+    assert abs(float(middle.float().mean()) - 0.75) < 0.04
+    assert int(steps.min()) < STEPS // 50
+    assert int(steps.max()) > STEPS * 49 // 50
+    plain, focused = draws(3, tiny()), draws(3, tiny(focus="1"))
+    assert int(focused.step) == STEPS // 4 + int(plain.step) // 2
+    assert all(torch.equal(a, b) for a, b in zip(plain[1:], focused[1:]))
 
 
 def test_crops_lie_inside_the_photograph_and_small_ones_are_enlarged() -> None:

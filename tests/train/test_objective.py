@@ -58,6 +58,16 @@ def test_realism_zero_counts_distortion_alone() -> None:
     assert (full > 0).all()
 
 
+def test_regularity_counts_with_the_realism() -> None:
+    terms = build_terms(Losses(mse=0.0, regularity=8.0), None, CPU)
+    x = torch.full((2, 3, 128, 128), 0.5)
+    stripes = x + 0.01 * (torch.arange(128) % 2 * 2 - 1)
+    total, figures = picture_terms(terms, x, stripes, torch.tensor([0.0, 0.5]), torch.ones(2))
+    assert total[0] == 0
+    assert total[1].item() == pytest.approx(4 * figures["regularity"].item(), rel=1e-5)
+    assert figures["regularity"].item() == pytest.approx(0.01**2 / perceptual.EVEN, rel=1e-3)
+
+
 def test_stage_two_weighs_distortion_over_rates_as_stage_one() -> None:
     chosen = recipe("gan")
     steps = torch.tensor([0, STEPS // 2, STEPS])

@@ -35,11 +35,18 @@ def test_every_recipe_is_named_as_it_is_called_and_is_complete() -> None:
         ("batch", "0", "positive"),
         ("lambda_max", "0.0000001", "at least lambda_min"),
         ("accumulate", "3", "divided"),
+        ("focus", "1.5", "0 to 1"),
     ],
 )
 def test_wrong_values_are_refused_by_name(key: str, value: str, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         recipe("base", {key: value})
+
+
+def test_regularity_wants_crops_that_hold_its_window() -> None:
+    assert recipe("gan").losses.regularity > 0
+    with pytest.raises(RecipeError, match="crops of at least 128"):
+        recipe("gan", {"crop": "64"})
 
 
 def test_unknown_recipe_names_the_nearest() -> None:
