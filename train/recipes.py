@@ -146,7 +146,7 @@ def _hific(name: str, bpp: float, lambda_above: float) -> Recipe:
     )
 
 
-_DISTORTION = Losses(mse=100.0, ms_ssim=0.5, anchor=1500.0)  # stage 1's proportion of MS-SSIM to MSE, about
+_DISTORTION = Losses(mse=100.0, ms_ssim=0.8, anchor=1500.0)  # stage 1's proportion of MS-SSIM to MSE, about
 _GAN = Recipe(
     "gan",
     steps=100_000,
@@ -166,7 +166,7 @@ _GAN = Recipe(
 RECIPES: dict[str, Recipe] = {
     r.name: r
     for r in (
-        Recipe("base", focus=0.5),
+        Recipe("base", batch=12, crop=192, focus=0.5, structure=600.0, learning_rate=6e-4),
         _GAN,
         _hific("hific-lo", 0.14, 2.0),
         _hific("hific-mi", 0.30, 1.0),
