@@ -90,7 +90,7 @@ def test_the_page_does_not_tell_codecs_or_checks(client: Any, link: str, course:
         told += client.get(f"{link}/state").data.decode()
         reply = client.post(f"{link}/vote", json=ANSWER | {"n": n})
         told += reply.data.decode()
-    shown = re.sub(r"Space|flip", "", told)
+    shown = re.sub(r"Space|flip|[0-9a-f]{16,}", "", told)  # random names of pictures may spell a word
     for secret in ("good", "middling", "bad", "check", "degraded", "mild", "repeat", "picture0", "/s0"):
         assert secret not in shown
 

@@ -34,7 +34,7 @@ def test_every_recipe_is_named_as_it_is_called_and_is_complete() -> None:
         ("name", "x", "cannot be set"),
         ("batch", "0", "positive"),
         ("lambda_max", "0.0000001", "at least lambda_min"),
-        ("accumulate", "3", "divided"),
+        ("accumulate", "5", "divided"),
         ("focus", "1.5", "0 to 1"),
     ],
 )
