@@ -1,6 +1,6 @@
 """`python -m gencomp.eval` and `accelerate launch -m gencomp.eval`: the same as `gencomp eval`, for many processes."""
 
-from gencomp.cli import main
+from gencomp.cli.main import main
 
 if __name__ == "__main__":
     import sys

@@ -45,8 +45,8 @@ def gencomp_peer(model: str | None = None, *, name: str = "gencomp", device: str
 
 def _facts(path: Path) -> dict[str, float]:
     """Size and cost of a model: multiply-accumulates are counted in its convolutions."""
-    from gencomp.checkpoint import load_model
-    from gencomp.model import cost, parameter_count
+    from gencomp.model import load_model
+    from gencomp.networks.hyperprior import cost, parameter_count
 
     network = load_model(path).network
     counted = cost(network)

@@ -13,7 +13,7 @@ STRIDE = 16
 
 def hific_generator(height: int, width: int, device: torch.device) -> Callable[[], Tensor]:
     """The generator of HiFiC (Mentzer et al. 2020), 156.7 M parameters, on latents of one picture."""
-    from gencomp.hific import Generator, HificConfig
+    from gencomp.networks.hific import Generator, HificConfig
 
     config = HificConfig()
     return _on_latents(Generator(config), config.latent_channels, height, width, device)

@@ -1,5 +1,5 @@
 """`python -m gencomp` is the command `gencomp`."""
 
-from gencomp.cli import main
+from gencomp.cli.main import main
 
 main(prog_name="gencomp")

@@ -19,13 +19,13 @@ from torch import Tensor
 
 from . import bitstream
 from .bitstream import DEFAULT_QUALITY, MAX_PIXELS, STEPS, BitstreamError, Header, ModelError
-from .checkpoint import Model, check_known_answer, load_model
 from .entropy.intnet import Backend
 from .entropy.prior import TILE, CodedLatents, checksum, decode_latents, encode_latents
 from .image import Source, read_picture
-from .priors import MEAN_UNIT
-from .tiling import analyse, latent_size, synthesise
-from .transforms import STRIDE
+from .model import Model, check_known_answer, load_model
+from .networks.priors import MEAN_UNIT
+from .networks.transforms import STRIDE
+from .runtime.tiling import analyse, latent_size, synthesise
 
 EMBEDDED = "gencomp-base"  # the model in the package
 CROSS_CHECK_PIXELS = 2_000_000  # up to here the encoder checks itself with the other arithmetic, which is slower

@@ -1,109 +1,138 @@
-"""The codec network: analysis, gains, prior and synthesis in one module, for every quality and realism.
+"""Model files: one safetensors file that holds everything a codec is, and nothing that runs.
 
-    x --g_a--> y --gain--> round against the prior --gain--> g_s --> x_hat
+    metadata    format, name, configuration (JSON), known answer, facts about the training (JSON)
+    network.*   float16: the transforms, and the float prior from which training goes on
+    integer.*   integers: tables, h_s and the context networks; they alone decide bits
 
-`HyperpriorCodec.forward` is what training differentiates; `codec.py` runs the same parts around integer coding.
+The model id is the SHA-256 over the integers, their names and shapes, and the constants of the format that act on
+them. It does not cover the transforms: a model with a better generator and the same integers decodes the same files.
 """
 
-from dataclasses import asdict, dataclass, field
+import functools
+import hashlib
+import json
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from safetensors import SafetensorError
+from safetensors import safe_open as open_safetensors
+from safetensors.torch import save
 
-from .priors import Prior, PriorConfig
-from .transforms import Analysis, LatentGains, Synthesis, TransformConfig, quality_condition
+from .bitstream import MODEL_ID_BYTES, STEPS, ModelError
+from .entropy.intnet import Backend, from_arrays, to_arrays
+from .entropy.latent import MAX_RESIDUAL
+from .entropy.prior import IntegerPrior, known_answer, latent_channels
+from .entropy.tables import from_arrays as tables_from_arrays
+from .entropy.tables import to_arrays as tables_to_arrays
+from .files import write_atomically
+from .networks.hyperprior import HyperpriorCodec, ModelConfig
+from .networks.priors import HYPER_UNIT, LEVELS, MEAN_UNIT, ORDER, PASSES
+from .networks.transforms import KNOTS
 
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """What the decoder must know to rebuild the networks."""
-
-    transform: TransformConfig = field(default_factory=TransformConfig)
-    prior: PriorConfig = field(default_factory=PriorConfig)
-
-    def to_dict(self) -> dict[str, Any]:
-        """A plain dictionary for JSON. Without grain it is not named, as in files from before there was any."""
-        values = asdict(self)
-        if not self.transform.grain:
-            del values["transform"]["grain"]
-        return values
-
-    @staticmethod
-    def from_dict(values: dict[str, Any]) -> "ModelConfig":
-        """The reverse of `to_dict`; unknown keys raise TypeError."""
-        transform: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values["transform"].items()}
-        return ModelConfig(TransformConfig(**transform), PriorConfig(**values["prior"]))
+FORMAT = "gencomp-model-1"
+MAX_FILE_BYTES = 1 << 30
 
 
-class CodecOutput(NamedTuple):
-    """x_hat [N, 3, H, W] about 0..1; y_bits and z_bits [N], bits a picture."""
+class Model(NamedTuple):
+    """A codec ready to use. facts: plain values about training and calibration, for people."""
 
-    x_hat: Tensor
-    y_bits: Tensor
-    z_bits: Tensor
+    name: str
+    network: HyperpriorCodec
+    integers: IntegerPrior
+    answer: str
+    facts: dict[str, Any]
 
-
-class HyperpriorCodec(nn.Module):
-    """A variable-rate mean-scale hyperprior with four-pass context (Minnen et al. 2018; Li et al. 2023)."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.analysis = Analysis(config.transform)
-        self.gains = LatentGains(config.transform.latent_channels)
-        self.prior = Prior(config.transform.latent_channels, config.prior)
-        self.synthesis = Synthesis(config.transform)
-
-    def latents(self, x: Tensor, step: Tensor) -> Tensor:
-        """x [N, 3, H, W] in 0..1, step [N] int -> scaled latents y [N, M, H / 16, W / 16], float32."""
-        condition = quality_condition(step)
-        return self.gains.encode(self.analysis(x, condition).float(), condition)
-
-    def pictures(self, y_hat: Tensor, step: Tensor, realism: Tensor, origin: Tensor | None = None) -> Tensor:
-        """y_hat [N, M, h, w] scaled, step [N] int, realism [N] in 0..1 -> x_hat [N, 3, 16 h, 16 w].
-
-        origin [N, 2] int: row and column of the first latent in its picture, (0, 0) if not given.
-        """
-        condition = quality_condition(step)
-        origin = torch.zeros(len(y_hat), 2, dtype=torch.long, device=y_hat.device) if origin is None else origin
-        return self.synthesis(self.gains.decode(y_hat, condition), condition, realism, origin).float()
-
-    def forward(self, x: Tensor, step: Tensor, realism: Tensor, noise_y: Tensor, noise_z: Tensor) -> CodecOutput:
-        """One training pass; noise_y [N, M, h, w] and noise_z [N, Z, h', w'] uniform in -1/2..1/2."""
-        y = self.latents(x, step)
-        y_hat, y_bits, z_bits = self.prior(y, quality_condition(step), noise_y, noise_z)
-        return CodecOutput(self.pictures(y_hat, step, realism), y_bits, z_bits)
+    @property
+    def id(self) -> bytes:
+        """First bytes of the digest over all that decides integers."""
+        return integer_digest(self.integers)[:MODEL_ID_BYTES]
 
 
-def parameter_count(module: nn.Module) -> int:
-    """Number of trainable values."""
-    return sum(p.numel() for p in module.parameters())
+def integer_arrays(integers: IntegerPrior) -> dict[str, np.ndarray]:
+    """Everything integer, by name."""
+    arrays: dict[str, np.ndarray] = {f"tables.{k}": v for k, v in tables_to_arrays(integers.tables).items()}
+    arrays |= to_arrays(integers.synthesis, "synthesis")
+    for index, context in enumerate(integers.contexts):
+        arrays |= to_arrays(context, f"context{index}")
+    return arrays
 
 
-class Cost(NamedTuple):
-    """Multiply-accumulates a pixel, in thousands: encoder = g_a + h_a, decoder = h_s + contexts + g_s."""
+def integer_digest(integers: IntegerPrior) -> bytes:
+    """SHA-256 over the canonical bytes of all that decides integers."""
+    constants = (STEPS, KNOTS, LEVELS, MEAN_UNIT, HYPER_UNIT, MAX_RESIDUAL, ORDER)
+    digest = hashlib.sha256(f"{FORMAT} {constants}".encode())
+    for name, array in sorted(integer_arrays(integers).items()):
+        digest.update(f"{name} {array.shape} ".encode())
+        digest.update(np.ascontiguousarray(array, "<i8").tobytes())
+    return digest.digest()
 
-    encoder_kmac: float
-    decoder_kmac: float
+
+def save_model(model: Model, path: Path) -> None:
+    """Write a model file whole or not at all; equal models give equal bytes."""
+    tensors = {f"network.{k}": v.detach().cpu().half().contiguous() for k, v in model.network.state_dict().items()}
+    if not all(torch.isfinite(v).all() for v in tensors.values()):
+        raise ModelError("the network has weights that float16 cannot hold")
+    for name, array in integer_arrays(model.integers).items():
+        tensors[f"integer.{name}"] = torch.from_numpy(np.ascontiguousarray(array))
+    metadata = {
+        "format": FORMAT,
+        "name": model.name,
+        "config": json.dumps(model.network.config.to_dict(), sort_keys=True),
+        "known_answer": model.answer,
+        "facts": json.dumps(model.facts, sort_keys=True),
+    }
+    # safetensors writes the metadata in an order that changes from run to run; one key keeps the file reproducible.
+    write_atomically(path, save(tensors, {"gencomp": json.dumps(metadata, sort_keys=True)}))
 
 
-def cost(model: HyperpriorCodec, side: int = 256) -> Cost:
-    """Count the multiplications of every convolution on one side x side picture (a multiple of 64)."""
-    counted: dict[nn.Module, float] = {}
+def load_model(path: str | Path) -> Model:
+    """Read a model file, which may come from anywhere: ModelError unless it is whole, exact and of a known form."""
+    path = Path(path)
+    if not path.is_file():
+        raise ModelError(f"no model file {path}")
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise ModelError(f"{path} is too large for a model file")
+    try:
+        with open_safetensors(path, "pt") as file:
+            metadata = json.loads((file.metadata() or {}).get("gencomp", "{}"))
+            tensors = {key: file.get_tensor(key) for key in list(file.keys())}
+        if metadata.get("format") != FORMAT:
+            raise ModelError(f"{path} is not a model file of this version of gencomp")
+        with torch.device("meta"):  # a made-up configuration may ask for any size: weights are taken, never made
+            network = HyperpriorCodec(ModelConfig.from_dict(json.loads(metadata["config"])))
+        network.load_state_dict({k: v.float() for k, v in _below("network", tensors).items()}, assign=True)
+        network.eval().requires_grad_(False)
+        integers = _integer_prior({k: v.numpy() for k, v in _below("integer", tensors).items()})
+        facts, answer = json.loads(metadata["facts"]), str(metadata["known_answer"])
+        model = Model(str(metadata["name"]), network, integers, answer, facts)
+    except ModelError:
+        raise
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ModelError(f"{path} cannot be read as a model: {str(error).splitlines()[0]}") from error
+    if latent_channels(integers) != network.config.transform.latent_channels:
+        raise ModelError(f"{path}: the integer networks do not fit the transforms")
+    return model
 
-    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        if isinstance(module, nn.Conv2d):
-            counted[module] = counted.get(module, 0.0) + output[0, 0].numel() * module.weight.numel()
 
-    hooks = [m.register_forward_hook(count) for m in model.modules() if isinstance(m, nn.Conv2d)]
-    device = next(model.parameters()).device
-    x, step = torch.zeros(1, 3, side, side, device=device), torch.zeros(1, dtype=torch.long, device=device)
-    with torch.no_grad():
-        model(x, step, step.float(), torch.zeros((), device=device), torch.zeros((), device=device))
-    for hook in hooks:
-        hook.remove()
-    encoder = set(model.analysis.modules()) | set(model.prior.hyper_analysis.modules())
-    total = sum(counted.values())
-    analysis = sum(value for module, value in counted.items() if module in encoder)
-    return Cost(analysis / side**2 / 1e3, (total - analysis) / side**2 / 1e3)
+def _below(prefix: str, values: dict[str, Any]) -> dict[str, Any]:
+    """The entries named '<prefix>.<name>', by name."""
+    return {k.removeprefix(f"{prefix}."): v for k, v in values.items() if k.startswith(f"{prefix}.")}
+
+
+def _integer_prior(arrays: dict[str, np.ndarray]) -> IntegerPrior:
+    tables = tables_from_arrays(_below("tables", arrays))
+    names = ("synthesis", *(f"context{index}" for index in range(PASSES)))
+    nets = [from_arrays({k: v for k, v in arrays.items() if k.startswith(f"{n}.")}, n) for n in names]
+    return IntegerPrior(tables, nets[0], tuple(nets[1:]))
+
+
+@functools.lru_cache(maxsize=32)
+def _answers(integers: IntegerPrior, backend: Backend) -> str:
+    return known_answer(integers, backend)
+
+
+def check_known_answer(model: Model, backend: Backend) -> bool:
+    """Whether this process evaluates the integer networks as the exporting one did; computed once a model."""
+    return _answers(model.integers, backend) == model.answer

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gencomp.verbs import WrongUsage, debugging, explain
+from gencomp.cli.group import WrongUsage, debugging, explain
 
 if TYPE_CHECKING:
     from .recipes import Recipe

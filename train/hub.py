@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from gencomp.checkpoint import Model
+from gencomp.model import Model
 
 FILE = "model.safetensors"
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gencomp.files import write_atomically
-from gencomp.model import HyperpriorCodec
+from gencomp.networks.hyperprior import HyperpriorCodec
 
 from .data import Crops, StepSampler, batches, share_of
 from .export import CALIBRATION, ORIGIN, calibration_latents

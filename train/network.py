@@ -5,9 +5,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from gencomp.hific import HificCodec, HificConfig
-from gencomp.model import HyperpriorCodec, ModelConfig
-from gencomp.transforms import quality_condition
+from gencomp.networks.hific import HificCodec, HificConfig
+from gencomp.networks.hyperprior import HyperpriorCodec, ModelConfig
+from gencomp.networks.transforms import quality_condition
 
 Codec = HyperpriorCodec | HificCodec
 

@@ -13,10 +13,10 @@ import types
 from dataclasses import dataclass, field
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from gencomp.hific import HificConfig
-from gencomp.model import ModelConfig
-from gencomp.priors import PriorConfig
-from gencomp.transforms import TransformConfig
+from gencomp.networks.hific import HificConfig
+from gencomp.networks.hyperprior import ModelConfig
+from gencomp.networks.priors import PriorConfig
+from gencomp.networks.transforms import TransformConfig
 
 
 class RecipeError(ValueError):

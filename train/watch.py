@@ -18,7 +18,7 @@ from gencomp.codec import Codec
 from gencomp.entropy.freeze import Latents
 from gencomp.files import write_atomically
 from gencomp.image import to_uint8, write_picture
-from gencomp.model import HyperpriorCodec
+from gencomp.networks.hyperprior import HyperpriorCodec
 
 from .export import to_model
 from .network import Codec as Network

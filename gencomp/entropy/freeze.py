@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from gencomp.bitstream import ModelError
-from gencomp.priors import (
+from gencomp.networks.priors import (
     HYPER_UNIT,
     LEVEL_CENTRE,
     LEVEL_SPREAD,
@@ -25,7 +25,7 @@ from gencomp.priors import (
     mean_and_level,
     pass_masks,
 )
-from gencomp.transforms import KNOTS, SEGMENT, quality_condition
+from gencomp.networks.transforms import KNOTS, SEGMENT, quality_condition
 
 from .convert import MAX_HIDDEN, convert, hyper_table, largest_activations
 from .prior import IntegerPrior, encode_latents

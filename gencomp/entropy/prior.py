@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from gencomp.bitstream import STEPS
-from gencomp.priors import HYPER_UNIT, LEVELS, MEAN_UNIT, pass_masks
-from gencomp.transforms import KNOTS, quality_knots
+from gencomp.networks.priors import HYPER_UNIT, LEVELS, MEAN_UNIT, pass_masks
+from gencomp.networks.transforms import KNOTS, quality_knots
 
 from .coder import Decoder, Encoder
 from .intnet import Backend, IntNet, forward_tiled

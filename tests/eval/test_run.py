@@ -204,7 +204,7 @@ def test_what_goes_wrong_is_named_and_the_rest_unharmed(photos: Path, tmp_path: 
 
 
 def test_a_wrong_folder_is_one_line(tmp_path: Path) -> None:
-    from gencomp.cli import main
+    from gencomp.cli.main import main
 
     done = CliRunner().invoke(main, ["eval", str(tmp_path / "nowhere" / "at" / "all"), "--out", str(tmp_path / "out")])
     assert done.exit_code == 1

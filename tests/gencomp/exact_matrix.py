@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
-from gencomp.checkpoint import load_model
 from gencomp.codec import Codec
+from gencomp.model import load_model
 
 
 def main() -> None:

@@ -15,8 +15,8 @@ from PIL import Image
 
 from gencomp import bitstream
 from gencomp.bitstream import BitstreamError
-from gencomp.checkpoint import load_model
 from gencomp.codec import Codec, RateError
+from gencomp.model import load_model
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 CASES = json.loads((GOLDEN / "golden.json").read_text())

@@ -1,126 +1,140 @@
-"""The float networks: sizes, costs, locality, and the parts of the probability model."""
+"""Model files: exact, reproducible, and refused when anything is wrong with them."""
+
+from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
 
-from gencomp.layers import lower_bound, round_straight_through
-from gencomp.model import HyperpriorCodec, ModelConfig, cost, parameter_count
-from gencomp.priors import LEVELS, PriorConfig, gaussian_bits, pass_masks, sigma_of
-from gencomp.tiling import analysis_halo, synthesis_halo, tiles
-from gencomp.transforms import (
-    KNOTS,
-    SEGMENT,
-    STRIDE,
-    Analysis,
-    LatentGains,
-    Synthesis,
-    TransformConfig,
-    quality_condition,
-    quality_knots,
-)
+from gencomp.bitstream import ModelError
+from gencomp.codec import Codec, load
+from gencomp.entropy.freeze import Latents, float_pass, freeze_prior, rate_change
+from gencomp.entropy.intnet import Backend
+from gencomp.entropy.prior import IntegerPrior, decode_latents, encode_latents
+from gencomp.model import Model, check_known_answer, integer_digest, load_model, save_model
+from gencomp.networks.priors import Prior, PriorConfig
 
-SMALL = ModelConfig(TransformConfig(8, (8, 8), (1, 1), (8, 8, 8, 8), (1, 1, 1)), PriorConfig(4, 8, 8))
+TINY = Path(__file__).parent.parent / "golden" / "tiny.safetensors"
 
 
-def test_the_default_network_keeps_to_its_budget() -> None:
-    model = HyperpriorCodec(ModelConfig())
-    assert parameter_count(model) <= 10_000_000
-    budget = cost(model)
-    assert budget.encoder_kmac <= 40
-    assert budget.decoder_kmac <= 60
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return load_model(TINY)
 
 
-def test_a_training_pass_gives_pictures_and_positive_rates_and_reaches_every_weight() -> None:
-    torch.manual_seed(0)
-    model = HyperpriorCodec(SMALL)
-    x, step = torch.rand(2, 3, 64, 64), torch.tensor([0, 1024])
-    output = model(x, step, torch.ones(2), torch.rand(2, 8, 4, 4) - 0.5, torch.rand(2, 4, 1, 1) - 0.5)
-    assert output.x_hat.shape == x.shape
-    assert (output.y_bits > 0).all()
-    assert (output.z_bits > 0).all()
-    (output.x_hat.square().mean() + output.y_bits.mean() + output.z_bits.mean()).backward()
-    assert [name for name, p in model.named_parameters() if p.grad is None] == []
+def latents(model: Model, step: int, seed: int) -> Latents:
+    x = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
+    x = torch.nn.functional.interpolate(x, size=(128, 128), mode="bicubic").clamp(0, 1)
+    with torch.no_grad():
+        y = model.network.latents(x, torch.tensor([step]))
+        return Latents(y, torch.round(model.network.prior.hyper_analysis(y)), step)
 
 
-def test_quality_knots_are_whole_numbers_that_add_up_and_meet_the_knots() -> None:
-    knots = quality_knots(torch.arange(1025))
-    assert (knots.sum(1) == SEGMENT).all()
-    assert (knots >= 0).all()
-    for k in range(KNOTS):
-        assert knots[k * SEGMENT, k] == SEGMENT
+def test_saving_and_loading_changes_nothing_and_equal_models_give_equal_bytes(model: Model, tmp_path: Path) -> None:
+    save_model(model, tmp_path / "copy.safetensors")
+    assert (tmp_path / "copy.safetensors").read_bytes() == TINY.read_bytes()
+    assert integer_digest(load_model(tmp_path / "copy.safetensors").integers) == integer_digest(model.integers)
 
 
-def test_gains_undo_each_other_at_the_start() -> None:
-    gains, y = LatentGains(8), torch.randn(3, 8, 2, 2)
-    condition = quality_condition(torch.tensor([0, 500, 1024]))
-    assert torch.allclose(gains.decode(gains.encode(y, condition), condition), y, atol=1e-5)
+def test_the_model_id_follows_the_integers_and_not_the_generator(model: Model) -> None:
+    with torch.no_grad():
+        other = load_model(TINY)
+        other.network.synthesis.stem.weight.mul_(2)
+    assert other.id == model.id
+    weights = model.integers.tables.y[0].copy()
+    weights[0] += 1
+    weights[1] -= 1
+    tables = model.integers.tables
+    changed = type(tables)((weights, *tables.y[1:]), tables.z, tables.escape)
+    assert integer_digest(model.integers._replace(tables=changed))[:4] != model.id
 
 
-@pytest.mark.parametrize("size", [(1, 1), (2, 3), (5, 4)])
-def test_the_four_passes_cover_every_latent_once_and_touch_every_group(size: tuple[int, int]) -> None:
-    masks = pass_masks(8, *size)
-    assert (masks.sum(0) == 1).all()
+def test_another_generator_decodes_the_same_file(model: Model) -> None:
+    data = Codec(model, "cpu").compress(Image.new("RGB", (40, 30), (200, 30, 60)))
+    other = load_model(TINY)
+    with torch.no_grad():
+        other.network.synthesis.stem.weight.mul_(-1)
+    assert Codec(other, "cpu").decompress(data).size == (40, 30)
 
 
-def test_gaussian_bits_are_a_probability_model() -> None:
-    offsets = torch.arange(-600, 601).float()
-    for level in (0.0, 20.0, LEVELS - 1.0):
-        mass = 2 ** -gaussian_bits(offsets, torch.full_like(offsets, level)).double()
-        assert abs(float(mass.sum()) - 1) < 1e-3
-    assert float(sigma_of(torch.tensor(LEVELS - 1.0))) == pytest.approx(64.0, rel=1e-4)
+def test_the_known_answer_is_the_same_by_both_arithmetics_and_notices_a_changed_weight(model: Model) -> None:
+    assert check_known_answer(model, "f64")
+    assert check_known_answer(model, "i64")
+    layers = list(model.integers.contexts[1].layers)
+    layers[0] = layers[0]._replace(bias=layers[0].bias + 40)
+    contexts = list(model.integers.contexts)
+    contexts[1] = contexts[1]._replace(layers=tuple(layers))
+    damaged = model._replace(integers=model.integers._replace(contexts=tuple(contexts)))
+    assert not check_known_answer(damaged, "f64")
+    with pytest.raises(ModelError, match="known-answer"):
+        Codec(damaged, "cpu")
 
 
-def test_the_factorised_prior_is_a_probability_model() -> None:
-    prior = HyperpriorCodec(SMALL).prior.factorised
-    grid = torch.arange(-200, 201).float()[None, None, None].expand(1, 4, 1, -1)
-    assert torch.allclose(prior.mass(grid).sum((2, 3)), torch.ones(1, 4), atol=1e-4)
+def test_a_frozen_prior_costs_nearly_what_the_float_prior_does() -> None:
+    torch.manual_seed(3)
+    prior = Prior(16, PriorConfig(hyper_channels=8, hyper_width=16, feature_width=16)).eval()
+    drawn = [Latents(torch.randn(1, 16, 8, 8), torch.randint(-2, 3, (1, 8, 2, 2)).float(), s) for s in (0, 512, 1024)]
+    frozen = freeze_prior(prior, drawn[:2])
+    assert abs(rate_change(prior, frozen, drawn[2:])) < 0.005
+    assert float_pass(prior, drawn[2]).bits > 100
 
 
-def test_rounding_passes_the_gradient_straight_through() -> None:
-    x = torch.tensor([0.4, 1.6], requires_grad=True)
-    y = round_straight_through(x)
-    y.sum().backward()
-    assert y.tolist() == [0.0, 2.0]
-    assert x.grad is not None
-    assert x.grad.tolist() == [1.0, 1.0]
+def test_latents_come_back_under_either_arithmetic_and_any_tile(model: Model) -> None:
+    y, z_hat, step = latents(model, 700, 3)
+    coded = encode_latents(model.integers, y[0], z_hat[0], step, "f64", tile=3)
+    backends: tuple[Backend, ...] = ("f64", "i64")
+    for backend in backends:
+        back = decode_latents(model.integers, coded.payload, y.shape[2], y.shape[3], step, backend, tile=5)
+        assert torch.equal(back.y_int, coded.y_int)
 
 
-def test_a_lower_bound_lets_values_come_back_up_but_not_sink() -> None:
-    for sign, expected in ((1.0, 0.0), (-1.0, -1.0)):
-        x = torch.tensor([-3.0], requires_grad=True)
-        (sign * lower_bound(x, 0.0)).sum().backward()
-        assert x.grad is not None
-        assert x.grad.item() == expected
+def test_latents_that_are_not_numbers_are_coded_as_something_that_decodes(model: Model) -> None:
+    y, z_hat, step = latents(model, 700, 3)
+    y[0, 0, 0, 0], y[0, 1, 0, 0], y[0, 2, 0, 0] = float("nan"), float("inf"), -1e30
+    coded = encode_latents(model.integers, y[0], z_hat[0], step)
+    assert torch.equal(decode_latents(model.integers, coded.payload, y.shape[2], y.shape[3], step).y_int, coded.y_int)
 
 
-@torch.no_grad()
-def test_halos_are_as_wide_as_what_an_output_sees() -> None:
-    """Change one latent (or patch): nothing beyond the halo may change, and the formula may not be generous."""
-    torch.manual_seed(1)
-    config = TransformConfig(4, (8, 8), (2, 1), (8, 8, 8, 8), (1, 2, 1))
-    condition = quality_condition(torch.tensor([512]))
-    side, centre = 41, 20
-    synthesis, y = Synthesis(config).double(), torch.randn(1, 4, side, side, dtype=torch.double)
-    poked = y.clone()
-    poked[:, :, centre, centre] += 1
-    inputs = condition.double(), torch.zeros(1, dtype=torch.double), torch.zeros(1, 2)
-    moved = (synthesis(y, *inputs) != synthesis(poked, *inputs)).any(1)[0]
-    rows = torch.nonzero(moved.any(1)).flatten() // STRIDE
-    reach = max(centre - int(rows.min()), int(rows.max()) - centre)
-    assert reach <= synthesis_halo(config) <= reach + 1
-    analysis, x = Analysis(config).double(), torch.rand(1, 3, side * STRIDE, side * STRIDE, dtype=torch.double)
-    poked = x.clone()
-    poked[:, :, centre * STRIDE + 5, centre * STRIDE + 5] += 1
-    moved = (analysis(x, condition.double()) != analysis(poked, condition.double())).any(1)[0]
-    rows = torch.nonzero(moved.any(1)).flatten()
-    reach = max(centre - int(rows.min()), int(rows.max()) - centre)
-    assert reach <= analysis_halo(config) <= reach + 1
+@pytest.mark.parametrize("damage", ["cut", "flip", "foreign", "absent", "no metadata", "float integers", "unbounded"])
+def test_a_broken_model_file_is_refused_in_one_line(damage: str, tmp_path: Path) -> None:
+    path, data = tmp_path / "model.safetensors", bytearray(TINY.read_bytes())
+    if damage == "cut":
+        path.write_bytes(data[: len(data) // 2])
+    elif damage == "flip":
+        data[9] ^= 0xFF
+        path.write_bytes(data)
+    elif damage == "foreign":
+        path.write_bytes(b"PK\x03\x04 a zip of pickles")
+    elif damage == "no metadata":
+        save_file(load_file(TINY), path)
+    elif damage in ("float integers", "unbounded"):
+        _rewrite(path, damage)
+    with pytest.raises(ModelError) as error:
+        load_model(path)
+    assert "\n" not in str(error.value)
 
 
-def test_tiles_cover_every_latent_once_and_see_their_halo_within_the_picture() -> None:
-    seen = torch.zeros(23, 17, dtype=torch.int)
-    for tile in tiles(23, 17, 6, 4):
-        top, left, bottom, right = tile.yields
-        seen[top:bottom, left:right] += 1
-        assert tile.sees == (max(0, top - 4), max(0, left - 4), min(23, bottom + 4), min(17, right + 4))
-    assert (seen == 1).all()
+def _rewrite(path: Path, damage: str) -> None:
+    from safetensors import safe_open
+
+    with safe_open(TINY, "pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(TINY)
+    if damage == "float integers":
+        tensors["integer.tables.y_weights"] = tensors["integer.tables.y_weights"].float()
+    else:
+        tensors["integer.context0.0.bias"] = tensors["integer.context0.0.bias"] + (1 << 45)
+    save_file(tensors, path, metadata)
+
+
+def test_a_model_that_is_nowhere_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no model file"):
+        load(tmp_path / "none.safetensors")
+    with pytest.raises(ModelError, match="no model file"):
+        load("nonesuch")
+
+
+def test_integer_priors_are_told_apart_by_identity(model: Model) -> None:
+    assert isinstance(model.integers, IntegerPrior)
+    assert hash(model.integers) == hash(model.integers)

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from gencomp.checkpoint import Model, load_model, save_model
 from gencomp.codec import Codec
 from gencomp.entropy.freeze import Latents, freeze_prior
 from gencomp.entropy.prior import known_answer
-from gencomp.model import HyperpriorCodec, ModelConfig
-from gencomp.priors import PriorConfig
-from gencomp.transforms import TransformConfig
+from gencomp.model import Model, load_model, save_model
+from gencomp.networks.hyperprior import HyperpriorCodec, ModelConfig
+from gencomp.networks.priors import PriorConfig
+from gencomp.networks.transforms import TransformConfig
 
 HERE = Path(__file__).parent
 CONFIG = ModelConfig(

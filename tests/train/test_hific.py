@@ -6,7 +6,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from gencomp.hific import ChannelNorm, HificCodec, HificConfig
+from gencomp.networks.hific import ChannelNorm, HificCodec, HificConfig
 from gencomp.train.data import StepSampler, batches
 from gencomp.train.recipes import recipe
 from gencomp.train.trainer import Trainer

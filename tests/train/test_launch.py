@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from gencomp.cli import main
+from gencomp.cli.main import main
 
 FAST = ["--steps", "4", "--set", "adversarial_from=2", "--log-every", "2", "--tracker", "none", "--validate-every", "0"]
 PLAIN = ["--tracker", "none", "--set", "precision=no"]

@@ -6,8 +6,8 @@ import json
 import pytest
 import torch
 
-from gencomp.hific import HificCodec, HificConfig
-from gencomp.model import HyperpriorCodec, ModelConfig
+from gencomp.networks.hific import HificCodec, HificConfig
+from gencomp.networks.hyperprior import HyperpriorCodec, ModelConfig
 from gencomp.train.network import build_codec, config_from_dict
 from gencomp.train.objective import price_of_rate
 from gencomp.train.plan import loads
@@ -115,7 +115,7 @@ def test_price_of_rate_switches_at_the_target_and_relaxes_early() -> None:
 
 
 def test_plan_counts_what_the_model_counts() -> None:
-    from gencomp.model import cost
+    from gencomp.networks.hyperprior import cost
 
     chosen = recipe("tiny")
     assert isinstance(chosen.model, ModelConfig)

@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 
 import gencomp.train.loop
-from gencomp.checkpoint import load_model
 from gencomp.codec import Codec
-from gencomp.model import HyperpriorCodec, ModelConfig
+from gencomp.model import load_model
+from gencomp.networks.hyperprior import HyperpriorCodec, ModelConfig
 from gencomp.perceptual import WeightsError
 from gencomp.train.export import export
 from gencomp.train.loop import Options, Stopped, run

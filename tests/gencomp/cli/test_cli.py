@@ -22,9 +22,9 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from gencomp import verbs
 from gencomp.bitstream import DEFAULT_QUALITY, Header, pack, unpack
-from gencomp.cli import main
+from gencomp.cli import group
+from gencomp.cli.main import main
 
 Run = Callable[..., Result]
 
@@ -339,15 +339,16 @@ def test_verbs_join_by_entry_point(run: Run, monkeypatch: pytest.MonkeyPatch) ->
         """Greets."""
         click.echo("hello")
 
-    monkeypatch.setattr(verbs, "hello", hello, raising=False)
-    _entry_points(monkeypatch, hello="gencomp.verbs:hello", compress="gencomp.verbs:hello")
+    monkeypatch.setattr(group, "hello", hello, raising=False)
+    _entry_points(monkeypatch, hello="gencomp.cli.group:hello", compress="gencomp.cli.group:hello")
     assert run("hello").stdout == "hello\n"
     assert "Greets." in run("--help").stdout
     assert "Code photographs" in run("compress", "--help").stdout
 
 
 def test_verb_that_cannot_be_loaded_says_why(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    _entry_points(monkeypatch, absent="gencomp.absent:verb", odd="gencomp.verbs:debugging", lost="gencomp.verbs:lost")
+    verbs = {"absent": "gencomp.absent:verb", "odd": "gencomp.cli.group:debugging", "lost": "gencomp.cli.group:lost"}
+    _entry_points(monkeypatch, **verbs)
     listed = run("--help")
     assert listed.exit_code == 0
     assert "(not available: this installation lacks gencomp.absent)" in listed.stdout
@@ -361,7 +362,7 @@ def test_verb_that_cannot_be_loaded_says_why(run: Run, monkeypatch: pytest.Monke
 def test_what_needs_no_network_does_not_import_torch(tmp_path: Path) -> None:
     (tmp_path / "a.gnc").write_bytes(pack(Header(b"fake", 4, 4, 0, 0), b"payload"))
     code = (
-        "import sys\nfrom gencomp.cli import main\n"
+        "import sys\nfrom gencomp.cli.main import main\n"
         "for arguments in (['--help'], ['--version'], ['compress', '--help'], ['info', 'a.gnc']):\n"
         "    main(arguments, prog_name='gencomp', standalone_mode=False)\n"
         "    print('torch' in sys.modules, file=sys.stderr)"

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .image import pad_to_multiple, to_tensor, to_uint8
-from .layers import Block
-from .model import HyperpriorCodec
-from .transforms import STRIDE, TransformConfig
+from ..image import pad_to_multiple, to_tensor, to_uint8
+from ..networks.hyperprior import HyperpriorCodec
+from ..networks.layers import Block
+from ..networks.transforms import STRIDE, TransformConfig
 
 WHOLE_LATENTS = 6144  # latents a channel up to which a picture is coded in one piece: 1.5 megapixels
 TILE_LATENTS = 96  # side of a tile of a larger picture, in latents: 1536 pixels

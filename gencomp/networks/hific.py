@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .hyperprior import CodecOutput
 from .layers import lower_bound, round_straight_through
-from .model import CodecOutput
 from .priors import SIGMA_MIN, FactorisedPrior
 
 

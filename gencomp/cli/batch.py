@@ -12,7 +12,7 @@ from typing import IO, Any, NamedTuple
 
 import click
 
-from gencomp.verbs import debugging, explain
+from gencomp.cli.group import debugging, explain
 
 
 class Outcome(NamedTuple):

@@ -2,12 +2,12 @@
 
 import torch
 
-from gencomp.grain import NOISE_CHANNELS, Grain, place_noise
 from gencomp.image import to_uint8
-from gencomp.model import HyperpriorCodec, ModelConfig
-from gencomp.priors import PriorConfig
-from gencomp.tiling import synthesise
-from gencomp.transforms import TransformConfig
+from gencomp.networks.hyperprior import HyperpriorCodec, ModelConfig
+from gencomp.networks.positional_noise import NOISE_CHANNELS, Grain, place_noise
+from gencomp.networks.priors import PriorConfig
+from gencomp.networks.transforms import TransformConfig
+from gencomp.runtime.tiling import synthesise
 
 SMALL = ModelConfig(TransformConfig(8, (8, 8), (1, 1), (8, 8, 8, 8), (1, 1, 1), grain=True), PriorConfig(4, 8, 8))
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gencomp import bitstream
-from gencomp.batch import Outcome, each_file
+from gencomp.cli.batch import Outcome, each_file
+from gencomp.cli.group import Verbs, WrongUsage
 from gencomp.files import CODED_SUFFIX, PICTURE_SUFFIXES, NamingError, Plan, find_inputs, plan_outputs, write_atomically
-from gencomp.verbs import Verbs, WrongUsage
 
 if TYPE_CHECKING:
     from gencomp.codec import Codec
