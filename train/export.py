@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import torch
 
 from gencomp.bitstream import STEPS, ModelError
-from gencomp.entropy.freeze import Latents, freeze_prior, rate_change
 from gencomp.entropy.prior import IntegerPrior, known_answer
 from gencomp.model import Model, load_model, save_model
+from gencomp.networks.freeze import Latents, freeze_prior, rate_change
 from gencomp.networks.hyperprior import HyperpriorCodec, ModelConfig, parameter_count
 
 from .data import Crops

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from gencomp.bitstream import STEPS, step_to_quality
 from gencomp.codec import Codec
-from gencomp.entropy.freeze import Latents
 from gencomp.files import write_atomically
 from gencomp.image import to_uint8, write_picture
+from gencomp.networks.freeze import Latents
 from gencomp.networks.hyperprior import HyperpriorCodec
 
 from .export import to_model

@@ -9,7 +9,7 @@ touches every position and every group. Symbols are r = round(y - mean), and y_h
 sigma = SIGMA_MIN * (SIGMA_MAX / SIGMA_MIN) ** (level / (LEVELS - 1)).
 
 What decides bits (`HyperSynthesis`, `ContextModel`) is built from convolutions, ReLU and pixel shuffles alone, so that
-`entropy.convert` can turn it into an integer network.
+`networks.convert` can turn it into an integer network.
 """
 
 import math

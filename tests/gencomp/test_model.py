@@ -9,10 +9,10 @@ from safetensors.torch import load_file, save_file
 
 from gencomp.bitstream import ModelError
 from gencomp.codec import Codec, load
-from gencomp.entropy.freeze import Latents, float_pass, freeze_prior, rate_change
 from gencomp.entropy.intnet import Backend
 from gencomp.entropy.prior import IntegerPrior, decode_latents, encode_latents
 from gencomp.model import Model, check_known_answer, integer_digest, load_model, save_model
+from gencomp.networks.freeze import Latents, float_pass, freeze_prior, rate_change
 from gencomp.networks.priors import Prior, PriorConfig
 
 TINY = Path(__file__).parent.parent / "golden" / "tiny.safetensors"

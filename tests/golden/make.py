@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 
 from gencomp.codec import Codec
-from gencomp.entropy.freeze import Latents, freeze_prior
 from gencomp.entropy.prior import known_answer
 from gencomp.model import Model, load_model, save_model
+from gencomp.networks.freeze import Latents, freeze_prior
 from gencomp.networks.hyperprior import HyperpriorCodec, ModelConfig
 from gencomp.networks.priors import PriorConfig
 from gencomp.networks.transforms import TransformConfig

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from gencomp.bitstream import ModelError
+from gencomp.entropy.prior import IntegerPrior, encode_latents
+from gencomp.entropy.tables import Weights, default_tables
 from gencomp.networks.priors import (
     HYPER_UNIT,
     LEVEL_CENTRE,
@@ -28,8 +30,6 @@ from gencomp.networks.priors import (
 from gencomp.networks.transforms import KNOTS, SEGMENT, quality_condition
 
 from .convert import MAX_HIDDEN, convert, hyper_table, largest_activations
-from .prior import IntegerPrior, encode_latents
-from .tables import Weights, default_tables
 
 MAX_HYPER = 127  # largest |z| that a table may hold
 

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .intnet import MAX_MULTIPLIER, MAX_SHIFT, MAX_WEIGHT, IntConv, IntNet, prove_bounds
-from .tables import Weights, quantise_pmf
+from gencomp.entropy.intnet import MAX_MULTIPLIER, MAX_SHIFT, MAX_WEIGHT, IntConv, IntNet, prove_bounds
+from gencomp.entropy.tables import Weights, quantise_pmf
 
 MAX_HIDDEN = 32767  # activations between layers: 16 bits
 CALIBRATED = 2047  # the integer of the largest activation seen in calibration: leaves a factor 16 of head room, and
