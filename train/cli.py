@@ -160,7 +160,7 @@ def _trackers(named: tuple[str, ...]) -> tuple[str, ...]:
 def _describe(chosen: Recipe) -> None:
     import torch
 
-    from .data import share_of
+    from .data.batches import share_of
     from .plan import describe
     from .recipes import to_json
 

@@ -18,10 +18,10 @@ from gencomp.model import Model, load_model, save_model
 from gencomp.networks.freeze import Latents, freeze_prior, rate_change
 from gencomp.networks.hyperprior import HyperpriorCodec, ModelConfig, parameter_count
 
-from .data import Crops
+from .checkpoint import CheckpointError, averaged, checkpoints, load_checkpoint, restore_module
+from .data.crops import Crops
 from .network import config_from_dict
 from .recipes import Recipe
-from .state import CheckpointError, averaged, checkpoints, load_checkpoint, restore_module
 
 CALIBRATION = 32  # pictures for the ranges of activations, and as many again for the rate change
 CROP = 256

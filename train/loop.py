@@ -23,11 +23,20 @@ from tqdm import tqdm
 from gencomp.files import write_atomically
 from gencomp.networks.hyperprior import HyperpriorCodec
 
-from .data import Crops, StepSampler, batches, share_of
+from .checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    averaged,
+    checkpoints,
+    initial_weights,
+    load_checkpoint,
+    save_checkpoint,
+)
+from .data.batches import StepSampler, batches, share_of
+from .data.crops import Crops
 from .export import CALIBRATION, ORIGIN, calibration_latents
 from .objective import running_rate
 from .recipes import Recipe, learning_rate, stage_at, stage_span, to_json
-from .state import Checkpoint, CheckpointError, averaged, checkpoints, initial_weights, load_checkpoint, save_checkpoint
 from .trainer import Figures, Trainer
 from .watch import GRID, VALIDATED, RunLog, Stopwatch, Window, memory_gib, readable, save_samples, validate
 

@@ -14,7 +14,7 @@ import time
 import torch
 from accelerate import Accelerator
 
-from .data import Batch, Draws, draws
+from .data.crops import Batch, Draws, draws
 from .plan import loads, measured_flops
 from .recipes import Recipe, recipe
 from .trainer import Trainer

@@ -18,15 +18,15 @@ from torch import Tensor, nn
 
 from gencomp.bitstream import STEPS
 
-from .data import Batch
+from .checkpoint import Checkpoint, module_tensors, optimiser_tensors, restore_module, restore_optimiser
+from .data.crops import Batch
 from .discriminators import advance_spectral_norms, build_discriminator
+from .discriminators.labels import PatchQuantiser, load_quantiser
 from .losses import adversarial, feature_matching, mse, r1_penalty
 from .muon import Muon
 from .network import Codec, Pass, TrainingPass, build_codec, freeze_what_decides_bits, latent_channels
 from .objective import build_terms, distortion_balance, picture_terms, price_of_rate, rate_distortion
-from .quantiser import PatchQuantiser, load_quantiser
 from .recipes import Recipe, rate_factor, stage_span
-from .state import Checkpoint, module_tensors, optimiser_tensors, restore_module, restore_optimiser
 
 ADAM = functools.partial(torch.optim.Adam, fused=True)
 R1_EVERY = 16  # steps; the penalty's weight is multiplied by it (Karras et al. 2020, lazy regularisation)

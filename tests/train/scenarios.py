@@ -20,9 +20,9 @@ from pathlib import Path
 import torch
 
 import gencomp.train.loop
+from gencomp.train.checkpoint import checkpoints, load_checkpoint
 from gencomp.train.loop import Options
 from gencomp.train.recipes import Recipe, recipe
-from gencomp.train.state import checkpoints, load_checkpoint
 
 TWO_STAGES = {"steps": "24", "adversarial_from": "12", "ema": "0.9"}
 

@@ -8,9 +8,10 @@ import torch
 from PIL import Image
 
 from gencomp.bitstream import STEPS
-from gencomp.train.data import Batch, Crops, StepSampler, batches, cut, draws, share_of
+from gencomp.train.data.batches import StepSampler, batches, share_of
+from gencomp.train.data.crops import Batch, Crops, cut, draws
+from gencomp.train.data.sources import SourceError, Sources, open_source
 from gencomp.train.recipes import Recipe, recipe
-from gencomp.train.sources import SourceError, Sources, open_source
 
 
 def tiny(**values: str) -> Recipe:

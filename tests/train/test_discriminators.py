@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from gencomp.perceptual import WeightsError
 from gencomp.train.discriminators import advance_spectral_norms, build_discriminator
-from gencomp.train.quantiser import PatchQuantiser, load_quantiser
+from gencomp.train.discriminators.labels import PatchQuantiser, load_quantiser
 from gencomp.train.recipes import DiscriminatorConfig
 
 PATCH = DiscriminatorConfig(width=8)

@@ -7,7 +7,7 @@ import torch
 from accelerate import Accelerator
 
 from gencomp.networks.hific import ChannelNorm, HificCodec, HificConfig
-from gencomp.train.data import StepSampler, batches
+from gencomp.train.data.batches import StepSampler, batches
 from gencomp.train.recipes import recipe
 from gencomp.train.trainer import Trainer
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from gencomp.train.checkpoint import optimiser_tensors, restore_optimiser
 from gencomp.train.muon import COEFFICIENTS, LEAST_SIDE, MOMENTUM, STEPS, Muon, orthogonalised
-from gencomp.train.state import optimiser_tensors, restore_optimiser
 
 
 def randn(*shape: int, seed: int = 0) -> Tensor:

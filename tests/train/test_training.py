@@ -17,11 +17,7 @@ from gencomp.codec import Codec
 from gencomp.model import load_model
 from gencomp.networks.hyperprior import HyperpriorCodec, ModelConfig
 from gencomp.perceptual import WeightsError
-from gencomp.train.export import export
-from gencomp.train.loop import Options, Stopped, run
-from gencomp.train.network import build_codec, freeze_what_decides_bits
-from gencomp.train.recipes import Recipe, recipe
-from gencomp.train.state import (
+from gencomp.train.checkpoint import (
     Checkpoint,
     CheckpointError,
     averaged,
@@ -30,6 +26,10 @@ from gencomp.train.state import (
     load_checkpoint,
     save_checkpoint,
 )
+from gencomp.train.export import export
+from gencomp.train.loop import Options, Stopped, run
+from gencomp.train.network import build_codec, freeze_what_decides_bits
+from gencomp.train.recipes import Recipe, recipe
 
 FAST = Options(save_every=4, log_every=2)
 

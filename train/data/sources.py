@@ -1,12 +1,11 @@
 """Where photographs come from: folders, parquet files and hub names, all read through `datasets` or from disk.
 
 A source is indexed by number and gives undecoded bytes with a name, so that whatever is broken can be skipped and
-named. A stream gives the same in order, for sets that are larger than the disk.
+named.
 """
 
 import io
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -18,7 +17,6 @@ from gencomp.image import read_picture
 
 BY_AREA = 20_000  # photographs up to which their sizes are looked up, to draw large ones more often
 AREA_CAP = 2_000_000  # pixels beyond which a photograph is not drawn more often
-SHUFFLE_BUFFER = 1000  # pictures that a stream is shuffled over
 
 
 class SourceError(ValueError):
@@ -73,13 +71,13 @@ class Table:
         return len(self.rows)
 
     def __getitem__(self, index: int) -> Photograph:
-        return _photograph(self.rows[index][self.column], f"{self.name} row {index}")
+        return photograph_of(self.rows[index][self.column], f"{self.name} row {index}")
 
     def header(self, index: int) -> Path | io.BytesIO:
         return io.BytesIO(self[index].data)
 
 
-def _photograph(cell: dict[str, Any] | None, name: str) -> Photograph:
+def photograph_of(cell: dict[str, Any] | None, name: str) -> Photograph:
     """A cell of an undecoded picture column, which holds bytes or a path."""
     if cell is None:
         return Photograph(name, b"")
@@ -105,23 +103,23 @@ def open_source(name: str) -> Source:
     path = Path(name)
     if path.is_dir():
         tables = sorted(str(p) for p in path.rglob("*.parquet"))
-        source: Source = Table(name, _load("parquet", tables)) if tables else Folder(path)
+        source: Source = Table(name, load_rows("parquet", tables)) if tables else Folder(path)
     elif path.suffix == ".parquet":
         if not path.is_file():
             raise SourceError(f"no file {name}")
-        source = Table(name, _load("parquet", [name]))
+        source = Table(name, load_rows("parquet", [name]))
     elif path.exists():
         raise SourceError(f"{name} is neither a folder nor a parquet file")
     elif path.is_absolute() or name.startswith(".") or name.endswith("/"):
         raise SourceError(f"no folder {name}")
     else:
-        source = Table(name, _load(name, None))
+        source = Table(name, load_rows(name, None))
     if not len(source):
         raise SourceError(f"no photographs under {name}")
     return source
 
 
-def _load(name: str, files: list[str] | None, **more: Any) -> Any:
+def load_rows(name: str, files: list[str] | None, **more: Any) -> Any:
     """`datasets.load_dataset`, its many errors as one."""
     import datasets
 
@@ -178,25 +176,3 @@ def decode(photograph: Photograph) -> np.ndarray | None:
     except Exception:  # whatever a decoder raises for broken bytes, the picture is skipped and named
         return None
     return pixels if min(pixels.shape[:2]) >= 16 else None
-
-
-def stream(name: str, seed: int, first: int = 0) -> Iterator[Photograph]:
-    """The photographs of a parquet folder or hub name in a fixed shuffled order, over and over, from number `first`."""
-    import datasets
-
-    path = Path(name)
-    files = sorted(str(p) for p in path.rglob("*.parquet")) if path.is_dir() else [name] if path.is_file() else None
-    rows = _load("parquet" if files else name, files, streaming=True)
-    column = picture_column(name, rows.features or next(iter(rows.take(1)), {}))
-    rows = rows.cast_column(column, datasets.Image(decode=False)).select_columns([column])
-    rows = rows.shuffle(seed=seed, buffer_size=SHUFFLE_BUFFER)
-    number = 0
-    for epoch in itertools.count():
-        rows.set_epoch(epoch)
-        start = number
-        for row in rows:
-            if number >= first:
-                yield _photograph(row[column], f"{name} number {number}")
-            number += 1
-        if number == start:
-            raise SourceError(f"{name} streams no photographs")

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from gencomp.perceptual import WeightsError, find_weights, read_weights
 
-from .discriminators import Condition, Verdict, _norm
-from .recipes import DiscriminatorConfig
+from ..recipes import DiscriminatorConfig
+from .contract import Condition, DiscriminatorOutput, norm_of
 
 PROJECTED = 64  # channels after the fixed projection
 
@@ -25,7 +25,7 @@ class ProjectedDiscriminator(nn.Module):
 
     def __init__(self, config: DiscriminatorConfig, latent_channels: int, weights: str | None = None) -> None:
         super().__init__()
-        norm = _norm(config)
+        norm = norm_of(config)
         self.backbone = load_backbone(config.backbone, config.backbone_weights, weights)
         channels = self.backbone.feature_info.channels()  # type: ignore[operator,union-attr]
         generator = torch.Generator().manual_seed(0)
@@ -45,7 +45,7 @@ class ProjectedDiscriminator(nn.Module):
             for _ in channels
         )
 
-    def forward(self, pictures: Tensor, latents: Tensor) -> Verdict:
+    def forward(self, pictures: Tensor, latents: Tensor) -> DiscriminatorOutput:
         """pictures [N, 3, H, W] in 0..1, latents [N, M, h, w]; one logit map a depth."""
         maps = self.backbone((pictures - self.mean) / self.std)
         logits, features = [], []
@@ -56,7 +56,7 @@ class ProjectedDiscriminator(nn.Module):
             x = F.leaky_relu(layer(x), 0.2)  # type: ignore[has-type]
             features.append(x)
             logits.append(head(x).float())  # type: ignore[has-type]
-        return Verdict(logits, features)
+        return DiscriminatorOutput(logits, features)
 
 
 def load_backbone(name: str, source: str, folder: str | None) -> nn.Module:

@@ -5,20 +5,19 @@ processes and workers, which makes runs repeatable and resumable: nothing but th
 (and so lambda) and realism are drawn for each sample, finer than for each batch.
 """
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
+from torch.utils.data import Dataset
 
 from gencomp.bitstream import STEPS
 
-from .network import latent_channels
-from .recipes import Recipe
-from .sources import AREA_CAP, SourceError, Sources, decode, odds, stream
+from ..network import latent_channels
+from ..recipes import Recipe
+from .sources import AREA_CAP, SourceError, Sources, decode, odds
 
 CACHE_BYTES = 3 << 30  # decoded photographs kept by a worker
 TRIES = 20  # photographs drawn for one sample before the data is called broken
@@ -121,92 +120,3 @@ class Crops(Dataset[Sample]):
                 return Sample(number, cut(pixels, self.recipe, draw), draws(number, self.recipe), broken)
             broken.append(self.source[index].name)
         raise SourceError(f"{TRIES} photographs in a row cannot be read, the last of them {broken[-1]}")
-
-
-class StepSampler(Sampler[list[int]]):
-    """The sample numbers of this process, a batch a step, from step `start` to step `stop`.
-
-    Step k takes samples k*batch ... (k+1)*batch - 1; rank r its r-th equal share of them.
-    """
-
-    def __init__(self, recipe: Recipe, start: int, stop: int, rank: int = 0, processes: int = 1) -> None:
-        super().__init__()
-        self.share = share_of(recipe, processes)
-        self.batch, self.start, self.stop, self.rank = recipe.batch, start, stop, rank
-
-    def __iter__(self) -> Iterator[list[int]]:
-        for step in range(self.start, self.stop):
-            first = step * self.batch + self.rank * self.share
-            yield list(range(first, first + self.share))
-
-    def __len__(self) -> int:
-        return max(0, self.stop - self.start)
-
-
-def share_of(recipe: Recipe, processes: int) -> int:
-    """Samples a process and step; ValueError where the batch cannot be shared evenly."""
-    if recipe.batch % (processes * recipe.accumulate):
-        parts = f" in {recipe.accumulate} parts each" if recipe.accumulate > 1 else ""
-        raise ValueError(f"a batch of {recipe.batch} cannot be shared by {processes} processes{parts}: set batch=N")
-    return recipe.batch // processes
-
-
-class StreamedBatches(IterableDataset[Batch]):
-    """Batches of a stream: sample n is cut from the n-th photograph, read in order by every process.
-
-    Every process reads all bytes and decodes its own share, which keeps the order independent of their number. In the
-    place of a broken photograph stands the stream's first good one.
-    """
-
-    def __init__(self, name: str, recipe: Recipe, sampler: StepSampler) -> None:
-        self.name, self.recipe, self.sampler = name, recipe, sampler
-
-    def __iter__(self) -> Iterator[Batch]:
-        recipe, spare = self.recipe, self._first_good()
-        photographs = stream(self.name, recipe.seed, self.sampler.start * recipe.batch)
-        for wanted in self.sampler:
-            first = wanted[0] - self.sampler.rank * self.sampler.share
-            samples = []
-            for number in range(first, first + recipe.batch):
-                photograph = next(photographs)
-                if number in wanted:
-                    pixels = decode(photograph)
-                    crop = cut(
-                        spare if pixels is None else pixels, recipe, np.random.default_rng((recipe.seed, number))
-                    )
-                    broken = [photograph.name] if pixels is None else []
-                    samples.append(Sample(number, crop, draws(number, recipe), broken))
-            yield collate(samples)
-
-    def _first_good(self) -> np.ndarray:
-        for _, photograph in zip(range(TRIES), stream(self.name, self.recipe.seed)):
-            pixels = decode(photograph)
-            if pixels is not None:
-                return pixels
-        raise SourceError(f"the first {TRIES} photographs of {self.name} cannot be read")
-
-
-def collate(samples: list[Sample]) -> Batch:
-    """Samples to a batch."""
-    chance = Draws(*(torch.stack(values) for values in zip(*(s.draws for s in samples))))
-    numbers = torch.tensor([s.number for s in samples])
-    return Batch(numbers, torch.stack([s.pixels for s in samples]), chance, [n for s in samples for n in s.broken])
-
-
-def batches(names: list[str], recipe: Recipe, sampler: StepSampler, *, streamed: bool = False) -> DataLoader[Batch]:
-    """The batches of this process from step `sampler.start` on."""
-    pinned = torch.cuda.is_available()
-    if streamed:
-        if len(names) != 1:
-            raise SourceError("a stream is one parquet folder or one name on the hub")
-        data = StreamedBatches(names[0], recipe, sampler)
-        workers = min(1, recipe.workers)  # one reader keeps the order
-        return DataLoader(data, batch_size=None, num_workers=workers, pin_memory=pinned)
-    return DataLoader(
-        Crops(names, recipe),  # type: ignore[arg-type]
-        batch_sampler=sampler,
-        num_workers=recipe.workers,
-        collate_fn=collate,
-        prefetch_factor=8 if recipe.workers else None,
-        pin_memory=pinned,
-    )

@@ -1,0 +1,46 @@
+"""Regular grain: what a synthesis by pixel shuffles repeats at every step of its grid (Odena et al. 2016,
+"Deconvolution and checkerboard artifacts"), and noise does not."""
+
+from typing import NamedTuple
+
+import torch.nn.functional as F
+from torch import Tensor
+
+PERIOD = 8  # pixels; periods of 2 and 4 are seen with it
+REPEATS = 8  # periods a side of the window over which they are averaged
+EVEN = (2 / 255) ** 2  # the energy of texture that is still called even
+
+
+class RegularGrain(NamedTuple):
+    """Over windows of 64x64, (N, h, w): energy of what repeats every 8 pixels, energy of the original's texture."""
+
+    repeated: Tensor
+    texture: Tensor
+
+
+def regular_grain(x: Tensor, y: Tensor) -> RegularGrain:
+    """The error y - x of pictures (N, 3, H, W) in [0, 1], averaged over equal places in the 8x8 grid.
+
+    An error without a period keeps a 64th of its energy, one that repeats keeps all of it. What a moving average over
+    8x8 pixels holds is taken away first, so that neither shading nor colour counts. ValueError under 71 pixels a side.
+    """
+    if min(x.shape[2:]) < PERIOD * (REPEATS + 1) - 1:
+        raise ValueError(f"regular grain needs sides of at least {PERIOD * (REPEATS + 1) - 1} pixels")
+    places = _by_place(y - x)
+    means = F.avg_pool2d(places, REPEATS, 1).unflatten(1, (x.shape[1], -1))
+    repeated = (means - means.mean(2, keepdim=True)).square().mean((1, 2))
+    return RegularGrain(repeated, F.avg_pool2d(_by_place(x).square(), REPEATS, 1).mean(1))
+
+
+def _by_place(x: Tensor) -> Tensor:
+    """Fine detail, the places of the grid as channels: (N, C, H, W) -> (N, C * 64, (H - 7) / 8, (W - 7) / 8)."""
+    half = PERIOD // 2
+    detail = x[..., half : 1 - half, half : 1 - half] - F.avg_pool2d(x, PERIOD, 1)
+    height, width = (length // PERIOD * PERIOD for length in detail.shape[2:])
+    return F.pixel_unshuffle(detail[..., :height, :width], PERIOD)
+
+
+def regularity(x: Tensor, y: Tensor) -> Tensor:
+    """Regular grain as a loss, (N,): repeated energy over the original's, which hides it, the latter at least EVEN."""
+    grain = regular_grain(x.float(), y.float())
+    return (grain.repeated / (grain.texture + EVEN)).mean((1, 2))

@@ -1,0 +1,24 @@
+"""Discriminators: is a picture real, given the latents of the real one?
+
+All of them map pictures [N, 3, H, W] in 0..1 and latents [N, M, H / 16, W / 16] to a `DiscriminatorOutput`. Latent i
+belongs to picture i: to judge real and fake in one pass, concatenate pictures and, in the same order, latents.
+"""
+
+from torch import nn
+
+from ..recipes import DiscriminatorConfig
+from .contract import DiscriminatorOutput, advance_spectral_norms
+from .patch import MultiScale, PatchDiscriminator
+from .projected import ProjectedDiscriminator
+from .unet import UNetDiscriminator
+
+__all__ = ["DiscriminatorOutput", "advance_spectral_norms", "build_discriminator"]
+
+
+def build_discriminator(config: DiscriminatorConfig, latent_channels: int, weights: str | None = None) -> nn.Module:
+    """The discriminator of a recipe, in evaluation mode (see contract.py). weights: folder of feature weights."""
+    if config.kind == "projected":
+        return ProjectedDiscriminator(config, latent_channels, weights).eval()
+    kind = PatchDiscriminator if config.kind == "patch" else UNetDiscriminator
+    members = [kind(config, latent_channels) for _ in range(config.scales)]
+    return (members[0] if config.scales == 1 else MultiScale(list(members))).eval()

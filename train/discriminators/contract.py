@@ -1,0 +1,54 @@
+"""What every discriminator returns, and the parts that they share.
+
+Spectral norms are brought forward by `advance_spectral_norms`, once a step, and by nothing else: the networks stay in
+evaluation mode, so that the number of processes, of accumulated parts and of forward passes changes nothing.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations, parametrize
+
+from ..recipes import DiscriminatorConfig
+
+
+class DiscriminatorOutput(NamedTuple):
+    """logits: one map [N, K, h, w] a scale (see losses.py); features: the maps of the layers before, all scales."""
+
+    logits: list[Tensor]
+    features: list[Tensor]
+
+
+class Condition(nn.Module):
+    """Latents brought to a few channels and to the picture's size (HiFiC, Mentzer et al. 2020, figure A6)."""
+
+    def __init__(self, latent_channels: int, channels: int, norm: Callable[[nn.Module], nn.Module]) -> None:
+        super().__init__()
+        self.reduce = norm(nn.Conv2d(latent_channels, channels, 3, padding=1))
+
+    def forward(self, latents: Tensor, size: tuple[int, int]) -> Tensor:
+        """latents [N, M, h, w] -> [N, C, *size]."""
+        return F.interpolate(F.leaky_relu(self.reduce(latents), 0.2), size, mode="nearest")
+
+
+def norm_of(config: DiscriminatorConfig) -> Callable[[nn.Module], nn.Module]:
+    """Spectral normalisation (Miyato et al. 2018), or nothing."""
+    return parametrizations.spectral_norm if config.spectral_norm else _unchanged
+
+
+def _unchanged(module: nn.Module) -> nn.Module:
+    return module
+
+
+@torch.no_grad()
+def advance_spectral_norms(network: nn.Module) -> None:
+    """One power iteration of every spectral norm in the network."""
+    for module in network.modules():
+        if parametrize.is_parametrized(module, "weight"):
+            norm = cast(nn.Module, module.parametrizations.weight)  # type: ignore[union-attr]
+            norm.train()
+            _ = module.weight
+            norm.eval()
