@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from .cli_new import demo, new
-from .cli_results import analyse, export_votes, import_votes, simulate
-from .cli_serve import serve
+from .analysis.cli import analyse, export_votes, import_votes, simulate
+from .design.cli import demo, new
+from .web.cli import serve
 
 
 @click.group()

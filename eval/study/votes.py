@@ -22,7 +22,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, get_args
 
-from .design import Kind, Trial
+from .design.trials import Kind, Trial
 from .plan import DEGRADED, MILD, ORIGINAL, Study, StudyError
 
 MAX_MS = 24 * 3600 * 1000

@@ -1,0 +1,272 @@
+"""The verbs of `gencomp study` that come after the votes, or need none: analyse, simulate, export, import."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..console import STUDY, one_line
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=STUDY)
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Default: DIR/analysis.")
+@click.option(
+    "--min-checks",
+    type=click.FloatRange(0, 1),
+    default=0.75,
+    show_default=True,
+    help="Leave out raters with a smaller share of attention checks right; 0 keeps all.",
+)
+@click.option(
+    "--want",
+    type=click.FloatRange(min=1),
+    default=50.0,
+    show_default=True,
+    metavar="ELO",
+    help="Half width of the widest interval you would like; says how many votes that takes.",
+)
+@click.option("--resamples", type=click.IntRange(100, 100_000), default=1000, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the analysis as one JSON object.")
+def analyse(
+    folder: Path, out: Path | None, min_checks: float, want: float, resamples: int, seed: int, as_json: bool
+) -> None:
+    """Score the votes: a page (index.html), figures, CSV and JSON in DIR/analysis.
+
+    Can run while the study is served.
+    """
+    from ..plan import load
+    from ..web.store import Store
+    from .analyse import analyse as analysis_of
+    from .analyse import to_json
+    from .report import number, write
+
+    with one_line():
+        plan = load(folder)
+        store = Store(folder, plan.id)
+        try:
+            votes = store.votes()
+        finally:
+            store.close()
+        found = analysis_of(plan, votes, min_checks=min_checks, wanted=want, resamples=resamples, seed=seed)
+        page = write(found, out or folder / "analysis")
+    if as_json:
+        click.echo(json.dumps(to_json(found), allow_nan=False))
+        return
+    width = max(len(c.id) for c in plan.conditions)
+    for s in sorted(found.scores.scores, key=lambda s: -s.elo):
+        ends = f"{s.interval.low:6.0f} to {s.interval.high:4.0f}" if s.interval else ""
+        click.echo(f"{s.condition:{width}}  {number(s.elo):>5}  {ends}")
+    click.echo(
+        f"{found.votes} votes of {found.scores.raters} raters, {len(found.raters) - found.scores.raters} left out"
+    )
+    for text in found.warnings:
+        click.echo(f"note: {text}")
+    click.echo(f"page: {page}")
+
+
+@click.command()
+@click.option("--studies", type=click.IntRange(1, 100_000), default=200, show_default=True)
+@click.option("--raters", type=click.IntRange(2, 10_000), default=20, show_default=True, help="In each study.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--like", type=STUDY, help="Take pictures, conditions and design of this study: what will it achieve?")
+@click.option("--scale", metavar="ELO,ELO,...", help="True scores. Default: evenly from 1300 to 1700.")
+@click.option("--conditions", type=click.IntRange(2, 40), default=6, show_default=True)
+@click.option("--pictures", type=click.IntRange(1, 500), default=12, show_default=True)
+@click.option("--design", type=click.Choice(["full", "random", "active"]), default="random", show_default=True)
+@click.option("--trials", type=click.IntRange(1, 2000), default=40, show_default=True, help="Pairs for each rater.")
+@click.option("--checks", type=click.IntRange(0, 100), default=5, show_default=True)
+@click.option("--ties/--no-ties", default=False)
+@click.option(
+    "--taste", type=click.FloatRange(0), default=60.0, show_default=True, help="Spread of raters' tastes, Elo."
+)
+@click.option(
+    "--spread",
+    type=click.FloatRange(0),
+    default=60.0,
+    show_default=True,
+    help="Spread of a condition's score over pictures, Elo.",
+)
+@click.option("--lapse", type=click.FloatRange(0, 1), default=0.02, show_default=True, help="Share of votes tossed.")
+@click.option(
+    "--careless",
+    type=click.FloatRange(0, 0.9),
+    default=0.0,
+    show_default=True,
+    help="Share of raters who toss every vote, checks too.",
+)
+@click.option("--resamples", type=click.IntRange(100, 100_000), default=500, show_default=True)
+@click.option(
+    "--save",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also write the votes of one such study as CSV, to rehearse: needs --like; see `import`.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def simulate(
+    studies: int,
+    raters: int,
+    seed: int,
+    like: Path | None,
+    scale: str | None,
+    conditions: int,
+    pictures: int,
+    design: Any,
+    trials: int,
+    checks: int,
+    ties: bool,
+    taste: float,
+    spread: float,
+    lapse: float,
+    careless: float,
+    resamples: int,
+    save: Path | None,
+    as_json: bool,
+) -> None:
+    """Raters drawn from a known scale: do the 95 % intervals hold the truth, and how narrow will they be?
+
+    \b
+    gencomp study simulate                           the method itself, 200 studies
+    gencomp study simulate --like DIR --raters 30    what your study can tell with 30 raters
+    """
+    from numpy import linspace
+    from tqdm import tqdm
+
+    from ..plan import Design, load
+    from .simulate import Population, coverage, synthetic
+
+    given = click.get_current_context().get_parameter_source
+    if like and (
+        clash := [
+            f"--{name}"
+            for name in ("conditions", "pictures", "design", "trials", "checks", "ties")
+            if given(name) is click.core.ParameterSource.COMMANDLINE
+        ]
+    ):
+        raise click.UsageError(f"{', '.join(clash)}: --like takes these from the study")
+    if save and not like:
+        raise click.UsageError("--save needs --like: votes belong to a study")
+    with one_line():
+        full = conditions * (conditions - 1) // 2 * pictures
+        plan = (
+            load(like)
+            if like
+            else synthetic(
+                conditions,
+                pictures,
+                Design(design, full if design == "full" else min(trials, full), checks, 0, 0, 0),
+                ties,
+            )
+        )
+        known = _scale(scale, len(plan.conditions)) or tuple(linspace(1300, 1700, len(plan.conditions)).tolist())
+        population = Population(known, taste, spread, lapse, careless)
+        found = coverage(
+            plan,
+            population,
+            studies=studies,
+            raters=raters,
+            seed=seed,
+            resamples=resamples,
+            progress=lambda r: tqdm(r, desc="studies", unit="study", leave=False, disable=None),
+        )
+        if save:
+            _save(save, plan, population, raters, seed)
+    if as_json:
+        click.echo(json.dumps(found, allow_nan=False))
+        return
+    click.echo(f"{studies} studies of {raters} raters, {found['trials']} pairs each, design {found['design']}")
+    click.echo(
+        f"95 % intervals hold the truth in {100 * found['coverage']:.1f} % of cases"
+        + (f" (standard error {100 * found['coverage_se']:.1f} %)" if found["coverage_se"] is not None else "")
+    )
+    click.echo(
+        f"half width of an interval ±{found['median_half_width']:.0f} Elo (median), "
+        f"all conditions in the right order in {100 * found['ranked_rightly']:.0f} % of studies"
+    )
+    if careless:
+        click.echo(
+            f"left out: {100 * (found['careless_left_out'] or 0):.0f} % of the careless raters, "
+            f"{100 * (found['careful_left_out'] or 0):.1f} % of the others"
+        )
+
+
+def _scale(text: str | None, count: int) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if len(values) != count or not all(-10_000 < value < 10_000 for value in values):
+        raise click.BadParameter(f"give {count} Elo scores with commas between", param_hint="--scale")
+    return values
+
+
+def _save(path: Path, plan: Any, population: Any, raters: int, seed: int) -> None:
+    import numpy as np
+
+    from gencomp.files import write_atomically
+
+    from ..votes import to_csv
+    from .simulate import offsets, votes
+
+    rng = np.random.default_rng([seed, 0])
+    write_atomically(path, to_csv(plan, votes(plan, population, raters, offsets(plan, population, rng), rng)).encode())
+
+
+@click.command("export")
+@click.argument("folder", metavar="DIR", type=STUDY)
+@click.option(
+    "-o", "output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="FILE.csv or FILE.json."
+)
+def export_votes(folder: Path, output: Path) -> None:
+    """Write every vote to a file, to pool it with others or to analyse it elsewhere."""
+    from gencomp.files import write_atomically
+
+    from ..plan import load
+    from ..votes import to_csv, to_json
+    from ..web.store import Store
+
+    if output.suffix.lower() not in (".csv", ".json"):
+        raise click.BadParameter("the name must end in .csv or .json", param_hint="-o")
+    with one_line():
+        plan = load(folder)
+        store = Store(folder, plan.id)
+        try:
+            votes = store.votes()
+        finally:
+            store.close()
+        text = (to_json if output.suffix.lower() == ".json" else to_csv)(plan, votes)
+        write_atomically(output, text.encode())
+    click.echo(f"{len(votes)} votes in {output}")
+
+
+@click.command("import")
+@click.argument("folder", metavar="DIR", type=STUDY)
+@click.argument(
+    "files", metavar="FILE...", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+def import_votes(folder: Path, files: tuple[Path, ...]) -> None:
+    """Add votes that were exported elsewhere from a copy of the same study. Importing a file twice adds nothing.
+
+    To run one study in several places: build it once, copy DIR (before any vote), serve each copy, export, import.
+    """
+    from ..plan import StudyError, load
+    from ..votes import parse
+    from ..web.store import Store
+
+    with one_line():
+        plan = load(folder)
+        store = Store(folder, plan.id)
+        try:
+            for file in files:
+                try:
+                    new, known = store.add_votes(parse(plan, file.read_text("utf-8")))
+                except (StudyError, UnicodeDecodeError) as error:
+                    raise StudyError(f"{file}: {error}") from error
+                click.echo(f"{file}: {new} votes added" + (f", {known} were here already" if known else ""))
+        finally:
+            store.close()

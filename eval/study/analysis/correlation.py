@@ -1,0 +1,199 @@
+"""Which metric of the evaluation agrees with the raters?
+
+Three questions, from coarse to fine:
+
+conditions   metric (mean over the study's pictures) against score, over conditions. Few points: look at the interval.
+pictures     metric against score of each condition on each picture, both as deviations from their picture's mean,
+             because a score is known only relative to the others on the same picture. Scores of one picture rest on few
+             votes and are drawn towards the condition's score (a normal prior of one logit).
+votes        share of single votes that the metric predicts: the condition it prefers on that picture is the one chosen.
+
+Signs are turned so that a positive correlation means that metric and raters agree. Intervals: bootstrap over raters;
+for `pictures`, over raters and pictures at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...metrics import METRICS, SET_MEASURES
+from ..bradley_terry import Array, fit
+from ..plan import Study
+from .scores import Ballots, Index, Interval, draw_raters, interval
+
+PICTURE_PRIOR = 1.0  # precision, in logits, of the prior that draws a picture's scores towards the condition's
+
+
+class Agrees(NamedTuple):
+    """A coefficient with its interval; None where it is not defined (too few points, a constant metric)."""
+
+    value: float | None
+    interval: Interval | None
+
+
+class MetricAgreement(NamedTuple):
+    """level: conditions or pictures, where n counts the points and pearson, spearman and kendall (tau-b) are given; or
+    votes, where n counts the votes and `predicts` is given."""
+
+    metric: str
+    level: str
+    n: int
+    pearson: Agrees | None
+    spearman: Agrees | None
+    kendall: Agrees | None
+    predicts: Agrees | None
+
+
+def metric_agreement(
+    study: Study, votes: Ballots, logits: Array, resampled: Array, *, resamples: int = 300, seed: int = 0
+) -> list[MetricAgreement]:
+    """Every metric at every level it is known at. `resampled`: scores of the bootstrap over raters."""
+    table = metric_table(study)
+    rows = [
+        _conditions(name, values, logits, resampled, len(votes.raters))
+        for name, values in condition_metrics(study, table).items()
+    ]
+    if not len(votes.rater):
+        return rows
+    picture_scores = _picture_scores(study, votes, logits, resamples, seed)
+    scenes = np.random.default_rng([seed, 6]).integers(len(study.scenes), size=(resamples, len(study.scenes)))
+    rows += [_pictures(name, values, *picture_scores, scenes) for name, values in table.items()]
+    rows += [_votes(name, values, votes, resamples, seed) for name, values in table.items()]
+    return rows
+
+
+def oriented(metric: str, values: Array) -> Array:
+    """The metric turned so that more is better. Where nearer to one is better: minus the distance in log."""
+    better = METRICS[metric].better if metric in METRICS else "less" if metric.startswith(SET_MEASURES) else "more"
+    if better == "one":
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(-np.abs(np.log(values)))
+    return values if better == "more" else -values
+
+
+def metric_table(study: Study) -> dict[str, Array]:
+    """Each metric as (scenes, conditions), more is better, nan where unknown."""
+    names = sorted({name for scene in study.scenes for r in scene.renderings.values() for name in r.metrics})
+    order = [condition.id for condition in study.conditions]
+    table = {}
+    for name in names:
+        values = np.full((len(study.scenes), len(order)), np.nan)
+        for s, scene in enumerate(study.scenes):
+            for c, rendering in scene.renderings.items():
+                values[s, order.index(c)] = rendering.metrics.get(name, np.nan)
+        table[name] = oriented(name, values)
+    return table
+
+
+def condition_metrics(study: Study, table: dict[str, Array]) -> dict[str, Array]:
+    """Each metric as (conditions,): means over the pictures that all conditions share, and measures over the set."""
+    metrics = {}
+    for name, values in table.items():
+        shared = np.isfinite(values).all(1)
+        if shared.any():
+            metrics[name] = values[shared].mean(0)
+    for name in sorted({name for condition in study.conditions for name in condition.measures}):
+        values = np.array([condition.measures.get(name, np.nan) for condition in study.conditions])
+        metrics.setdefault(name, oriented(name, values))
+    return metrics
+
+
+def coefficients(x: Array, y: Array) -> tuple[float, float, float]:
+    """Pearson, Spearman and Kendall (tau-b); nan where not defined (fewer than three points, a constant).
+
+    Written out because scipy's compute a p-value with each, fifty times the work in a bootstrap; the tests hold them
+    to scipy's.
+    """
+    known = np.isfinite(x) & np.isfinite(y)
+    x, y = x[known], y[known]
+    if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return (np.nan, np.nan, np.nan)
+    orders = [np.sign(v[:, None] - v[None, :]).astype(np.float32).ravel() for v in (x, y)]
+    return _cosine(x - x.mean(), y - y.mean()), _cosine(_ranks(x), _ranks(y)), _cosine(*orders)
+
+
+def _cosine(x: NDArray[np.floating], y: NDArray[np.floating]) -> float:
+    return float(np.clip(x @ y / np.sqrt((x @ x) * (y @ y)), -1, 1))
+
+
+def _ranks(values: Array) -> Array:
+    """Ranks about their mean; equal values share the mean of their ranks."""
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(count) - (count - 1) / 2)[place]
+    return np.asarray(ranks - ranks.mean())
+
+
+def _agrees(value: float, samples: Array, units: int, least: float = -1.0) -> Agrees:
+    return Agrees(value, interval(samples, units, bounds=(least, 1.0))) if np.isfinite(value) else Agrees(None, None)
+
+
+def _three(metric: str, level: str, n: int, point: Sequence[float], samples: Array, units: int) -> MetricAgreement:
+    found = [_agrees(value, samples[:, k], units) for k, value in enumerate(point)]
+    return MetricAgreement(metric, level, n, found[0], found[1], found[2], None)
+
+
+def _conditions(metric: str, values: Array, logits: Array, resampled: Array, raters: int) -> MetricAgreement:
+    samples = np.array([coefficients(values, row) for row in resampled[:300]]).reshape(-1, 3)
+    return _three(metric, "conditions", int(np.isfinite(values).sum()), coefficients(values, logits), samples, raters)
+
+
+def _picture_scores(study: Study, votes: Ballots, logits: Array, resamples: int, seed: int) -> tuple[Array, Array, int]:
+    """Scores (scenes, k) by picture, the same for each resample of the raters, and the smaller count of units."""
+    there = np.array([[c.id in scene.renderings for c in study.conditions] for scene in study.scenes])
+    shape = (len(study.scenes), len(logits), len(logits))
+    flat = np.ravel_multi_index((votes.scene, votes.winner, votes.loser), shape)
+
+    def scores(weight: Array) -> Array:
+        wins = np.asarray(np.bincount(flat, weight, minlength=int(np.prod(shape))), np.float64).reshape(shape)
+        return np.where(there, fit(wins, prior=PICTURE_PRIOR, centre=np.broadcast_to(logits, shape[:2])), np.nan)
+
+    raters = len(votes.raters)
+    counts = (
+        draw_raters(raters, resamples, np.random.default_rng([seed, 5])) if raters > 1 else np.empty((0, 1), np.int64)
+    )
+    samples = np.array([scores(votes.weight * row[votes.rater]) for row in counts]).reshape(-1, *shape[:2])
+    return scores(votes.weight), samples, min(raters, len(study.scenes))
+
+
+def _pictures(metric: str, values: Array, scores: Array, samples: Array, units: int, scenes: Index) -> MetricAgreement:
+    drawn = [
+        coefficients(*_centred(values[chosen], sample[chosen])) for sample, chosen in zip(samples, scenes, strict=False)
+    ]
+    x, y = _centred(values, scores)
+    return _three(
+        metric, "pictures", int(np.isfinite(x).sum()), coefficients(x, y), np.array(drawn).reshape(-1, 3), units
+    )
+
+
+def _centred(values: Array, scores: Array) -> tuple[Array, Array]:
+    """Deviations from the picture's mean over the conditions that have both, flattened; nan elsewhere."""
+    known = np.isfinite(values) & np.isfinite(scores)
+    count = np.maximum(known.sum(1, keepdims=True), 1)
+
+    def deviations(table: Array) -> Array:
+        held = np.where(known, table, 0)
+        return np.where(known & (count > 1), held - held.sum(1, keepdims=True) / count, np.nan).ravel()
+
+    return deviations(values), deviations(scores)
+
+
+def _votes(metric: str, values: Array, votes: Ballots, resamples: int, seed: int) -> MetricAgreement:
+    gap = values[votes.scene, votes.winner] - values[votes.scene, votes.loser]
+    known = np.isfinite(gap)
+    right = np.where(gap > 0, 1.0, np.where(gap == 0, 0.5, 0.0))
+    raters = len(votes.raters)
+    hit = np.bincount(votes.rater[known], (right * votes.weight)[known], minlength=raters)
+    cast = np.bincount(votes.rater[known], votes.weight[known], minlength=raters)
+    samples = np.empty(0)
+    if raters > 1:
+        counts = draw_raters(raters, resamples, np.random.default_rng([seed, 5]))
+        with np.errstate(invalid="ignore"):
+            samples = counts @ hit / (counts @ cast)
+    share = hit.sum() / cast.sum() if cast.sum() else np.nan
+    return MetricAgreement(
+        metric, "votes", round(float(cast.sum())), None, None, None, _agrees(float(share), samples, raters, 0.0)
+    )

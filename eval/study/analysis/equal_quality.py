@@ -1,0 +1,120 @@
+"""Codecs at different rates: at what share of another's bits does a codec look as good?
+
+A codec's scores at its rates make a curve. Score grows with the logarithm of the rate to good approximation, so the
+curve is linear in log bpp between points, made non-decreasing first by pooling adjacent violators (a dip is noise).
+A point of one codec is laid on another's curve: bpp of the point / bpp at which the other has the same score.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ..bradley_terry import Array, elo
+from ..plan import Condition
+from .scores import LEVEL, Interval, interval
+
+
+class EqualQuality(NamedTuple):
+    """condition needs `percent` of the bits of `reference` (a codec's curve) for the same score.
+
+    bpp: of the condition. reference_bpp: where the reference's curve has its score; None if it has not within its
+    rates; `beyond` then says "better" (than the reference at its highest rate) or "worse" (than at its lowest).
+    inside: share of the bootstrap resamples in which the score lay on the curve; the others count as the curve's end.
+    low_open, high_open: where more of them lie beyond an end than the interval leaves out there, the true end of the
+    interval is below `low`, or above `high`, by an amount that these rates cannot tell.
+    """
+
+    condition: str
+    reference: str
+    bpp: float
+    reference_bpp: float | None
+    percent: float | None
+    interval: Interval | None
+    inside: float | None
+    low_open: bool
+    high_open: bool
+    beyond: str
+
+
+def family(condition: Condition) -> str:
+    """The codec whose rates belong on one curve."""
+    return condition.codec if condition.realism is None else f"{condition.codec} realism {condition.realism:g}"
+
+
+def equal_quality(conditions: Sequence[Condition], logits: Array, resampled: Array, raters: int) -> list[EqualQuality]:
+    """Every condition on the curve of every other codec that was shown at two or more rates."""
+    curves: dict[str, list[int]] = {}
+    for k, condition in enumerate(conditions):
+        if condition.bpp:
+            curves.setdefault(family(condition), []).append(k)
+    found = []
+    for reference, points in curves.items():
+        points = sorted(points, key=lambda k: conditions[k].bpp or 0)
+        rates = np.log([conditions[k].bpp or 0 for k in points])
+        if len(points) < 2 or not np.all(np.diff(rates) > 1e-6):
+            continue
+        for k, condition in enumerate(conditions):
+            if condition.bpp and family(condition) != reference:
+                found.append(_on_curve(condition, k, reference, points, rates, logits, resampled, raters))
+    return found
+
+
+def _on_curve(
+    condition: Condition,
+    k: int,
+    reference: str,
+    points: Sequence[int],
+    rates: Array,
+    logits: Array,
+    resampled: Array,
+    raters: int,
+) -> EqualQuality:
+    bpp = condition.bpp or 0.0
+    rate, side = rate_at(elo(logits[points]), rates, float(elo(logits[k])))
+    if side:
+        return EqualQuality(condition.id, reference, bpp, None, None, None, None, False, False, side)
+    drawn = [rate_at(elo(row[points]), rates, float(elo(row[k]))) for row in resampled]
+    shares = interval(np.log(bpp) - np.array([r for r, _ in drawn]), raters)
+    sides = [s for _, s in drawn]
+    left_out = (1 - LEVEL) / 2 * len(sides)
+    return EqualQuality(
+        condition.id,
+        reference,
+        bpp,
+        float(np.exp(rate)),
+        float(100 * bpp / np.exp(rate)),
+        Interval(100 * math.exp(shares.low), 100 * math.exp(shares.high)) if shares else None,
+        sides.count("") / len(sides) if sides else None,
+        sides.count("better") > left_out,
+        sides.count("worse") > left_out,
+        "",
+    )
+
+
+def rate_at(scores: Array, rates: Array, score: float) -> tuple[float, str]:
+    """Log rate at which the curve has this score, and "" ; beyond the curve its end and "better" or "worse"."""
+    rising = non_decreasing(scores)
+    if score > rising[-1]:
+        return float(rates[-1]), "better"
+    if score < rising[0]:
+        return float(rates[0]), "worse"
+    upper = int(np.searchsorted(rising, score))
+    if rising[upper] == score:
+        return float(rates[upper]), ""
+    share = (score - rising[upper - 1]) / (rising[upper] - rising[upper - 1])
+    return float(rates[upper - 1] + share * (rates[upper] - rates[upper - 1])), ""
+
+
+def non_decreasing(values: Array) -> Array:
+    """Least-squares non-decreasing sequence (pool adjacent violators; Ayer et al. 1955)."""
+    blocks: list[tuple[float, int]] = []
+    for value in values:
+        blocks.append((float(value), 1))
+        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
+            (a, m), (b, n) = blocks[-2:]
+            blocks[-2:] = [((a * m + b * n) / (m + n), m + n)]
+    return np.concatenate([np.full(n, value) for value, n in blocks])

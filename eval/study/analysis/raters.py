@@ -1,0 +1,130 @@
+"""What is known of each rater's care, who is left out for it, and how far raters agree with each other."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from statistics import median
+from typing import NamedTuple
+
+from ..votes import Vote
+
+
+class RaterSummary(NamedTuple):
+    """checks, repeats: given; passed, consistent: answered rightly, and as the first time. Shares are None if 0 of 0.
+
+    with_others: share of this rater's votes that agree with what most other raters chose on the same pair and picture.
+    chose_a: share of choices for the picture labelled A; far from a half, the rater may not be looking.
+    """
+
+    rater: str
+    source: str
+    votes: int
+    checks: int
+    passed: int
+    repeats: int
+    consistent: int
+    with_others: float | None
+    chose_a: float | None
+    median_s: float | None
+    dpr: float | None
+    kept: bool
+    reason: str
+
+
+class Agreement(NamedTuple):
+    """Over pairs on a picture that two or more raters judged (items). pairwise: chance that two raters chose alike; a
+    tie is half alike to a choice.
+
+    u: Kendall's coefficient of agreement, 2 pairwise - 1 (Kendall and Babington Smith 1940, Biometrika 31): 1 if all
+    agree, 0 if all toss coins. ceiling: share of the votes that go with the more frequent choice on their pair and
+    picture (ties half): no metric can predict more of these votes, since it says the same to every rater.
+    """
+
+    items: int
+    pairwise: float | None
+    u: float | None
+    ceiling: float | None
+
+
+def screen(votes: Sequence[Vote], min_checks: float = 0.75) -> list[RaterSummary]:
+    """Every rater with votes. Left out: whoever got less than min_checks of the attention checks right."""
+    by_rater: dict[str, list[Vote]] = defaultdict(list)
+    for vote in votes:
+        by_rater[vote.rater].append(vote)
+    items = _items(votes)
+    return [_summary(rater, own, items, min_checks) for rater, own in by_rater.items()]
+
+
+def agreement(votes: Iterable[Vote]) -> Agreement:
+    judged = [Counter(choices.values()) for choices in _items(votes).values()]
+    items = [counts for counts in judged if counts.total() > 1]
+    alike = couples = 0
+    for counts in items:
+        n, ties = counts.total(), counts["tie"]
+        alike += sum(c * (c - 1) for c in counts.values()) + ties * (n - ties)
+        couples += n * (n - 1)
+    leading = sum(max((c for k, c in counts.items() if k != "tie"), default=0) + counts["tie"] / 2 for counts in judged)
+    ceiling = leading / sum(counts.total() for counts in judged) if judged else None
+    if not items:
+        return Agreement(0, None, None, ceiling)
+    return Agreement(len(items), alike / couples, 2 * alike / couples - 1, ceiling)
+
+
+def _summary(
+    rater: str, votes: Sequence[Vote], items: dict[tuple[str, ...], dict[str, str]], min_checks: float
+) -> RaterSummary:
+    kinds: dict[str, list[Vote]] = defaultdict(list)
+    for vote in votes:
+        kinds[vote.trial.kind].append(vote)
+    passed = sum(vote.choice == vote.trial.answer for vote in kinds["check"])
+    checks = len(kinds["check"])
+    others = []
+    for vote in kinds["pair"]:
+        key, choice = _canonical(vote)
+        rest = Counter(c for other, c in items[key].items() if other != rater)
+        if rest:
+            others.append(_with_majority(choice, rest))
+    first = {key: choice for key, choice in map(_canonical, kinds["pair"])}
+    again = [(first.get(key), choice) for key, choice in map(_canonical, kinds["repeat"])]
+    sided = [vote.choice for kind in ("pair", "repeat", "check") for vote in kinds[kind] if vote.choice != "tie"]
+    timed = [vote.ms / 1000 for kind in ("pair", "repeat") for vote in kinds[kind]]
+    kept = not checks or passed / checks >= min_checks
+    return RaterSummary(
+        rater,
+        votes[0].source,
+        len(kinds["pair"]),
+        checks,
+        passed,
+        len(again),
+        sum(a == b for a, b in again),
+        sum(others) / len(others) if others else None,
+        sided.count("a") / len(sided) if sided else None,
+        median(timed) if timed else None,
+        median(vote.dpr for vote in votes),
+        kept,
+        "" if kept else f"{passed} of {checks} attention checks right",
+    )
+
+
+def _canonical(vote: Vote) -> tuple[tuple[str, ...], str]:
+    """The pair on its picture, whichever side each stood on, and what was chosen."""
+    trial = vote.trial
+    chosen = {"a": trial.first, "b": trial.second, "tie": "tie"}[vote.choice]
+    return (trial.scene, *sorted((trial.first, trial.second))), chosen
+
+
+def _items(votes: Iterable[Vote]) -> dict[tuple[str, ...], dict[str, str]]:
+    items: dict[tuple[str, ...], dict[str, str]] = defaultdict(dict)
+    for vote in votes:
+        if vote.trial.kind == "pair":
+            key, chosen = _canonical(vote)
+            items[key][vote.rater] = chosen
+    return items
+
+
+def _with_majority(choice: str, others: Counter[str]) -> float:
+    """1 if most others chose so, 1/2 if they are split and this is one of the leading choices, else 0."""
+    most = max(others.values())
+    leading = [c for c, count in others.items() if count == most]
+    return 1 / len(leading) if choice in leading else 0.0

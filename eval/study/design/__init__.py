@@ -1,0 +1,1 @@
+"""What is compared, on which crops, in which order: sources, crops, trials."""

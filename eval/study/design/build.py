@@ -1,0 +1,270 @@
+"""Builds a study folder: chooses pictures, codecs and crops, and writes every picture a rater can see as PNG at 1:1."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from gencomp.files import write_atomically
+from gencomp.image import read_picture
+
+from ..plan import Condition, Design, Layout, Rendering, Scene, Study, StudyError, save
+from .sources import Coded
+
+CHECK_DB = 32.0  # an attention check needs a spoilt copy at most this close to the original (PSNR in dB)
+CONSENT = "consent.txt"
+Key = tuple[str, str, float | None]  # codec, setting, realism
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `study new` may be told. crop: largest (width, height) in pixels; None shows whole pictures."""
+
+    design: Design
+    title: str
+    question: str
+    layout: Layout
+    ties: bool = False
+    seed: int = 0
+    crop: tuple[int, int] | None = (512, 512)
+    crops_per_picture: int = 1
+    crop_at: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    pictures: int | None = None
+    consent: Path | None = None
+
+
+class _Shot(NamedTuple):
+    """A crop to be taken of one photograph."""
+
+    image: str
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+def build(
+    folder: Path,
+    coded: Sequence[Coded],
+    options: Options,
+    measures: Mapping[Key, dict[str, float]] | None = None,
+    progress: Callable[[list[str]], Iterable[str]] = iter,
+) -> Study:
+    """Write a new study to `folder` (which must not exist or be empty), whole or not at all, and return its plan.
+
+    progress wraps the walk over the picture names, so that a command can show a bar. Raises StudyError.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise StudyError(f"{folder} is there already and not empty; votes may be in it. Name another folder")
+    coded = choose_pictures(coded, options)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        (beside / "pictures").mkdir()
+        by_image: dict[str, list[Coded]] = {}
+        for one in coded:
+            by_image.setdefault(one.image, []).append(one)
+        ids = condition_ids(coded)
+        scenes = [
+            scene for image in progress(list(by_image)) for scene in _scenes(beside, by_image[image], ids, options)
+        ]
+        scenes = [_numbered(scene, k) for k, scene in enumerate(scenes)]
+        study = Study(
+            options.title,
+            options.question,
+            options.layout,
+            options.ties,
+            options.seed,
+            options.design,
+            _conditions(ids, scenes, measures or {}),
+            tuple(scenes),
+        )
+        check(study)
+        write_atomically(beside / CONSENT, _consent(options.consent).encode())
+        save(study, beside)
+        beside.chmod(0o755)
+        beside.replace(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return study
+
+
+def choose_pictures(coded: Sequence[Coded], options: Options) -> list[Coded]:
+    """Drop photographs that fewer than two conditions coded, then draw as many as wanted by the study's seed."""
+    by_image: dict[str, set[Key]] = {}
+    for one in coded:
+        key = (one.codec, one.setting, one.realism)
+        if key in by_image.setdefault(one.image, set()):
+            raise StudyError(f"{one.image} is coded twice by {' '.join(map(str, key))}; give a setting for each")
+        by_image[one.image].add(key)
+    usable = sorted(image for image, keys in by_image.items() if len(keys) > 1)
+    if not usable:
+        raise StudyError("no picture was coded in two ways, so there is nothing to compare")
+    if unknown := set(options.crop_at) - set(by_image):
+        raise StudyError(f"--crop-at names {', '.join(sorted(unknown))}, which is no picture of this study")
+    if options.pictures is not None:
+        if options.pictures > len(usable):
+            raise StudyError(f"--pictures {options.pictures}: there are only {len(usable)}")
+        rng = np.random.default_rng([options.seed, 1])
+        usable = sorted(usable[i] for i in rng.permutation(len(usable))[: options.pictures])
+    return [one for one in coded if one.image in usable]
+
+
+def condition_ids(coded: Sequence[Coded]) -> dict[Key, str]:
+    """A readable and unique id for each condition: codec, and realism and setting where the codec has several."""
+    keys = list(dict.fromkeys((one.codec, one.setting, one.realism) for one in coded))
+    settings = {setting for _, setting, _ in keys}
+    ids: dict[Key, str] = {}
+    for key in keys:
+        codec, setting, realism = key
+        parts = [codec]
+        if realism is not None and len({r for c, _, r in keys if c == codec}) > 1:
+            parts.append(f"realism {realism:g}")
+        if len(settings) > 1 and setting:
+            parts.append(setting)
+        ids[key] = re.sub(r"[^\w.=@ -]+", "_", " ".join(parts)).strip(" .=@-") or "unnamed"
+    if len(set(ids.values())) < len(ids):
+        raise StudyError(f"two conditions would have one name: {', '.join(sorted(ids.values()))}")
+    return ids
+
+
+def check(study: Study) -> None:
+    """Refuse a plan that no rater could follow."""
+    usable = sum(scene.check for scene in study.scenes)
+    if (study.design.checks or study.design.training) and not usable:
+        raise StudyError(
+            "no crop is detailed enough for an attention check with a plain answer; "
+            "pick other crops, or go without: --checks 0 --training 0"
+        )
+    # A smaller study still asks each pair once; more trials than pairs would repeat them silently.
+    if study.design.method != "full" and study.design.trials > len(study.pairs):
+        raise StudyError(
+            f"--trials {study.design.trials}: there are only {len(study.pairs)} pairs; "
+            "ask for fewer, or use --design full"
+        )
+
+
+def _scenes(folder: Path, coded: Sequence[Coded], ids: Mapping[Key, str], options: Options) -> list[Scene]:
+    """Every crop of one photograph. Each file is decoded once."""
+    original = read(coded[0].original)
+    decoded = [read(one.reconstruction) for one in coded]
+    for one, picture in zip(coded, decoded, strict=True):
+        if picture.size != original.size:
+            raise StudyError(
+                f"{one.reconstruction} is {picture.width}x{picture.height}, its original {one.original} "
+                f"{original.width}x{original.height}; they must be of one size"
+            )
+    scenes = []
+    for shot in shots(coded[0].image, original.size, options):
+        box = (shot.x, shot.y, shot.x + shot.width, shot.y + shot.height)
+        source = original.crop(box)
+        spoilt, mild = mosaic(source, 8), blurred(source, 3)
+        renderings = {}
+        for one, picture in zip(coded, decoded, strict=True):
+            crop = picture.crop(box)
+            metrics = dict(one.metrics)
+            if math.isfinite(psnr_crop := psnr(source, crop)):
+                metrics["psnr_crop"] = round(psnr_crop, 4)
+            renderings[ids[one.codec, one.setting, one.realism]] = Rendering(keep(folder, crop), one.bpp, metrics)
+        scenes.append(
+            Scene(
+                "",
+                *shot,
+                keep(folder, source),
+                keep(folder, spoilt),
+                keep(folder, mild),
+                psnr(source, spoilt) <= CHECK_DB,
+                renderings,
+            )
+        )
+    return scenes
+
+
+def shots(image: str, size: tuple[int, int], options: Options) -> list[_Shot]:
+    """Where to crop a photograph of this size: where the owner says, else at random by the seed and its name."""
+    width, height = (min(a, b) for a, b in zip(size, options.crop or size, strict=True))
+    if image in options.crop_at:
+        x, y = options.crop_at[image]
+        if x < 0 or y < 0 or x + width > size[0] or y + height > size[1]:
+            raise StudyError(
+                f"--crop-at {image}={x},{y}: a crop of {width}x{height} does not fit into {size[0]}x{size[1]} there"
+            )
+        return [_Shot(image, x, y, width, height)]
+    rng = np.random.default_rng([options.seed, 2, *image.encode()])
+    count = 1 if (width, height) == size else options.crops_per_picture
+    return [
+        _Shot(image, int(rng.integers(size[0] - width + 1)), int(rng.integers(size[1] - height + 1)), width, height)
+        for _ in range(count)
+    ]
+
+
+def read(path: Path) -> Image.Image:
+    """An 8-bit sRGB picture, or StudyError naming the file."""
+    try:
+        return read_picture(path)
+    except (OSError, ValueError) as error:
+        raise StudyError(f"{path} cannot be read as a picture ({error})") from error
+
+
+def keep(folder: Path, picture: Image.Image) -> str:
+    """Store a picture in the study under the hash of its PNG; returns that id (128 bits in hex)."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    name = hashlib.sha256(buffer.getvalue()).hexdigest()[:32]
+    write_atomically(folder / "pictures" / f"{name}.png", buffer.getvalue())
+    return name
+
+
+def mosaic(picture: Image.Image, factor: int) -> Image.Image:
+    """Blocks of factor x factor pixels: visible on texture, edges and gradients alike."""
+    small = picture.resize(_divided(picture.size, factor), Image.Resampling.BOX)
+    return small.resize(picture.size, Image.Resampling.NEAREST)
+
+
+def blurred(picture: Image.Image, factor: int) -> Image.Image:
+    small = picture.resize(_divided(picture.size, factor), Image.Resampling.BOX)
+    return small.resize(picture.size, Image.Resampling.BICUBIC)
+
+
+def psnr(first: Image.Image, second: Image.Image) -> float:
+    """PSNR in dB over 8-bit RGB; infinite for equal pictures."""
+    error = np.mean((np.asarray(first, np.float64) - np.asarray(second, np.float64)) ** 2)
+    return 10 * math.log10(255**2 / error) if error else math.inf
+
+
+def _divided(size: tuple[int, int], factor: int) -> tuple[int, int]:
+    return max(1, size[0] // factor), max(1, size[1] // factor)
+
+
+def _numbered(scene: Scene, k: int) -> Scene:
+    return Scene(**(vars(scene) | {"id": f"s{k}"}))
+
+
+def _conditions(
+    ids: Mapping[Key, str], scenes: Sequence[Scene], measures: Mapping[Key, dict[str, float]]
+) -> tuple[Condition, ...]:
+    conditions = []
+    for key, name in ids.items():
+        rates = [s.renderings[name].bpp for s in scenes if name in s.renderings]
+        known = [rate for rate in rates if rate is not None]
+        bpp = round(float(np.mean(known)), 5) if known and len(known) == len(rates) else None
+        conditions.append(Condition(name, *key, bpp, dict(measures.get(key, {}))))
+    return tuple(conditions)
+
+
+def _consent(path: Path | None) -> str:
+    try:
+        return (path or Path(__file__).with_name(CONSENT)).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StudyError(f"the consent text {path} cannot be read ({error})") from error

@@ -1,0 +1,262 @@
+"""`gencomp study new`: from the pictures to a study."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..console import FILE, FOLDER, STUDY, one_line
+
+if TYPE_CHECKING:
+    from ..plan import Study
+    from .sources import CodecFolder, Coded
+
+QUESTION = "Which is closer to the original, A or B?"
+MAX_TRIALS = 40  # of the random and active designs unless told otherwise: about seven minutes
+
+
+def _size(_: click.Context, __: click.Parameter, value: str) -> tuple[int, int] | None:
+    if value == "whole":
+        return None
+    if not (found := re.fullmatch(r"(\d{2,5})(?:x(\d{2,5}))?", value)):
+        raise click.BadParameter("give WIDTHxHEIGHT in pixels, one number for a square, or whole")
+    return int(found[1]), int(found[2] or found[1])
+
+
+def _places(_: click.Context, __: click.Parameter, values: Sequence[str]) -> dict[str, tuple[int, int]]:
+    places = {}
+    for value in values:
+        if not (found := re.fullmatch(r"(.+)=(\d+),(\d+)", value)):
+            raise click.BadParameter(f"{value!r}: give IMAGE=X,Y, the crop's left and top pixel")
+        places[found[1]] = (int(found[2]), int(found[3]))
+    return places
+
+
+def _folders(_: click.Context, __: click.Parameter, values: Sequence[str]) -> list[CodecFolder]:
+    from .sources import CodecFolder
+
+    folders = []
+    for value in values:
+        if not (found := re.fullmatch(r"([^=@]+)(?:@([0-9.]+))?=(.+)", value)):
+            raise click.BadParameter(f"{value!r}: give NAME=FOLDER or NAME@BPP=FOLDER")
+        folders.append(CodecFolder(found[1], float(found[2]) if found[2] else None, Path(found[3])))
+    return folders
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=FOLDER)
+@click.option("--from", "evaluation", type=STUDY, help="Folder of a `gencomp eval` run: its results.csv and pictures.")
+@click.option("--originals", type=STUDY, help="Folder of originals; needed with --folder.")
+@click.option(
+    "--folder",
+    "folders",
+    multiple=True,
+    callback=_folders,
+    metavar="NAME[@BPP]=FOLDER",
+    help="A folder of one codec's pictures, named like the originals; repeat for each codec and rate.",
+)
+@click.option("--image", "images", multiple=True, metavar="NAME", help="Take this picture; repeat. Default: all.")
+@click.option("--pictures", type=click.IntRange(1), help="Draw so many pictures by the seed. Default: all.")
+@click.option("--codec", "codecs", multiple=True, metavar="NAME", help="Take this codec; repeat. Default: all.")
+@click.option(
+    "--setting",
+    "settings",
+    multiple=True,
+    metavar="TEXT",
+    help="Take this setting, as in the column `setting`; repeat. Default: all.",
+)
+@click.option("--realism", "realisms", multiple=True, type=float, help="Take this realism; repeat. Default: all.")
+@click.option(
+    "--crop",
+    default="512",
+    callback=_size,
+    show_default=True,
+    metavar="WxH",
+    help="Largest crop in pixels, or `whole`. Shown at 1:1, smaller pictures whole.",
+)
+@click.option(
+    "--crop-at",
+    callback=_places,
+    multiple=True,
+    metavar="IMAGE=X,Y",
+    help="Where to crop a picture; repeat. Default: at random by the seed.",
+)
+@click.option("--crops-per-picture", type=click.IntRange(1, 20), default=1, show_default=True)
+@click.option(
+    "--design",
+    type=click.Choice(["full", "random", "active"]),
+    default="random",
+    show_default=True,
+    help="full: each rater sees every pair. random: least shown pairs first. active: least certain pairs first.",
+)
+@click.option(
+    "--trials",
+    type=click.IntRange(1, 2000),
+    help=f"Pairs for each rater. Default: all pairs, at most {MAX_TRIALS}; full: all.",
+)
+@click.option(
+    "--checks", type=click.IntRange(0, 100), help="Attention checks for each rater. Default: one in eight, at least 3."
+)
+@click.option(
+    "--repeats",
+    type=click.IntRange(0, 100),
+    default=0,
+    show_default=True,
+    help="Pairs each rater sees again, sides swapped, to measure consistency.",
+)
+@click.option("--training", type=click.IntRange(0, 20), default=3, show_default=True, help="Practice trials.")
+@click.option(
+    "--rest",
+    "rest_every",
+    type=click.IntRange(0),
+    default=50,
+    show_default=True,
+    help="Offer a rest after so many trials; 0: never.",
+)
+@click.option(
+    "--layout",
+    type=click.Choice(["flip", "side", "inplace"]),
+    default="flip",
+    show_default=True,
+    help="flip: original beside A/B. side: all three. inplace: all three in one place, for small screens.",
+)
+@click.option("--ties/--no-ties", default=False, help="Offer `no difference`. Default: forced choice.")
+@click.option("--question", default=QUESTION, show_default=True)
+@click.option("--title", default="Comparing pictures", show_default=True)
+@click.option("--consent", type=FILE, help="Your text that a rater reads first. Default: a draft to complete.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def new(
+    folder: Path,
+    evaluation: Path | None,
+    originals: Path | None,
+    folders: list[CodecFolder],
+    images: tuple[str, ...],
+    codecs: tuple[str, ...],
+    settings: tuple[str, ...],
+    realisms: tuple[float, ...],
+    as_json: bool,
+    **how: Any,
+) -> None:
+    """Build a study in DIR from an evaluation, or from folders of pictures.
+
+    \b
+    gencomp study new study --from report --setting "0.12 bpp" --pictures 20
+    gencomp study new study --originals photos --folder avif@0.2=out/avif --folder webp@0.2=out/webp
+    """
+    from .build import build
+    from .sources import from_evaluation, from_folders, set_measures
+
+    if (evaluation is None) == (not folders) or (folders and originals is None):
+        raise click.UsageError("give --from EVAL_DIR, or --originals FOLDER and --folder NAME=FOLDER for each codec")
+    with one_line():
+        coded = from_evaluation(evaluation, originals) if evaluation else from_folders(originals or Path(), folders)
+        coded = _chosen(coded, image=images, codec=codecs, setting=settings, realism=realisms)
+        options = _options(coded, **how)
+        made = build(folder, coded, options, set_measures(evaluation) if evaluation else {}, _bar)
+    report_new(folder, made, as_json)
+
+
+def _chosen(coded: list[Coded], **wanted: tuple[Any, ...]) -> list[Coded]:
+    """Keep what was asked for by name; asking for what is not there is an error."""
+    from ..plan import StudyError
+
+    for field, values in wanted.items():
+        there = {getattr(one, field) for one in coded}
+        if unknown := set(values) - there:
+            known = ", ".join(sorted(str(value) for value in there if value is not None))
+            raise StudyError(f"no {field} {', '.join(sorted(map(str, unknown)))} here; known: {known or 'none'}")
+        # A codec without the knob (realism None) is not what --realism chooses among.
+        free = {None} if field == "realism" else set()
+        coded = [one for one in coded if not values or getattr(one, field) in set(values) | free]
+    return coded
+
+
+def _options(
+    coded: Sequence[Coded],
+    *,
+    design: Any,
+    trials: int | None,
+    checks: int | None,
+    repeats: int,
+    training: int,
+    rest_every: int,
+    **how: Any,
+) -> Any:
+    from ..plan import Design
+    from .build import Options
+
+    if design == "full" and trials is not None:
+        raise click.UsageError("--trials has no place with --design full: each rater sees every pair")
+    by_image: dict[str, int] = {}
+    for one in coded:
+        by_image[one.image] = by_image.get(one.image, 0) + 1
+    chosen = sorted(by_image.values(), reverse=True)[: how["pictures"]]
+    pairs = sum(k * (k - 1) // 2 for k in chosen) * (how["crops_per_picture"] if how["crop"] else 1)
+    asked = pairs if design == "full" else trials or min(MAX_TRIALS, pairs)
+    checks = max(min(3, asked), round(asked / 8)) if checks is None else checks
+    return Options(Design(design, asked, checks, repeats, training, rest_every), **how)
+
+
+def _bar(names: list[str]) -> Iterable[str]:
+    from tqdm import tqdm
+
+    bar: Iterable[str] = tqdm(names, desc="crops", unit="picture", leave=False, disable=None)
+    return bar
+
+
+def report_new(folder: Path, made: Study, as_json: bool) -> None:
+    """Say what was built and what to do next."""
+    width, height = made.largest_crop()
+    trials = made.design.training + made.design.trials + made.design.checks + made.design.repeats
+    if as_json:
+        click.echo(
+            json.dumps(
+                {
+                    "study": str(folder),
+                    "id": made.id,
+                    "conditions": [c.id for c in made.conditions],
+                    "scenes": len(made.scenes),
+                    "pairs": len(made.pairs),
+                    "trials_per_rater": trials,
+                    "crop": [width, height],
+                    "design": made.design.method,
+                    "seed": made.seed,
+                }
+            )
+        )
+        return
+    click.echo(
+        f"{folder}: {len(made.conditions)} conditions on {len(made.scenes)} crops of at most {width}x{height} "
+        f"pixels, {len(made.pairs)} pairs"
+    )
+    click.echo(f"  conditions: {', '.join(c.id for c in made.conditions)}")
+    click.echo(
+        f"  each rater: {trials} trials ({made.design.training} practice, {made.design.trials} pairs, "
+        f"{made.design.checks} checks, {made.design.repeats} repeats), about {max(1, round(trials / 6))} minutes"
+    )
+    click.echo(f"  edit {folder / 'consent.txt'}, then: gencomp study serve {folder}")
+
+
+@click.command()
+@click.argument("folder", metavar="[DIR]", type=FOLDER, default=Path("demo-study"))
+@click.option("--model", metavar="NAME|FILE", help="A model other than the embedded one.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def demo(folder: Path, model: str | None, device: str, seed: int, as_json: bool) -> None:
+    """Build a small study to try, in DIR (demo-study), ready to serve.
+
+    scikit-image's photographs through gencomp (realism 0 and 1, where the model knows realism), AVIF and WebP, all at
+    the same bytes on each picture.
+    """
+    with one_line():
+        from .demonstration import demonstration
+
+        made = demonstration(folder, question=QUESTION, model=model, device=device, seed=seed, progress=_bar)
+    report_new(folder, made, as_json)

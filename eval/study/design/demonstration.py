@@ -1,0 +1,83 @@
+"""A small study to try: scikit-image's photographs through the default model, AVIF and WebP at equal bytes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gencomp.bitstream import DEFAULT_QUALITY
+from gencomp.image import read_picture, write_picture
+
+from ... import learned, peers
+from ...coding import decode_from, encode_to
+from ...peers import Peer
+from ...rates import RateSearch
+from ..plan import Design, Study, StudyError
+from .build import Options, build
+from .sources import Coded
+
+PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")
+CROP_AT = {"astronaut": (50, 0), "chelsea": (20, 0), "coffee": (90, 0), "rocket": (200, 20)}
+CROP = (400, 400)
+REALISMS = (0.0, 1.0)
+
+
+def demonstration(
+    folder: Path,
+    *,
+    question: str,
+    model: str | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    progress: Callable[[list[str]], Iterable[str]] = iter,
+) -> Study:
+    """Build the demonstration study. Every codec is brought to the same bytes on each picture."""
+    from gencomp import ModelError
+
+    try:
+        codecs = [learned.gencomp_peer(model, device=device), peers.avif(), peers.webp()]
+    except (ModelError, OSError, peers.PeerError) as error:
+        raise StudyError(str(error)) from error
+    with tempfile.TemporaryDirectory() as work:
+        coded = [one for name in progress(list(PHOTOGRAPHS)) for one in code(name, codecs, Path(work))]
+        pairs = len(coded) * (len(coded) // len(PHOTOGRAPHS) - 1) // 2
+        design = Design("full", pairs, checks=3, repeats=0, training=3, rest_every=0)
+        title = "Which picture is closer?"
+        return build(folder, coded, Options(design, title, question, "flip", seed=seed, crop=CROP, crop_at=CROP_AT))
+
+
+def code(name: str, codecs: Sequence[Peer], work: Path) -> list[Coded]:
+    """One photograph through every codec at the same number of bytes: the least that all of them can be brought to,
+    but no less than the first codec's default. Codecs with realism are decoded at each of REALISMS from one file."""
+    original = work / f"{name}.png"
+    write_picture(read_picture(photograph(name)), original)
+    picture = read_picture(original)
+    pixels = picture.width * picture.height
+    searches = [RateSearch(codec.knob, lambda s, c=codec: len(c.encode(picture, s)), pixels) for codec in codecs]
+    default = len(codecs[0].encode(picture, DEFAULT_QUALITY))
+    target = max(default, *(search.size(0) for search in searches))
+    coded = []
+    for codec, search in zip(codecs, searches, strict=True):
+        file = work / f"{name}-{codec.name}{codec.suffix}"
+        encode_to(file, codec, picture, search.match(target).setting)
+        for realism in REALISMS if codec.has_realism else (None,):
+            decoded, _ = decode_from(file, codec, 1.0 if realism is None else realism)
+            shown = file.with_suffix(f".{realism}.png")
+            write_picture(decoded, shown)
+            bpp = 8 * file.stat().st_size / pixels
+            coded.append(Coded(name, codec.name, "equal bytes", realism, original, shown, bpp, {}))
+    return coded
+
+
+def photograph(name: str) -> NDArray[np.uint8]:
+    """One of the photographs in scikit-image's own folder: an array (height, width, 3) of uint8; nothing is fetched."""
+    try:
+        from skimage import data
+    except ImportError as error:
+        raise StudyError("scikit-image's photographs are not installed: pip install 'gencomp[demo]'") from error
+    pixels: NDArray[np.uint8] = getattr(data, name)()
+    return pixels

@@ -1,0 +1,133 @@
+"""Where a study's pictures come from: an evaluation's folder, or folders of pictures. Nothing is decoded here."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from gencomp.files import PICTURE_SUFFIXES
+
+from ...metrics import METRICS, SET_MEASURES
+from ..plan import StudyError, finite
+
+
+class Coded(NamedTuple):
+    """One photograph coded one way."""
+
+    image: str
+    codec: str
+    setting: str
+    realism: float | None
+    original: Path
+    reconstruction: Path
+    bpp: float | None
+    metrics: dict[str, float]
+
+
+class CodecFolder(NamedTuple):
+    """A folder of one codec's reconstructions, named like the originals."""
+
+    codec: str
+    bpp: float | None
+    folder: Path
+
+
+def from_evaluation(folder: Path, originals: Path | None = None) -> list[Coded]:
+    """The codings listed in an evaluation's results.csv that have a reconstruction on disk.
+
+    Originals: the column `original`, else a file of the image's name in `originals` or in folder/originals.
+    """
+    table = folder / "results.csv"
+    if not table.is_file():
+        raise StudyError(f"{folder} holds no results.csv: give the --out folder of a `gencomp eval` run")
+    with table.open(newline="", encoding="utf-8") as lines:
+        rows = list(csv.DictReader(lines))
+    missing = {"image", "codec", "setting", "reconstruction"} - set(rows[0] if rows else ())
+    if missing:
+        raise StudyError(f"{table} lacks the column {', '.join(sorted(missing))}")
+    return list(_codings(folder, originals, rows))
+
+
+def _codings(folder: Path, originals: Path | None, rows: Iterable[Mapping[str, str | None]]) -> Iterator[Coded]:
+    named = _pictures(originals) if originals else {}
+    for row in rows:
+        cell = {key: (value or "").strip() for key, value in row.items() if isinstance(key, str)}
+        if not cell["reconstruction"]:
+            continue  # a codec that failed on this picture, or could not reach the rate
+        original = named.get(cell["image"]) or named.get(Path(cell["image"]).stem)
+        if original is None:
+            original = _inside(folder, cell.get("original") or f"originals/{cell['image']}.png")
+        if not original.is_file():
+            raise StudyError(f"the original of {cell['image']} is not at {original}; name its folder with --originals")
+        reconstruction = _inside(folder, cell["reconstruction"])
+        if not reconstruction.is_file():
+            raise StudyError(f"{reconstruction} is named in {folder / 'results.csv'} but is not there")
+        realism, bpp = finite(cell.get("realism")), finite(cell.get("bpp"))
+        metrics = _numbers({name: cell.get(name) for name in METRICS})
+        yield Coded(cell["image"], cell["codec"], cell["setting"], realism, original, reconstruction, bpp, metrics)
+
+
+def from_folders(originals: Path, folders: Sequence[CodecFolder]) -> list[Coded]:
+    """Pictures of equal stems in `originals` and in each codec's folder. Every folder must hold some of them."""
+    sources = _pictures(originals)
+    named = [(codec, bpp) for codec, bpp, _ in folders]
+    if twice := next((codec for codec, bpp in named if named.count((codec, bpp)) > 1), None):
+        raise StudyError(f"--folder {twice} is given twice; tell them apart by their rates: {twice}@BPP=FOLDER")
+    coded = []
+    for codec, bpp, folder in folders:
+        there = _pictures(folder)
+        if not set(there) & set(sources):
+            raise StudyError(f"no picture in {folder} has the name of one in {originals}")
+        setting = "" if bpp is None else f"{bpp:g} bpp"
+        coded += [
+            Coded(stem, codec, setting, None, sources[stem], there[stem], bpp, {})
+            for stem in sorted(set(there) & set(sources))
+        ]
+    return coded
+
+
+def set_measures(folder: Path) -> dict[tuple[str, str, float | None], dict[str, float]]:
+    """Measures over the whole set of pictures (fid, kid, swd) by (codec, setting, realism), from results.json."""
+    path = folder / "results.json"
+    if not path.is_file():
+        return {}
+    try:
+        return {
+            (str(row["codec"]), str(row["setting"]), finite(row["realism"])): _numbers(
+                {name: value for name, value in row.items() if name.startswith(SET_MEASURES)}
+            )
+            for row in json.loads(path.read_text("utf-8"))["sets"]
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StudyError(f"{path} cannot be read ({error!r})") from error
+
+
+def _numbers(cells: Mapping[str, object]) -> dict[str, float]:
+    """The cells that hold a finite number."""
+    numbers = {name: finite(value) for name, value in cells.items()}
+    return {name: number for name, number in numbers.items() if number is not None}
+
+
+def _pictures(folder: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise StudyError(f"{folder} is not a folder")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in PICTURE_SUFFIXES:
+            if path.stem in found:
+                raise StudyError(f"{found[path.stem]} and {path} have the same name; keep one of them")
+            found[path.stem] = path
+    if not found:
+        raise StudyError(f"{folder} holds no pictures")
+    return found
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """A path of the table under its folder; a table that points elsewhere is refused."""
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise StudyError(f"{folder / 'results.csv'} names {name!r}, which lies outside its folder")
+    return path

@@ -1,0 +1,191 @@
+"""Who sees what: the trials of one rater, by the study's design. Pure functions of the plan, a generator and counts.
+
+full      every pair on every picture, in the rater's own order
+random    as many pairs as the design says, those least shown so far first, so that all are judged about equally often
+active    before each trial, the pair whose outcome would teach most about the scores (D-optimal design)
+
+Sides are balanced within a rater and the same picture does not come twice in a row where that can be helped.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bradley_terry import covariance, fit, preference
+from ..plan import DEGRADED, MILD, ORIGINAL, Design, Pair, Study
+
+Kind = Literal["training", "pair", "check", "repeat"]
+
+
+class Trial(NamedTuple):
+    """One screen: first is shown as A, second as B. Names are condition ids, or those of a scene's own pictures."""
+
+    kind: Kind
+    scene: str
+    first: str
+    second: str
+
+    @property
+    def answer(self) -> Literal["a", "b"] | None:
+        """The right answer where there is one: the original itself."""
+        return "a" if self.first == ORIGINAL else "b" if self.second == ORIGINAL else None
+
+
+class Tally:
+    """What has been asked and answered so far, as the active design needs it."""
+
+    def __init__(self, study: Study) -> None:
+        self.index = {condition.id: i for i, condition in enumerate(study.conditions)}
+        self.wins: NDArray[np.float64] = np.zeros((len(self.index), len(self.index)))
+        self.asked: NDArray[np.float64] = np.zeros_like(self.wins)
+        self.shown: dict[Pair, int] = dict.fromkeys(study.pairs, 0)
+        self.couples: dict[tuple[str, str], list[Pair]] = {}
+        for pair in self.shown:
+            self.couples.setdefault((pair.first, pair.second), []).append(pair)
+
+    def pair(self, trial: Trial) -> Pair:
+        first, second = sorted((trial.first, trial.second), key=self.index.__getitem__)
+        return Pair(trial.scene, first, second)
+
+    def ask(self, trial: Trial) -> None:
+        i, j = self.index[trial.first], self.index[trial.second]
+        self.asked[i, j] += 1
+        self.asked[j, i] += 1
+        self.shown[self.pair(trial)] += 1
+
+    def answer(self, trial: Trial, choice: str) -> None:
+        i, j = self.index[trial.first], self.index[trial.second]
+        self.wins[i, j] += {"a": 1.0, "tie": 0.5, "b": 0.0}[choice]
+        self.wins[j, i] += {"a": 0.0, "tie": 0.5, "b": 1.0}[choice]
+
+
+def kinds(design: Design, pairs: int, rng: np.random.Generator) -> list[Kind]:
+    """The kinds of a rater's trials in order: training, then pairs with repeats (second half) and checks (spread)."""
+    body: list[Kind] = ["pair"] * pairs
+    for position in sorted(rng.integers(max(1, (pairs + 1) // 2), pairs + 1, design.repeats), reverse=True):
+        body.insert(int(position), "repeat")
+    bounds = np.linspace(1, len(body), design.checks + 1)
+    for k in range(design.checks - 1, -1, -1):
+        body.insert(int(rng.integers(int(bounds[k]), max(int(bounds[k]) + 1, int(bounds[k + 1])))), "check")
+    training: list[Kind] = ["training"] * design.training
+    return training + body
+
+
+def session(study: Study, rng: np.random.Generator, shown: Mapping[Pair, int]) -> list[Trial | Kind]:
+    """All trials of a new rater. For the active design, a bare kind stands where the trial is chosen when it is due."""
+    pairs = deal(study, rng, shown)
+    order = kinds(study.design, len(pairs), rng)
+    checks, training = _checks(study, rng), _training(study, rng)
+    ordinary = iter(_sides([Trial("pair", *pair) for pair in pairs], rng))
+    plan: list[Trial | Kind] = []
+    for kind in order:
+        if kind == "training":
+            plan.append(next(training))
+        elif kind == "check":
+            plan.append(next(checks))
+        elif study.design.method == "active":
+            plan.append(kind)
+        elif kind == "repeat":
+            plan.append(again([t for t in plan if isinstance(t, Trial)], rng))
+        else:
+            plan.append(next(ordinary))
+    return plan
+
+
+def deal(study: Study, rng: np.random.Generator, shown: Mapping[Pair, int]) -> list[Pair]:
+    """The pairs of one rater in order. `shown` counts how often each was given to raters before."""
+    pairs = study.pairs
+    shuffled = [pairs[i] for i in rng.permutation(len(pairs))]
+    if study.design.method != "full":
+        shuffled.sort(key=lambda pair: shown.get(pair, 0))  # stable: least shown first, chance among equals
+        shuffled = shuffled[: study.design.trials]
+    return apart([shuffled[i] for i in rng.permutation(len(shuffled))])
+
+
+def apart(pairs: Sequence[Pair]) -> list[Pair]:
+    """The pairs in the given order, but for moves that keep a picture from coming twice in a row if that can be."""
+    rest, left, ordered = list(pairs), Counter(pair.scene for pair in pairs), list[Pair]()
+    while rest:
+        last = ordered[-1].scene if ordered else None
+        scene, count = left.most_common(1)[0]
+        pressing = scene if 2 * count > len(rest) else None  # put off now, it would have to follow itself
+        where = (i for i, pair in enumerate(rest) if pair.scene != last and pressing in (None, last, pair.scene))
+        ordered.append(rest.pop(next(where, 0)))
+        left[ordered[-1].scene] -= 1
+    return ordered
+
+
+def again(given: Iterable[Trial], rng: np.random.Generator) -> Trial:
+    """An earlier pair once more with its sides swapped, one not repeated yet and not the last few, if there is one."""
+    given = list(given)
+    repeated = {(t.scene, t.second, t.first) for t in given if t.kind == "repeat"}
+    pairs = [t for t in given if t.kind == "pair"]
+    fresh = [t for t in pairs if t[1:] not in repeated]
+    choice = fresh[:-5] or fresh or pairs
+    trial = choice[int(rng.integers(len(choice)))]
+    return Trial("repeat", trial.scene, trial.second, trial.first)
+
+
+def most_informative(study: Study, tally: Tally, given: Iterable[Trial], rng: np.random.Generator) -> Trial:
+    """The next trial of the active design.
+
+    A vote on conditions i and j raises the log determinant of the scores' information by about log(1 + p (1 - p) v),
+    p being the chance that i wins and v the variance of the difference of their scores (local D-optimality, as in
+    Glickman and Jensen 2005, J. Stat. Planning and Inference 127): least certain outcome, least certain scores.
+    Questions that are out and not answered yet count as answered as expected, so that many raters at once do not all
+    get the same pair. One of the best few is drawn, then the picture on which the pair was shown least.
+    """
+    scores = fit(tally.wins, prior=1.0)
+    chance = preference(scores)
+    pending = np.maximum(tally.asked - tally.wins - tally.wins.T, 0)
+    spread = covariance(tally.wins + pending * chance, scores, prior=1.0)
+    variance = np.diag(spread)[:, None] + np.diag(spread)[None, :] - 2 * spread
+    gain = np.log1p(chance * (1 - chance) * variance)
+    seen = {tally.pair(trial) for trial in given if trial.kind == "pair"}
+    free = {couple: [pair for pair in pairs if pair not in seen] for couple, pairs in tally.couples.items()}
+    left = [couple for couple, pairs in free.items() if pairs] or list(tally.couples)
+    best = sorted(left, key=lambda c: -gain[tally.index[c[0]], tally.index[c[1]]])[: max(1, min(3, len(left) // 4))]
+    couple = best[int(rng.integers(len(best)))]
+    there = free[couple] or tally.couples[couple]
+    least = min(tally.shown[pair] for pair in there)
+    there = [pair for pair in there if tally.shown[pair] == least]
+    return _turn(Trial("pair", *there[int(rng.integers(len(there)))]), bool(rng.integers(2)))
+
+
+def _sides(trials: list[Trial], rng: np.random.Generator) -> list[Trial]:
+    swap = rng.permutation(np.arange(len(trials)) % 2)
+    return [_turn(trial, bool(s)) for trial, s in zip(trials, swap, strict=True)]
+
+
+def _turn(trial: Trial, swap: bool) -> Trial:
+    return Trial(trial.kind, trial.scene, trial.second, trial.first) if swap else trial
+
+
+def _checks(study: Study, rng: np.random.Generator) -> Iterator[Trial]:
+    scenes = [scene.id for scene in study.scenes if scene.check]
+    order: list[str] = []
+    while len(order) < study.design.checks:
+        order += [scenes[i] for i in rng.permutation(len(scenes))]
+    return iter(_sides([Trial("check", scene, ORIGINAL, DEGRADED) for scene in order[: study.design.checks]], rng))
+
+
+def _training(study: Study, rng: np.random.Generator) -> Iterator[Trial]:
+    """Plain to see, then less plain, both with the answer told; then a real pair, which has no right answer."""
+    scenes = sorted((scene.id for scene in study.scenes if scene.check), key=lambda _: rng.random())
+    scenes = scenes or [scene.id for scene in study.scenes]
+    real = study.pairs
+    trials: list[Trial] = []
+    for k in range(study.design.training):
+        scene = scenes[k % len(scenes)]
+        last = study.design.training > 2 and k == study.design.training - 1
+        trials.append(
+            Trial("training", *real[int(rng.integers(len(real)))])
+            if last
+            else Trial("training", scene, ORIGINAL, MILD if k % 2 else DEGRADED)
+        )
+    return iter([_turn(trial, bool(rng.integers(2))) for trial in trials])

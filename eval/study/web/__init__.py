@@ -1,0 +1,1 @@
+"""What a rater meets: the course through the trials, the database of votes, the server and its page."""

@@ -1,0 +1,108 @@
+"""`gencomp study serve`: the page that raters use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, urlsplit
+
+import click
+
+from ..console import STUDY, one_line
+
+if TYPE_CHECKING:
+    from .session import Course
+    from .store import Store
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=STUDY)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8600, show_default=True, help="0: any free one.")
+@click.option("--invite", type=click.IntRange(1, 10000), metavar="N", help="Make links for N more raters first.")
+@click.option(
+    "--base-url", metavar="URL", help="Where raters reach the server, if through a proxy: https://study.example.org"
+)
+def serve(folder: Path, host: str, port: int, invite: int | None, base_url: str | None) -> None:
+    """Serve the study in DIR until Ctrl-C.
+
+    On this machine alone (the default) whoever opens the page takes part. Reached from elsewhere, by --host or through
+    a proxy (--base-url), each rater needs a link of its own: make them with --invite; they are written to
+    DIR/links.txt. Ctrl-C, a crash or a power cut loses no vote; start again and every rater goes on where they were.
+    """
+    from ..plan import load
+    from . import server
+    from .session import Course
+    from .store import Store
+
+    public = _public(base_url) if base_url else None
+    near = server.is_loopback(host)
+    with one_line():
+        plan = load(folder)
+        store = Store(folder, plan.id)
+        invited_only = not near or public is not None
+        if invited_only:
+            _ready_for_others(folder, store, invite, host if public is None else "")
+        hosts = (
+            ["localhost", "127.0.0.1", "[::1]", host, *([public.hostname or ""] if public else [])] if near else None
+        )
+        course = Course(plan, store)
+        app = server.create_app(
+            course, folder, invited_only=invited_only, hosts=hosts, public=_origin(public) if public else None
+        )
+
+        def ready(bound: int) -> None:
+            shown = f"[{host}]" if ":" in host else host
+            base = (base_url or f"http://{shown}:{bound}").rstrip("/")
+            if invite:
+                _invite(folder, course, invite, base)
+            seen = urlsplit(base)
+            open_line = seen.scheme == "http" and not server.is_loopback(seen.hostname or "")
+            click.echo(f"{plan.title}: {base}/" + ("  (unencrypted: put a TLS proxy before it)" if open_line else ""))
+            click.echo("Ctrl-C stops; every vote is on disk already.")
+
+        try:
+            server.run(app, host, port, ready)
+        finally:
+            store.close()
+
+
+def _public(text: str) -> SplitResult:
+    try:
+        url = urlsplit(text)
+        whole = url.scheme in ("http", "https") and url.hostname and url.port != 0 and not url.path.strip("/")
+    except ValueError:  # a port that is none
+        whole = False
+    if not whole:
+        raise click.BadParameter("give http://HOST[:PORT] or https://HOST[:PORT]", param_hint="--base-url")
+    return url
+
+
+def _origin(url: SplitResult) -> str:
+    """Host and port as a browser names them in the header Origin: small letters, no port where it is the scheme's."""
+    host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname or ""
+    return host if url.port in (None, {"http": 80, "https": 443}[url.scheme]) else f"{host}:{url.port}"
+
+
+def _ready_for_others(folder: Path, store: Store, invite: int | None, shown_as: str) -> None:
+    """What must be true before strangers are let in."""
+    from ..design.build import CONSENT
+    from ..plan import StudyError
+
+    if invite is None and store.raters() == 0:
+        raise StudyError("raters from elsewhere need links of their own; make them with --invite N")
+    if invite is not None and shown_as in ("0.0.0.0", "::"):
+        raise StudyError(
+            f"{shown_as} is no address that a rater can open; say the true one: --base-url http://HOST:PORT"
+        )
+    if "[name and address" in (folder / CONSENT).read_text("utf-8"):
+        raise StudyError(f"{folder / CONSENT} does not say yet who is responsible; complete it first")
+
+
+def _invite(folder: Path, course: Course, count: int, base: str) -> None:
+    path = folder / "links.txt"
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "w", encoding="utf-8") as links:
+        for _ in range(count):
+            links.write(f"{base}/r/{course.join(agreed=False)}\n")
+    click.echo(f"{count} new links in {path}: give each rater one")

@@ -1,0 +1,187 @@
+"""Raters, trials and votes in SQLite.
+
+A vote is on the disk before its rater hears of it: write-ahead log, flushed at every commit (synchronous = FULL), so
+neither a killed server nor a lost power line takes an acknowledged vote. The primary key (rater, n) makes a vote count
+once however often it is sent. One connection under one lock: a commit takes well under a millisecond on a solid-state
+disk, far below what hundreds of raters need, and nothing can deadlock.
+
+Stored about a rater: a random id, a running number, the hash of the link's token, and that consent was given. No name,
+no address, no cookie, nothing of the browser but the pixel ratio.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from ..design.trials import Kind, Trial
+from ..plan import StudyError
+from ..votes import Vote
+
+NAME = "votes.sqlite"
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS study (only INTEGER PRIMARY KEY CHECK (only = 0), id TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS raters (
+    id TEXT PRIMARY KEY, number INTEGER NOT NULL UNIQUE, token TEXT UNIQUE, agreed INTEGER NOT NULL,
+    source TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS trials (
+    rater TEXT NOT NULL REFERENCES raters, n INTEGER NOT NULL, kind TEXT NOT NULL, scene TEXT, first TEXT, second TEXT,
+    PRIMARY KEY (rater, n)) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS votes (
+    rater TEXT NOT NULL, n INTEGER NOT NULL, choice TEXT NOT NULL CHECK (choice IN ('a', 'b', 'tie')),
+    ms INTEGER NOT NULL, flips INTEGER NOT NULL, dpr REAL NOT NULL, at TEXT NOT NULL,
+    PRIMARY KEY (rater, n), FOREIGN KEY (rater, n) REFERENCES trials) STRICT, WITHOUT ROWID;
+"""
+_ADD_RATER = "INSERT INTO raters SELECT ?, COALESCE(MAX(number) + 1, 0), ?, ?, ? FROM raters"
+
+
+class Rater(NamedTuple):
+    """agreed: has consented. done: votes given, and so the number of the trial that is due. total: trials in all."""
+
+    id: str
+    agreed: bool
+    done: int
+    total: int
+
+
+class Store:
+    """The votes of one study. Methods are atomic and safe to call from any thread."""
+
+    def __init__(self, folder: Path, study_id: str) -> None:
+        self.path = folder / NAME
+        self._lock = threading.RLock()
+        try:
+            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))  # SQLite gives its log the same rights
+            self._db = sqlite3.connect(self.path, timeout=20, isolation_level=None, check_same_thread=False)
+            (journal,) = self._db.execute("PRAGMA journal_mode = WAL").fetchone()
+            if journal != "wal":
+                raise StudyError(f"{self.path}: no write-ahead log on this file system; put the study on a local disk")
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.execute("PRAGMA foreign_keys = ON")
+            self._db.executescript(_SCHEMA)
+            self._db.execute("INSERT OR IGNORE INTO study VALUES (0, ?)", (study_id,))
+            (there,) = self._db.execute("SELECT id FROM study").fetchone()
+        except (sqlite3.Error, OSError) as error:
+            raise StudyError(f"{self.path} cannot be used ({error})") from error
+        if there != study_id:
+            raise StudyError(f"{self.path} holds votes of another plan ({there}); study.json was changed ({study_id})")
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def raters(self) -> int:
+        """How many there are."""
+        with self._lock:
+            return int(self._db.execute("SELECT COUNT(*) FROM raters").fetchone()[0])
+
+    def add_rater(
+        self, rater: str, token: str | None, *, agreed: bool, source: str, plan: Iterable[Trial | Kind]
+    ) -> None:
+        """A new rater with all trials; a bare kind is a trial that is chosen when it is due."""
+        with self._transaction() as db:
+            db.execute(_ADD_RATER, (rater, _hash(token), agreed, source))
+            rows = (trial if isinstance(trial, Trial) else (trial, None, None, None) for trial in plan)
+            db.executemany(
+                "INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?)", ((rater, n, *row) for n, row in enumerate(rows))
+            )
+
+    def rater(self, token: str) -> Rater | None:
+        with self._lock:
+            row = self._db.execute(
+                "SELECT id, agreed, (SELECT COUNT(*) FROM votes WHERE rater = id),"
+                " (SELECT COUNT(*) FROM trials WHERE rater = id) FROM raters WHERE token = ?",
+                (_hash(token),),
+            ).fetchone()
+        return row and Rater(row[0], bool(row[1]), row[2], row[3])
+
+    def agree(self, rater: str) -> None:
+        with self._transaction() as db:
+            db.execute("UPDATE raters SET agreed = 1 WHERE id = ?", (rater,))
+
+    def trials(self, rater: str, first: int, last: int) -> list[Trial | Kind]:
+        """Trials first .. last - 1 of a rater, as far as they exist; a bare kind is not chosen yet."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT kind, scene, first, second FROM trials WHERE rater = ? AND n >= ? AND n < ? ORDER BY n",
+                (rater, first, last),
+            ).fetchall()
+        return [Trial(*row) if row[1] is not None else row[0] for row in rows]
+
+    def choose(self, rater: str, n: int, trial: Trial) -> None:
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE trials SET scene = ?, first = ?, second = ? WHERE rater = ? AND n = ? AND scene IS NULL",
+                (*trial[1:], rater, n),
+            )
+
+    def add_vote(self, rater: str, n: int, choice: str, ms: int, flips: int, dpr: float, at: str) -> bool:
+        """True if the vote is new and now on the disk, False if the trial had one already (the first one stands)."""
+        with self._transaction() as db:
+            row = (rater, n, choice, ms, flips, dpr, at)
+            return db.execute("INSERT OR IGNORE INTO votes VALUES (?, ?, ?, ?, ?, ?, ?)", row).rowcount == 1
+
+    def given(self) -> list[Trial]:
+        """Every ordinary pair that was given to a rater, answered or not."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT kind, scene, first, second FROM trials WHERE kind = 'pair' AND scene IS NOT NULL"
+            ).fetchall()
+        return [Trial(*row) for row in rows]
+
+    def votes(self) -> list[Vote]:
+        """Every vote, by rater and trial."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT r.id, r.source, t.n, t.kind, t.scene, t.first, t.second, v.choice, v.ms, v.flips, v.dpr, v.at"
+                " FROM votes v JOIN trials t USING (rater, n) JOIN raters r ON r.id = v.rater"
+                " ORDER BY r.number, t.n"
+            ).fetchall()
+        return [Vote(row[0], row[1], row[2], Trial(*row[3:7]), *row[7:]) for row in rows]
+
+    def add_votes(self, votes: Iterable[Vote]) -> tuple[int, int]:
+        """Import votes, all or none; those that are here already are left. Returns (new, known).
+
+        StudyError if a trial is here with another answer, or if its rater takes part here: one file was changed then.
+        """
+        votes = list(votes)
+        with self._transaction() as db:
+            here = {(v.rater, v.n): v for v in self.votes()}
+            known = {rater for (rater,) in db.execute("SELECT id FROM raters")}
+            local = {rater for (rater,) in db.execute("SELECT id FROM raters WHERE token IS NOT NULL")}
+            fresh = [vote for vote in votes if (vote.rater, vote.n) not in here]
+            for vote in votes:
+                there = here.get((vote.rater, vote.n), vote)
+                if there._replace(source="") != vote._replace(source="") or (there is vote and vote.rater in local):
+                    raise StudyError(
+                        f"rater {vote.rater}, trial {vote.n}: not the answer that stands here; nothing was imported"
+                    )
+            for vote in fresh:
+                if vote.rater not in known:
+                    known.add(vote.rater)
+                    db.execute(_ADD_RATER, (vote.rater, None, True, "import" if vote.source == "web" else vote.source))
+                db.execute("INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?)", (vote.rater, vote.n, *vote.trial))
+                db.execute("INSERT INTO votes VALUES (?, ?, ?, ?, ?, ?, ?)", (vote.rater, vote.n, *vote[4:]))
+        return len(fresh), len(votes) - len(fresh)
+
+
+def _hash(token: str | None) -> str | None:
+    return None if token is None else hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()

@@ -1,0 +1,358 @@
+"""The page in headless Chromium: what a rater sees, and that no vote is lost or counted twice."""
+
+import io
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gencomp.eval.study.analysis.analyse import analyse
+from gencomp.eval.study.design.build import build
+from gencomp.eval.study.plan import Design, Study, load
+from gencomp.eval.study.votes import Vote
+from gencomp.eval.study.web.store import Store
+
+SERVE = (sys.executable, "-c", "from gencomp.eval.study.cli import study; study()", "serve")
+RANK = {"original": 4, "good": 3, "middling": 2, "bad": 1, "mild": 0, "degraded": 0}
+
+
+class Server:
+    """`gencomp study serve` in a process of its own, on one port however often it is started."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port = folder, 0
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [*SERVE, self.folder.name, "--port", str(self.port)],
+            cwd=self.folder.parent,  # a relative path, as people type it
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout
+        found = re.search(r"http://127\.0\.0\.1:(\d+)/", self.process.stdout.readline())
+        assert found
+        self.port = int(found[1])
+        self.url = found[0]
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+
+@pytest.fixture(scope="module")
+def launch(chromium: str) -> Iterator[Callable[..., Any]]:
+    """Starts the browser with these switches."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        yield lambda *switches: playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", *switches])
+
+
+@pytest.fixture(scope="module")
+def browser(launch: Any) -> Iterator[Any]:
+    running = launch()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Path], Server]]:
+    servers: list[Server] = []
+
+    def start(folder: Path) -> Server:
+        servers.append(Server(folder))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.kill()
+
+
+def opened(browser: Any, url: str, **how: Any) -> Any:
+    """A page whose every error fails the test that looks at page.errors."""
+    page = browser.new_context(**({"viewport": {"width": 1000, "height": 700}} | how)).new_page()
+    page.set_default_timeout(15_000)
+    page.errors = []
+    page.on("pageerror", lambda error: page.errors.append(str(error)))
+    page.goto(url)
+    return page
+
+
+def begin(page: Any) -> None:
+    """Consent and introduction, by keyboard."""
+    page.locator("input[name=agree]:focus").wait_for()
+    page.keyboard.press("Space")
+    page.keyboard.press("Enter")
+    page.locator("#intro").wait_for()
+    page.keyboard.press("Enter")
+    page.locator("#trial").wait_for()
+
+
+def names_of(study: Study) -> dict[tuple[str, ...], int]:
+    """Rank of a picture by its id within the three ids of a trial."""
+    ranks: dict[tuple[str, ...], int] = {}
+    for scene in study.scenes:
+        for name in ("degraded", "mild", *scene.renderings):
+            ranks[scene.original, scene.picture(name)] = RANK[name]
+        ranks[scene.original, scene.original] = RANK["original"]
+    return ranks
+
+
+def shown(page: Any) -> dict[str, str]:
+    """Ids of the pictures on the page by what they are called there."""
+    sources = page.eval_on_selector_all("#views img", "all => all.map(i => [i.dataset.name, i.src])")
+    return {name: Path(source).stem for name, source in sources}
+
+
+def answer_by_keyboard(page: Any, study: Study) -> str:
+    """Flip, look, and choose the picture that ranks higher; returns the key that was pressed."""
+    ranks, here = names_of(study), shown(page)
+    page.keyboard.press("Space")
+    page.locator("[data-act=a]:enabled").wait_for()
+    better = ranks[here["original"], here["a"]] > ranks[here["original"], here["b"]]
+    key = "ArrowLeft" if better else "ArrowRight"
+    page.keyboard.press(key)
+    return "a" if better else "b"
+
+
+def count(page: Any) -> str:
+    return str(page.locator("#count").text_content())
+
+
+def wait_for(page: Any, text: str) -> None:
+    page.locator("#count").filter(has_text=re.compile(f"^{text}$")).wait_for()
+
+
+def stored(folder: Path, study: Study) -> list[Vote]:
+    store = Store(folder, study.id)
+    try:
+        return store.votes()
+    finally:
+        store.close()
+
+
+@pytest.fixture
+def long_study(codings: Any, make_options: Any, tmp_path: Path) -> Path:
+    """Three practice trials and 20 that count."""
+    design = Design("random", 18, checks=2, repeats=0, training=3, rest_every=8)
+    build(tmp_path / "long", codings(tmp_path / "pictures", pictures=6), make_options(design=design))
+    return tmp_path / "long"
+
+
+def test_a_study_by_keyboard_through_reload_and_kill_9_counts_every_vote_once(
+    browser: Any, serve: Any, long_study: Path
+) -> None:
+    study, server = load(long_study), serve(long_study)
+    page = opened(browser, server.url)
+    begin(page)
+    sent = []
+    for n in range(3):
+        wait_for(page, f"Practice {n + 1} of 3")
+        sent.append(answer_by_keyboard(page, study))
+        page.locator("#feedback").wait_for()
+        assert re.search("Right: [AB] was the original|Here nobody can say", str(page.locator("#told").text_content()))
+        page.keyboard.press("Enter")
+    page.locator("#ready").wait_for()
+    page.keyboard.press("Enter")
+    for n in range(20):
+        wait_for(page, f"{n + 1} of 20")
+        if n == 5:
+            page.reload()
+            wait_for(page, "6 of 20")
+        if n == 11:  # the server dies with the rater's answer on its way; the page is loaded again before it is back
+            server.kill()
+            sent.append(answer_by_keyboard(page, study))
+            page.locator("#banner").wait_for()
+            server.start()
+            page.reload()
+        elif n == 14:  # it dies, and comes back while the page waits
+            server.kill()
+            sent.append(answer_by_keyboard(page, study))
+            page.locator("#banner").wait_for()
+            server.start()
+        else:
+            sent.append(answer_by_keyboard(page, study))
+        if n + 1 in (8, 16):
+            page.locator("#rest").wait_for()
+            page.keyboard.press("Enter")
+    page.locator("#done").wait_for()
+    server.kill()
+    votes = stored(long_study, study)
+    assert [v.n for v in votes] == list(range(23))
+    assert [v.choice for v in votes] == sent
+    assert len({v.rater for v in votes}) == 1
+    assert all(v.flips >= 1 and 300 <= v.ms < 60_000 and v.dpr == 1 for v in votes)
+    assert page.errors == []
+    found = analyse(study, votes, resamples=100)
+    assert [s.condition for s in sorted(found.scores.scores, key=lambda s: -s.elo)] == ["good", "middling", "bad"]
+    assert all(r.kept and r.passed == 2 for r in found.raters)
+
+
+@pytest.mark.parametrize(("ratio", "layout"), [(1, "side"), (1.1, "flip"), (2, "inplace")])
+def test_pictures_are_on_the_screen_pixel_by_pixel(
+    launch: Any, serve: Any, codings: Any, make_options: Any, tmp_path: Path, ratio: float, layout: str
+) -> None:
+    """A browser whose screen has this many pixels a point, as a zoomed page or a dense display has (the emulation of
+    such a screen that playwright offers snaps pictures otherwise than a real one)."""
+    made = make_options(layout=layout, crop=(63, 47), design=Design("full", 12, 0, 0, 0, 0))
+    build(tmp_path / "study", codings(tmp_path / "pictures"), made)
+    browser = launch(f"--force-device-scale-factor={ratio}", "--window-size=901,757")
+    page = opened(browser, serve(tmp_path / "study").url, viewport=None, no_viewport=True)
+    begin(page)
+    wait_for(page, "1 of 12")
+    assert page.evaluate("devicePixelRatio") == pytest.approx(ratio)
+    for _ in range(2):
+        page.wait_for_timeout(100)
+        screen = np.asarray(Image.open(io.BytesIO(page.screenshot(scale="device"))).convert("RGB"))
+        images = page.locator("#views img.on").all()
+        assert len(images) == {"flip": 2, "side": 3, "inplace": 1}[layout]
+        for image in images:
+            stem = Path(str(image.get_attribute("src"))).stem
+            picture = np.asarray(Image.open(tmp_path / "study" / "pictures" / f"{stem}.png").convert("RGB"))
+            box = image.bounding_box()
+            assert stands_at(screen, picture, round(box["x"] * ratio), round(box["y"] * ratio))
+        page.keyboard.press("Space")
+    browser.close()
+
+
+def stands_at(screen: Any, picture: Any, x: int, y: int) -> bool:
+    """Whether the picture is on the screen within a pixel of this place, with neutral grey around it."""
+    height, width = picture.shape[:2]
+    framed = np.full((height + 2, width + 2, 3), 119, np.uint8)
+    framed[1:-1, 1:-1] = picture
+    around = [(y + dy, x + dx) for dy in (-2, -1, 0) for dx in (-2, -1, 0)]
+    return any((screen[top : top + height + 2, left : left + width + 2] == framed).all() for top, left in around)
+
+
+def test_a_window_too_small_for_the_crop_is_refused_until_it_is_large_enough(
+    browser: Any, serve: Any, folder: Path
+) -> None:
+    page = opened(browser, serve(folder).url, viewport={"width": 1000, "height": 700})
+    begin(page)
+    wait_for(page, "Practice 1 of 2")
+    page.set_viewport_size({"width": 170, "height": 600})
+    page.locator("#small").wait_for()
+    assert not page.locator("#trial").is_visible()
+    page.keyboard.press("Space")
+    page.keyboard.press("ArrowLeft")
+    page.set_viewport_size({"width": 1000, "height": 700})
+    page.locator("#trial").wait_for()
+    assert count(page) == "Practice 1 of 2"
+    assert page.locator("[data-tab=a].on").count() == 1  # what was pressed meanwhile did nothing
+
+
+def test_a_double_click_counts_once(browser: Any, serve: Any, folder: Path, study: Study) -> None:
+    page = opened(browser, serve(folder).url)
+    begin(page)
+    wait_for(page, "Practice 1 of 2")
+    for _ in range(2):
+        answer_by_keyboard(page, study)
+        page.locator("#feedback").wait_for()
+        page.keyboard.press("Enter")
+    page.locator("#ready").wait_for()
+    page.keyboard.press("Enter")
+    for n in range(3):
+        wait_for(page, f"{n + 1} of 15")
+        page.locator(".frame").last.click()
+        page.locator("[data-act=a]:enabled").wait_for()
+        page.locator("[data-act=a]").dblclick()
+    wait_for(page, "4 of 15")
+    time.sleep(0.5)
+    assert count(page) == "4 of 15"
+    assert len(stored(folder, study)) == 5
+
+
+def test_choosing_needs_a_look_at_both(browser: Any, serve: Any, folder: Path, study: Study) -> None:
+    page = opened(browser, serve(folder).url)
+    begin(page)
+    wait_for(page, "Practice 1 of 2")
+    page.wait_for_timeout(600)
+    assert page.locator("[data-act=a]").is_disabled()
+    page.keyboard.press("ArrowLeft")
+    assert stored(folder, study) == []
+    page.keyboard.down("o")
+    assert page.locator("#views img.on").last.get_attribute("data-name") == "original"
+    page.keyboard.up("o")
+    assert page.locator("#views img.on").last.get_attribute("data-name") == "a"
+    assert page.locator("[data-act=a]").is_disabled()  # the original is not B
+
+
+def test_a_pause_stops_the_clock_and_its_link_leads_back(browser: Any, serve: Any, folder: Path, study: Study) -> None:
+    page = opened(browser, serve(folder).url)
+    begin(page)
+    wait_for(page, "Practice 1 of 2")
+    page.keyboard.press("p")
+    page.locator("#pause").wait_for()
+    link = page.locator("#link").input_value()
+    page.wait_for_timeout(1500)
+    assert page.locator("#views").is_hidden()
+    page.keyboard.press("Enter")
+    page.locator("#trial").wait_for()
+    answer_by_keyboard(page, study)
+    page.locator("#feedback").wait_for()
+    assert stored(folder, study)[0].ms < 1500
+    elsewhere = opened(browser, link)
+    wait_for(elsewhere, "Practice 2 of 2")
+
+
+def test_two_windows_of_one_rater_do_not_count_a_trial_twice(
+    browser: Any, serve: Any, folder: Path, study: Study
+) -> None:
+    page = opened(browser, serve(folder).url)
+    begin(page)
+    wait_for(page, "Practice 1 of 2")
+    other = opened(browser, page.url)
+    other.locator("#intro").wait_for()
+    other.keyboard.press("Enter")
+    wait_for(other, "Practice 1 of 2")
+    answer_by_keyboard(page, study)
+    page.locator("#feedback").wait_for()
+    answer_by_keyboard(other, study)
+    other.locator("#feedback").wait_for()
+    assert [v.n for v in stored(folder, study)] == [0]
+
+
+def test_touch_is_enough(browser: Any, serve: Any, codings: Any, make_options: Any, tmp_path: Path) -> None:
+    study = build(tmp_path / "study", codings(tmp_path / "pictures"), make_options(layout="inplace", ties=True))
+    page = opened(browser, serve(tmp_path / "study").url, viewport={"width": 390, "height": 844},
+                  device_scale_factor=3, has_touch=True, is_mobile=True)  # fmt: skip
+    page.locator("input[name=agree]").tap()
+    page.locator("button.main").tap()
+    assert "Tap the picture" in page.locator("#intro").inner_text()
+    assert not page.locator("#intro kbd").first.is_visible()
+    page.locator("#intro button").tap()
+    wait_for(page, "Practice 1 of 2")
+    page.locator("[data-tab=original]").tap()
+    assert page.locator("#views img.on").get_attribute("data-name") == "original"
+    page.locator(".frame").tap()
+    page.locator("[data-act=tie]:enabled").wait_for()
+    for button in page.locator("#choices button").all():
+        assert button.evaluate("b => b.scrollWidth <= b.clientWidth"), "a button's words run out of it"
+    page.locator("[data-act=tie]").tap()
+    page.locator("#feedback").wait_for()
+    assert [(v.choice, v.dpr) for v in stored(tmp_path / "study", study)] == [("tie", 3.0)]
+
+
+def test_an_answer_that_is_barred_on_its_way_is_kept(browser: Any, serve: Any, folder: Path, study: Study) -> None:
+    """A proxy that is set up wrongly, say: the rater is told, and nothing is lost once it is mended."""
+    page = opened(browser, serve(folder).url)
+    begin(page)
+    wait_for(page, "Practice 1 of 2")
+    page.route("**/vote", lambda route: route.fulfill(status=403, body="403 Forbidden"))
+    sent = answer_by_keyboard(page, study)
+    page.locator("#lost").wait_for()
+    assert "(403)" in page.locator("#why").inner_text()
+    page.unroute("**/vote")
+    page.keyboard.press("Enter")
+    wait_for(page, "Practice 2 of 2")
+    assert [v.choice for v in stored(folder, study)] == [sent]

@@ -1,0 +1,215 @@
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gencomp.eval.study.plan import Study, StudyError
+from gencomp.eval.study.web.server import create_app, is_loopback
+from gencomp.eval.study.web.session import Course
+from gencomp.eval.study.web.store import Store
+
+ANSWER = {"n": 0, "choice": "a", "ms": 1500, "flips": 3, "dpr": 1.0}
+
+
+@pytest.fixture
+def course(folder: Path, study: Study) -> Course:
+    return Course(study, Store(folder, study.id))
+
+
+@pytest.fixture
+def client(course: Course, folder: Path) -> Any:
+    return create_app(course, folder, invited_only=False, hosts=["localhost", "127.0.0.1"]).test_client()
+
+
+@pytest.fixture
+def link(client: Any) -> str:
+    reply = client.post("/join", data={"agree": "yes"})
+    assert reply.status_code == 303
+    return str(reply.location)
+
+
+def state_of(course: Course) -> Any:
+    """All that the database holds."""
+    return list(course.store._db.iterdump())
+
+
+def test_a_rater_goes_from_consent_to_the_last_trial(client: Any, course: Course) -> None:
+    assert b"I want to take part" in client.get("/").data
+    link = client.post("/join", data={"agree": "yes"}).location
+    assert b"Which is closer?" in client.get(link).data
+    screen = client.get(f"{link}/state").json
+    for n in range(screen["total"]):
+        assert screen["n"] == n
+        for name in ("original", "a", "b"):
+            picture = client.get(screen["trial"][name])
+            assert picture.mimetype == "image/png"
+            assert "immutable" in picture.headers["Cache-Control"]
+        receipt = client.post(f"{link}/vote", json=ANSWER | {"n": n}).json
+        assert receipt["counted"]
+        assert (receipt["answer"] is not None) <= (n < screen["training"])
+        screen = receipt["screen"]
+    assert screen["trial"] is None
+    assert [v.n for v in course.store.votes()] == list(range(17))
+
+
+def test_a_study_named_by_a_relative_path_shows_its_pictures(
+    course: Course, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder.parent)
+    client = create_app(course, Path(folder.name), invited_only=False).test_client()
+    link = client.post("/join", data={"agree": "yes"}).location
+    shown = client.get(f"{link}/state").json["trial"]
+    assert [client.get(shown[name]).status_code for name in ("original", "a", "b")] == [200, 200, 200]
+
+
+def test_a_study_that_lacks_a_picture_is_not_served(course: Course, folder: Path) -> None:
+    lost = folder / "pictures" / f"{course.study.scenes[1].renderings['bad'].picture}.png"
+    lost.unlink()
+    with pytest.raises(StudyError, match=f"lacks {lost.name}; copy the study's folder whole"):
+        create_app(course, folder, invited_only=False)
+
+
+def test_no_consent_no_study(client: Any, course: Course, folder: Path) -> None:
+    before = state_of(course)
+    assert client.post("/join").status_code == 403
+    assert client.post("/join", data={"agree": "no"}).status_code == 403
+    assert state_of(course) == before
+    link = f"/r/{course.join(agreed=False)}"
+    assert b"I want to take part" in client.get(link).data
+    assert client.get(f"{link}/state").status_code == 403
+    assert client.post(f"{link}/vote", json=ANSWER).status_code == 403
+    assert client.post(f"{link}/agree", data={"agree": "yes"}).status_code == 303
+    assert client.get(f"{link}/state").status_code == 200
+
+
+def test_the_page_does_not_tell_codecs_or_checks(client: Any, link: str, course: Course) -> None:
+    told = client.get(link).data.decode()
+    for n in range(17):
+        told += client.get(f"{link}/state").data.decode()
+        reply = client.post(f"{link}/vote", json=ANSWER | {"n": n})
+        told += reply.data.decode()
+    shown = re.sub(r"Space|flip|[0-9a-f]{16,}", "", told)  # random names of pictures may spell a word
+    for secret in ("good", "middling", "bad", "check", "degraded", "mild", "repeat", "picture0", "/s0"):
+        assert secret not in shown
+
+
+def test_nothing_is_fetched_from_elsewhere(client: Any, link: str) -> None:
+    pages = [client.get(page) for page in ("/", link, "/static/trial.js", "/static/views.js", "/static/wire.js",
+                                           "/static/study.css", "/static/icon.svg")]  # fmt: skip
+    for page in pages:
+        assert page.status_code == 200
+        addresses = set(re.findall(rb"(?:https?:)?//[\w.]+", re.sub(rb"^\s*//.*$|  //.*$", b"", page.data, flags=re.M)))
+        assert addresses <= {b"http://www.w3.org"}  # the name of SVG, which nobody fetches
+        assert b"url(" not in page.data
+        assert b"@import" not in page.data
+        assert page.headers["Content-Security-Policy"].startswith("default-src 'none'")
+        assert page.headers["X-Content-Type-Options"] == "nosniff"
+        assert "Set-Cookie" not in page.headers
+
+
+@pytest.mark.parametrize("path", [
+    "/r/nobody", "/r/nobody/state", "/r/<script>alert(1)</script>", "/r/%00", "/r/..%2f..%2fstudy.json",
+    "/r/" + "a" * 5000, "/r/\u2603", "/r/%ff%fe", "/p/../study.json", "/p/..%2fstudy.png", "/p/%2e%2e/votes.sqlite",
+    "/p/" + "0" * 32 + ".png",
+    "/p/study.png", "/static/../server.py", "/static/..%2fserver.py", "/votes.sqlite", "/study.json", "/links.txt",
+])  # fmt: skip
+def test_unknown_addresses_are_a_plain_404(client: Any, course: Course, path: str) -> None:
+    before = state_of(course)
+    reply = client.get(path)
+    assert reply.status_code == 404
+    assert reply.data == b"404 Not Found\n"
+    assert reply.mimetype == "text/plain"
+    assert state_of(course) == before
+
+
+FORGED: list[tuple[int, dict[str, Any]]] = [
+    (409, {"n": 5}), (409, {"n": -1}), (409, {"n": 10**30}), (400, {"n": "0"}), (400, {"n": None}), (400, {"n": 0.0}),
+    (400, {"n": True}), (400, {"n": [0]}), (409, {"choice": "c"}), (409, {"choice": "tie"}), (409, {"choice": ""}),
+    (409, {"choice": "'; DROP TABLE votes; --"}), (409, {"choice": "<script>alert(1)</script>"}), (400, {"choice": 1}),
+    (409, {"ms": -1}), (409, {"ms": 10**15}), (400, {"ms": "fast"}), (409, {"flips": -3}), (409, {"dpr": 0}),
+    (409, {"dpr": float("nan")}), (409, {"dpr": float("inf")}), (400, {"rater": "somebody else"}),
+    (400, {"kind": "pair"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("status", "change"), FORGED)
+def test_a_forged_answer_is_refused(client: Any, link: str, course: Course, status: int, change: Any) -> None:
+    before = state_of(course)
+    reply = client.post(f"{link}/vote", json=ANSWER | change)
+    assert reply.status_code == status
+    assert b"<script>" not in reply.data
+    assert state_of(course) == before
+
+
+@pytest.mark.parametrize(("status", "body"), [
+    (413, b"x" * 5000), (413, json.dumps(ANSWER | {"pad": "x" * 10**6}).encode()), (400, b"not json"), (400, b"[]"),
+    (400, b"{}"), (400, b"null"), (400, b"\xff\xfe"), (400, b"[" * 4000), (400, b'{"n": ' + b"9" * 4000), (400, b""),
+])  # fmt: skip
+def test_a_body_that_is_no_answer_is_refused(client: Any, link: str, course: Course, status: int, body: bytes) -> None:
+    before = state_of(course)
+    reply = client.post(f"{link}/vote", data=body, content_type="application/json")
+    assert reply.status_code == status
+    assert state_of(course) == before
+
+
+def test_an_answer_must_come_as_json_and_by_post(client: Any, link: str, course: Course) -> None:
+    before = state_of(course)
+    assert client.post(f"{link}/vote", data=ANSWER).status_code == 415
+    assert client.get(f"{link}/vote").status_code == 405
+    assert client.put(f"{link}/vote", json=ANSWER).status_code == 405
+    assert client.delete(link).status_code == 405
+    assert state_of(course) == before
+
+
+def test_another_site_cannot_act_for_a_rater(client: Any, link: str, course: Course) -> None:
+    before = state_of(course)
+    for origin in ("https://evil.example", "null", "http://localhost.evil.example"):
+        headers = {"Origin": origin}
+        assert client.post("/join", data={"agree": "yes"}, headers=headers).status_code == 403
+        assert client.post(f"{link}/vote", json=ANSWER, headers=headers).status_code == 403
+    assert client.get("/", headers={"Host": "evil.example"}).status_code == 400
+    assert state_of(course) == before
+    assert client.post(f"{link}/vote", json=ANSWER, headers={"Origin": "http://localhost"}).status_code == 200
+
+
+def test_one_rater_cannot_answer_for_another(client: Any, link: str, course: Course) -> None:
+    other = client.post("/join", data={"agree": "yes"}).location
+    client.post(f"{link}/vote", json=ANSWER)
+    assert client.get(f"{other}/state").json["n"] == 0
+    assert len({v.rater for v in course.store.votes()}) == 1
+
+
+def test_sending_an_answer_again_is_harmless(client: Any, link: str, course: Course) -> None:
+    first = client.post(f"{link}/vote", json=ANSWER).json
+    again = client.post(f"{link}/vote", json=ANSWER | {"choice": "b"}).json
+    assert (first["counted"], again["counted"]) == (True, False)
+    assert first["screen"] == again["screen"]
+    assert [v.choice for v in course.store.votes()] == ["a"]
+
+
+def test_strangers_need_an_invitation(course: Course, folder: Path) -> None:
+    client = create_app(course, folder, invited_only=True).test_client()
+    assert b"personal link" in client.get("/").data
+    before = state_of(course)
+    assert client.post("/join", data={"agree": "yes"}).status_code == 403
+    assert state_of(course) == before
+    assert b"I want to take part" in client.get(f"/r/{course.join(agreed=False)}").data
+
+
+def test_a_script_in_the_owners_words_is_shown_as_text(course: Course, folder: Path, built_with: Any) -> None:
+    (folder / "consent.txt").write_text("<script>alert('consent')</script>")
+    client = create_app(course, folder, invited_only=False).test_client()
+    page = client.get("/").data
+    assert b"<script>alert" not in page
+    assert b"&lt;script&gt;alert" in page
+
+
+@pytest.mark.parametrize(
+    ("host", "near"),
+    [("127.0.0.1", True), ("localhost", True), ("::1", True), ("127.8.8.8", True), ("0.0.0.0", False), ("::", False),
+     ("192.168.0.7", False), ("study.example.org", False), ("", False)],
+)  # fmt: skip
+def test_only_loopback_is_near(host: str, near: bool) -> None:
+    assert is_loopback(host) is near

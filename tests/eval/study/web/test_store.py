@@ -1,0 +1,245 @@
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gencomp.eval.study.design.trials import Trial
+from gencomp.eval.study.plan import Study, StudyError
+from gencomp.eval.study.votes import Vote, parse, to_csv, to_json
+from gencomp.eval.study.web.session import Course, Refused
+from gencomp.eval.study.web.store import NAME, Rater, Store
+
+AT = "2026-01-01T00:00:00Z"
+
+
+def joined(course: Course) -> Rater:
+    rater = course.store.rater(course.join(agreed=True))
+    assert rater
+    return rater
+
+
+def vote_to_the_end(course: Course, choice: str = "a") -> Rater:
+    rater = joined(course)
+    for n in range(rater.total):
+        assert course.vote(rater._replace(done=n), n, choice, 1500, 3, 1.0).counted
+    return rater
+
+
+def test_a_vote_counts_once_and_the_first_one_stands(folder: Path, study: Study) -> None:
+    course = Course(study, Store(folder, study.id))
+    rater = joined(course)
+    assert course.vote(rater, 0, "a", 900, 2, 1.0).counted
+    again = course.vote(rater._replace(done=1), 0, "b", 950, 2, 1.0)
+    assert not again.counted
+    assert again.screen.n == 1
+    assert [v.choice for v in course.store.votes()] == ["a"]
+
+
+@pytest.mark.parametrize("n", [-1, 1, 5, 10**9])
+def test_a_trial_that_is_not_due_takes_no_vote(folder: Path, study: Study, n: int) -> None:
+    course = Course(study, Store(folder, study.id))
+    with pytest.raises(Refused):
+        course.vote(joined(course), n, "a", 900, 2, 1.0)
+    assert course.store.votes() == []
+
+
+def test_many_threads_with_one_answer_count_once(folder: Path, study: Study) -> None:
+    course = Course(study, Store(folder, study.id))
+    rater = joined(course)
+    counted: list[bool] = []
+    vote = lambda: counted.append(course.vote(rater, 0, "a", 9, 1, 1.0).counted)  # noqa: E731
+    threads = [threading.Thread(target=vote) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(counted) == [False] * 15 + [True]
+
+
+def test_copies_served_in_several_places_do_not_repeat_each_others_orders(folder: Path, study: Study) -> None:
+    elsewhere = Path(shutil.copytree(folder, folder.with_name("elsewhere")))
+    stores = Store(folder, study.id), Store(elsewhere, study.id)
+    for store in stores:
+        vote_to_the_end(Course(study, store))
+    here, there = ([vote.trial for vote in store.votes()] for store in stores)
+    assert here != there
+
+
+def test_votes_that_were_acknowledged_survive_kill_9(folder: Path, study: Study) -> None:
+    """A process stores votes and says so; it is killed while it does."""
+    writer = (
+        "import sys; from pathlib import Path\n"
+        "from gencomp.eval.study.plan import load; from gencomp.eval.study.web.store import Store\n"
+        "from gencomp.eval.study.web.session import Course\n"
+        "folder = Path(sys.argv[1]); course = Course(load(folder), Store(folder, load(folder).id))\n"
+        "while True:\n"
+        "    token = course.join(agreed=True)\n"
+        "    for n in range(course.store.rater(token).total):\n"
+        "        rater = course.store.rater(token); course.vote(rater, n, 'b', n, 1, 1.0)\n"
+        "        print(rater.id, n, flush=True)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", writer, str(folder)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    said = [process.stdout.readline() for _ in range(60)]
+    process.send_signal(signal.SIGKILL)
+    said += process.stdout.readlines()
+    process.wait()
+    stored = {(v.rater, v.n) for v in Store(folder, study.id).votes()}
+    acknowledged = {(line.split()[0], int(line.split()[1])) for line in said if line.endswith("\n")}
+    assert acknowledged <= stored
+    assert len(stored) <= len(acknowledged) + 1  # at most the one that was on its way
+
+
+def test_every_vote_is_flushed_to_the_disk(folder: Path, study: Study) -> None:
+    store = Store(folder, study.id)
+    assert store._db.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert store._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_a_rater_goes_on_after_a_restart(folder: Path, study: Study) -> None:
+    store = Store(folder, study.id)
+    course = Course(study, store)
+    token = course.join(agreed=True)
+    rater = store.rater(token)
+    assert rater
+    shown = course.screen(rater)
+    course.vote(rater, 0, "a", 1, 1, 1.0)
+    store.close()
+    again = Course(study, Store(folder, study.id))
+    back = again.store.rater(token)
+    assert back
+    assert back.done == 1
+    assert again.screen(back).trial == shown.ahead
+
+
+@pytest.mark.parametrize("method", ["full", "random", "active"])
+def test_a_rater_sees_what_the_design_says(built_with: Any, method: str) -> None:
+    folder, study = built_with(method)
+    course = Course(study, Store(folder, study.id))
+    for _ in range(3):
+        vote_to_the_end(course)
+    kinds = [v.trial.kind for v in course.store.votes()]
+    assert kinds.count("pair") == 36
+    assert kinds.count("check") == 6
+    assert kinds.count("repeat") == 3
+    assert kinds.count("training") == 6
+    pairs = [course._tally.pair(v.trial) for v in course.store.votes() if v.trial.kind == "pair"]
+    assert len(set(pairs)) == 12
+
+
+def test_an_active_trial_stays_the_same_until_it_is_answered(built_with: Any) -> None:
+    folder, study = built_with("active")
+    course = Course(study, Store(folder, study.id))
+    first, other = joined(course), joined(course)
+    shown = course.screen(first._replace(done=2))
+    vote_to_the_end(course)
+    course.screen(other)
+    assert course.screen(first._replace(done=2)) == shown
+
+
+def test_nothing_stored_leads_back_to_a_person_or_lets_anybody_vote(folder: Path, study: Study) -> None:
+    store = Store(folder, study.id)
+    token = Course(study, store).join(agreed=True)
+    assert token.encode() not in b"".join(path.read_bytes() for path in folder.glob(f"{NAME}*"))
+    assert store.rater("nobody") is None
+
+
+def test_votes_of_another_plan_are_not_mixed_in(folder: Path, study: Study) -> None:
+    Store(folder, study.id).close()
+    with pytest.raises(StudyError, match="another plan"):
+        Store(folder, "0" * 16)
+    (folder / NAME).write_bytes(b"not a database, but long enough to look like one" * 10)
+    with pytest.raises(StudyError, match="cannot be used"):
+        Store(folder, study.id)
+
+
+@pytest.mark.parametrize("to_text", [to_csv, to_json])
+def test_votes_travel_to_another_copy_of_the_study_and_count_once(
+    folder: Path, study: Study, tmp_path: Path, to_text: Any
+) -> None:
+    course = Course(study, Store(folder, study.id))
+    vote_to_the_end(course)
+    votes = course.store.votes()
+    text = to_text(study, votes)
+    (tmp_path / "there").mkdir()
+    there = Store(tmp_path / "there", study.id)
+    assert there.add_votes(parse(study, text)) == (len(votes), 0)
+    assert there.add_votes(parse(study, text)) == (0, len(votes))
+    assert [v._replace(source="") for v in there.votes()] == [v._replace(source="") for v in votes]
+    assert {v.source for v in there.votes()} == {"import"}
+
+
+HOSTILE: list[tuple[str, dict[str, str]]] = [
+    ("it belongs to study", {"study": "f" * 16}),
+    ("the rater", {"rater": "<script>alert(1)</script>"}),
+    ("the rater", {"rater": "../../etc/passwd"}),
+    ("no trial of this study", {"scene": "s99"}),
+    ("no trial of this study", {"kind": "bribe"}),
+    ("no trial of this study", {"first": "good", "second": "good"}),
+    ("pictures of the trial", {"kind": "pair", "first": "original", "second": "degraded"}),
+    ("pictures of the trial", {"kind": "check", "first": "good", "second": "bad"}),
+    ("pictures of the trial", {"kind": "pair", "first": "=cmd", "second": "bad"}),
+    ("choice", {"choice": "tie"}),
+    ("choice", {"choice": "c"}),
+    ("out of range", {"ms": "-1"}),
+    ("out of range", {"dpr": "nan"}),
+    ("invalid literal", {"flips": "many"}),
+    ("trial number", {"n": "-3"}),
+    ("the time", {"at": "yesterday"}),
+]
+
+
+@pytest.mark.parametrize(("message", "change"), HOSTILE)
+def test_a_forged_vote_refuses_the_file(folder: Path, study: Study, message: str, change: dict[str, str]) -> None:
+    good = Vote("0" * 16, "web", 0, Trial("pair", "s0", "good", "bad"), "a", 1000, 2, 1.0, AT)
+    lines = to_csv(study, [good, good._replace(n=1)]).splitlines()
+    row = dict(zip(lines[0].split(","), lines[2].split(","), strict=True)) | change
+    with pytest.raises(StudyError, match=f"vote 2: .*{message}"):
+        parse(study, "\n".join([*lines[:2], ",".join(row.values())]))
+    assert Store(folder, study.id).votes() == []
+
+
+def test_a_file_that_is_no_file_of_votes_is_refused(study: Study) -> None:
+    deep = ["[" * 50_000, '{"a":' * 50_000]
+    for text in ("study,rater\n1,2\n", "{", '{"votes": 3}', '{"study": 1, "votes": [[]]}', *deep):
+        with pytest.raises(StudyError):
+            parse(study, text)
+    vote = Vote("0" * 16, "web", 0, Trial("pair", "s0", "good", "bad"), "a", 1000, 2, 1.0, AT)
+    with pytest.raises(StudyError, match="a second vote"):
+        parse(study, to_csv(study, [vote, vote._replace(choice="b")]))
+
+
+def test_an_import_that_contradicts_what_is_here_changes_nothing(folder: Path, study: Study) -> None:
+    course = Course(study, Store(folder, study.id))
+    rater = vote_to_the_end(course)
+    before = course.store.votes()
+    changed = [before[0]._replace(choice="b"), Vote("1" * 16, "web", 0, before[3].trial, "a", 1, 1, 1.0, AT)]
+    with pytest.raises(StudyError, match="not the answer that stands here"):
+        course.store.add_votes(changed)
+    ahead = Vote(rater.id, "web", 99, before[3].trial, "a", 1, 1, 1.0, AT)
+    with pytest.raises(StudyError, match="not the answer that stands here"):
+        course.store.add_votes([ahead])
+    assert course.store.votes() == before
+
+
+def test_two_stores_on_one_file_do_not_lose_votes(folder: Path, study: Study) -> None:
+    """`analyse` and `import` open the database while the server has it open."""
+    served, beside = Store(folder, study.id), Store(folder, study.id)
+    vote_to_the_end(Course(study, served))
+    beside.add_votes([Vote("2" * 16, "web", 0, Trial("pair", "s0", "good", "bad"), "a", 1, 1, 1.0, AT)])
+    assert len(served.votes()) == len(beside.votes()) == 18
+    with sqlite3.connect(folder / NAME) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_the_database_is_the_owners_business(folder: Path, study: Study) -> None:
+    Store(folder, study.id)
+    if os.name == "posix":
+        assert (folder / NAME).stat().st_mode & 0o077 == 0
