@@ -16,7 +16,7 @@ from gencomp.eval.learned import build, gencomp_peer
 from gencomp.eval.peers import Peer
 from gencomp.eval.rates import RateSearch
 from gencomp.eval.sheet import rows_of_crops
-from gencomp.image import write_picture
+from gencomp.image import write_image
 
 SIDE = 224  # pixels
 
@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--bpp", type=float, default=0.12)
     parser.add_argument("--model", metavar="NAME|FILE")
     asked = parser.parse_args()
-    write_picture(show(CROPS, gencomp_peer(asked.model), build("avif")[0], asked.bpp), asked.output)
+    write_image(show(CROPS, gencomp_peer(asked.model), build("avif")[0], asked.bpp), asked.output)
 
 
 if __name__ == "__main__":

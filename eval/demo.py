@@ -55,7 +55,7 @@ def demo(
     """
     from gencomp.eval.learned import gencomp_peer
     from gencomp.eval.sheet import side_by_side
-    from gencomp.image import write_picture
+    from gencomp.image import write_image
 
     if Path(output).suffix.lower() != ".png":
         raise click.UsageError(f"-o {output}: the picture is a PNG, so its name ends in .png")
@@ -66,7 +66,7 @@ def demo(
     with tempfile.TemporaryDirectory() as folder:
         coder = gencomp_peer(model, device=device)
         shown = _compare(picture, coder, quality, wanted, realism, Path(folder), quiet=as_json)
-    write_picture(side_by_side(picture, [(s.name, _caption(s), s.coded.picture) for s in shown], DETAIL), output)
+    write_image(side_by_side(picture, [(s.name, _caption(s), s.coded.picture) for s in shown], DETAIL), output)
     if as_json:
         click.echo(json.dumps({"photo": name, "output": output, "codecs": [_record(s) for s in shown]}))
     else:
@@ -77,13 +77,13 @@ def _photograph(path: Path | None) -> "tuple[Image.Image, str]":
     """The user's picture, or scikit-image's cat, whose fur shows what a codec does to texture."""
     from PIL import Image
 
-    from gencomp.image import read_picture
+    from gencomp.image import read_image
 
     if path is not None:
-        return read_picture(path), str(path)
+        return read_image(path), str(path)
     from skimage import data
 
-    return Image.fromarray(data.chelsea()), "scikit-image's photograph \"chelsea\""
+    return Image.fromarray(data.chelsea()), 'scikit-image\'s photograph "chelsea"'
 
 
 def _compare(

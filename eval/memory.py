@@ -23,7 +23,7 @@ def main() -> None:
     """Print {"peak_mb": X}: interpreter and libraries are part of it, since a user needs them too."""
     from gencomp.eval import learned
     from gencomp.eval.coding import code
-    from gencomp.image import read_picture
+    from gencomp.image import read_image
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("codec")
@@ -33,7 +33,7 @@ def main() -> None:
     given = parser.parse_args()
     kind = "gencomp" if given.codec.startswith("gencomp") else given.codec
     peer = next(p for p in learned.build(kind, tuple(given.model)) if p.name == given.codec)
-    picture = read_picture(given.picture, max_pixels=None)
+    picture = read_image(given.picture, max_pixels=None)
     with tempfile.TemporaryDirectory() as folder:
         code(Path(folder, f"coded{peer.suffix}"), peer, picture, given.setting)
     print(json.dumps({"peak_mb": round(peak_mb(), 1)}))

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from gencomp.files import PICTURE_SUFFIXES
-from gencomp.image import read_picture
+from gencomp.files import IMAGE_SUFFIXES
+from gencomp.image import read_image
 
 HUB = "datasets:"
 
@@ -55,11 +55,11 @@ def _of_source(source: str) -> list[Photo]:
 
 
 def _of_file(path: Path, name: str) -> Photo:
-    return Photo(name, str(path), lambda: read_picture(path, max_pixels=None))
+    return Photo(name, str(path), lambda: read_image(path, max_pixels=None))
 
 
 def _of_folder(folder: Path) -> list[Photo]:
-    inside = [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file()]
+    inside = [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
     inside = [p for p in inside if not any(part.startswith(".") for part in p.relative_to(folder).parts)]
     if inside:
         return [_of_file(p, "_".join(p.relative_to(folder).with_suffix("").parts)) for p in inside]
@@ -118,7 +118,7 @@ def _rows(name: str, rows: Any, column: str) -> Iterator[Photo]:
 
 
 def _read_row(rows: Any, index: int, column: str) -> Image.Image:
-    return read_picture(rows[index][column], max_pixels=None)
+    return read_image(rows[index][column], max_pixels=None)
 
 
 def _with_unique_names(photos: list[Photo]) -> list[Photo]:

@@ -14,7 +14,7 @@ from gencomp.eval.cells import Cell
 from gencomp.eval.realism import SMALLEST, descriptors, sliced_wasserstein
 from gencomp.eval.work import feature_folders
 from gencomp.files import write_atomically
-from gencomp.image import read_picture, to_tensor
+from gencomp.image import read_image, to_tensor
 
 REFERENCE_SEED, REBUILT_SEED = 1, 2
 
@@ -90,7 +90,7 @@ def _swd(out: Path, members: list[Cell]) -> tuple[dict[str, float], dict[str, An
         raise ValueError(f"needs pictures with sides of at least {SMALLEST} pixels")
     paths = [out / cell.row["original"] for cell in members], [out / cell.row["reconstruction"] for cell in members]
     reference, rebuilt = (
-        descriptors((to_tensor(np.asarray(read_picture(p, max_pixels=None))) for p in side), seed)
+        descriptors((to_tensor(np.asarray(read_image(p, max_pixels=None))) for p in side), seed)
         for side, seed in zip(paths, (REFERENCE_SEED, REBUILT_SEED))
     )
     result = sliced_wasserstein(reference, rebuilt)

@@ -22,7 +22,7 @@ from gencomp.eval.peers import Peer
 from gencomp.eval.photos import Photo
 from gencomp.eval.rates import Match, RateSearch
 from gencomp.files import write_atomically
-from gencomp.image import read_picture, to_tensor
+from gencomp.image import read_image, to_tensor
 
 
 class Measuring(NamedTuple):
@@ -140,7 +140,7 @@ def _measure(cell: Cell, out: Path, x: Tensor, measuring: Measuring) -> None:
     features = [f for f in _feature_names(measuring) if not (out / cell.place.features(f)).is_file()]
     if not wanted and not features:
         return
-    y = to_tensor(np.asarray(read_picture(out / cell.row["reconstruction"], max_pixels=None)))
+    y = to_tensor(np.asarray(read_image(out / cell.row["reconstruction"], max_pixels=None)))
     failed = dict(cell.failed)
     metrics = dict(cell.metrics)
     for meter in wanted:

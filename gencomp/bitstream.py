@@ -61,14 +61,14 @@ class ModelError(ValueError):
 class Header:
     """What the decoder must know before the payload.
 
-    model_id: 4 bytes; width, height: 1 .. MAX_SIDE pixels; step: quality step, 0 .. STEPS; latents_crc: CRC-32 of
+    model_id: 4 bytes; width, height: 1 .. MAX_SIDE pixels; quality_step: 0 .. STEPS; latents_crc: CRC-32 of
     the integer latents, 0 .. 2**32 - 1. Raises ValueError for anything else.
     """
 
     model_id: bytes
     width: int
     height: int
-    step: int
+    quality_step: int
     latents_crc: int
 
     def __post_init__(self) -> None:
@@ -77,7 +77,7 @@ class Header:
         for name, value, low, high in (
             ("width", self.width, 1, MAX_SIDE),
             ("height", self.height, 1, MAX_SIDE),
-            ("step", self.step, 0, STEPS),
+            ("quality_step", self.quality_step, 0, STEPS),
             ("latents_crc", self.latents_crc, 0, 2**32 - 1),
         ):
             if not low <= value <= high:
@@ -101,7 +101,7 @@ def pack(header: Header, payload: bytes) -> bytes:
             header.model_id,
             _varint(header.width),
             _varint(header.height),
-            _STEP_AND_LATENTS_CRC.pack(header.step, header.latents_crc),
+            _STEP_AND_LATENTS_CRC.pack(header.quality_step, header.latents_crc),
         )
     )
     return head + _CRC.pack(_crc(head, payload)) + payload

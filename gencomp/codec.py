@@ -21,7 +21,7 @@ from . import bitstream
 from .bitstream import DEFAULT_QUALITY, MAX_PIXELS, STEPS, BitstreamError, Header, ModelError
 from .entropy.intnet import Backend
 from .entropy.prior import TILE, CodedLatents, checksum, decode_latents, encode_latents
-from .image import Source, read_picture
+from .image import Source, read_image
 from .model import Model, check_known_answer, load_model
 from .networks.priors import MEAN_UNIT
 from .networks.transforms import STRIDE
@@ -95,12 +95,12 @@ class Codec:
 
         picture: a Pillow image, an array, a path or an open file; brought to sRGB (see image.py). One of quality,
         1..100 (default 45, about 0.12 bpp on Kodak); bpp, bits a pixel of the file; bytes, its length: for the last
-        two the largest quality whose file is at most that. RateError where even quality 1 is larger; PictureError for
+        two the largest quality whose file is at most that. RateError where even quality 1 is larger; ImageError for
         the picture.
         """
         if sum(v is not None for v in (quality, bpp, bytes)) > 1:
             raise ValueError("give one of quality, bpp and bytes")
-        pixels = np.asarray(read_picture(picture, max_pixels))
+        pixels = np.asarray(read_image(picture, max_pixels))
         height, width = pixels.shape[:2]
         if bpp is not None:
             bytes = math.floor(bpp * width * height / 8)
@@ -134,7 +134,7 @@ class Codec:
         y_hat = latents.y_int.float().div_(MEAN_UNIT)
         strength = (1.0 if realism is None else realism) if self.knows_realism else 0.0
         size = (header.height, header.width)
-        return Image.fromarray(synthesise(self._network, y_hat, size, header.step, strength, self._tile))
+        return Image.fromarray(synthesise(self._network, y_hat, size, header.quality_step, strength, self._tile))
 
     def verify(self, data: bytes, *, max_pixels: int | None = MAX_PIXELS) -> Verified:
         """Decode the integers alone and compare them with the file's checksum; BitstreamError as for `decompress`."""
@@ -159,7 +159,7 @@ class Codec:
             )
         height, width = latent_size(header.height, header.width)
         tile = TILE if self._tile is None else self._tile
-        latents = decode_latents(self._model.integers, payload, height, width, header.step, self._backend, tile)
+        latents = decode_latents(self._model.integers, payload, height, width, header.quality_step, self._backend, tile)
         return header, latents
 
     def _code(self, pixels: np.ndarray, step: int) -> CodedLatents:

@@ -19,8 +19,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-_PICTURE_KINDS = "avif bmp gif heic heif j2k jp2 jpe jpeg jpg pbm pgm png pnm ppm tga tif tiff webp"
-PICTURE_SUFFIXES = frozenset(f".{kind}" for kind in _PICTURE_KINDS.split())
+_IMAGE_KINDS = "avif bmp gif heic heif j2k jp2 jpe jpeg jpg pbm pgm png pnm ppm tga tif tiff webp"
+IMAGE_SUFFIXES = frozenset(f".{kind}" for kind in _IMAGE_KINDS.split())
 """What is taken from a folder of pictures; a file that is named itself may have any suffix."""
 CODED_SUFFIX = ".gnc"
 

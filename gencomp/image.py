@@ -1,6 +1,6 @@
 """Pictures: from a file of any kind to sRGB, 8 bits, upright; to a file by suffix; to tensors and back.
 
-What becomes of a picture on its way in (`read_picture`), in this order:
+What becomes of a picture on its way in (`read_image`), in this order:
 
     16-bit grey         v / 257, rounded (12-bit TIFF: v / 4095 * 255; white-is-zero TIFF: inverted)
     16-bit RGB, RGBA    the high byte, which is all that Pillow reads: at most one level from v / 257
@@ -9,10 +9,10 @@ What becomes of a picture on its way in (`read_picture`), in this order:
     float, 32-bit       refused: no range is known that would make them a picture
     vector graphics     refused: their size is a choice that the user must make
     ICC profile         converted to sRGB (perceptual intent); without one a picture is taken as sRGB, CMYK by
-                        Pillow's formula. A profile that cannot be used is ignored with a PictureWarning
+                        Pillow's formula. A profile that cannot be used is ignored with a ImageWarning
     alpha, colour key   composited on white, in sRGB values, as a browser does on a white page
     EXIF orientation    applied
-    several frames      the first one, with a PictureWarning
+    several frames      the first one, with a ImageWarning
 
 PNG's gAMA and cHRM chunks and 16-bit depth beyond the above are not used. This is the only module that rounds pixels.
 """
@@ -53,11 +53,11 @@ _UPRIGHT = {
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
 
 
-class PictureError(ValueError):
+class ImageError(ValueError):
     """A picture that cannot be read or written: unreadable, too large, or of a kind that has no rule here."""
 
 
-class PictureWarning(UserWarning):
+class ImageWarning(UserWarning):
     """Something in a picture was left out: further frames, a broken colour profile."""
 
 
@@ -73,12 +73,12 @@ _TIFF = _Format("TIFF", {"compression": "tiff_adobe_deflate"})
 _FORMATS = {".png": _PNG, ".jpg": _JPEG, ".jpeg": _JPEG, ".webp": _WEBP, ".tif": _TIFF, ".tiff": _TIFF}
 
 
-def read_picture(source: Source, max_pixels: int | None = MAX_PIXELS) -> Image.Image:
+def read_image(source: Source, max_pixels: int | None = MAX_PIXELS) -> Image.Image:
     """The picture in `source` as mode RGB, sRGB, upright (rules in the module docstring).
 
     source: a path, an open binary file, a Pillow picture, or an array HxW, HxWx3 or HxWx4 of uint8 or uint16. A
     Pillow picture that needs no conversion is returned as it is. max_pixels: the largest width * height that is
-    decoded; None lifts the limit. Raises PictureError, or OSError if the file itself cannot be opened.
+    decoded; None lifts the limit. Raises ImageError, or OSError if the file itself cannot be opened.
     """
     if isinstance(source, np.ndarray):
         source = _from_array(source)
@@ -90,41 +90,41 @@ def read_picture(source: Source, max_pixels: int | None = MAX_PIXELS) -> Image.I
             _check_kind(image)
             _check_size(image, max_pixels)
             return _to_rgb(image)
-    except (PictureError, MemoryError):
+    except (ImageError, MemoryError):
         raise
     except UnidentifiedImageError:
-        raise PictureError("not a picture that can be read") from None
+        raise ImageError("not a picture that can be read") from None
     except Image.DecompressionBombError as error:
-        raise PictureError(str(error)) from None
+        raise ImageError(str(error)) from None
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         # Pillow's readers raise nearly everything on damaged input: struct.error, SyntaxError, zlib.error, ...
-        raise PictureError(f"the picture cannot be read: {error}") from error
+        raise ImageError(f"the picture cannot be read: {error}") from error
 
 
-def write_picture(picture: Image.Image, path: str | Path) -> None:
+def write_image(picture: Image.Image, path: str | Path) -> None:
     """Write `picture` by suffix, whole or not at all: PNG, JPEG (quality 95, 4:4:4), WebP (lossless) or TIFF.
 
-    Raises PictureError for an unknown suffix or a picture that the format cannot hold, OSError from the disk.
+    Raises ImageError for an unknown suffix or a picture that the format cannot hold, OSError from the disk.
     """
-    name, options = picture_format(path)
+    name, options = image_format(path)
     encoded = io.BytesIO()
     try:
         picture.save(encoded, name, **options)
     except (OSError, ValueError) as error:
         width, height = picture.size
         what = f"a {picture.mode} picture of {width}x{height}"
-        raise PictureError(f"{what} cannot be written as {name}: {error}") from error
+        raise ImageError(f"{what} cannot be written as {name}: {error}") from error
     write_atomically(path, encoded.getbuffer())
 
 
-def picture_format(path: str | Path) -> _Format:
-    """The format that a path's suffix stands for; raises PictureError naming those that can be written."""
+def image_format(path: str | Path) -> _Format:
+    """The format that a path's suffix stands for; raises ImageError naming those that can be written."""
     suffix = Path(path).suffix.lower()
     if suffix not in _FORMATS:
         what = f"suffix {suffix}" if suffix else "a name without a suffix"
-        raise PictureError(f"{what} names no picture format that can be written; known: {' '.join(_FORMATS)}")
+        raise ImageError(f"{what} names no picture format that can be written; known: {' '.join(_FORMATS)}")
     return _FORMATS[suffix]
 
 
@@ -156,9 +156,9 @@ def pad_to_multiple(x: torch.Tensor, multiple: int) -> torch.Tensor:
 def _from_array(array: NDArray[Any]) -> Image.Image:
     if array.dtype not in (np.uint8, np.uint16) or array.ndim not in (2, 3) or array.shape[2:] not in ((), (3,), (4,)):
         what = f"{'x'.join(map(str, array.shape))} of {array.dtype}"
-        raise PictureError(f"an array must be HxW, HxWx3 or HxWx4 of uint8 or uint16, not {what}")
+        raise ImageError(f"an array must be HxW, HxWx3 or HxWx4 of uint8 or uint16, not {what}")
     if 0 in array.shape:
-        raise PictureError("an array without pixels is no picture")
+        raise ImageError("an array without pixels is no picture")
     return Image.fromarray(array if array.dtype == np.uint8 else _reduce(array, 65535))
 
 
@@ -183,21 +183,21 @@ def _pillow_limit(max_pixels: int | None) -> Iterator[None]:
 def _check_size(image: Image.Image, max_pixels: int | None) -> None:
     width, height = image.size
     if max_pixels is not None and width * height > max_pixels:
-        raise PictureError(f"{width}x{height} pixels are more than the limit of {max_pixels} (max_pixels)")
+        raise ImageError(f"{width}x{height} pixels are more than the limit of {max_pixels} (max_pixels)")
 
 
 def _check_kind(image: Image.Image) -> None:
     """Refuse or warn by what the file says before its pixels are decoded."""
     if image.format in _VECTOR_FORMATS:
-        raise PictureError(f"{image.format} is a vector format: draw it at the size you want first")
+        raise ImageError(f"{image.format} is a vector format: draw it at the size you want first")
     if image.format == "GNC":
-        raise PictureError("a gencomp file already; decompress it first to code it again")
+        raise ImageError("a gencomp file already; decompress it first to code it again")
     raw_modes = str([tile[3] for tile in getattr(image, "tile", [])])
     if isinstance(image.info.get("transparency"), tuple) and ";16" in raw_modes:
-        raise PictureError("a 16-bit PNG with a transparent colour cannot be read correctly: give it an alpha channel")
+        raise ImageError("a 16-bit PNG with a transparent colour cannot be read correctly: give it an alpha channel")
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":  # a camera's JPEG with a preview behind it
-        warnings.warn(f"only the first of {frames} frames is used", PictureWarning, stacklevel=3)
+        warnings.warn(f"only the first of {frames} frames is used", ImageWarning, stacklevel=3)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -230,7 +230,7 @@ def _split(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
         return _split_grey16(image)
     if mode in {"I", "F"}:
         kind = "32-bit integer" if mode == "I" else "floating-point"
-        raise PictureError(f"{kind} pixels have no known range: save the picture with 8 or 16 bits")
+        raise ImageError(f"{kind} pixels have no known range: save the picture with 8 or 16 bits")
     if mode == "La":
         image = image.convert("LA")
     if image.has_transparency_data:
@@ -258,7 +258,7 @@ def _split_grey16(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
 def _reduce(values: NDArray[Any], white: int) -> NDArray[np.uint8]:
     """Integers 0 .. white -> round(255 * v / white); through a table, so that no float picture is made."""
     if values.size and (values.min() < 0 or values.max() > white):
-        raise PictureError(f"pixel values outside 0 to {white}")
+        raise ImageError(f"pixel values outside 0 to {white}")
     table = np.rint(np.arange(white + 1) * (255 / white)).astype(np.uint8)
     return table[values]
 
@@ -278,7 +278,7 @@ def _to_srgb(colour: Image.Image, profile: bytes | None) -> Image.Image:
         return ImageCms.applyTransform(colour.convert(mode), transform) or _as_rgb(colour)
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError, KeyError) as error:
         text = f"the embedded colour profile cannot be used ({error}): the picture is taken as sRGB"
-        warnings.warn(text, PictureWarning, stacklevel=2)
+        warnings.warn(text, ImageWarning, stacklevel=2)
         return _as_rgb(colour)
 
 

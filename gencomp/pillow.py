@@ -93,7 +93,7 @@ def _max_pixels() -> int | None:
 
 @contextmanager
 def _as_oserror() -> Iterator[None]:
-    """Pillow's way of saying that a file is at fault; BitstreamError, ModelError and PictureError are ValueErrors."""
+    """Pillow's way of saying that a file is at fault; BitstreamError, ModelError and ImageError are ValueErrors."""
     try:
         yield
     except ValueError as error:

@@ -16,7 +16,7 @@ from torch import Tensor
 from gencomp.bitstream import STEPS, step_to_quality
 from gencomp.codec import Codec
 from gencomp.files import write_atomically
-from gencomp.image import to_uint8, write_picture
+from gencomp.image import to_uint8, write_image
 from gencomp.networks.freeze import Latents
 from gencomp.networks.hyperprior import HyperpriorCodec
 
@@ -159,7 +159,7 @@ def save_samples(network: Network, pictures: Tensor, out: Path, step: int) -> Pa
     """OUT/samples/step-N.png."""
     path = out / "samples" / f"step-{step:08d}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_picture(sample_grid(network, pictures), path)
+    write_image(sample_grid(network, pictures), path)
     return path
 
 

@@ -72,11 +72,11 @@ def _progress(sources: Sequence[Path]) -> Iterator[tuple[Sequence[Path], Say]]:
 @contextmanager
 def _notes(source: Path, say: Say) -> Iterator[None]:
     """Turn what gencomp warns of in a picture into notes, and keep the warnings of libraries to themselves."""
-    from gencomp.image import PictureWarning
+    from gencomp.image import ImageWarning
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")
-        warnings.filterwarnings("always", category=PictureWarning)
+        warnings.filterwarnings("always", category=ImageWarning)
         yield
     for warning in caught:
         say(f"Note: {source}: {warning.message}", sys.stderr)

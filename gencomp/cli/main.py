@@ -16,7 +16,7 @@ import click
 from gencomp import bitstream
 from gencomp.cli.batch import Outcome, each_file
 from gencomp.cli.group import Verbs, WrongUsage
-from gencomp.files import CODED_SUFFIX, PICTURE_SUFFIXES, NamingError, Plan, find_inputs, plan_outputs, write_atomically
+from gencomp.files import CODED_SUFFIX, IMAGE_SUFFIXES, NamingError, Plan, find_inputs, plan_outputs, write_atomically
 
 if TYPE_CHECKING:
     from gencomp.codec import Codec
@@ -117,7 +117,7 @@ def compress(
     """
     if sum(value is not None for value in (quality, bpp, size)) > 1:
         raise WrongUsage("give one of --quality, --bpp and --bytes, not several")
-    plan = _plan(paths, PICTURE_SUFFIXES, output, CODED_SUFFIX)
+    plan = _plan(paths, IMAGE_SUFFIXES, output, CODED_SUFFIX)
     for job in plan.jobs:
         if job.target.suffix.lower() != CODED_SUFFIX:
             raise WrongUsage(f"-o {output}: a coded file is named .gnc; for a folder, end the name in a slash")
@@ -177,13 +177,13 @@ def decompress(
     gencomp decompress photo.gnc -o photo.jpg
     gencomp decompress coded/ -o seen/
     """
-    from gencomp.image import PictureError, picture_format, write_picture
+    from gencomp.image import ImageError, image_format, write_image
 
     plan = _plan(paths, _CODED, output, ".png")
     try:
         for job in plan.jobs:
-            picture_format(job.target)
-    except PictureError as error:
+            image_format(job.target)
+    except ImageError as error:
         raise WrongUsage(f"-o {output}: {error}; for a folder, end the name in a slash") from None
     codec = _load(model, device)
     if ctx.get_parameter_source("realism") is click.core.ParameterSource.COMMANDLINE and not codec.knows_realism:
@@ -195,7 +195,7 @@ def decompress(
             raise FileExistsError(f"{targets[source]} exists and is kept: name the output with -o, or give --force")
         data = _read(source, max_pixels)
         picture = codec.decompress(data, realism=realism if codec.knows_realism else None, max_pixels=max_pixels)
-        write_picture(picture, targets[source])
+        write_image(picture, targets[source])
         record = {**_describe(source, data), "output": str(targets[source]), "model_name": codec.model_name}
         return Outcome(f"{source} -> {targets[source]}: {record['width']}x{record['height']}", record)
 
@@ -268,7 +268,7 @@ def _describe(path: Path, data: bytes) -> dict[str, Any]:
         "height": header.height,
         "bytes": len(data),
         "bpp": 8 * len(data) / (header.width * header.height),
-        "quality": bitstream.step_to_quality(header.step),
+        "quality": bitstream.step_to_quality(header.quality_step),
         "model": header.model_id.hex(),
         "format_version": bitstream.FORMAT_VERSION,
         "checksum_ok": checksum_ok,

@@ -15,7 +15,7 @@ from PIL import Image
 import gencomp
 from gencomp import bitstream, pillow
 from gencomp.bitstream import BitstreamError, Header, ModelError, pack, unpack
-from gencomp.image import read_picture
+from gencomp.image import read_image
 
 MODEL_ID = b"fake"
 
@@ -47,7 +47,7 @@ class FakeCodec:
         bytes: int | None = None,
         max_pixels: int | None = bitstream.MAX_PIXELS,
     ) -> Encoded:
-        pixels = np.asarray(read_picture(picture, max_pixels))
+        pixels = np.asarray(read_image(picture, max_pixels))
         height, width = pixels.shape[:2]
         limit = bytes if bytes is not None else None if bpp is None else int(bpp * width * height / 8)
         tried = range(100, 0, -1) if limit is not None else [quality or bitstream.DEFAULT_QUALITY]

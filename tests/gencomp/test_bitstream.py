@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gencomp import bitstream
 from gencomp.bitstream import MAX_SIDE, STEPS, BitstreamError, Header, inspect, pack, quality_to_step, unpack
 
-GOLDEN = Header(model_id=b"\xde\xad\xbe\xef", width=768, height=512, step=507, latents_crc=0x12345678)
+GOLDEN = Header(model_id=b"\xde\xad\xbe\xef", width=768, height=512, quality_step=507, latents_crc=0x12345678)
 GOLDEN_FILE = bytes.fromhex("474e4301 deadbeef 8006 8004 fb01 78563412 0448251b 7061796c6f6164")
 
 headers = st.builds(
@@ -20,7 +20,7 @@ headers = st.builds(
     model_id=st.binary(min_size=4, max_size=4),
     width=st.integers(1, MAX_SIDE),
     height=st.integers(1, MAX_SIDE),
-    step=st.integers(0, STEPS),
+    quality_step=st.integers(0, STEPS),
     latents_crc=st.integers(0, 2**32 - 1),
 )
 
@@ -83,7 +83,7 @@ def test_arbitrary_bytes_are_refused_with_one_line(data: bytes, with_magic: bool
         (b"GNC\x01\0\0\0\0\x00\x01" + bytes(10), "width must lie in 1"),
         (b"GNC\x01\0\0\0\0\x81\x00\x01" + bytes(10), "invalid picture size"),
         (b"GNC\x01\0\0\0\0\xff\xff\xff\xff\x01\x01" + bytes(10), "invalid picture size"),
-        (b"GNC\x01\0\0\0\0\x01\x01\x01\x04" + bytes(8), "step must lie in 0 to 1024"),
+        (b"GNC\x01\0\0\0\0\x01\x01\x01\x04" + bytes(8), "quality_step must lie in 0 to 1024"),
     ],
 )
 def test_errors_name_what_is_wrong(data: bytes, text: str) -> None:
@@ -100,7 +100,7 @@ def test_inspect_reports_a_wrong_checksum_without_raising() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"width": 0}, {"height": MAX_SIDE + 1}, {"step": STEPS + 1}, {"latents_crc": -1}, {"model_id": b"abc"}],
+    [{"width": 0}, {"height": MAX_SIDE + 1}, {"quality_step": STEPS + 1}, {"latents_crc": -1}, {"model_id": b"abc"}],
 )
 def test_header_out_of_range_is_refused(change: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"must lie in|4 bytes"):

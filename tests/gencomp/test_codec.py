@@ -108,14 +108,14 @@ def test_two_wishes_for_the_rate_are_refused(codec: Codec) -> None:
 
 def test_a_file_of_another_model_is_refused(codec: Codec) -> None:
     header, payload = bitstream.unpack(codec.compress(noise(20, 20)))
-    foreign = bitstream.Header(b"none", header.width, header.height, header.step, header.latents_crc)
+    foreign = bitstream.Header(b"none", header.width, header.height, header.quality_step, header.latents_crc)
     with pytest.raises(BitstreamError, match="another model"):
         codec.decompress(bitstream.pack(foreign, payload))
 
 
 def test_a_gigantic_claim_is_refused_before_any_work(codec: Codec) -> None:
     header, payload = bitstream.unpack(codec.compress(noise(20, 20)))
-    forged = bitstream.pack(bitstream.Header(header.model_id, 2**21 - 1, 2**21 - 1, header.step, 0), payload)
+    forged = bitstream.pack(bitstream.Header(header.model_id, 2**21 - 1, 2**21 - 1, header.quality_step, 0), payload)
     with pytest.raises(BitstreamError, match="limit"):
         codec.decompress(forged)
 

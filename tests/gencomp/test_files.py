@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gencomp.files import PICTURE_SUFFIXES, Job, NamingError, find_inputs, plan_outputs, write_atomically
+from gencomp.files import IMAGE_SUFFIXES, Job, NamingError, find_inputs, plan_outputs, write_atomically
 
 
 def _touch(*paths: Path) -> None:
@@ -76,13 +76,13 @@ def test_folder_or_device_is_never_replaced(tmp_path: Path, make: object) -> Non
 
 def test_folder_is_walked_in_order_without_hidden_and_foreign_files(tmp_path: Path) -> None:
     _touch(*(tmp_path / name for name in ("b.JPG", "a.png", "sub/c.tif", ".hidden.png", ".cache/d.png", "notes.txt")))
-    found = find_inputs([tmp_path, tmp_path / "a.png", tmp_path / "notes.txt"], PICTURE_SUFFIXES)
+    found = find_inputs([tmp_path, tmp_path / "a.png", tmp_path / "notes.txt"], IMAGE_SUFFIXES)
     assert [str(path.relative_to(tmp_path)) for path in found] == ["a.png", "b.JPG", "sub/c.tif", "notes.txt"]
 
 
 def test_missing_file_and_empty_folder_are_kept_to_fail_in_their_turn(tmp_path: Path) -> None:
     paths = [tmp_path / "no.png", tmp_path]
-    assert find_inputs(paths, PICTURE_SUFFIXES) == paths
+    assert find_inputs(paths, IMAGE_SUFFIXES) == paths
 
 
 def test_without_output_a_file_stands_beside_its_input() -> None:

@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from gencomp.image import (
-    PictureError,
-    PictureWarning,
+    ImageError,
+    ImageWarning,
+    image_format,
     pad_to_multiple,
-    picture_format,
-    read_picture,
+    read_image,
     to_tensor,
     to_uint8,
-    write_picture,
+    write_image,
 )
 
 VALUES16 = np.array([[0, 127, 128, 129, 255, 256, 300, 32767, 32768, 65279, 65280, 65406, 65535]], np.uint16)
@@ -35,7 +35,7 @@ EXPECTED16 = np.array([[round(v / 257) for v in VALUES16[0].tolist()]], np.uint8
 
 
 def _array(source: Any, **options: Any) -> NDArray[np.uint8]:
-    picture = read_picture(source, **options)
+    picture = read_image(source, **options)
     assert picture.mode == "RGB"
     return np.asarray(picture)
 
@@ -118,7 +118,7 @@ def test_rgb_comes_through_unchanged_from_path_file_and_picture(tmp_path: Path) 
     picture.save(tmp_path / "a.png")
     for source in (tmp_path / "a.png", str(tmp_path / "a.png"), _file(picture, "PNG"), picture, pixels):
         np.testing.assert_array_equal(_array(source), pixels)
-    assert read_picture(picture) is picture
+    assert read_image(picture) is picture
 
 
 def test_grey_one_bit_and_palette_become_their_colours() -> None:
@@ -134,7 +134,7 @@ def test_grey_one_bit_and_palette_become_their_colours() -> None:
 def test_what_was_applied_is_not_carried_on() -> None:
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     source = Image.open(_file(Image.new("RGB", (4, 4), (9, 8, 7)), "PNG", icc_profile=srgb))
-    read = read_picture(source)
+    read = read_image(source)
     assert read.info == {}  # or every file of a comparison would count the profile's bytes
     assert "icc_profile" in source.info  # and the caller's picture stays as it is
     assert read.getpixel((0, 0)) == (9, 8, 7)
@@ -195,8 +195,8 @@ def test_16_bit_grey_with_alpha_or_key_is_composited_on_white() -> None:
 
 def test_16_bit_colours_with_a_key_are_refused_because_the_key_cannot_be_matched() -> None:
     keyed = _png(np.repeat(VALUES16[..., None], 3, 2), 2, (b"tRNS", struct.pack(">HHH", 300, 300, 300)))
-    with pytest.raises(PictureError, match="transparent colour"):
-        read_picture(keyed)
+    with pytest.raises(ImageError, match="transparent colour"):
+        read_image(keyed)
 
 
 def test_tiff_of_white_zero_is_inverted() -> None:
@@ -217,16 +217,16 @@ def test_tiff_of_12_bits_is_scaled_by_4095() -> None:
 @pytest.mark.parametrize("dtype", [np.float32, np.int32])
 def test_float_and_32_bit_pixels_are_refused(dtype: type) -> None:
     tiff = _file(Image.fromarray(np.ones((2, 2), dtype)), "TIFF")
-    with pytest.raises(PictureError, match="no known range"):
-        read_picture(tiff)
+    with pytest.raises(ImageError, match="no known range"):
+        read_image(tiff)
 
 
 @pytest.mark.parametrize("shape", [(2, 2, 5), (2, 2, 1), (4,), (0, 2), (1, 2, 2, 3)])
 def test_arrays_that_are_no_picture_are_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(PictureError, match="array"):
-        read_picture(np.zeros(shape, np.uint8))
-    with pytest.raises(PictureError, match="2x2x3 of float64"):
-        read_picture(np.zeros((2, 2, 3)))
+    with pytest.raises(ImageError, match="array"):
+        read_image(np.zeros(shape, np.uint8))
+    with pytest.raises(ImageError, match="2x2x3 of float64"):
+        read_image(np.zeros((2, 2, 3)))
 
 
 def test_cmyk_without_profile_is_converted_by_formula() -> None:
@@ -273,7 +273,7 @@ def test_srgb_profile_changes_no_pixel() -> None:
 @pytest.mark.parametrize("profile", [b"no profile", LINEAR_RGB[:150], MID_GREY_CMYK, LINEAR_GREY])
 def test_broken_or_foreign_profile_is_ignored_and_said(profile: bytes) -> None:
     pixels = _noise(4, 4, 3)
-    with pytest.warns(PictureWarning, match="colour profile cannot be used"):
+    with pytest.warns(ImageWarning, match="colour profile cannot be used"):
         result = _array(_file(Image.fromarray(pixels), "PNG", icc_profile=profile))
     np.testing.assert_array_equal(result, pixels)
 
@@ -294,7 +294,7 @@ def test_exif_orientation_is_applied_once(orientation: int, kind: str) -> None:
     }[orientation]
     exif = Image.Exif()
     exif[0x0112] = orientation
-    picture = read_picture(_file(Image.fromarray(pixels), kind, exif=exif))
+    picture = read_image(_file(Image.fromarray(pixels), kind, exif=exif))
     np.testing.assert_array_equal(np.asarray(picture), upright)
     np.testing.assert_array_equal(_array(picture), upright)
 
@@ -303,15 +303,15 @@ def test_reading_twice_is_reading_once() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     layers = Image.fromarray(_noise(5, 6, 4), "RGBA")
-    once = read_picture(_file(layers, "PNG", exif=exif, icc_profile=LINEAR_RGB))
-    assert read_picture(once) is once
+    once = read_image(_file(layers, "PNG", exif=exif, icc_profile=LINEAR_RGB))
+    assert read_image(once) is once
 
 
 def test_animation_gives_its_first_frame_and_says_so() -> None:
     frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue", "lime")]
     for kind in ("GIF", "PNG", "TIFF"):
         file = _file(frames[0], kind, save_all=True, append_images=frames[1:])
-        with pytest.warns(PictureWarning, match="first of 3 frames"):
+        with pytest.warns(ImageWarning, match="first of 3 frames"):
             np.testing.assert_array_equal(_array(file)[0, 0], [255, 0, 0])
 
 
@@ -319,27 +319,27 @@ def test_jpeg_with_a_preview_behind_it_needs_no_warning() -> None:
     frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue")]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        read_picture(_file(frames[0], "MPO", save_all=True, append_images=frames[1:]))
+        read_image(_file(frames[0], "MPO", save_all=True, append_images=frames[1:]))
 
 
 @pytest.mark.parametrize("data", [b"", b"text, not a picture", b"GIF89a", EPS])
 def test_what_is_no_picture_is_refused(data: bytes) -> None:
-    with pytest.raises(PictureError):
-        read_picture(io.BytesIO(data))
+    with pytest.raises(ImageError):
+        read_image(io.BytesIO(data))
 
 
 def test_missing_file_and_folder_stay_oserrors(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        read_picture(tmp_path / "no.png")
+        read_image(tmp_path / "no.png")
     with pytest.raises(OSError, match="directory"):
-        read_picture(tmp_path)
+        read_image(tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "PPM"])
 def test_truncated_picture_is_refused(kind: str) -> None:
     data = _file(Image.fromarray(_noise(40, 40, 3)), kind).getvalue()
-    with pytest.raises(PictureError):
-        read_picture(io.BytesIO(data[: len(data) // 2]))
+    with pytest.raises(ImageError):
+        read_image(io.BytesIO(data[: len(data) // 2]))
 
 
 @settings(max_examples=150, deadline=None)
@@ -350,15 +350,15 @@ def test_damaged_picture_is_read_or_refused(kind: str, random: Any) -> None:
         data[random.randrange(len(data))] = random.randrange(256)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with contextlib.suppress(PictureError):
-            assert read_picture(io.BytesIO(data), max_pixels=10_000).mode == "RGB"
+        with contextlib.suppress(ImageError):
+            assert read_image(io.BytesIO(data), max_pixels=10_000).mode == "RGB"
 
 
 def test_picture_beyond_the_limit_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     file = _file(Image.new("L", (100, 100)), "PNG")
     monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
-    with pytest.raises(PictureError, match="100x100 pixels are more than the limit of 9999"):
-        read_picture(file, max_pixels=9999)
+    with pytest.raises(ImageError, match="100x100 pixels are more than the limit of 9999"):
+        read_image(file, max_pixels=9999)
 
 
 def test_limit_can_be_raised_beyond_that_of_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -367,7 +367,7 @@ def test_limit_can_be_raised_beyond_that_of_pillow(monkeypatch: pytest.MonkeyPat
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for limit in (10_000, None):
-            assert read_picture(file, max_pixels=limit).size == (100, 100)
+            assert read_image(file, max_pixels=limit).size == (100, 100)
             assert Image.MAX_IMAGE_PIXELS == 100
 
 
@@ -375,7 +375,7 @@ def test_threads_leave_the_limit_of_pillow_as_it_was(monkeypatch: pytest.MonkeyP
     data = _file(Image.new("L", (100, 100)), "PNG").getvalue()
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     threads = [
-        threading.Thread(target=lambda: [read_picture(io.BytesIO(data), None) for _ in range(20)]) for _ in range(4)
+        threading.Thread(target=lambda: [read_image(io.BytesIO(data), None) for _ in range(20)]) for _ in range(4)
     ]
     for thread in threads:
         thread.start()
@@ -387,7 +387,7 @@ def test_threads_leave_the_limit_of_pillow_as_it_was(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("suffix", [".png", ".webp", ".tif", ".tiff", ".PNG"])
 def test_lossless_formats_keep_every_pixel(tmp_path: Path, suffix: str) -> None:
     pixels = _noise(17, 9, 3)
-    write_picture(Image.fromarray(pixels), tmp_path / f"a{suffix}")
+    write_image(Image.fromarray(pixels), tmp_path / f"a{suffix}")
     np.testing.assert_array_equal(_array(tmp_path / f"a{suffix}"), pixels)
     assert [path.name for path in tmp_path.iterdir()] == [f"a{suffix}"]
 
@@ -395,7 +395,7 @@ def test_lossless_formats_keep_every_pixel(tmp_path: Path, suffix: str) -> None:
 def test_jpeg_keeps_colour_at_full_resolution(tmp_path: Path) -> None:
     stripes = np.zeros((16, 16, 3), np.uint8)
     stripes[:, ::2, 0] = stripes[:, 1::2, 2] = 200
-    write_picture(Image.fromarray(stripes), tmp_path / "a.jpg")
+    write_image(Image.fromarray(stripes), tmp_path / "a.jpg")
     with Image.open(tmp_path / "a.jpg") as written:
         assert written.format == "JPEG"
         assert np.abs(np.asarray(written).astype(int) - stripes).mean() < 4
@@ -403,17 +403,17 @@ def test_jpeg_keeps_colour_at_full_resolution(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a.xyz", "a", "a.gnc", ".png"])
 def test_unknown_suffix_is_an_error_naming_the_known(tmp_path: Path, name: str) -> None:
-    with pytest.raises(PictureError, match=r"known: \.png \.jpg \.jpeg \.webp \.tif \.tiff"):
-        picture_format(name)
-    with pytest.raises(PictureError):
-        write_picture(Image.new("RGB", (2, 2)), tmp_path / name)
+    with pytest.raises(ImageError, match=r"known: \.png \.jpg \.jpeg \.webp \.tif \.tiff"):
+        image_format(name)
+    with pytest.raises(ImageError):
+        write_image(Image.new("RGB", (2, 2)), tmp_path / name)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("name", "width"), [("a.webp", 16384), ("a.jpg", 65536)])
 def test_picture_too_large_for_its_format_is_a_clear_error(tmp_path: Path, name: str, width: int) -> None:
-    with pytest.raises(PictureError, match=f"{width}x1 cannot be written as"):
-        write_picture(Image.new("RGB", (width, 1)), tmp_path / name)
+    with pytest.raises(ImageError, match=f"{width}x1 cannot be written as"):
+        write_image(Image.new("RGB", (width, 1)), tmp_path / name)
     assert not list(tmp_path.iterdir())
 
 

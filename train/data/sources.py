@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from gencomp.files import PICTURE_SUFFIXES
-from gencomp.image import read_picture
+from gencomp.files import IMAGE_SUFFIXES
+from gencomp.image import read_image
 
 BY_AREA = 20_000  # photographs up to which their sizes are looked up, to draw large ones more often
 AREA_CAP = 2_000_000  # pixels beyond which a photograph is not drawn more often
@@ -46,7 +46,7 @@ class Folder:
     """All pictures under a folder, sorted by path."""
 
     def __init__(self, folder: Path) -> None:
-        self.paths = [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file()]
+        self.paths = [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -172,7 +172,7 @@ def odds(source: Sources) -> np.ndarray | None:
 def decode(photograph: Photograph) -> np.ndarray | None:
     """uint8 [H, W, 3], or None where it is broken or smaller than 16 pixels a side."""
     try:
-        pixels = np.asarray(read_picture(io.BytesIO(photograph.data)))
+        pixels = np.asarray(read_image(io.BytesIO(photograph.data)))
     except Exception:  # whatever a decoder raises for broken bytes, the picture is skipped and named
         return None
     return pixels if min(pixels.shape[:2]) >= 16 else None

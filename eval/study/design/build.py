@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from gencomp.files import write_atomically
-from gencomp.image import read_picture
+from gencomp.image import read_image
 
 from ..plan import Condition, Design, Layout, Rendering, Scene, Study, StudyError, save
 from .sources import Coded
@@ -212,7 +212,7 @@ def shots(image: str, size: tuple[int, int], options: Options) -> list[_Shot]:
 def read(path: Path) -> Image.Image:
     """An 8-bit sRGB picture, or StudyError naming the file."""
     try:
-        return read_picture(path)
+        return read_image(path)
     except (OSError, ValueError) as error:
         raise StudyError(f"{path} cannot be read as a picture ({error})") from error
 

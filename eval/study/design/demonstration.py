@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gencomp.bitstream import DEFAULT_QUALITY
-from gencomp.image import read_picture, write_picture
+from gencomp.image import read_image, write_image
 
 from ... import learned, peers
 from ...coding import decode_from, encode_to
@@ -54,8 +54,8 @@ def code(name: str, codecs: Sequence[Peer], work: Path) -> list[Coded]:
     """One photograph through every codec at the same number of bytes: the least that all of them can be brought to,
     but no less than the first codec's default. Codecs with realism are decoded at each of REALISMS from one file."""
     original = work / f"{name}.png"
-    write_picture(read_picture(photograph(name)), original)
-    picture = read_picture(original)
+    write_image(read_image(photograph(name)), original)
+    picture = read_image(original)
     pixels = picture.width * picture.height
     searches = [RateSearch(codec.knob, lambda s, c=codec: len(c.encode(picture, s)), pixels) for codec in codecs]
     default = len(codecs[0].encode(picture, DEFAULT_QUALITY))
@@ -67,7 +67,7 @@ def code(name: str, codecs: Sequence[Peer], work: Path) -> list[Coded]:
         for realism in REALISMS if codec.has_realism else (None,):
             decoded, _ = decode_from(file, codec, 1.0 if realism is None else realism)
             shown = file.with_suffix(f".{realism}.png")
-            write_picture(decoded, shown)
+            write_image(decoded, shown)
             bpp = 8 * file.stat().st_size / pixels
             coded.append(Coded(name, codec.name, "equal bytes", realism, original, shown, bpp, {}))
     return coded

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from gencomp.files import PICTURE_SUFFIXES
+from gencomp.files import IMAGE_SUFFIXES
 
 from ...metrics import METRICS, SET_MEASURES
 from ..plan import StudyError, finite
@@ -116,7 +116,7 @@ def _pictures(folder: Path) -> dict[str, Path]:
         raise StudyError(f"{folder} is not a folder")
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in PICTURE_SUFFIXES:
+        if path.suffix.lower() in IMAGE_SUFFIXES:
             if path.stem in found:
                 raise StudyError(f"{found[path.stem]} and {path} have the same name; keep one of them")
             found[path.stem] = path

@@ -141,7 +141,7 @@ def test_latents_that_decode_otherwise_fail_verification(run: Run, pictures: Pat
     run("compress", pictures / "a.png")
     data = (pictures / "a.gnc").read_bytes()
     header, payload = unpack(data)
-    other = Header(header.model_id, header.width, header.height, header.step, header.latents_crc ^ 1)
+    other = Header(header.model_id, header.width, header.height, header.quality_step, header.latents_crc ^ 1)
     (pictures / "a.gnc").write_bytes(pack(other, payload))
     result = run("info", pictures / "a.gnc", "--verify", "--json")
     assert result.exit_code == 1
