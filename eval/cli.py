@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gencomp.eval.learned import NAMES as CODECS
-from gencomp.eval.metrics import NAMES as METRICS
+from .codecs.ours import NAMES as CODECS
+from .metrics.table import NAMES as METRICS
 
 if TYPE_CHECKING:
-    from gencomp.eval.cells import Target
-    from gencomp.eval.run import Options
+    from .evaluation import Options
+    from .run.records import Target
 
 DEFAULT_CODECS = ("gencomp", "jpeg", "jpeg2000", "webp", "avif")
 DEFAULT_BPP = (0.06, 0.12, 0.25, 0.5)
@@ -37,7 +37,7 @@ class Setting(click.ParamType["Target"]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> "Target":
         """The target, or a usage error."""
-        from gencomp.eval.cells import Target
+        from .run.records import Target
 
         codec, _, number = str(value).rpartition(":")
         try:
@@ -58,34 +58,85 @@ def _finite(_: click.Context, parameter: click.Parameter, values: tuple[float, .
 
 @click.command("eval")
 @click.argument("photos", nargs=-1, required=True, metavar="PHOTOS...")
-@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
-              help="Folder of the results; a run that was interrupted goes on where it was.")
-@click.option("--codec", "codecs", multiple=True, type=CodecName(), metavar="NAME",
-              help=f"Repeatable: {', '.join(CODECS)}, or package.module:function of your own adapter.  "
-                   f"[default: {', '.join(DEFAULT_CODECS)}]")
-@click.option("--bpp", "rates", multiple=True, type=click.FloatRange(0, 24, min_open=True), metavar="X",
-              callback=_finite,
-              help="Repeatable: bits a pixel that every picture is matched to.  [default: 0.06, 0.12, 0.25, 0.5]")
-@click.option("--quality", "settings", multiple=True, type=Setting(), metavar="[CODEC:]Q",
-              help="Repeatable: one setting of the codec's own knob for all pictures instead (quality of gencomp, "
-                   "jpeg, webp, avif; bpp of jpeg2000; distance of jpegxl; crf of hevc; qp of vvc).")
-@click.option("--realism", "realisms", multiple=True, type=click.FloatRange(0, 1), metavar="R", callback=_finite,
-              help="Repeatable: realism at which gencomp decodes.  [default: 1]")
-@click.option("--metric", "metrics", multiple=True, type=click.Choice(METRICS), metavar="NAME",
-              help=f"Repeatable: {', '.join(METRICS)}.  [default: all]")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Folder of the results; a run that was interrupted goes on where it was.",
+)
+@click.option(
+    "--codec",
+    "codecs",
+    multiple=True,
+    type=CodecName(),
+    metavar="NAME",
+    help=f"Repeatable: {', '.join(CODECS)}, or package.module:function of your own adapter.  "
+    f"[default: {', '.join(DEFAULT_CODECS)}]",
+)
+@click.option(
+    "--bpp",
+    "rates",
+    multiple=True,
+    type=click.FloatRange(0, 24, min_open=True),
+    metavar="X",
+    callback=_finite,
+    help="Repeatable: bits a pixel that every picture is matched to.  [default: 0.06, 0.12, 0.25, 0.5]",
+)
+@click.option(
+    "--quality",
+    "settings",
+    multiple=True,
+    type=Setting(),
+    metavar="[CODEC:]Q",
+    help="Repeatable: one setting of the codec's own knob for all pictures instead (quality of gencomp, "
+    "jpeg, webp, avif; bpp of jpeg2000; distance of jpegxl; crf of hevc; qp of vvc).",
+)
+@click.option(
+    "--realism",
+    "realisms",
+    multiple=True,
+    type=click.FloatRange(0, 1),
+    metavar="R",
+    callback=_finite,
+    help="Repeatable: realism at which gencomp decodes.  [default: 1]",
+)
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    type=click.Choice(METRICS),
+    metavar="NAME",
+    help=f"Repeatable: {', '.join(METRICS)}.  [default: all]",
+)
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N photographs.")
 @click.option("--model", "models", multiple=True, metavar="NAME|FILE", help="Repeatable: models for the embedded one.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option("--weights", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR",
-              help="Folder with the weights of feature networks; else TORCH_HOME/hub/checkpoints.")
-@click.option("--features", multiple=True, metavar="NAME", default=("inception",), show_default=True,
-              help="Repeatable: features behind fid and kid: inception, swav, dinov2, timm:MODEL.")
+@click.option(
+    "--weights",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Folder with the weights of feature networks; else TORCH_HOME/hub/checkpoints.",
+)
+@click.option(
+    "--features",
+    multiple=True,
+    metavar="NAME",
+    default=("inception",),
+    show_default=True,
+    help="Repeatable: features behind fid and kid: inception, swav, dinov2, timm:MODEL.",
+)
 @click.option("--patch", type=click.IntRange(32), default=256, show_default=True, help="Side of fid's patches, pixels.")
 @click.option("--anchor", default="avif", show_default=True, help="Codec that Bjontegaard deltas are measured against.")
-@click.option("--bd-range", type=(float, float), metavar="LOW HIGH", callback=_finite,
-              help="Rates [bpp] that the deltas keep to.")
-@click.option("--figure", type=click.Path(dir_okay=False, path_type=Path), metavar="PREFIX",
-              help="Also write the summary as PREFIX.csv and PREFIX.md and its figure as PREFIX.png and PREFIX.svg.")
+@click.option(
+    "--bd-range", type=(float, float), metavar="LOW HIGH", callback=_finite, help="Rates [bpp] that the deltas keep to."
+)
+@click.option(
+    "--figure",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="PREFIX",
+    help="Also write the summary as PREFIX.csv and PREFIX.md and its figure as PREFIX.png and PREFIX.svg.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
 def evaluate(photos: tuple[str, ...], out: Path, limit: int | None, as_json: bool, device: str, figure: Path | None,
              **chosen: Any) -> None:  # fmt: skip
@@ -102,12 +153,12 @@ def evaluate(photos: tuple[str, ...], out: Path, limit: int | None, as_json: boo
     """
     import json
 
-    from gencomp.eval import crashes
-    from gencomp.eval import photos as pictures
+    from .run import crashes
+    from .run import photos as pictures
 
     crashes.outlive(out)
-    from gencomp.eval import run
-    from gencomp.eval.processes import join
+    from . import evaluation as run
+    from .run.processes import join
 
     options = _options(photos, out, **chosen)
     found = pictures.find(photos, limit)
@@ -126,8 +177,8 @@ def evaluate(photos: tuple[str, ...], out: Path, limit: int | None, as_json: boo
 
 
 def _options(photos: tuple[str, ...], out: Path, **chosen: Any) -> "Options":
-    from gencomp.eval.cells import Target
-    from gencomp.eval.run import Options
+    from .evaluation import Options
+    from .run.records import Target
 
     rates, settings, window = chosen["rates"], chosen["settings"], chosen["bd_range"]
     if window and not 0 <= window[0] < window[1]:
@@ -145,7 +196,7 @@ def _options(photos: tuple[str, ...], out: Path, **chosen: Any) -> "Options":
 
 def _say(out: Path, results: dict[str, Any]) -> None:
     """The summary on the screen, what was not measured, and what went wrong."""
-    from gencomp.eval.results import summary_text
+    from .report.results import summary_text
 
     click.echo(summary_text(results))
     if not results["bd"] and len({row["codec"] for row in results["summary"]}) > 1:

@@ -9,7 +9,7 @@ from PIL import Image
 from skimage import data
 from torch import Tensor
 
-from gencomp.eval.peers import decode_with_pillow, through_pillow
+from gencomp.eval.codecs.baseline import decode_with_pillow, through_pillow
 from gencomp.image import to_tensor
 
 

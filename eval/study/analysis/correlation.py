@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...metrics import METRICS, SET_MEASURES
+from ...metrics.table import METRICS, SET_MEASURES
 from ..bradley_terry import Array, fit
 from ..plan import Study
 from .scores import Ballots, Index, Interval, draw_raters, interval

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from gencomp.bitstream import DEFAULT_QUALITY
 from gencomp.image import read_image, write_image
 
-from ... import learned, peers
-from ...coding import decode_from, encode_to
-from ...peers import Peer
-from ...rates import RateSearch
+from ...codecs import baseline as peers
+from ...codecs import ours as learned
+from ...codecs.baseline import Peer
+from ...run.coding import decode_from, encode_to
+from ...run.rates import RateSearch
 from ..plan import Design, Study, StudyError
 from .build import Options, build
 from .sources import Coded

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from gencomp.files import IMAGE_SUFFIXES
 
-from ...metrics import METRICS, SET_MEASURES
+from ...metrics.table import METRICS, SET_MEASURES
 from ..plan import StudyError, finite
 
 

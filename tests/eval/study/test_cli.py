@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from gencomp.eval import learned
-from gencomp.eval.peers import Knob, Peer, decode_with_pillow, through_pillow
+from gencomp.eval.codecs import ours as learned
+from gencomp.eval.codecs.baseline import Knob, Peer, decode_with_pillow, through_pillow
 from gencomp.eval.study.cli import study as command
 from gencomp.eval.study.design import demonstration
 from gencomp.eval.study.design.sources import Coded

@@ -1,0 +1,3 @@
+"""`gencomp bench`: how long each stage of the codec takes."""
+
+from .cli import bench as bench

@@ -1,0 +1,197 @@
+"""`gencomp bench`: how long each stage takes and what it needs, beside named peers in the same run."""
+
+import json
+import re
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from gencomp.codec import Codec
+
+PEERS = ("jpeg", "webp", "avif")
+BUDGET_S = 20.0  # a measurement is repeated while it fits into this
+
+
+class Size(click.ParamType[tuple[int, int]]):
+    """Width and height in pixels, as 768x512."""
+
+    name = "wxh"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """(width, height), or a usage error."""
+        given = re.fullmatch(r"(\d+)x(\d+)", str(value))
+        if given is None or not (0 < int(given[1]) <= 20_000 and 0 < int(given[2]) <= 20_000):
+            self.fail(f"{value!r} is no size such as 768x512", param, ctx)
+        return int(given[1]), int(given[2])
+
+
+@click.command()
+@click.option(
+    "--size", "sizes", multiple=True, type=Size(), metavar="WxH", help="Repeatable.  [default: 768x512, 1536x1024]"
+)
+@click.option("--threads", multiple=True, type=click.IntRange(1, 1024), help="Repeatable.  [default: 1 and all cores]")
+@click.option(
+    "--device",
+    "devices",
+    multiple=True,
+    type=click.Choice(["cpu", "cuda"]),
+    help="Repeatable.  [default: cpu, and cuda where there is one]",
+)
+@click.option("--repeat", type=click.IntRange(1, 100), default=3, show_default=True, help="Median of so many runs.")
+@click.option("--quality", type=click.FloatRange(1, 100), help="Quality of the .gnc files.  [default: the codec's own]")
+@click.option("--model", metavar="NAME|FILE", help="A model other than the embedded one.")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Also write the JSON."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the table.")
+def bench(sizes: tuple[tuple[int, int], ...], threads: tuple[int, ...], devices: tuple[str, ...], repeat: int,
+          quality: float | None, model: str | None, output: Path | None, as_json: bool) -> None:  # fmt: skip
+    """Measure the codec's stages at several sizes, thread counts and devices.
+
+    Transform, hyper-analysis, integer networks (hyper-decoder and context), range coder, the encoder's check of its own
+    file, synthesis: seconds, and by how much each raises the memory. In the same run, with the same threads: JPEG, WebP
+    and AVIF at the size nearest to the .gnc file, and the synthesis networks of HiFiC and mbt2018-mean (their shapes,
+    without weights or entropy coding). The picture is scikit-image's coffee cup, resized.
+    """
+    import torch
+
+    import gencomp
+    from gencomp.bitstream import DEFAULT_QUALITY
+    from gencomp.files import write_atomically
+
+    sizes = sizes or ((768, 512), (1536, 1024))
+    threads = threads or tuple(sorted({1, torch.get_num_threads()}))
+    devices = devices or (("cpu", "cuda") if torch.cuda.is_available() else ("cpu",))
+    quality = quality or DEFAULT_QUALITY
+    runs = []
+    for device in devices:
+        codec = gencomp.load(model, device=device)
+        for count in threads if device == "cpu" else threads[-1:]:
+            torch.set_num_threads(count)
+            for size in sizes:
+                click.echo(f"{device}, {count} threads, {size[0]}x{size[1]} ...", err=True)
+                runs.append(_run(codec, size, count, quality, repeat))
+    found = {"gencomp": gencomp.__version__, "model": codec.model_name, "torch": str(torch.__version__), "runs": runs}
+    if output is not None:
+        write_atomically(output, json.dumps(found, indent=1).encode())
+    click.echo(json.dumps(found) if as_json else "\n\n".join(_table(run) for run in runs))
+
+
+def _run(codec: "Codec", size: tuple[int, int], threads: int, quality: float, repeat: int) -> dict[str, Any]:
+    """One size on one device with one number of threads."""
+    from ..codecs import reference_decoders as yardsticks
+    from .stages import STAGES, passed
+
+    picture = _picture(size)
+    first = passed(codec, picture, quality)  # memory is taken cold, seconds warm
+    warm = [passed(codec, picture, quality) for _ in range(_repeats(first.encode["total"].seconds, repeat))]
+    run: dict[str, Any] = {
+        "device": codec.device.type, "dtype": _dtype(codec), "threads": threads, "width": size[0], "height": size[1],
+        "bytes": first.size, "bpp": 8 * first.size / (size[0] * size[1]), "latents": first.latents,
+    }  # fmt: skip
+    for way in ("encode", "decode"):
+        run[way] = {
+            stage: {
+                "seconds": statistics.median(getattr(p, way)[stage].seconds for p in warm),
+                "memory_mb": getattr(first, way)[stage].memory_mb,
+            }
+            for stage in STAGES
+            if stage in getattr(first, way)
+        }
+    run["latents_a_second"] = {w: first.latents / run[w]["range coder"]["seconds"] for w in ("encode", "decode")}
+    run["peers"] = [_peer(name, picture, first.size, repeat) for name in PEERS]
+    networks = {"HiFiC generator": yardsticks.hific_generator, "mbt2018-mean synthesis": yardsticks.mbt2018_synthesis}
+    for name, build in networks.items():
+        network = build(size[1], size[0], codec.device)
+        run["peers"].append({"name": name, "decode_s": _median_seconds(network, repeat)})
+        del network
+    for peer in run["peers"]:
+        for way in ("encode", "decode"):
+            if f"{way}_s" in peer:
+                peer[f"{way}_ratio"] = peer[f"{way}_s"] / run[way]["total"]["seconds"]
+    return run
+
+
+def _dtype(codec: "Codec") -> str:
+    """The number format of the codec's transforms; the yardsticks run in float32."""
+    return str(next(codec._network.parameters()).dtype).removeprefix("torch.")
+
+
+def _picture(size: tuple[int, int]) -> "Image.Image":
+    from PIL import Image
+    from skimage import data
+
+    return Image.fromarray(data.coffee()).resize(size, Image.Resampling.LANCZOS)
+
+
+def _peer(name: str, picture: "Image.Image", target: int, repeat: int) -> dict[str, Any]:
+    """A classical codec at the size nearest to a .gnc file's, or why it is missing."""
+    from ..codecs import ours as learned
+    from ..codecs.baseline import PeerError
+    from ..run.rates import RateSearch
+
+    try:
+        peer = learned.build(name)[0]
+    except PeerError as error:
+        return {"name": name, "note": str(error)}
+    search = RateSearch(peer.knob, lambda s: len(peer.encode(picture, s)), picture.width * picture.height)
+    match = search.match(target)
+    data = peer.encode(picture, match.setting)
+    return {
+        "name": name, "bytes": match.size, "note": match.note,
+        "encode_s": _median_seconds(lambda: peer.encode(picture, match.setting), repeat),
+        "decode_s": _median_seconds(lambda: peer.decode(data, 1.0), repeat),
+    }  # fmt: skip
+
+
+def _median_seconds(work: Callable[[], object], repeat: int) -> float:
+    """Median wall-clock seconds after one run that does not count."""
+    first = _seconds(work)
+    return statistics.median(_seconds(work) for _ in range(_repeats(first, repeat)))
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def _repeats(seconds: float, wanted: int) -> int:
+    """How often something that takes so long is measured."""
+    return max(1, min(wanted, int(BUDGET_S / max(seconds, 1e-9))))
+
+
+def _table(run: dict[str, Any]) -> str:
+    lines = [
+        f"{run['width']}x{run['height']}, {run['device']}, {run['dtype']}, {run['threads']} threads: "
+        f"{run['bytes']} bytes, {run['bpp']:.3f} bpp, {run['latents']} latents",
+        f"{'':26}{'encode':>10}{'memory':>10}{'decode':>12}{'memory':>10}",
+    ]
+    for stage in dict.fromkeys([*run["encode"], *run["decode"]]):
+        cells = [_cell(run[way].get(stage)) for way in ("encode", "decode")]
+        lines.append(f"{stage:26}{cells[0]}  {cells[1]}")
+    rates = run["latents_a_second"]
+    lines.append(f"range coder, latents/s    {rates['encode']:>10.3g}{rates['decode']:>22.3g}")
+    lines.append(f"{'':26}{'encode':>10}{'ratio':>10}{'decode':>12}{'ratio':>10}")
+    for peer in run["peers"]:
+        cells = []
+        for way in ("encode", "decode"):
+            known = f"{way}_s" in peer
+            cells.append(f"{peer[f'{way}_s']:>9.4f}s{peer[f'{way}_ratio']:>9.2f}x" if known else " " * 20)
+        lines.append(f"{peer['name']:26}{cells[0]}  {cells[1]}  {peer.get('note', '')}".rstrip())
+    lines.append("ratio: the peer's seconds over gencomp's total; above 1 the peer is slower")
+    return "\n".join(lines)
+
+
+def _cell(measured: dict[str, Any] | None) -> str:
+    if measured is None:
+        return " " * 20
+    memory = measured["memory_mb"]
+    return f"{measured['seconds']:>9.4f}s" + (f"{memory:>7.0f} MB" if memory is not None else " " * 10)

@@ -1,0 +1,3 @@
+"""`gencomp demo`, and sheets of images for documents."""
+
+from .cli import demo as demo

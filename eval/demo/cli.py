@@ -1,0 +1,170 @@
+"""`gencomp demo`: one photograph through the codec and its file, beside JPEG, WebP and AVIF at the same size."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from ..codecs.baseline import Peer
+    from ..run.coding import Coded
+    from ..run.rates import Match
+
+PEERS = ("avif", "webp", "jpeg")
+BPP = 0.12
+DETAIL = 200  # side of the enlarged piece, pixels
+
+
+class Shown(NamedTuple):
+    """One codec's part of the demonstration. `note` says why its size is not that of the .gnc file."""
+
+    name: str
+    coded: "Coded"
+    psnr: float
+    ms_ssim: float | None  # None for pictures too small for it
+    note: str
+
+
+@click.command()
+@click.argument("photo", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("-o", "--output", default="demo.png", show_default=True, metavar="PNG", help="The side-by-side picture.")
+@click.option("--bpp", type=click.FloatRange(0.001, 24), help="Bits a pixel of the files.  [default: 0.12]")
+@click.option("--quality", type=click.FloatRange(1, 100), help="Instead: quality of the .gnc file.")
+@click.option("--realism", type=click.FloatRange(0, 1), default=1.0, show_default=True, help="0: least distortion.")
+@click.option("--model", metavar="NAME|FILE", help="A model other than the embedded one.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
+def demo(
+    photo: Path | None,
+    output: str,
+    bpp: float | None,
+    quality: float | None,
+    realism: float,
+    model: str | None,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Compress PHOTO to about a tenth of a bit a pixel, decode it from its file, and compare.
+
+    JPEG, WebP and AVIF (speed 4) code the same photograph in the size nearest to the .gnc file that they reach. The
+    table goes to the screen, the pictures side by side into demo.png. Without PHOTO one of scikit-image's is taken.
+    """
+    from gencomp.image import write_image
+
+    from ..codecs.ours import gencomp_peer
+    from .sheet import side_by_side
+
+    if Path(output).suffix.lower() != ".png":
+        raise click.UsageError(f"-o {output}: the picture is a PNG, so its name ends in .png")
+    if bpp is not None and quality is not None:
+        raise click.UsageError("give --bpp or --quality, not both")
+    picture, name = _photograph(photo)
+    wanted = (bpp or BPP) * picture.width * picture.height / 8
+    with tempfile.TemporaryDirectory() as folder:
+        coder = gencomp_peer(model, device=device)
+        shown = _compare(picture, coder, quality, wanted, realism, Path(folder), quiet=as_json)
+    write_image(side_by_side(picture, [(s.name, _caption(s), s.coded.picture) for s in shown], DETAIL), output)
+    if as_json:
+        click.echo(json.dumps({"photo": name, "output": output, "codecs": [_record(s) for s in shown]}))
+    else:
+        click.echo(_table(name, picture, shown) + f"\n\nSide by side: {output}")
+
+
+def _photograph(path: Path | None) -> "tuple[Image.Image, str]":
+    """The user's picture, or scikit-image's cat, whose fur shows what a codec does to texture."""
+    from PIL import Image
+
+    from gencomp.image import read_image
+
+    if path is not None:
+        return read_image(path), str(path)
+    from skimage import data
+
+    return Image.fromarray(data.chelsea()), 'scikit-image\'s photograph "chelsea"'
+
+
+def _compare(
+    picture: "Image.Image",
+    coder: "Peer",
+    quality: float | None,
+    wanted: float,
+    realism: float,
+    folder: Path,
+    quiet: bool,
+) -> list[Shown]:
+    """The photograph through gencomp at a quality, else in `wanted` bytes, then through each peer at the same size."""
+    from tqdm import tqdm
+
+    from ..codecs import ours as learned
+    from ..codecs.baseline import PeerError
+    from ..run.coding import code
+    from ..run.rates import Match
+
+    bar = tqdm(total=1 + len(PEERS), desc="gencomp", leave=False, disable=True if quiet else None)
+    first = Match(quality, 0, True, "") if quality is not None else _nearest(coder, picture, wanted)
+    ours = code(folder / "photo.gnc", coder, picture, first.setting, realism)
+    shown = [_measured("gencomp", picture, ours, first.note)]
+    for name in PEERS:
+        bar.update()
+        bar.set_description(name)
+        try:
+            peer = learned.build(name)[0]
+        except PeerError as error:
+            click.echo(f"Left out: {name}: {error}", err=True)
+            continue
+        match = _nearest(peer, picture, ours.size)
+        coded = code(folder / f"photo{peer.suffix}", peer, picture, match.setting)
+        shown.append(_measured(name, picture, coded, match.note))
+    bar.close()
+    return shown
+
+
+def _nearest(peer: "Peer", picture: "Image.Image", size: float) -> "Match":
+    """The setting at which a codec's file comes nearest to a size in bytes."""
+    from ..run.rates import RateSearch
+
+    search = RateSearch(peer.knob, lambda s: len(peer.encode(picture, s)), picture.width * picture.height)
+    return search.match(size)
+
+
+def _measured(name: str, original: "Image.Image", coded: "Coded", note: str) -> Shown:
+    import numpy as np
+
+    from gencomp.image import to_tensor
+
+    from ..metrics import fidelity
+
+    x, y = to_tensor(np.asarray(original)), to_tensor(np.asarray(coded.picture))
+    small = min(original.size) < fidelity.MS_SSIM_SIDE
+    return Shown(name, coded, fidelity.psnr(x, y), None if small else fidelity.ms_ssim(x, y), note)
+
+
+def _caption(shown: Shown) -> str:
+    return f"{shown.coded.size:,} bytes, {shown.coded.bpp:.3f} bpp, {shown.psnr:.2f} dB"
+
+
+def _record(shown: Shown) -> dict[str, object]:
+    coded = shown.coded
+    return {
+        "codec": shown.name, "bytes": coded.size, "bpp": coded.bpp, "psnr": shown.psnr, "ms_ssim": shown.ms_ssim,
+        "encode_s": coded.encode_s, "decode_s": coded.decode_s, "note": shown.note,
+    }  # fmt: skip
+
+
+def _table(name: str, picture: "Image.Image", shown: list[Shown]) -> str:
+    lines = [
+        f"{name}, {picture.width}x{picture.height}, every picture decoded from its file",
+        "",
+        f"{'codec':10}{'bytes':>9}{'bpp':>8}{'PSNR':>10}{'MS-SSIM':>9}{'encode':>9}{'decode':>9}",
+    ]
+    for s in shown:
+        similarity = "-" if s.ms_ssim is None else f"{s.ms_ssim:.4f}"
+        lines.append(
+            f"{s.name:10}{s.coded.size:>9,}{s.coded.bpp:>8.3f}{s.psnr:>7.2f} dB{similarity:>9}"
+            f"{s.coded.encode_s:>7.2f} s{s.coded.decode_s:>7.2f} s  {s.note}".rstrip()
+        )
+    return "\n".join(lines)

@@ -1,0 +1,89 @@
+"""Six telling crops of scikit-image's photographs, 1:1, AVIF beside: `python -m gencomp.eval.demo.crops`.
+
+Chosen for what they ask of a codec, not for how it answers: skin, print, fur, wood, sky behind lattice work, spokes.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from gencomp.image import write_image
+
+from ..codecs.baseline import Peer
+from ..codecs.ours import build, gencomp_peer
+from ..run.coding import code
+from ..run.rates import RateSearch
+from .sheet import rows_of_crops
+
+SIDE = 224  # pixels
+
+
+class Crop(NamedTuple):
+    """A square of SIDE pixels of a photograph of scikit-image, by its file name, and what is to be seen there."""
+
+    photo: str
+    left: int
+    top: int
+    shows: str
+
+
+CROPS = (
+    Crop("astronaut.png", 130, 20, "skin, hair"),
+    Crop("astronaut.png", 270, 250, "print, cloth"),
+    Crop("chelsea.png", 90, 60, "fur"),
+    Crop("coffee.png", 0, 170, "wood"),
+    Crop("rocket.jpg", 250, 150, "sky, lattice"),
+    Crop("motorcycle_left.png", 400, 250, "spokes, gravel"),
+)
+
+
+def show(crops: tuple[Crop, ...], ours: Peer, other: Peer, bpp: float) -> Image.Image:
+    """A row a crop: the original, gencomp at realism 1 and 0 (one file), the other codec at the same size of file."""
+    columns = ["original", "gencomp, realism 1", "gencomp, realism 0", other.name.upper()]
+    coded = {name: _coded(_photograph(name), ours, other, bpp) for name in dict.fromkeys(c.photo for c in crops)}
+    rows = []
+    for crop in crops:
+        box = (crop.left, crop.top, crop.left + SIDE, crop.top + SIDE)
+        pictures, captions = coded[crop.photo]
+        rows.append([(p.crop(box), caption) for p, caption in zip(pictures, [crop.shows, *captions])])
+    return rows_of_crops(columns, rows)
+
+
+def _photograph(name: str) -> Image.Image:
+    from skimage.data import data_dir
+
+    return Image.fromarray(np.asarray(Image.open(Path(data_dir) / name).convert("RGB")))  # without its profile
+
+
+def _coded(picture: Image.Image, ours: Peer, other: Peer, bpp: float) -> tuple[list[Image.Image], list[str]]:
+    """[original, ours at 1, ours at 0, the other's] and a caption for each but the first."""
+    pixels = picture.width * picture.height
+    with tempfile.TemporaryDirectory() as folder:
+        match = _search(ours, picture).match(bpp * pixels / 8)
+        real, still = (code(Path(folder) / "a", ours, picture, match.setting, r) for r in (1.0, 0.0))
+        match = _search(other, picture).match(real.size)
+        theirs = code(Path(folder) / "b", other, picture, match.setting)
+    captions = [f"{c.size} bytes, {c.bpp:.3f} bpp" for c in (real, still, theirs)]
+    return [picture, real.picture, still.picture, theirs.picture], captions
+
+
+def _search(peer: Peer, picture: Image.Image) -> RateSearch:
+    return RateSearch(peer.knob, lambda s: len(peer.encode(picture, s)), picture.width * picture.height)
+
+
+def main() -> None:
+    """Write the sheet."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-o", "--output", default="crops.png", metavar="PNG")
+    parser.add_argument("--bpp", type=float, default=0.12)
+    parser.add_argument("--model", metavar="NAME|FILE")
+    asked = parser.parse_args()
+    write_image(show(CROPS, gencomp_peer(asked.model), build("avif")[0], asked.bpp), asked.output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Metrics of single images and of sets, and the one table that lists them."""

@@ -1,0 +1,1 @@
+"""From records to conclusions: means, deltas, tables, plots, the page."""

@@ -1,0 +1,1 @@
+"""Coding and measuring: images in, records on disk out."""

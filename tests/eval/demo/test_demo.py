@@ -1,0 +1,56 @@
+"""The demonstration: real files, equal sizes, one picture."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from click.testing import CliRunner
+from PIL import Image
+
+from gencomp.eval.demo.cli import demo
+from gencomp.eval.demo.sheet import busiest_square, side_by_side
+
+TINY = Path(__file__).parents[2] / "golden" / "tiny.safetensors"
+
+
+def test_sizes_are_equal_or_the_table_says_why(photos: Path, tmp_path: Path) -> None:
+    given = [str(photos / "coffee.png"), "-o", str(tmp_path / "seen.png"), "--model", str(TINY), "--device", "cpu"]
+    done = CliRunner().invoke(demo, [*given, "--json"])
+    assert done.exit_code == 0, done.output
+    ours, *others = json.loads(done.stdout)["codecs"]
+    assert ours["codec"] == "gencomp"
+    assert [other["codec"] for other in others] == ["avif", "webp", "jpeg"]
+    for other in others:
+        assert abs(other["bytes"] / ours["bytes"] - 1) <= 0.02 or "not reached" in other["note"]
+    with Image.open(tmp_path / "seen.png") as sheet:
+        assert sheet.width > 1000
+    text = CliRunner().invoke(demo, given).stdout
+    assert "Side by side" in text
+    assert f"{ours['bytes']:,}" in text
+
+
+def test_the_rate_can_be_chosen(photos: Path, tmp_path: Path) -> None:
+    given = [str(photos / "coffee.png"), "-o", str(tmp_path / "seen.png"), "--model", str(TINY), "--device", "cpu"]
+    done = CliRunner().invoke(demo, [*given, "--json", "--bpp", "0.5"])
+    ours = json.loads(done.stdout)["codecs"][0]
+    assert abs(ours["bpp"] / 0.5 - 1) <= 0.02 or "not reached" in ours["note"]
+    assert CliRunner().invoke(demo, [*given, "--bpp", "0.5", "--quality", "30"]).exit_code == 2
+
+
+def test_only_a_png_is_written(photos: Path) -> None:
+    assert CliRunner().invoke(demo, [str(photos / "coffee.png"), "-o", "seen.jpg"]).exit_code == 2
+
+
+def test_the_detail_is_the_busiest_square() -> None:
+    pixels = np.full((90, 120), 128, np.uint8)
+    pixels[50:70, 70:90] = np.random.default_rng(0).integers(0, 256, (20, 20))
+    left, top, side = busiest_square(Image.fromarray(pixels).convert("RGB"), 20)
+    assert side == 20
+    assert abs(left - 70) <= 1
+    assert abs(top - 50) <= 1
+
+
+def test_a_sheet_of_a_picture_smaller_than_the_detail() -> None:
+    small = Image.new("RGB", (30, 20), "red")
+    sheet = side_by_side(small, [("one", "10 bytes", small), ("two", "11 bytes", small)])
+    assert sheet.width > 3 * 2 * 20

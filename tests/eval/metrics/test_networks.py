@@ -1,0 +1,135 @@
+"""Measures over feature networks, random ones here: that they are what they say, and silent without weights."""
+
+from pathlib import Path
+
+import lpips
+import pytest
+import torch
+from torch import Tensor
+
+from gencomp.eval.metrics import networks
+from gencomp.eval.metrics.measures import meters
+from gencomp.eval.metrics.table import NAMES
+from gencomp.perceptual import WeightsError, build_lpips
+
+
+def random_state(network: torch.nn.Module, seed: int = 0) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        name: 0.05 * torch.randn(value.shape, generator=generator) if value.is_floating_point() else value
+        for name, value in network.state_dict().items()
+    }
+
+
+def alexnet(seed: int = 0) -> dict[str, Tensor]:
+    bare = lpips.pretrained_networks.alexnet(pretrained=False)
+    state = random_state(bare, seed)
+    return {"features." + name.partition(".")[2]: value for name, value in state.items()}
+
+
+def test_without_weights_nothing_is_measured_and_the_file_is_named() -> None:
+    ready, absent = meters(NAMES)
+    measured = {column for meter in ready for column in meter.columns}
+    assert {"psnr", "ms_ssim", "texture_error", "band_energy", "wasserstein"} <= measured
+    assert absent == {
+        "lpips_alex": "not measured: needs alexnet-owt-7be5be79.pth",
+        "lpips_vgg": "not measured: needs vgg16-397923af.pth",
+        "dists": "not measured: needs vgg16-397923af.pth",
+    }
+
+
+def test_another_file_under_the_right_name_is_named(tmp_path: Path) -> None:
+    torch.save(alexnet(), tmp_path / "alexnet-owt-7be5be79.pth")
+    absent = meters(["lpips_alex"], tmp_path)[1]
+    assert "is another file" in absent["lpips_alex"]
+
+
+def test_lpips_is_the_package_called_directly(
+    pair: tuple[Tensor, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The package's own way, with the same weights where torch.hub looks for them."""
+    trunk = alexnet(3)
+    monkeypatch.setattr(networks, "load_lpips", lambda net, weights: build_lpips(net, trunk))
+    ours = networks.lpips("alex", tmp_path, torch.device("cpu"))(*pair)
+    classifier = {k: v for k, v in random_state(__import__("torchvision").models.alexnet(), 1).items() if "class" in k}
+    checkpoints = tmp_path / "hub" / "checkpoints"
+    checkpoints.mkdir(parents=True)
+    torch.save(trunk | classifier, checkpoints / "alexnet-owt-7be5be79.pth")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    reference = lpips.LPIPS(net="alex", verbose=False)(*pair, normalize=True)
+    assert ours == reference.item()
+    assert ours > 0
+
+
+def test_dists_has_the_given_trunk_and_its_own_comparison(pair: tuple[Tensor, Tensor]) -> None:
+    from torchvision.models import vgg16
+
+    trunk = {f"features.{k}": v for k, v in random_state(vgg16(weights=None, init_weights=False).features).items()}
+    network = networks.build_dists(trunk)
+    assert torch.equal(network.stage1[0].weight, trunk["features.0.weight"])
+    assert float(network.alpha.mean()) != 0.1  # the published weights of the comparison, not the initial ones
+    assert float(network(pair[0], pair[0])) == pytest.approx(0, abs=1e-5)
+    assert float(network(*pair)) > 0
+
+
+def test_patches_are_hific_s() -> None:
+    picture = torch.arange(3 * 512 * 768, dtype=torch.float32).view(3, 512, 768)
+    found = networks.patches(picture, 256)
+    assert found.shape == (8, 3, 256, 256)  # as the protocol gives for a Kodak picture
+    assert torch.equal(found[0], picture[:, :256, :256])
+    assert torch.equal(found[5], picture[:, 256:512, 512:768])
+    assert torch.equal(found[6], picture[:, 128:384, 128:384])
+    assert torch.equal(found[7], picture[:, 128:384, 384:640])
+    assert len(networks.patches(picture[:, :256, :383], 256)) == 1  # the shifted grid needs one and a half patches
+    assert len(networks.patches(picture[:, :255], 256)) == 0
+
+
+def test_inception_features_are_of_the_given_weights() -> None:
+    from unittest import mock
+
+    import torch_fidelity.feature_extractor_inceptionv3 as module
+
+    with (
+        mock.patch.object(module, "load_state_dict_from_url", return_value={}),
+        mock.patch.object(module.FeatureExtractorInceptionV3, "load_state_dict"),
+    ):
+        state = random_state(module.FeatureExtractorInceptionV3("x", ["2048"]))
+    for name, value in state.items():  # weights that let a signal through
+        if name.endswith(("running_var", "bn.weight")):
+            state[name] = torch.ones_like(value)
+        elif value.ndim == 4:
+            state[name] = 20 * value * (2 / value[0].numel()) ** 0.5
+    extract = networks.build_inception(state)
+    pictures = torch.randint(0, 256, (2, 3, 64, 80), dtype=torch.uint8)
+    features = networks.extract_all(extract, pictures)
+    assert features.shape == (2, 2048)
+    assert not torch.equal(features[0], features[1])
+
+
+def test_timm_features_come_from_a_file_of_the_model_s_name(tmp_path: Path) -> None:
+    import timm
+    from safetensors.torch import save_file
+
+    with pytest.raises(WeightsError, match="resnet10t"):
+        networks.features("timm:resnet10t", tmp_path)
+    network = timm.create_model("resnet10t", pretrained=False)
+    save_file(network.state_dict(), str(tmp_path / "resnet10t.safetensors"))
+    features = networks.features("timm:resnet10t", tmp_path)(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
+    assert features.shape == (1, 512)
+
+
+def test_a_network_that_does_not_fit_its_weights_is_refused(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"conv.weight": torch.zeros(1)}, str(tmp_path / "resnet10t.safetensors"))
+    with pytest.raises(WeightsError, match="resnet10t"):
+        networks.features("timm:resnet10t", tmp_path)
+
+
+def test_swav_features_come_from_its_authors_layout() -> None:
+    from torchvision.models import resnet50
+
+    state = {f"module.{k}": v for k, v in resnet50(weights=None).state_dict().items() if not k.startswith("fc")}
+    state["module.projection_head.0.weight"] = torch.zeros(3)
+    extract = networks.build_swav(state)
+    assert extract(torch.zeros(1, 3, 64, 64, dtype=torch.uint8)).shape == (1, 2048)

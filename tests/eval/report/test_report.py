@@ -1,0 +1,196 @@
+"""The page: whole in itself; in a browser usable by keyboard, on a narrow screen, from disk, without network."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from gencomp.eval.cli import evaluate
+from gencomp.eval.report import page as report
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="module")
+def out(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report") / "out"
+    options = ["--codec", "jpeg", "--codec", "webp", "--bpp", "0.6", "--bpp", "1.2", "--metric", "psnr"]
+    done = CliRunner().invoke(evaluate, [str(photos), "--out", str(folder), "--anchor", "jpeg", *options])
+    assert done.exit_code == 0, done.output
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if BROWSER is None:
+        pytest.skip("no Chromium here")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser: Any, out: Path) -> Iterator[Any]:
+    """The report in a window; whatever it asks for beyond the folder, or says in error, fails the test."""
+    opened = browser.new_page(viewport={"width": 1100, "height": 800})
+    opened.set_default_timeout(60_000)
+    wrong: list[str] = []
+    opened.on("request", lambda r: None if r.url.startswith(("file:", "data:")) else wrong.append(r.url))
+    opened.on("pageerror", lambda error: wrong.append(str(error)))
+    opened.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    opened.goto((out / "index.html").as_uri())
+    wait_for_picture(opened)
+    yield opened
+    opened.close()
+    assert wrong == []
+
+
+def wait_for_picture(page: Any) -> None:
+    page.wait_for_function("[...pictures.values()].length && [...pictures.values()].every(p => p.complete)")
+    page.evaluate("draw()")
+
+
+def pixels(page: Any) -> np.ndarray:
+    """What the stage shows, as an array; the page itself may not read it. Its label stands in the first 30 rows."""
+    import io
+
+    shot = page.locator("#canvas").screenshot()
+    whole = np.asarray(Image.open(io.BytesIO(shot)).convert("RGB")).astype(int)
+    return whole[: page.evaluate("Math.floor(canvas.clientHeight)"), : page.evaluate("canvas.clientWidth")]
+
+
+def test_the_page_is_whole_in_itself(out: Path) -> None:
+    text = (out / "index.html").read_text()
+    assert not re.findall(r"(?:src|href)=\"(?!#|data:)[^\"]*\"", text)
+    assert "{{" not in text.replace("{{}}", "")
+    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)[1])  # type: ignore[index]
+    assert {row["reconstruction"] for row in data["rows"]} <= {str(p.relative_to(out)) for p in out.rglob("*.png")}
+
+
+def test_names_cannot_become_markup(out: Path, tmp_path: Path) -> None:
+    results = json.loads((out / "results.json").read_text())
+    results["problems"] = [{"codec": "</script><script>alert(1)</script>", "image": "", "what": "<img src=x>"}]
+    text = report.page(results)
+    assert "</script><script>alert" not in text
+
+
+def test_keyboard_alone_reaches_every_view(page: Any) -> None:
+    page.focus("#canvas")
+    for key, mode in (("f", "flip"), ("s", "pair"), ("a", "all"), ("d", "difference"), ("w", "wipe")):
+        page.keyboard.press(key)
+        assert page.evaluate("view.mode") == mode
+        assert page.locator("#modes [aria-pressed=true]").get_attribute("value") == mode
+    for key, zoom in (("1", 1), ("2", 2), ("4", 4), ("8", 8), ("-", 4), ("+", 8), ("0", 0)):
+        page.keyboard.press(key)
+        assert page.evaluate("view.zoom") == zoom
+    before = page.evaluate("[view.image, view.rate, view.left]")
+    for key in ("n", "r", "]"):
+        page.keyboard.press(key)
+    after = page.evaluate("[view.image, view.rate, view.left]")
+    assert all(a != b for a, b in zip(before, after))
+    page.keyboard.press("2")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("view.x") > 0.5
+
+
+def test_space_flips_in_place(page: Any) -> None:
+    page.focus("#canvas")
+    page.keyboard.press("f")
+    first = pixels(page)
+    page.keyboard.press(" ")
+    wait_for_picture(page)
+    second = pixels(page)
+    page.keyboard.press(" ")
+    assert np.abs(first - second)[30:-4, 4:-4].max() > 8
+    assert np.array_equal(pixels(page), first)
+
+
+def test_zoomed_pixels_are_the_file_s(page: Any, out: Path) -> None:
+    """At 4:1 the stage shows the reconstruction's own pixels, four times four, around the shared centre."""
+    page.focus("#canvas")
+    for key in ("f", "4"):
+        page.keyboard.press(key)
+    wait_for_picture(page)
+    row = page.evaluate("(({reconstruction}) => reconstruction)(rowOf(view.image, view.left, view.rate))")
+    picture = np.asarray(Image.open(out / row)).astype(int)
+    shown = pixels(page)
+    height, width = shown.shape[:2]
+    top, left = (round(shown.shape[k] / 2 - 0.5 * 4 * picture.shape[k]) for k in (0, 1))
+    rows, columns = (np.arange(height) - top) // 4, (np.arange(width) - left) // 4
+    middle = np.s_[height // 2 - 40 : height // 2 + 40, width // 2 - 60 : width // 2 + 60]
+    expected = picture[rows.clip(0, picture.shape[0] - 1)][:, columns.clip(0, picture.shape[1] - 1)]
+    assert np.abs(shown - expected)[middle].max() <= 2
+
+
+def test_the_difference_of_equal_pictures_is_black(page: Any) -> None:
+    page.focus("#canvas")
+    page.keyboard.press("d")
+
+    def brightest() -> int:
+        seen = pixels(page)[30:-4, 4:-4]
+        inside = np.abs(seen - 0x77).max(2) > 0  # the picture, without the grey around it
+        assert inside.mean() > 0.3
+        return int(seen[inside].max())
+
+    assert brightest() > 20
+    page.select_option("#left", "original")
+    assert brightest() == 0
+
+
+def test_a_link_leads_to_the_same_crop(page: Any, browser: Any) -> None:
+    page.focus("#canvas")
+    for key in ("n", "s", "8", "ArrowRight", "ArrowDown", "c"):
+        page.keyboard.press(key)
+    link, state = page.url, page.evaluate("JSON.stringify(view)")
+    other = browser.new_page(viewport={"width": 1100, "height": 800})
+    other.goto(link)
+    restored, expected = json.loads(other.evaluate("JSON.stringify(view)")), json.loads(state)
+    other.close()
+    for key in ("x", "y"):
+        assert restored.pop(key) == pytest.approx(expected.pop(key), abs=1e-4)
+    assert restored == expected
+
+
+def test_the_wipe_follows_the_pointer(page: Any) -> None:
+    box = page.locator("#canvas").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 100)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 4, box["y"] + 100)
+    page.mouse.up()
+    assert page.evaluate("view.wipe") == pytest.approx(0.25, abs=0.02)
+
+
+def test_only_files_of_the_asked_size_are_compared(page: Any) -> None:
+    """In the table of single pictures the best is found among files at equal bytes; others are marked."""
+    page.evaluate("DATA.rows.filter(row => row.codec === 'webp').forEach(row => (row.bpp *= 1.2))")
+    page.evaluate("drawEach()")
+    assert page.locator("#each td.best").count() == 3
+    marked = page.locator("#each td.far").all_inner_texts()
+    assert len(marked) == 3
+    assert all(text.endswith("*") for text in marked)
+    page.evaluate("update()")
+    assert "not at 0.6 bpp" in page.locator("#captions").inner_text()
+
+
+def test_a_narrow_screen_needs_no_sideways_scrolling(page: Any) -> None:
+    page.set_viewport_size({"width": 360, "height": 740})
+    page.evaluate("window.dispatchEvent(new Event('resize'))")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_curves_show_published_figures_only_when_asked(page: Any) -> None:
+    assert page.locator("#chart polyline").count() == 2
+    page.select_option("#dataset", "kodak")
+    assert page.locator("#chart polyline[stroke-dasharray='6 4']").count() >= 3
+    assert "(published)" in page.locator("#legend").inner_text()
+    page.locator("#legend input").first.uncheck()
+    assert page.locator("#legend input").first.is_checked() is False
