@@ -1,39 +1,93 @@
-"""The .gnc file: one picture, its sizes, its quality, two checksums and an entropy-coded payload.
+"""The .gnc file: one image, its size, its quality, two checksums and an entropy-coded payload.
 
-Format 1. Integers are little-endian; fields follow one another without padding.
+This text and that of `gencomp/entropy` (the payload: streams, order of symbols, tables, range coder) are the
+specification: a second implementation needs nothing else but a model file. Integers are little-endian; fields follow
+one another without padding. CRC-32 is that of zlib (polynomial EDB88320, reflected, starting from 0).
 
-    field        bytes    value
-    -----------  -------  ----------------------------------------------------------------------------------
-    magic        3        ASCII "GNC" (47 4E 43)
-    version      1        low four bits: format version, 1; high four bits: flags, all 0 in format 1
-    model id     4        first 4 bytes of the SHA-256 over all that decides integers in the model
-    width        1 to 3   varint, 1 .. 2,097,151 pixels
-    height       1 to 3   varint, 1 .. 2,097,151 pixels
-    quality      2        unsigned step, 0 .. 1024; quality = 1 + 99 * step / 1024
-    latents CRC  4        CRC-32 of the decoded integer latents (int32, little-endian, NCHW order)
-    file CRC     4        CRC-32 of every byte of the file but these four
-    payload      the rest entropy-coded latents; its length is not stored: it ends where the file ends
+Versions 1 and 2 begin alike:
 
-A varint holds seven bits a byte, lowest first; the high bit says that another byte follows. Only the shortest
-form is valid, so that one picture has one header. CRC-32 is that of zlib (polynomial EDB88320). Not counting the
-payload, a file has 20 to 24 bytes.
+    field          bytes    value
+    -------------  -------  --------------------------------------------------------------------------------
+    magic          3        ASCII "GNC" (47 4E 43)
+    version        1        low four bits: format version, 1 or 2; high four bits: flags, all 0
+    model id       4        first 4 bytes of the SHA-256 over all that decides integers in the model
+    width          1 to 3   varint, 1 .. 2,097,151 pixels
+    height         1 to 3   varint, 1 .. 2,097,151 pixels
+    quality step   2        0 .. 1024; quality = 1 + 99 * quality step / 1024
+    latents CRC    4        version 1: CRC-32 of the decoded integer latents y_int, each an int32, in the order
+                            channel, row, column; version 2: CRC-32 of the same bytes and then of width and
+                            height (4 bytes each) and quality step (2 bytes)
+    file CRC       4        CRC-32 of every byte of the file but these four
+
+In version 1 the payload follows; its length is not stored: it ends where the file ends. In version 2 sections follow:
+
+    kind           1        0: the payload, always the last section, with which the file ends; 1 .. 127: a section
+                            that a reader may skip; 128 .. 255: one that it must know, or refuse the file
+    length         1 to 5   varint, bytes of the content, 0 .. 4,294,967,295
+    content        length
+
+Sections stand in rising order of kind, but for the payload, each kind at most once; all but the payload have together
+at most 1,048,576 bytes of content. Known kinds, which describe the image and change no pixel:
+
+    1 exif         an EXIF block as in TIFF, from its byte order mark on (no "Exif" before it); no orientation, as
+                   the image is stored upright
+    2 xmp          an XMP packet, UTF-8
+    3 icc          an ICC profile of RGB colours: the image is in these colours; without it, in sRGB
+    4 comment      text, UTF-8
+    5 dpi          two IEEE float32: horizontal and vertical pixels per inch
+
+A writer uses version 1 where there is nothing to put into a section. A varint holds seven bits a byte, lowest first;
+the high bit says that another byte follows. Only the shortest form is valid, so that one image has one header. Not
+counting the payload, a file of version 1 has 20 to 24 bytes; version 2 without optional sections 2 to 6 more.
 
 Invalid, and refused with a BitstreamError: another magic; another version or a flag that is set; a varint that is
-zero, longer than three bytes or not in its shortest form; a step above 1024; a file that ends inside the header; a
-file CRC that does not match (a truncated, altered or extended file). The file CRC finds damage to the file; the
-latents CRC finds a decoder that read other integers than the encoder wrote. What a valid header claims is still
-only a claim: a reader bounds width * height (MAX_PIXELS) before it allocates anything.
+longer than its field or not in its shortest form; a width, height or quality step outside its range; a file that ends
+inside the header or a section, or goes on after the payload of version 2; sections out of order, too long, or of an
+unknown kind above 127; a file CRC that does not match (an altered, truncated or extended file). The file CRC finds
+damage to the file; the latents CRC finds a decoder that read other integers than the encoder wrote, and in version 2 a
+header that was exchanged. What a valid header claims is still only a claim: a reader bounds width * height
+(MAX_PIXELS) before it allocates anything.
+
+Example: tests/golden/dot.gnc, an image of 1x1 pixels at quality 50 (quality step 507), version 1, 65 bytes.
+
+    47 4E 43       magic
+    01             version 1, no flags
+    06 98 1E E3    model id
+    01             width 1
+    01             height 1
+    FB 01          quality step 507
+    B2 50 CC 91    latents CRC 91CC50B2
+    82 DB 3A CE    file CRC CE3ADB82
+    32 ED DC ...   payload, 45 bytes
+
+The same as version 2 with the comment "hi", 71 bytes:
+
+    47 4E 43       magic
+    02             version 2, no flags
+    06 98 1E E3    model id
+    01             width 1
+    01             height 1
+    FB 01          quality step 507
+    8F ED BC DB    latents CRC: that above, continued over 01 00 00 00 01 00 00 00 FB 01
+    A3 5D 6A AE    file CRC
+    04 02 68 69    kind 4, comment; 2 bytes; "hi"
+    00 2D          kind 0, payload; 45 bytes
+    32 ED DC ...   payload, 45 bytes
 """
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import IO, NamedTuple
 
 MAGIC = b"GNC"
 FORMAT_VERSION = 1
+"""The version that is written unless a file has optional sections."""
+SECTIONS_VERSION = 2
 MODEL_ID_BYTES = 4
 STEPS = 1024
 MAX_SIDE = 2**21 - 1
@@ -41,12 +95,19 @@ MAX_SIDE = 2**21 - 1
 MAX_HEADER_BYTES = 24
 MAX_PIXELS = 178_956_970
 """Pixels that are read or decoded unless the caller raises the limit: where Pillow, too, refuses by default."""
+MAX_SECTION_BYTES = 1 << 20
+"""Content of all sections but the payload, together."""
+SECTION_KINDS = {"exif": 1, "xmp": 2, "icc": 3, "comment": 4, "dpi": 5}
 MIN_QUALITY, MAX_QUALITY = 1.0, 100.0
 DEFAULT_QUALITY = 45.0
 """About 0.12 bits a pixel on Kodak with the embedded model."""
 
+_PAYLOAD, _MUST_KNOW = 0, 128
+_NAME_OF = {kind: name for name, kind in SECTION_KINDS.items()}
 _CRC = struct.Struct("<I")
 _STEP_AND_LATENTS_CRC = struct.Struct("<HI")
+_GEOMETRY = struct.Struct("<IIH")
+_CHUNK = 1 << 16
 
 
 class BitstreamError(ValueError):
@@ -61,8 +122,8 @@ class ModelError(ValueError):
 class Header:
     """What the decoder must know before the payload.
 
-    model_id: 4 bytes; width, height: 1 .. MAX_SIDE pixels; quality_step: 0 .. STEPS; latents_crc: CRC-32 of
-    the integer latents, 0 .. 2**32 - 1. Raises ValueError for anything else.
+    model_id: 4 bytes; width, height: 1 .. MAX_SIDE pixels; quality_step: 0 .. STEPS; latents_crc: what the file stores,
+    0 .. 2**32 - 1; version: 1 or 2. Raises ValueError for anything else.
     """
 
     model_id: bytes
@@ -70,6 +131,7 @@ class Header:
     height: int
     quality_step: int
     latents_crc: int
+    version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
         if len(self.model_id) != MODEL_ID_BYTES:
@@ -79,32 +141,59 @@ class Header:
             ("height", self.height, 1, MAX_SIDE),
             ("quality_step", self.quality_step, 0, STEPS),
             ("latents_crc", self.latents_crc, 0, 2**32 - 1),
+            ("version", self.version, FORMAT_VERSION, SECTIONS_VERSION),
         ):
             if not low <= value <= high:
                 raise ValueError(f"{name} must lie in {low} to {high}, not {value}")
 
+    def stored_crc(self, crc_of_latents: int) -> int:
+        """What a file of this size, step and version stores for latents whose bytes alone have the CRC given."""
+        if self.version == 1:
+            return crc_of_latents
+        return zlib.crc32(_GEOMETRY.pack(self.width, self.height, self.quality_step), crc_of_latents)
+
+    def sealed(self, crc_of_latents: int) -> Header:
+        """This header with the checksum of latents whose bytes alone have the CRC given."""
+        return replace(self, latents_crc=self.stored_crc(crc_of_latents))
+
 
 class Inspection(NamedTuple):
-    """What a file says of itself. sections: bytes of header, checksums and payload; they add up to the file."""
+    """What a file says of itself.
+
+    sections: bytes by name: header, checksums, optional sections, payload; they add up to the file. extras: content of
+    the optional sections by kind, those of unknown kinds too.
+    """
 
     header: Header
     sections: dict[str, int]
     checksum_ok: bool
+    extras: dict[int, bytes]
 
 
-def pack(header: Header, payload: bytes) -> bytes:
-    """The file's bytes: header, checksums, payload."""
+def pack(header: Header, payload: bytes, extras: Mapping[int, bytes] | None = None) -> bytes:
+    """The file's bytes: header, checksums, optional sections by kind, payload. Version 1 holds no such sections."""
     head = b"".join(
         (
             MAGIC,
-            bytes([FORMAT_VERSION]),
+            bytes([header.version]),
             header.model_id,
             _varint(header.width),
             _varint(header.height),
             _STEP_AND_LATENTS_CRC.pack(header.quality_step, header.latents_crc),
         )
     )
-    return head + _CRC.pack(_crc(head, payload)) + payload
+    body = _pack_sections(extras or {}, payload) if header.version >= SECTIONS_VERSION else payload
+    if extras and header.version < SECTIONS_VERSION:
+        raise ValueError(f"format version {header.version} holds no sections")
+    return head + _CRC.pack(zlib.crc32(body, zlib.crc32(head))) + body
+
+
+def payload_room(size: int, header: Header, extras: Mapping[int, bytes] | None = None) -> int:
+    """Bytes of payload that fit into a file of at most `size` bytes; negative where not even an empty one does."""
+    room = size - len(pack(header, b"", extras))
+    if header.version >= SECTIONS_VERSION and room > 0:
+        room -= len(_varint(room)) - 1
+    return room
 
 
 def unpack(data: bytes) -> tuple[Header, bytes]:
@@ -112,43 +201,59 @@ def unpack(data: bytes) -> tuple[Header, bytes]:
     inspection = inspect(data)
     if not inspection.checksum_ok:
         raise BitstreamError("damaged file: its checksum does not match (cut short, altered or extended)")
-    return inspection.header, data[len(data) - inspection.sections["payload"] :]
+    return inspection.header, bytes(data[len(data) - inspection.sections["payload"] :])
 
 
 def inspect(data: bytes) -> Inspection:
-    """The same without raising on a wrong checksum; still raises BitstreamError where no header can be read."""
-    header, head_bytes = read_header(data)
-    payload_at = head_bytes + _CRC.size
-    if len(data) < payload_at:
-        raise BitstreamError("damaged file: it ends inside the header")
-    (file_crc,) = _CRC.unpack_from(data, head_bytes)
-    view = memoryview(data)
+    """The same without raising on a wrong checksum; still raises BitstreamError where header or sections are broken."""
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise TypeError(f"the bytes of a .gnc file are expected, not {type(data).__name__}")
+    return inspect_file(io.BytesIO(data), max_pixels=None)
+
+
+def inspect_file(file: IO[bytes], max_pixels: int | None = MAX_PIXELS) -> Inspection:
+    """`inspect` of an open file, in the memory of a header and its optional sections.
+
+    Reads on for the checksum, but no further than `read` would: a file that does not end raises BitstreamError.
+    """
+    head = file.read(MAX_HEADER_BYTES)
+    header, end = read_header(head)
+    rest = _Rest(head, end, file, read_limit(header, max_pixels))
+    stored = rest.take(_CRC.size, counted=False)
+    extras: dict[int, bytes] = {}
+    if header.version == 1:
+        payload = rest.skip(None)
+    else:
+        extras, payload = _read_extras(rest), _read_length(rest)
+        if rest.skip(payload) < payload:
+            raise BitstreamError("damaged file: it ends inside the payload")
+        if rest.skip(1):
+            raise BitstreamError("damaged file: it goes on after its payload")
+    named = {_NAME_OF.get(kind, f"section {kind}"): len(content) for kind, content in extras.items()}
     checksums = 2 * _CRC.size
-    return Inspection(
-        header=header,
-        sections={"header": payload_at - checksums, "checksums": checksums, "payload": len(data) - payload_at},
-        checksum_ok=file_crc == _crc(view[:head_bytes], view[payload_at:]),
-    )
+    header_bytes = rest.total - checksums - payload - sum(named.values())
+    sections = {"header": header_bytes, "checksums": checksums, **named, "payload": payload}
+    return Inspection(header, sections, _CRC.unpack(stored)[0] == rest.crc, extras)
 
 
 def read_header(data: bytes) -> tuple[Header, int]:
     """The header and its length in bytes (up to the file CRC) from a file's first bytes; checks no checksum."""
     if not data:
         raise BitstreamError("empty file")
-    if not data.startswith(MAGIC):
+    if bytes(data[: len(MAGIC)]) != MAGIC:
         raise BitstreamError("not a gencomp file")
     at = len(MAGIC) + 1 + MODEL_ID_BYTES
     if len(data) > len(MAGIC):
         _check_version(data[len(MAGIC)])
-    width, at = _read_varint(data, at)
-    height, at = _read_varint(data, at)
+    width, at = _read_varint(data, at, 3)
+    height, at = _read_varint(data, at, 3)
     end = at + _STEP_AND_LATENTS_CRC.size
     if len(data) < end:
         raise BitstreamError("damaged file: it ends inside the header")
-    step, latents_crc = _STEP_AND_LATENTS_CRC.unpack_from(data, at)
+    quality_step, latents_crc = _STEP_AND_LATENTS_CRC.unpack_from(data, at)
     model_id = bytes(data[len(MAGIC) + 1 : len(MAGIC) + 1 + MODEL_ID_BYTES])
     try:
-        return Header(model_id, width, height, step, latents_crc), end
+        return Header(model_id, width, height, quality_step, latents_crc, data[len(MAGIC)]), end
     except ValueError as error:
         raise BitstreamError(f"damaged file: {error}") from None
 
@@ -156,17 +261,23 @@ def read_header(data: bytes) -> tuple[Header, int]:
 def read(file: IO[bytes], max_pixels: int | None = MAX_PIXELS) -> bytes:
     """The bytes of a .gnc file from an open one, bounded by what its header claims and by max_pixels.
 
-    No file is larger than its raw picture and a margin for the padding of small ones: a foreign file, or one that
-    does not end, raises BitstreamError before it fills the memory. Checks nothing else.
+    No file is larger than its raw image, its optional sections and a margin for the padding of small images: a foreign
+    file, or one that does not end, raises BitstreamError before it fills the memory. Checks nothing else.
     """
     head = file.read(MAX_HEADER_BYTES)
     header, _ = read_header(head)
-    pixels = header.width * header.height
-    limit = 65_536 + 3 * (pixels if max_pixels is None else min(pixels, max_pixels))
+    limit = read_limit(header, max_pixels)
     data = head + file.read(limit + 1 - len(head))
     if len(data) > limit:
-        raise BitstreamError(f"damaged file: longer than a picture of {header.width}x{header.height} can be")
+        raise BitstreamError(f"damaged file: longer than an image of {header.width}x{header.height} can be")
     return data
+
+
+def read_limit(header: Header, max_pixels: int | None = MAX_PIXELS) -> int:
+    """Bytes that no file of this header exceeds: raw pixels, a margin for padding, and the optional sections."""
+    pixels = header.width * header.height
+    raw = 65_536 + 3 * (pixels if max_pixels is None else min(pixels, max_pixels))
+    return raw + (MAX_SECTION_BYTES if header.version >= SECTIONS_VERSION else 0)
 
 
 def quality_to_step(quality: float) -> int:
@@ -183,14 +294,84 @@ def step_to_quality(step: int) -> float:
     return MIN_QUALITY + (MAX_QUALITY - MIN_QUALITY) * step / STEPS
 
 
+class _Rest:
+    """What follows a header, read from front to back. crc: of all bytes read; total: their number, header included."""
+
+    def __init__(self, head: bytes, end: int, file: IO[bytes], limit: int) -> None:
+        self.crc, self.total = zlib.crc32(head[:end]), end
+        self._ahead, self._file, self._limit = head[end:], file, limit
+
+    def take(self, count: int, counted: bool = True) -> bytes:
+        """The next `count` bytes; BitstreamError where the file ends before. counted: whether the CRC covers them."""
+        data = self._read(count)
+        if len(data) < count:
+            raise BitstreamError("damaged file: it ends inside " + ("a section" if counted else "the header"))
+        self.total += count
+        self.crc = zlib.crc32(data, self.crc) if counted else self.crc
+        return data
+
+    def skip(self, count: int | None) -> int:
+        """Read on for `count` bytes, or to the end, a piece at a time; how many there were."""
+        before = self.total
+        while count is None or self.total - before < count:
+            left = _CHUNK if count is None else min(_CHUNK, count - (self.total - before))
+            data = self._read(left)
+            self.total += len(data)
+            if self.total > self._limit:
+                raise BitstreamError(f"damaged file: longer than an image of its size can be ({self._limit:,} bytes)")
+            self.crc = zlib.crc32(data, self.crc)
+            if not data:
+                break
+        return self.total - before
+
+    def _read(self, count: int) -> bytes:
+        data, self._ahead = self._ahead[:count], self._ahead[count:]
+        return data + self._file.read(count - len(data)) if len(data) < count else data
+
+
+def _pack_sections(extras: Mapping[int, bytes], payload: bytes) -> bytes:
+    if sum(map(len, extras.values())) > MAX_SECTION_BYTES:
+        raise ValueError(f"optional sections may have {MAX_SECTION_BYTES:,} bytes together")
+    if not all(_PAYLOAD < kind < 256 for kind in extras):
+        raise ValueError("kinds of optional sections lie in 1 to 255")
+    sections = [*sorted(extras.items()), (_PAYLOAD, payload)]
+    return b"".join(bytes([kind]) + _varint(len(content)) + content for kind, content in sections)
+
+
+def _read_extras(rest: _Rest) -> dict[int, bytes]:
+    """The optional sections, up to the payload's kind, which is taken too."""
+    extras: dict[int, bytes] = {}
+    last, size = 0, 0
+    while (kind := rest.take(1)[0]) != _PAYLOAD:
+        if kind <= last:
+            raise BitstreamError("damaged file: its sections are out of order")
+        if kind >= _MUST_KNOW:
+            raise BitstreamError(f"written by a newer version of gencomp, or damaged: section {kind} must be known")
+        length = _read_length(rest)
+        size += length
+        if size > MAX_SECTION_BYTES:
+            raise BitstreamError(f"damaged file: over {MAX_SECTION_BYTES:,} bytes of optional sections")
+        extras[kind], last = rest.take(length), kind
+    return extras
+
+
+def _read_length(rest: _Rest) -> int:
+    digits = b""
+    while not digits or (digits[-1] >= 0x80 and len(digits) < 5):
+        digits += rest.take(1)
+    length = _read_varint(digits, 0, 5)[0]
+    if length >= 2**32:
+        raise BitstreamError("damaged file: it holds an invalid length")
+    return length
+
+
 def _check_version(byte: int) -> None:
     version, flags = byte & 0x0F, byte >> 4
-    if version == FORMAT_VERSION and not flags:
+    if FORMAT_VERSION <= version <= SECTIONS_VERSION and not flags:
         return
-    what = f"format version {version}" if version != FORMAT_VERSION else f"format flags {flags:#x}"
-    raise BitstreamError(
-        f"written by a newer version of gencomp, or damaged: {what} (this one reads version {FORMAT_VERSION})"
-    )
+    what = f"format flags {flags:#x}" if flags else f"format version {version}"
+    known = f"versions {FORMAT_VERSION} and {SECTIONS_VERSION}"
+    raise BitstreamError(f"written by a newer version of gencomp, or damaged: {what} (this one reads {known})")
 
 
 def _varint(value: int) -> bytes:
@@ -202,10 +383,10 @@ def _varint(value: int) -> bytes:
     return bytes(out)
 
 
-def _read_varint(data: bytes, at: int) -> tuple[int, int]:
-    """Value and the position after it; leaves zero and too large values to Header."""
+def _read_varint(data: bytes, at: int, most: int) -> tuple[int, int]:
+    """Value of at most `most` bytes and the position after it; leaves zero and too large values to the caller."""
     value = 0
-    for shift in (0, 7, 14):
+    for shift in range(0, 7 * most, 7):
         if at >= len(data):
             raise BitstreamError("damaged file: it ends inside the header")
         byte = data[at]
@@ -215,8 +396,4 @@ def _read_varint(data: bytes, at: int) -> tuple[int, int]:
             if byte == 0 and shift:
                 break
             return value, at
-    raise BitstreamError("damaged file: it holds an invalid picture size")
-
-
-def _crc(head: bytes | memoryview, payload: bytes | memoryview) -> int:
-    return zlib.crc32(payload, zlib.crc32(head))
+    raise BitstreamError("damaged file: it holds an invalid image size or length")

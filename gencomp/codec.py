@@ -129,7 +129,7 @@ class Codec:
         if realism is not None and not self.knows_realism:
             warnings.warn(f"the model {self.model_name} does not know realism: it has no effect", stacklevel=2)
         header, latents = self._read(data, max_pixels)
-        if checksum(latents.y_int) != header.latents_crc:
+        if header.stored_crc(checksum(latents.y_int)) != header.latents_crc:
             raise BitstreamError("the decoded latents are not those that were encoded (another coder or a forged file)")
         y_hat = latents.y_int.float().div_(MEAN_UNIT)
         strength = (1.0 if realism is None else realism) if self.knows_realism else 0.0
@@ -139,7 +139,7 @@ class Codec:
     def verify(self, data: bytes, *, max_pixels: int | None = MAX_PIXELS) -> Verified:
         """Decode the integers alone and compare them with the file's checksum; BitstreamError as for `decompress`."""
         header, latents = self._read(data, max_pixels)
-        return Verified(checksum(latents.y_int) == header.latents_crc, latents.bits)
+        return Verified(header.stored_crc(checksum(latents.y_int)) == header.latents_crc, latents.bits)
 
     def latents(self, data: bytes, *, max_pixels: int | None = MAX_PIXELS) -> Tensor:
         """The integer latents of a .gnc file, int32 [M, h, w], in units of 1/64; equal on every machine."""

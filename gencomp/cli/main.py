@@ -270,7 +270,7 @@ def _describe(path: Path, data: bytes) -> dict[str, Any]:
         "bpp": 8 * len(data) / (header.width * header.height),
         "quality": bitstream.step_to_quality(header.quality_step),
         "model": header.model_id.hex(),
-        "format_version": bitstream.FORMAT_VERSION,
+        "format_version": header.version,
         "checksum_ok": checksum_ok,
         "sections": sections,
     }

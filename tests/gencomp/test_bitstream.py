@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+import io
+import re
 import subprocess
 import sys
+import zlib
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gencomp import bitstream
-from gencomp.bitstream import MAX_SIDE, STEPS, BitstreamError, Header, inspect, pack, quality_to_step, unpack
+from gencomp.bitstream import (
+    MAX_SIDE,
+    STEPS,
+    BitstreamError,
+    Header,
+    inspect,
+    inspect_file,
+    pack,
+    payload_room,
+    quality_to_step,
+    unpack,
+)
 
 GOLDEN = Header(model_id=b"\xde\xad\xbe\xef", width=768, height=512, quality_step=507, latents_crc=0x12345678)
 GOLDEN_FILE = bytes.fromhex("474e4301 deadbeef 8006 8004 fb01 78563412 0448251b 7061796c6f6164")
+SECTIONED = replace(GOLDEN, version=2).sealed(0x12345678)
+SECTIONED_FILE = pack(SECTIONED, b"payload", {4: b"hi", 100: b"of the future"})
+DOT = Path(__file__).parent.parent / "golden" / "dot.gnc"
 
 headers = st.builds(
     Header,
@@ -22,7 +41,9 @@ headers = st.builds(
     height=st.integers(1, MAX_SIDE),
     quality_step=st.integers(0, STEPS),
     latents_crc=st.integers(0, 2**32 - 1),
+    version=st.integers(1, 2),
 )
+extras = st.dictionaries(st.integers(1, 127), st.binary(max_size=200), max_size=3)
 
 
 def test_golden_file_is_written_and_read_to_the_byte() -> None:
@@ -35,39 +56,146 @@ def test_round_trip(header: Header, payload: bytes) -> None:
     assert unpack(pack(header, payload)) == (header, payload)
 
 
+@given(headers, st.binary(max_size=64), extras)
+def test_sections_come_back_and_add_up_to_the_file(header: Header, payload: bytes, extras: dict[int, bytes]) -> None:
+    data = pack(replace(header, version=2), payload, extras)
+    inspection = inspect(data)
+    assert inspection.extras == extras
+    assert (inspection.checksum_ok, sum(inspection.sections.values())) == (True, len(data))
+    assert unpack(data)[1] == payload
+
+
+@given(headers, extras, st.integers(0, 400))
+def test_payload_room_is_the_largest_payload_that_fits(header: Header, extras: dict[int, bytes], size: int) -> None:
+    held = extras if header.version == 2 else {}
+    room = payload_room(size, header, held)
+    if room < 0:
+        assert len(pack(header, b"", held)) > size
+    else:
+        assert len(pack(header, bytes(room), held)) <= size < len(pack(header, bytes(room + 2), held))
+
+
+@pytest.mark.parametrize("example", [0, 1])
+def test_examples_of_the_specification_are_real_files(example: int) -> None:
+    """The bytes that the module's text explains line by line, rebuilt from the golden file."""
+    text = (bitstream.__doc__ or "").partition("Example:")[2].split("The same as version 2")[example]
+    stated = bytes.fromhex("".join(re.findall(r"^    ((?:[0-9A-F]{2} )+)", text, re.M)))
+    golden = DOT.read_bytes()
+    header, payload = unpack(golden)
+    sectioned = pack(replace(header, version=2).sealed(header.latents_crc), payload, {4: b"hi"})
+    file = (golden, sectioned)[example]
+    assert stated + payload[3:] == file
+    assert f"{len(file)} bytes" in (bitstream.__doc__ or "")
+
+
+def test_version_2_ties_size_and_quality_to_the_latents() -> None:
+    for change in ({"width": 767}, {"height": 511}, {"quality_step": 506}):
+        assert replace(SECTIONED, **change).stored_crc(0x12345678) != SECTIONED.latents_crc  # type: ignore[arg-type]
+        assert replace(GOLDEN, **change).stored_crc(0x12345678) == GOLDEN.latents_crc  # type: ignore[arg-type]
+
+
+def _sections(*parts: bytes) -> bytes:
+    """A file of version 2 with sections as given and a right file CRC."""
+    head, body = SECTIONED_FILE[:18], b"".join(parts)
+    return head + zlib.crc32(body, zlib.crc32(head)).to_bytes(4, "little") + body
+
+
+@pytest.mark.parametrize(
+    ("parts", "text"),
+    [
+        ([b"\x04\x02hi", b"\x02\x00", b"\x00\x01p"], "out of order"),
+        ([b"\x04\x02hi", b"\x04\x02hi", b"\x00\x01p"], "out of order"),
+        ([b"\x80\x01x", b"\x00\x01p"], "section 128 must be known"),
+        ([b"\x05\xff\xff\xff\xff\x0f"], "optional sections"),
+        ([b"\x05\xff\xff\xff\xff\x10"], "invalid length"),
+        ([b"\x05\x80\x00"], "invalid image size or length"),
+        ([b"\x05\x05abc"], "ends inside a section"),
+        ([b"\x00\x05abc"], "ends inside the payload"),
+        ([b"\x00\x01pq"], "goes on after its payload"),
+        ([], "ends inside a section"),
+    ],
+)
+def test_broken_sections_are_named(parts: list[bytes], text: str) -> None:
+    with pytest.raises(BitstreamError, match=text):
+        unpack(_sections(*parts))
+
+
+def test_unwritable_sections_are_refused() -> None:
+    with pytest.raises(ValueError, match="version 1 holds no sections"):
+        pack(GOLDEN, b"", {1: b""})
+    with pytest.raises(ValueError, match="bytes together"):
+        pack(SECTIONED, b"", {1: bytes(2**20), 2: b"x"})
+    with pytest.raises(ValueError, match="1 to 255"):
+        pack(SECTIONED, b"", {0: b""})
+
+
+def test_inspecting_a_padded_file_takes_no_memory_and_no_end() -> None:
+    class Endless(io.RawIOBase):
+        """A file whose header claims four million pixels, and zeros without end."""
+
+        def __init__(self) -> None:
+            self.ahead, self.most, self.total = pack(replace(GOLDEN, width=2000, height=2000), b""), 0, 0
+
+        def read(self, size: int = -1) -> bytes:
+            data, self.ahead = self.ahead[:size].ljust(size, b"\0"), self.ahead[size:]
+            self.most, self.total = max(self.most, size), self.total + size
+            return data
+
+    file = Endless()
+    with pytest.raises(BitstreamError, match="longer than an image"):
+        inspect_file(file)  # type: ignore[arg-type]
+    assert file.most <= 1 << 16
+    assert file.total < 3 * 2000 * 2000 + (1 << 18)
+
+
+@pytest.mark.parametrize("kind", [bytearray, memoryview])
+def test_any_bytes_are_read(kind: type) -> None:
+    assert unpack(kind(GOLDEN_FILE)) == (GOLDEN, b"payload")
+
+
+@pytest.mark.parametrize("data", [None, "GNC", Path("a.gnc"), io.BytesIO(GOLDEN_FILE)])
+def test_what_is_not_bytes_is_a_type_error_that_names_it(data: object) -> None:
+    with pytest.raises(TypeError, match=type(data).__name__):
+        unpack(data)  # type: ignore[arg-type]
+
+
 @given(headers, st.binary(max_size=64))
-def test_at_most_24_bytes_are_not_payload_and_sections_add_up(header: Header, payload: bytes) -> None:
-    data = pack(header, payload)
+def test_at_most_24_bytes_are_not_payload(header: Header, payload: bytes) -> None:
+    data = pack(replace(header, version=1), payload)
     sections = inspect(data).sections
     assert sections["payload"] == len(payload)
     assert sections["checksums"] == 8
     assert sum(sections.values()) == len(data) <= len(payload) + 24
 
 
-@pytest.mark.parametrize("length", range(len(GOLDEN_FILE)))
-def test_truncated_file_is_refused(length: int) -> None:
-    with pytest.raises(BitstreamError):
-        unpack(GOLDEN_FILE[:length])
+@pytest.mark.parametrize("file", [GOLDEN_FILE, SECTIONED_FILE])
+def test_truncated_file_is_refused(file: bytes) -> None:
+    for length in range(len(file)):
+        with pytest.raises(BitstreamError):
+            unpack(file[:length])
 
 
-@pytest.mark.parametrize("bit", range(8 * len(GOLDEN_FILE)))
-def test_any_flipped_bit_is_refused(bit: int) -> None:
-    altered = bytearray(GOLDEN_FILE)
-    altered[bit // 8] ^= 1 << bit % 8
-    with pytest.raises(BitstreamError):
-        unpack(bytes(altered))
+@pytest.mark.parametrize("file", [GOLDEN_FILE, SECTIONED_FILE])
+def test_any_flipped_bit_is_refused(file: bytes) -> None:
+    for bit in range(8 * len(file)):
+        altered = bytearray(file)
+        altered[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(BitstreamError):
+            unpack(bytes(altered))
 
 
 @given(st.binary(min_size=1, max_size=16))
 def test_extended_file_is_refused(tail: bytes) -> None:
     with pytest.raises(BitstreamError, match="checksum"):
         unpack(GOLDEN_FILE + tail)
+    with pytest.raises(BitstreamError, match="goes on after"):
+        unpack(SECTIONED_FILE + tail)
 
 
-@given(st.binary(max_size=80), st.booleans())
-def test_arbitrary_bytes_are_refused_with_one_line(data: bytes, with_magic: bool) -> None:
+@given(st.binary(max_size=80), st.sampled_from([b"", b"GNC\x01", b"GNC\x02"]))
+def test_arbitrary_bytes_are_refused_with_one_line(data: bytes, magic: bytes) -> None:
     with pytest.raises(BitstreamError) as caught:
-        unpack(b"GNC\x01" + data if with_magic else data)
+        unpack(magic + data)
     assert "\n" not in str(caught.value)
 
 
@@ -76,13 +204,13 @@ def test_arbitrary_bytes_are_refused_with_one_line(data: bytes, with_magic: bool
     [
         (b"", "empty file"),
         (b"\x89PNG\r\n\x1a\n", "not a gencomp file"),
-        (b"GNC\x02" + GOLDEN_FILE[4:], "newer version.*format version 2"),
+        (b"GNC\x03" + GOLDEN_FILE[4:], "newer version.*format version 3"),
         (b"GNC\x11" + GOLDEN_FILE[4:], "newer version.*flags 0x1"),
         (GOLDEN_FILE[:12], "ends inside the header"),
         (GOLDEN_FILE[:-1], "checksum"),
         (b"GNC\x01\0\0\0\0\x00\x01" + bytes(10), "width must lie in 1"),
-        (b"GNC\x01\0\0\0\0\x81\x00\x01" + bytes(10), "invalid picture size"),
-        (b"GNC\x01\0\0\0\0\xff\xff\xff\xff\x01\x01" + bytes(10), "invalid picture size"),
+        (b"GNC\x01\0\0\0\0\x81\x00\x01" + bytes(10), "invalid image size"),
+        (b"GNC\x01\0\0\0\0\xff\xff\xff\xff\x01\x01" + bytes(10), "invalid image size"),
         (b"GNC\x01\0\0\0\0\x01\x01\x01\x04" + bytes(8), "quality_step must lie in 0 to 1024"),
     ],
 )
@@ -100,7 +228,14 @@ def test_inspect_reports_a_wrong_checksum_without_raising() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"width": 0}, {"height": MAX_SIDE + 1}, {"quality_step": STEPS + 1}, {"latents_crc": -1}, {"model_id": b"abc"}],
+    [
+        {"width": 0},
+        {"height": MAX_SIDE + 1},
+        {"quality_step": STEPS + 1},
+        {"latents_crc": -1},
+        {"model_id": b"abc"},
+        {"version": 3},
+    ],
 )
 def test_header_out_of_range_is_refused(change: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"must lie in|4 bytes"):

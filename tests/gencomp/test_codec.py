@@ -4,6 +4,7 @@ import hashlib
 import json
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -191,3 +192,16 @@ def test_realism_has_no_effect_on_a_model_that_does_not_know_it_and_it_says_so(c
         asked = codec.decompress(data, realism=0.0)
     assert asked.tobytes() == codec.decompress(data).tobytes()
     assert not codec.knows_realism
+
+
+def test_version_2_decodes_alike_and_refuses_a_size_that_its_latents_were_not_coded_for(codec: Codec) -> None:
+    data = codec.compress(noise(37, 53))
+    header, payload = bitstream.unpack(data)
+    second = replace(header, version=2).sealed(header.latents_crc)
+    file = bitstream.pack(second, payload, {77: b"unknown"})
+    assert codec.decompress(file).tobytes() == codec.decompress(data).tobytes()
+    assert codec.verify(file).latents_ok
+    forged = bitstream.pack(replace(second, width=52), payload)  # the same latents cover 52 columns too
+    assert not codec.verify(forged).latents_ok
+    with pytest.raises(BitstreamError, match="not those that were encoded"):
+        codec.decompress(forged)
