@@ -261,7 +261,7 @@ def _read(path: Path, max_pixels: int) -> bytes:
 
 def _describe(path: Path, data: bytes) -> dict[str, Any]:
     """What the file says of itself, without the model."""
-    header, sections, checksum_ok = bitstream.inspect(data)
+    header, sections, checksum_ok, _ = bitstream.inspect(data)
     return {
         "path": str(path),
         "width": header.width,
