@@ -10,6 +10,7 @@ demo: $(VENV)/.ready
 	$(BIN)/gencomp demo
 
 test: $(VENV)/.ready
+	@which chromium chromium-browser google-chrome chromium-headless-shell 2>/dev/null | grep -q . || echo "No Chromium here: the study's browser tests will be skipped (Debian: apt install chromium)"
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.ready

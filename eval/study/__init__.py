@@ -1,1 +1,1 @@
-"""The perceptual study: people compare pictures, the analysis ranks the codecs."""
+"""The perceptual study: people compare images, the analysis ranks the codecs."""

@@ -16,10 +16,12 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse.csgraph import connected_components
+from scipy.special import expit
 
 Array = NDArray[np.float64]
 
-ELO = 400 / math.log(10)  # Elo points a logit: 400 points are odds of ten to one
+ELO = 400 / math.log(10)  # Elo points per logit: 400 points are odds of ten to one
 ELO_MEAN = 1500.0
 PRIOR = 0.01  # precision of the prior on each score, in logits: standard deviation 10 logits, about 1700 Elo
 
@@ -53,7 +55,7 @@ def fit(wins: Array, *, prior: float = PRIOR, centre: Array | None = None, itera
 def preference(scores: Array) -> Array:
     """Chance (..., k, k) that row is preferred to column, from scores (..., k) in logits."""
     difference = scores[..., :, None] - scores[..., None, :]
-    return 0.5 * (1 + np.tanh(difference / 2))  # the logistic function, without overflow
+    return np.asarray(expit(difference))
 
 
 def covariance(wins: Array, scores: Array, *, prior: float = PRIOR) -> Array:
@@ -74,13 +76,5 @@ def elo(scores: Array) -> Array:
 
 def groups(played: NDArray[np.generic]) -> list[list[int]]:
     """Conditions that votes connect, directly or through others. Scores of different groups cannot be compared."""
-    linked = np.asarray(played) > 0
-    left, found = set(range(len(linked))), []
-    while left:
-        group, frontier = set(), {min(left)}
-        while frontier:
-            group |= frontier
-            frontier = {int(j) for i in frontier for j in np.flatnonzero(linked[i] | linked[:, i])} - group
-        found.append(sorted(group))
-        left -= group
-    return found
+    count, label = connected_components(np.asarray(played) > 0, directed=False)
+    return [np.flatnonzero(label == k).tolist() for k in range(count)]

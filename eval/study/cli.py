@@ -11,11 +11,11 @@ from .web.cli import serve
 
 @click.group()
 def study() -> None:
-    """People judge pictures: build a study, serve it, analyse the votes.
+    """People judge images: build a study, serve it, analyse the votes.
 
     \b
     gencomp study demo DIR              a small study to try, from bundled photographs
-    gencomp study new DIR --from EVAL   from the pictures of `gencomp eval`
+    gencomp study new DIR --from EVAL   from the images of `gencomp eval`
     gencomp study serve DIR             the page; raters choose, every vote is on disk at once
     gencomp study analyse DIR           scores with intervals, agreement, metrics; a page, CSV and JSON
     """

@@ -27,6 +27,6 @@ def one_line() -> Iterator[None]:
     except sqlite3.DatabaseError as error:
         raise click.ClickException(f"votes.sqlite cannot be used ({error}); restore it from a copy") from error
     except ModuleNotFoundError as error:
-        raise click.ClickException(f"{error.name} is not installed: pip install 'gencomp[study,metrics]'") from error
+        raise click.ClickException(f"{error.name} is not installed: pip install 'gencomp[study]'") from error
     except OSError as error:
         raise click.ClickException(f"{error.filename or 'file'}: {error.strerror or error}") from error

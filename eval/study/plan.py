@@ -3,7 +3,7 @@
 A study folder holds
 
     study.json     this plan
-    pictures/      every picture a rater can see, a PNG at 1:1 named by the hash of its bytes, so that its address
+    images/        every image a rater can see, a PNG at 1:1 named by the hash of its bytes, so that its address
                    says nothing about the codec and cannot be guessed
     consent.txt    what a rater reads and agrees to; the owner's words
     votes.sqlite   raters, their trials and their votes (`store.py`)
@@ -24,13 +24,13 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from gencomp.files import write_atomically
 
-PLAN_VERSION = 1
+PLAN_VERSION = 2
 Layout = Literal["flip", "side", "inplace"]
 Method = Literal["full", "random", "active"]
 LAYOUTS: tuple[str, ...] = get_args(Layout)
 METHODS: tuple[str, ...] = get_args(Method)
-ORIGINAL, DEGRADED, MILD = "original", "degraded", "mild"  # pictures of a scene that are no codec's
-PICTURE_ID = re.compile(r"[0-9a-f]{32}")
+ORIGINAL, DEGRADED, MILD = "original", "degraded", "mild"  # images of a scene that are no codec's
+IMAGE_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class StudyError(ValueError):
@@ -45,17 +45,17 @@ class Condition:
     codec: str
     setting: str
     realism: float | None
-    bpp: float | None  # mean over the study's pictures, from the files' bytes
-    measures: dict[str, float]  # measures over a set of pictures (fid, kid, ...), from the evaluation
+    bpp: float | None  # mean over the study's images, from the files' bytes
+    measures: dict[str, float]  # measures over a set of images (fid, kid, ...), from the evaluation
 
 
 @dataclass(frozen=True)
 class Rendering:
     """One scene coded under one condition."""
 
-    picture: str
+    image: str
     bpp: float | None
-    metrics: dict[str, float]  # of the evaluation (whole picture) and psnr_crop (of what the rater sees)
+    metrics: dict[str, float]  # of the evaluation (whole image) and psnr_crop (of what the rater sees)
 
 
 @dataclass(frozen=True)
@@ -74,10 +74,10 @@ class Scene:
     check: bool  # degraded differs enough here to serve as an attention check
     renderings: dict[str, Rendering]
 
-    def picture(self, name: str) -> str:
-        """The picture id of a condition of this scene, or of "original", "degraded" or "mild"."""
+    def image_id(self, name: str) -> str:
+        """The image id of a condition of this scene, or of "original", "degraded" or "mild"."""
         own = {ORIGINAL: self.original, DEGRADED: self.degraded, MILD: self.mild}
-        return own[name] if name in own else self.renderings[name].picture
+        return own[name] if name in own else self.renderings[name].image
 
 
 @dataclass(frozen=True)
@@ -132,10 +132,10 @@ class Study:
         ]
 
     @property
-    def pictures(self) -> frozenset[str]:
-        """The ids of all pictures that a rater can see."""
+    def images(self) -> frozenset[str]:
+        """The ids of all images that a rater can see."""
         return frozenset(
-            scene.picture(name) for scene in self.scenes for name in (ORIGINAL, DEGRADED, MILD, *scene.renderings)
+            scene.image_id(name) for scene in self.scenes for name in (ORIGINAL, DEGRADED, MILD, *scene.renderings)
         )
 
     def largest_crop(self) -> tuple[int, int]:
@@ -176,8 +176,8 @@ def _study(plan: Mapping[str, Any]) -> Study:
         raise ValueError("it needs two or more different conditions and at least one scene")
     for scene in scenes:
         names = [*scene.renderings, ORIGINAL, DEGRADED, MILD]
-        if not set(scene.renderings) <= known or not all(PICTURE_ID.fullmatch(scene.picture(n)) for n in names):
-            raise ValueError(f"scene {scene.id} names an unknown condition or picture")
+        if not set(scene.renderings) <= known or not all(IMAGE_ID.fullmatch(scene.image_id(n)) for n in names):
+            raise ValueError(f"scene {scene.id} names an unknown condition or image")
     if plan["layout"] not in LAYOUTS or plan["design"]["method"] not in METHODS:
         raise ValueError("unknown layout or design")
     return Study(

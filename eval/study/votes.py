@@ -1,4 +1,4 @@
-"""Votes outside the database: one row a trial, as CSV or JSON, to analyse elsewhere or to pool studies.
+"""Votes outside the database: one row per trial, as CSV or JSON, to analyse elsewhere or to pool studies.
 
 study    the plan's id: votes of another plan are not comparable and are refused
 rater    16 hex digits drawn at random; nothing about a person
@@ -7,9 +7,9 @@ n        number of the trial within its rater, from 0
 kind     training, pair, check or repeat
 scene, image, first, second    what was shown: first as A, second as B
 choice   a, b or tie
-ms       milliseconds from the pictures standing on the screen to the choice, pauses left out
-flips    how often the rater flipped between the pictures
-dpr      device pixels a CSS pixel of the rater's screen; the pictures are 1:1 in device pixels at any
+ms       milliseconds from the images standing on the screen to the choice, pauses left out
+flips    how often the rater flipped between the images
+dpr      device pixels per CSS pixel of the rater's screen; the images are 1:1 in device pixels at any
 at       UTC time of the vote, to the second
 """
 
@@ -167,7 +167,7 @@ def check_trial(study: Study, trial: Trial) -> None:
     spoilt = names in ({ORIGINAL, DEGRADED}, {ORIGINAL, MILD})
     fits = {"check": names == {ORIGINAL, DEGRADED}, "training": spoilt or names <= set(scene.renderings)}
     if not fits.get(trial.kind, names <= set(scene.renderings)):
-        raise ValueError("the pictures of the trial are not in this study")
+        raise ValueError("the images of the trial are not in this study")
 
 
 def check_answer(study: Study, choice: object, ms: int, flips: int, dpr: float) -> None:

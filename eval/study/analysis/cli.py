@@ -73,10 +73,10 @@ def analyse(
 @click.option("--studies", type=click.IntRange(1, 100_000), default=200, show_default=True)
 @click.option("--raters", type=click.IntRange(2, 10_000), default=20, show_default=True, help="In each study.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--like", type=STUDY, help="Take pictures, conditions and design of this study: what will it achieve?")
+@click.option("--like", type=STUDY, help="Take images, conditions and design of this study: what will it achieve?")
 @click.option("--scale", metavar="ELO,ELO,...", help="True scores. Default: evenly from 1300 to 1700.")
 @click.option("--conditions", type=click.IntRange(2, 40), default=6, show_default=True)
-@click.option("--pictures", type=click.IntRange(1, 500), default=12, show_default=True)
+@click.option("--images", type=click.IntRange(1, 500), default=12, show_default=True)
 @click.option("--design", type=click.Choice(["full", "random", "active"]), default="random", show_default=True)
 @click.option("--trials", type=click.IntRange(1, 2000), default=40, show_default=True, help="Pairs for each rater.")
 @click.option("--checks", type=click.IntRange(0, 100), default=5, show_default=True)
@@ -89,7 +89,7 @@ def analyse(
     type=click.FloatRange(0),
     default=60.0,
     show_default=True,
-    help="Spread of a condition's score over pictures, Elo.",
+    help="Spread of a condition's score over images, Elo.",
 )
 @click.option("--lapse", type=click.FloatRange(0, 1), default=0.02, show_default=True, help="Share of votes tossed.")
 @click.option(
@@ -113,7 +113,7 @@ def simulate(
     like: Path | None,
     scale: str | None,
     conditions: int,
-    pictures: int,
+    images: int,
     design: Any,
     trials: int,
     checks: int,
@@ -142,7 +142,7 @@ def simulate(
     if like and (
         clash := [
             f"--{name}"
-            for name in ("conditions", "pictures", "design", "trials", "checks", "ties")
+            for name in ("conditions", "images", "design", "trials", "checks", "ties")
             if given(name) is click.core.ParameterSource.COMMANDLINE
         ]
     ):
@@ -150,13 +150,13 @@ def simulate(
     if save and not like:
         raise click.UsageError("--save needs --like: votes belong to a study")
     with one_line():
-        full = conditions * (conditions - 1) // 2 * pictures
+        full = conditions * (conditions - 1) // 2 * images
         plan = (
             load(like)
             if like
             else synthetic(
                 conditions,
-                pictures,
+                images,
                 Design(design, full if design == "full" else min(trials, full), checks, 0, 0, 0),
                 ties,
             )

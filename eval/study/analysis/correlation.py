@@ -2,14 +2,14 @@
 
 Three questions, from coarse to fine:
 
-conditions   metric (mean over the study's pictures) against score, over conditions. Few points: look at the interval.
-pictures     metric against score of each condition on each picture, both as deviations from their picture's mean,
-             because a score is known only relative to the others on the same picture. Scores of one picture rest on few
+conditions   metric (mean over the study's images) against score, over conditions. Few points: look at the interval.
+images       metric against score of each condition on each image, both as deviations from their image's mean,
+             because a score is known only relative to the others on the same image. Scores of one image rest on few
              votes and are drawn towards the condition's score (a normal prior of one logit).
-votes        share of single votes that the metric predicts: the condition it prefers on that picture is the one chosen.
+votes        share of single votes that the metric predicts: the condition it prefers on that image is the one chosen.
 
 Signs are turned so that a positive correlation means that metric and raters agree. Intervals: bootstrap over raters;
-for `pictures`, over raters and pictures at once.
+for `images`, over raters and images at once.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from ...metrics.table import METRICS, SET_MEASURES
 from ..bradley_terry import Array, fit
 from ..plan import Study
 from .scores import Ballots, Index, Interval, draw_raters, interval
 
-PICTURE_PRIOR = 1.0  # precision, in logits, of the prior that draws a picture's scores towards the condition's
+IMAGE_PRIOR = 1.0  # precision, in logits, of the prior that draws an image's scores towards the condition's
 
 
 class Agrees(NamedTuple):
@@ -36,7 +37,7 @@ class Agrees(NamedTuple):
 
 
 class MetricAgreement(NamedTuple):
-    """level: conditions or pictures, where n counts the points and pearson, spearman and kendall (tau-b) are given; or
+    """level: conditions or images, where n counts the points and pearson, spearman and kendall (tau-b) are given; or
     votes, where n counts the votes and `predicts` is given."""
 
     metric: str
@@ -59,9 +60,9 @@ def metric_agreement(
     ]
     if not len(votes.rater):
         return rows
-    picture_scores = _picture_scores(study, votes, logits, resamples, seed)
+    image_scores = _image_scores(study, votes, logits, resamples, seed)
     scenes = np.random.default_rng([seed, 6]).integers(len(study.scenes), size=(resamples, len(study.scenes)))
-    rows += [_pictures(name, values, *picture_scores, scenes) for name, values in table.items()]
+    rows += [_images(name, values, *image_scores, scenes) for name, values in table.items()]
     rows += [_votes(name, values, votes, resamples, seed) for name, values in table.items()]
     return rows
 
@@ -90,7 +91,7 @@ def metric_table(study: Study) -> dict[str, Array]:
 
 
 def condition_metrics(study: Study, table: dict[str, Array]) -> dict[str, Array]:
-    """Each metric as (conditions,): means over the pictures that all conditions share, and measures over the set."""
+    """Each metric as (conditions,): means over the images that all conditions share, and measures over the set."""
     metrics = {}
     for name, values in table.items():
         shared = np.isfinite(values).all(1)
@@ -113,18 +114,12 @@ def coefficients(x: Array, y: Array) -> tuple[float, float, float]:
     if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return (np.nan, np.nan, np.nan)
     orders = [np.sign(v[:, None] - v[None, :]).astype(np.float32).ravel() for v in (x, y)]
-    return _cosine(x - x.mean(), y - y.mean()), _cosine(_ranks(x), _ranks(y)), _cosine(*orders)
+    ranks = [rankdata(v) - (len(v) + 1) / 2 for v in (x, y)]
+    return _cosine(x - x.mean(), y - y.mean()), _cosine(*ranks), _cosine(*orders)
 
 
 def _cosine(x: NDArray[np.floating], y: NDArray[np.floating]) -> float:
     return float(np.clip(x @ y / np.sqrt((x @ x) * (y @ y)), -1, 1))
-
-
-def _ranks(values: Array) -> Array:
-    """Ranks about their mean; equal values share the mean of their ranks."""
-    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(count) - (count - 1) / 2)[place]
-    return np.asarray(ranks - ranks.mean())
 
 
 def _agrees(value: float, samples: Array, units: int, least: float = -1.0) -> Agrees:
@@ -141,15 +136,15 @@ def _conditions(metric: str, values: Array, logits: Array, resampled: Array, rat
     return _three(metric, "conditions", int(np.isfinite(values).sum()), coefficients(values, logits), samples, raters)
 
 
-def _picture_scores(study: Study, votes: Ballots, logits: Array, resamples: int, seed: int) -> tuple[Array, Array, int]:
-    """Scores (scenes, k) by picture, the same for each resample of the raters, and the smaller count of units."""
+def _image_scores(study: Study, votes: Ballots, logits: Array, resamples: int, seed: int) -> tuple[Array, Array, int]:
+    """Scores (scenes, k) by image, the same for each resample of the raters, and the smaller count of units."""
     there = np.array([[c.id in scene.renderings for c in study.conditions] for scene in study.scenes])
     shape = (len(study.scenes), len(logits), len(logits))
     flat = np.ravel_multi_index((votes.scene, votes.winner, votes.loser), shape)
 
     def scores(weight: Array) -> Array:
         wins = np.asarray(np.bincount(flat, weight, minlength=int(np.prod(shape))), np.float64).reshape(shape)
-        return np.where(there, fit(wins, prior=PICTURE_PRIOR, centre=np.broadcast_to(logits, shape[:2])), np.nan)
+        return np.where(there, fit(wins, prior=IMAGE_PRIOR, centre=np.broadcast_to(logits, shape[:2])), np.nan)
 
     raters = len(votes.raters)
     counts = (
@@ -159,18 +154,18 @@ def _picture_scores(study: Study, votes: Ballots, logits: Array, resamples: int,
     return scores(votes.weight), samples, min(raters, len(study.scenes))
 
 
-def _pictures(metric: str, values: Array, scores: Array, samples: Array, units: int, scenes: Index) -> MetricAgreement:
+def _images(metric: str, values: Array, scores: Array, samples: Array, units: int, scenes: Index) -> MetricAgreement:
     drawn = [
         coefficients(*_centred(values[chosen], sample[chosen])) for sample, chosen in zip(samples, scenes, strict=False)
     ]
     x, y = _centred(values, scores)
     return _three(
-        metric, "pictures", int(np.isfinite(x).sum()), coefficients(x, y), np.array(drawn).reshape(-1, 3), units
+        metric, "images", int(np.isfinite(x).sum()), coefficients(x, y), np.array(drawn).reshape(-1, 3), units
     )
 
 
 def _centred(values: Array, scores: Array) -> tuple[Array, Array]:
-    """Deviations from the picture's mean over the conditions that have both, flattened; nan elsewhere."""
+    """Deviations from the image's mean over the conditions that have both, flattened; nan elsewhere."""
     known = np.isfinite(values) & np.isfinite(scores)
     count = np.maximum(known.sum(1, keepdims=True), 1)
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.optimize import isotonic_regression
 
 from ..bradley_terry import Array, elo
 from ..plan import Condition
@@ -97,7 +98,7 @@ def _on_curve(
 
 def rate_at(scores: Array, rates: Array, score: float) -> tuple[float, str]:
     """Log rate at which the curve has this score, and "" ; beyond the curve its end and "better" or "worse"."""
-    rising = non_decreasing(scores)
+    rising = isotonic_regression(scores).x
     if score > rising[-1]:
         return float(rates[-1]), "better"
     if score < rising[0]:
@@ -107,14 +108,3 @@ def rate_at(scores: Array, rates: Array, score: float) -> tuple[float, str]:
         return float(rates[upper]), ""
     share = (score - rising[upper - 1]) / (rising[upper] - rising[upper - 1])
     return float(rates[upper - 1] + share * (rates[upper] - rates[upper - 1])), ""
-
-
-def non_decreasing(values: Array) -> Array:
-    """Least-squares non-decreasing sequence (pool adjacent violators; Ayer et al. 1955)."""
-    blocks: list[tuple[float, int]] = []
-    for value in values:
-        blocks.append((float(value), 1))
-        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
-            (a, m), (b, n) = blocks[-2:]
-            blocks[-2:] = [((a * m + b * n) / (m + n), m + n)]
-    return np.concatenate([np.full(n, value) for value, n in blocks])

@@ -13,8 +13,8 @@ from ..votes import Vote
 class RaterSummary(NamedTuple):
     """checks, repeats: given; passed, consistent: answered rightly, and as the first time. Shares are None if 0 of 0.
 
-    with_others: share of this rater's votes that agree with what most other raters chose on the same pair and picture.
-    chose_a: share of choices for the picture labelled A; far from a half, the rater may not be looking.
+    with_others: share of this rater's votes that agree with what most other raters chose on the same pair and image.
+    chose_a: share of choices for the image labelled A; far from a half, the rater may not be looking.
     """
 
     rater: str
@@ -33,12 +33,12 @@ class RaterSummary(NamedTuple):
 
 
 class Agreement(NamedTuple):
-    """Over pairs on a picture that two or more raters judged (items). pairwise: chance that two raters chose alike; a
+    """Over pairs on an image that two or more raters judged (items). pairwise: chance that two raters chose alike; a
     tie is half alike to a choice.
 
     u: Kendall's coefficient of agreement, 2 pairwise - 1 (Kendall and Babington Smith 1940, Biometrika 31): 1 if all
     agree, 0 if all toss coins. ceiling: share of the votes that go with the more frequent choice on their pair and
-    picture (ties half): no metric can predict more of these votes, since it says the same to every rater.
+    image (ties half): no metric can predict more of these votes, since it says the same to every rater.
     """
 
     items: int
@@ -108,7 +108,7 @@ def _summary(
 
 
 def _canonical(vote: Vote) -> tuple[tuple[str, ...], str]:
-    """The pair on its picture, whichever side each stood on, and what was chosen."""
+    """The pair on its image, whichever side each stood on, and what was chosen."""
     trial = vote.trial
     chosen = {"a": trial.first, "b": trial.second, "tie": "tie"}[vote.choice]
     return (trial.scene, *sorted((trial.first, trial.second))), chosen

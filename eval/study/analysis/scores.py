@@ -5,7 +5,7 @@ because the spread within n drawn raters is sqrt((n - 1) / n) of the true one an
 distribution's, not Student's (Hesterberg 2015, "What teachers should know about the bootstrap", The American
 Statistician 69). His remedy, quantiles further out, asks for the outermost samples of a bootstrap when raters are fewer
 than ten, so the interval's ends are moved out from its median by the same factor instead. The intervals speak of these
-pictures and of raters like these; that other pictures would give other scores is outside them.
+images and of raters like these; that other images would give other scores is outside them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri, stdtrit
 
 from ..bradley_terry import ELO, Array, elo, fit
 from ..plan import Study
@@ -26,7 +27,7 @@ LEVEL = 0.95
 
 
 class Ballots(NamedTuple):
-    """Votes on pairs as columns: one row a vote, two of weight 1/2 for a tie. Indices into the three lists."""
+    """Votes on pairs as columns: one row per vote, two of weight 1/2 for a tie. Indices into the three lists."""
 
     rater: Index
     scene: Index
@@ -96,9 +97,9 @@ def ballots(study: Study, votes: Iterable[Vote]) -> Ballots:
         both = {"a": [(a, b, 1.0)], "b": [(b, a, 1.0)], "tie": [(a, b, 0.5), (b, a, 0.5)]}[vote.choice]
         rows += [(row, scene[vote.trial.scene], winner, loser, weight) for winner, loser, weight in both]
     columns = list(zip(*rows, strict=True)) or [()] * 5
-    rater, picture, winner, loser = (np.array(column, np.intp) for column in columns[:4])
+    rater, scene_of, winner, loser = (np.array(column, np.intp) for column in columns[:4])
     weight = np.array(columns[4], np.float64)
-    return Ballots(rater, picture, winner, loser, weight, list(raters), list(scene), list(condition))
+    return Ballots(rater, scene_of, winner, loser, weight, list(raters), list(scene), list(condition))
 
 
 def draw_raters(raters: int, resamples: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -124,8 +125,6 @@ def interval(
 
 def widening(units: int, level: float = LEVEL) -> float:
     """How much further the ends of an interval over so many units must lie from its middle than the quantiles do."""
-    from scipy.special import ndtri, stdtrit
-
     tail = (1 + level) / 2
     return float(math.sqrt(units / (units - 1)) * stdtrit(units - 1, tail) / ndtri(tail))
 
@@ -179,8 +178,6 @@ class Needed(NamedTuple):
 
 def needed(scores: Sequence[Score], raters: int, wanted: float) -> Needed | None:
     """Intervals shrink with the square root of the number of raters (and with Student's t for few)."""
-    from scipy.special import stdtrit
-
     intervals = [s.interval for s in scores if s.interval]
     if not intervals or raters < 2:
         return None

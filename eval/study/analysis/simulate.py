@@ -1,8 +1,8 @@
 """Simulated raters with a known scale, run through the same design, screening and scoring as people.
 
-A rater r prefers condition i to j on picture s with the chance logistic(b_i - b_j + o_si - o_sj + t_ri - t_rj):
-b the known scale, o what is particular to a picture, t the rater's own taste, o and t normal. A lapse is a coin toss.
-The truth that an interval must cover is what endless raters of this kind would score on these pictures: the
+A rater r prefers condition i to j on image s with the chance logistic(b_i - b_j + o_si - o_sj + t_ri - t_rj):
+b the known scale, o what is particular to an image, t the rater's own taste, o and t normal. A lapse is a coin toss.
+The truth that an interval must cover is what endless raters of this kind would score on these images: the
 Bradley-Terry fit to the expected votes, with the taste integrated out.
 """
 
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.special import expit
 
 from ..bradley_terry import ELO, ELO_MEAN, Array, fit
 from ..design.trials import Kind, Tally, Trial, again, most_informative, session
@@ -31,7 +32,7 @@ class Population:
 
     scale: tuple[float, ...]
     taste_sd: float = 60.0
-    picture_sd: float = 60.0
+    image_sd: float = 60.0
     lapse: float = 0.02
     careless: float = 0.0
     tie_band: float = 40.0
@@ -49,13 +50,12 @@ class Outcome(NamedTuple):
     careful_left_out: int
 
 
-def synthetic(conditions: int, pictures: int, design: Design, ties: bool = False) -> Study:
-    """A plan without pictures, for raters who need none."""
+def synthetic(conditions: int, images: int, design: Design, ties: bool = False) -> Study:
+    """A plan without images, for raters who need none."""
     names = [f"c{k}" for k in range(conditions)]
     renderings = {name: Rendering("0" * 32, None, {}) for name in names}
     scenes = tuple(
-        Scene(f"s{k}", f"picture {k}", 0, 0, 1, 1, "0" * 32, "0" * 32, "0" * 32, True, renderings)
-        for k in range(pictures)
+        Scene(f"s{k}", f"image {k}", 0, 0, 1, 1, "0" * 32, "0" * 32, "0" * 32, True, renderings) for k in range(images)
     )
     return Study(
         "simulated", "", "flip", ties, 0, design, tuple(Condition(n, n, "", None, None, {}) for n in names), scenes
@@ -63,18 +63,18 @@ def synthetic(conditions: int, pictures: int, design: Design, ties: bool = False
 
 
 def offsets(study: Study, population: Population, rng: np.random.Generator) -> Array:
-    """What each condition is worth on each picture, in logits: shape (scenes, k)."""
+    """What each condition is worth on each image, in logits: shape (scenes, k)."""
     scale = (np.array(population.scale) - np.mean(population.scale)) / ELO
-    return np.asarray(scale + rng.normal(0, population.picture_sd / ELO, (len(study.scenes), len(scale))))
+    return np.asarray(scale + rng.normal(0, population.image_sd / ELO, (len(study.scenes), len(scale))))
 
 
 def truth(study: Study, population: Population, worth: Array) -> Array:
-    """Scores in logits that endless careful raters would give, each pair judged equally often on each picture."""
+    """Scores in logits that endless careful raters would give, each pair judged equally often on each image."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
     gap = worth[:, :, None] - worth[:, None, :]
     gap = gap[..., None] + np.sqrt(2) * population.taste_sd / ELO * nodes
     band = population.tie_band / ELO if study.ties else 0.0
-    preferred = (_logistic(gap - band) + _logistic(gap + band)) / 2  # a tie is half a win
+    preferred = (expit(gap - band) + expit(gap + band)) / 2  # a tie is half a win
     shares = (preferred @ (weights / weights.sum())).mean(0)
     shares = (1 - population.lapse) * shares + population.lapse / 2
     return fit(shares * (1 - np.eye(len(shares))) * 1e6)
@@ -194,11 +194,11 @@ def coverage(
         "trials": study.design.trials,
         "checks": study.design.checks,
         "conditions": len(study.conditions),
-        "pictures": len(study.scenes),
+        "images": len(study.scenes),
         "ties": study.ties,
         "scale": list(population.scale),
         "taste_sd": population.taste_sd,
-        "picture_sd": population.picture_sd,
+        "image_sd": population.image_sd,
         "lapse": population.lapse,
         "careless": population.careless,
     }
@@ -236,7 +236,3 @@ def _choice(
     if study.ties and abs(felt) < population.tie_band / ELO:
         return "tie"
     return "a" if felt > 0 else "b"
-
-
-def _logistic(x: Array) -> Array:
-    return 0.5 * (1 + np.tanh(x / 2))

@@ -1,4 +1,4 @@
-"""Builds a study folder: chooses pictures, codecs and crops, and writes every picture a rater can see as PNG at 1:1."""
+"""Builds a study folder: chooses images, codecs and crops, and writes every image a rater can see as PNG at 1:1."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Key = tuple[str, str, float | None]  # codec, setting, realism
 
 @dataclass(frozen=True)
 class Options:
-    """What `study new` may be told. crop: largest (width, height) in pixels; None shows whole pictures."""
+    """What `study new` may be told. crop: largest (width, height) in pixels; None shows whole images."""
 
     design: Design
     title: str
@@ -38,9 +38,9 @@ class Options:
     ties: bool = False
     seed: int = 0
     crop: tuple[int, int] | None = (512, 512)
-    crops_per_picture: int = 1
+    crops_per_image: int = 1
     crop_at: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    pictures: int | None = None
+    draw: int | None = None
     consent: Path | None = None
 
 
@@ -63,15 +63,15 @@ def build(
 ) -> Study:
     """Write a new study to `folder` (which must not exist or be empty), whole or not at all, and return its plan.
 
-    progress wraps the walk over the picture names, so that a command can show a bar. Raises StudyError.
+    progress wraps the walk over the image names, so that a command can show a bar. Raises StudyError.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise StudyError(f"{folder} is there already and not empty; votes may be in it. Name another folder")
-    coded = choose_pictures(coded, options)
+    coded = choose_images(coded, options)
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        (beside / "pictures").mkdir()
+        (beside / "images").mkdir()
         by_image: dict[str, list[Coded]] = {}
         for one in coded:
             by_image.setdefault(one.image, []).append(one)
@@ -100,7 +100,7 @@ def build(
     return study
 
 
-def choose_pictures(coded: Sequence[Coded], options: Options) -> list[Coded]:
+def choose_images(coded: Sequence[Coded], options: Options) -> list[Coded]:
     """Drop photographs that fewer than two conditions coded, then draw as many as wanted by the study's seed."""
     by_image: dict[str, set[Key]] = {}
     for one in coded:
@@ -110,14 +110,14 @@ def choose_pictures(coded: Sequence[Coded], options: Options) -> list[Coded]:
         by_image[one.image].add(key)
     usable = sorted(image for image, keys in by_image.items() if len(keys) > 1)
     if not usable:
-        raise StudyError("no picture was coded in two ways, so there is nothing to compare")
+        raise StudyError("no image was coded in two ways, so there is nothing to compare")
     if unknown := set(options.crop_at) - set(by_image):
-        raise StudyError(f"--crop-at names {', '.join(sorted(unknown))}, which is no picture of this study")
-    if options.pictures is not None:
-        if options.pictures > len(usable):
-            raise StudyError(f"--pictures {options.pictures}: there are only {len(usable)}")
+        raise StudyError(f"--crop-at names {', '.join(sorted(unknown))}, which is no image of this study")
+    if options.draw is not None:
+        if options.draw > len(usable):
+            raise StudyError(f"--draw {options.draw}: there are only {len(usable)}")
         rng = np.random.default_rng([options.seed, 1])
-        usable = sorted(usable[i] for i in rng.permutation(len(usable))[: options.pictures])
+        usable = sorted(usable[i] for i in rng.permutation(len(usable))[: options.draw])
     return [one for one in coded if one.image in usable]
 
 
@@ -159,10 +159,10 @@ def _scenes(folder: Path, coded: Sequence[Coded], ids: Mapping[Key, str], option
     """Every crop of one photograph. Each file is decoded once."""
     original = read(coded[0].original)
     decoded = [read(one.reconstruction) for one in coded]
-    for one, picture in zip(coded, decoded, strict=True):
-        if picture.size != original.size:
+    for one, image in zip(coded, decoded, strict=True):
+        if image.size != original.size:
             raise StudyError(
-                f"{one.reconstruction} is {picture.width}x{picture.height}, its original {one.original} "
+                f"{one.reconstruction} is {image.width}x{image.height}, its original {one.original} "
                 f"{original.width}x{original.height}; they must be of one size"
             )
     scenes = []
@@ -171,8 +171,8 @@ def _scenes(folder: Path, coded: Sequence[Coded], ids: Mapping[Key, str], option
         source = original.crop(box)
         spoilt, mild = mosaic(source, 8), blurred(source, 3)
         renderings = {}
-        for one, picture in zip(coded, decoded, strict=True):
-            crop = picture.crop(box)
+        for one, image in zip(coded, decoded, strict=True):
+            crop = image.crop(box)
             metrics = dict(one.metrics)
             if math.isfinite(psnr_crop := psnr(source, crop)):
                 metrics["psnr_crop"] = round(psnr_crop, 4)
@@ -202,7 +202,7 @@ def shots(image: str, size: tuple[int, int], options: Options) -> list[_Shot]:
             )
         return [_Shot(image, x, y, width, height)]
     rng = np.random.default_rng([options.seed, 2, *image.encode()])
-    count = 1 if (width, height) == size else options.crops_per_picture
+    count = 1 if (width, height) == size else options.crops_per_image
     return [
         _Shot(image, int(rng.integers(size[0] - width + 1)), int(rng.integers(size[1] - height + 1)), width, height)
         for _ in range(count)
@@ -210,35 +210,35 @@ def shots(image: str, size: tuple[int, int], options: Options) -> list[_Shot]:
 
 
 def read(path: Path) -> Image.Image:
-    """An 8-bit sRGB picture, or StudyError naming the file."""
+    """An 8-bit sRGB image, or StudyError naming the file."""
     try:
         return read_image(path)
     except (OSError, ValueError) as error:
-        raise StudyError(f"{path} cannot be read as a picture ({error})") from error
+        raise StudyError(f"{path} cannot be read as an image ({error})") from error
 
 
-def keep(folder: Path, picture: Image.Image) -> str:
-    """Store a picture in the study under the hash of its PNG; returns that id (128 bits in hex)."""
+def keep(folder: Path, image: Image.Image) -> str:
+    """Store an image in the study under the hash of its PNG; returns that id (128 bits in hex)."""
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
+    image.save(buffer, "PNG")
     name = hashlib.sha256(buffer.getvalue()).hexdigest()[:32]
-    write_atomically(folder / "pictures" / f"{name}.png", buffer.getvalue())
+    write_atomically(folder / "images" / f"{name}.png", buffer.getvalue())
     return name
 
 
-def mosaic(picture: Image.Image, factor: int) -> Image.Image:
+def mosaic(image: Image.Image, factor: int) -> Image.Image:
     """Blocks of factor x factor pixels: visible on texture, edges and gradients alike."""
-    small = picture.resize(_divided(picture.size, factor), Image.Resampling.BOX)
-    return small.resize(picture.size, Image.Resampling.NEAREST)
+    small = image.resize(_divided(image.size, factor), Image.Resampling.BOX)
+    return small.resize(image.size, Image.Resampling.NEAREST)
 
 
-def blurred(picture: Image.Image, factor: int) -> Image.Image:
-    small = picture.resize(_divided(picture.size, factor), Image.Resampling.BOX)
-    return small.resize(picture.size, Image.Resampling.BICUBIC)
+def blurred(image: Image.Image, factor: int) -> Image.Image:
+    small = image.resize(_divided(image.size, factor), Image.Resampling.BOX)
+    return small.resize(image.size, Image.Resampling.BICUBIC)
 
 
 def psnr(first: Image.Image, second: Image.Image) -> float:
-    """PSNR in dB over 8-bit RGB; infinite for equal pictures."""
+    """PSNR in dB over 8-bit RGB; infinite for equal images."""
     error = np.mean((np.asarray(first, np.float64) - np.asarray(second, np.float64)) ** 2)
     return 10 * math.log10(255**2 / error) if error else math.inf
 

@@ -1,4 +1,4 @@
-"""`gencomp study new`: from the pictures to a study."""
+"""`gencomp study new`: from the images to a study."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _folders(_: click.Context, __: click.Parameter, values: Sequence[str]) -> li
 
 @click.command()
 @click.argument("folder", metavar="DIR", type=FOLDER)
-@click.option("--from", "evaluation", type=STUDY, help="Folder of a `gencomp eval` run: its results.csv and pictures.")
+@click.option("--from", "evaluation", type=STUDY, help="Folder of a `gencomp eval` run: its results.csv and images.")
 @click.option("--originals", type=STUDY, help="Folder of originals; needed with --folder.")
 @click.option(
     "--folder",
@@ -58,10 +58,10 @@ def _folders(_: click.Context, __: click.Parameter, values: Sequence[str]) -> li
     multiple=True,
     callback=_folders,
     metavar="NAME[@BPP]=FOLDER",
-    help="A folder of one codec's pictures, named like the originals; repeat for each codec and rate.",
+    help="A folder of one codec's images, named like the originals; repeat for each codec and rate.",
 )
-@click.option("--image", "images", multiple=True, metavar="NAME", help="Take this picture; repeat. Default: all.")
-@click.option("--pictures", type=click.IntRange(1), help="Draw so many pictures by the seed. Default: all.")
+@click.option("--image", "images", multiple=True, metavar="NAME", help="Take this image; repeat. Default: all.")
+@click.option("--draw", type=click.IntRange(1), help="Draw so many images by the seed. Default: all.")
 @click.option("--codec", "codecs", multiple=True, metavar="NAME", help="Take this codec; repeat. Default: all.")
 @click.option(
     "--setting",
@@ -77,16 +77,16 @@ def _folders(_: click.Context, __: click.Parameter, values: Sequence[str]) -> li
     callback=_size,
     show_default=True,
     metavar="WxH",
-    help="Largest crop in pixels, or `whole`. Shown at 1:1, smaller pictures whole.",
+    help="Largest crop in pixels, or `whole`. Shown at 1:1, smaller images whole.",
 )
 @click.option(
     "--crop-at",
     callback=_places,
     multiple=True,
     metavar="IMAGE=X,Y",
-    help="Where to crop a picture; repeat. Default: at random by the seed.",
+    help="Where to crop an image; repeat. Default: at random by the seed.",
 )
-@click.option("--crops-per-picture", type=click.IntRange(1, 20), default=1, show_default=True)
+@click.option("--crops-per-image", type=click.IntRange(1, 20), default=1, show_default=True)
 @click.option(
     "--design",
     type=click.Choice(["full", "random", "active"]),
@@ -127,7 +127,7 @@ def _folders(_: click.Context, __: click.Parameter, values: Sequence[str]) -> li
 )
 @click.option("--ties/--no-ties", default=False, help="Offer `no difference`. Default: forced choice.")
 @click.option("--question", default=QUESTION, show_default=True)
-@click.option("--title", default="Comparing pictures", show_default=True)
+@click.option("--title", default="Comparing images", show_default=True)
 @click.option("--consent", type=FILE, help="Your text that a rater reads first. Default: a draft to complete.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -143,10 +143,10 @@ def new(
     as_json: bool,
     **how: Any,
 ) -> None:
-    """Build a study in DIR from an evaluation, or from folders of pictures.
+    """Build a study in DIR from an evaluation, or from folders of images.
 
     \b
-    gencomp study new study --from report --setting "0.12 bpp" --pictures 20
+    gencomp study new study --from report --setting "0.12 bpp" --draw 20
     gencomp study new study --originals photos --folder avif@0.2=out/avif --folder webp@0.2=out/webp
     """
     from .build import build
@@ -196,8 +196,8 @@ def _options(
     by_image: dict[str, int] = {}
     for one in coded:
         by_image[one.image] = by_image.get(one.image, 0) + 1
-    chosen = sorted(by_image.values(), reverse=True)[: how["pictures"]]
-    pairs = sum(k * (k - 1) // 2 for k in chosen) * (how["crops_per_picture"] if how["crop"] else 1)
+    chosen = sorted(by_image.values(), reverse=True)[: how["draw"]]
+    pairs = sum(k * (k - 1) // 2 for k in chosen) * (how["crops_per_image"] if how["crop"] else 1)
     asked = pairs if design == "full" else trials or min(MAX_TRIALS, pairs)
     checks = max(min(3, asked), round(asked / 8)) if checks is None else checks
     return Options(Design(design, asked, checks, repeats, training, rest_every), **how)
@@ -206,7 +206,7 @@ def _options(
 def _bar(names: list[str]) -> Iterable[str]:
     from tqdm import tqdm
 
-    bar: Iterable[str] = tqdm(names, desc="crops", unit="picture", leave=False, disable=None)
+    bar: Iterable[str] = tqdm(names, desc="crops", unit="image", leave=False, disable=None)
     return bar
 
 
@@ -253,7 +253,7 @@ def demo(folder: Path, model: str | None, device: str, seed: int, as_json: bool)
     """Build a small study to try, in DIR (demo-study), ready to serve.
 
     scikit-image's photographs through gencomp (realism 0 and 1, where the model knows realism), AVIF and WebP, all at
-    the same bytes on each picture.
+    the same bytes on each image.
     """
     with one_line():
         from .demonstration import demonstration

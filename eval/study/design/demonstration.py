@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL.Image import Image
 
 from gencomp.bitstream import DEFAULT_QUALITY
 from gencomp.image import read_image, write_image
 
-from ...codecs import baseline as peers
-from ...codecs import ours as learned
+from ...codecs import baseline, ours
 from ...codecs.baseline import Peer
 from ...run.coding import decode_from, encode_to
 from ...run.rates import RateSearch
@@ -36,18 +37,18 @@ def demonstration(
     seed: int = 0,
     progress: Callable[[list[str]], Iterable[str]] = iter,
 ) -> Study:
-    """Build the demonstration study. Every codec is brought to the same bytes on each picture."""
+    """Build the demonstration study. Every codec is brought to the same bytes on each image."""
     from gencomp import ModelError
 
     try:
-        codecs = [learned.gencomp_peer(model, device=device), peers.avif(), peers.webp()]
-    except (ModelError, OSError, peers.PeerError) as error:
+        codecs = [ours.gencomp_peer(model, device=device), baseline.avif(), baseline.webp()]
+    except (ModelError, OSError, baseline.PeerError) as error:
         raise StudyError(str(error)) from error
     with tempfile.TemporaryDirectory() as work:
         coded = [one for name in progress(list(PHOTOGRAPHS)) for one in code(name, codecs, Path(work))]
         pairs = len(coded) * (len(coded) // len(PHOTOGRAPHS) - 1) // 2
         design = Design("full", pairs, checks=3, repeats=0, training=3, rest_every=0)
-        title = "Which picture is closer?"
+        title = "Which image is closer?"
         return build(folder, coded, Options(design, title, question, "flip", seed=seed, crop=CROP, crop_at=CROP_AT))
 
 
@@ -56,15 +57,15 @@ def code(name: str, codecs: Sequence[Peer], work: Path) -> list[Coded]:
     but no less than the first codec's default. Codecs with realism are decoded at each of REALISMS from one file."""
     original = work / f"{name}.png"
     write_image(read_image(photograph(name)), original)
-    picture = read_image(original)
-    pixels = picture.width * picture.height
-    searches = [RateSearch(codec.knob, lambda s, c=codec: len(c.encode(picture, s)), pixels) for codec in codecs]
-    default = len(codecs[0].encode(picture, DEFAULT_QUALITY))
+    image = read_image(original)
+    pixels = image.width * image.height
+    searches = [RateSearch(codec.knob, partial(_bytes, codec, image), pixels) for codec in codecs]
+    default = len(codecs[0].encode(image, DEFAULT_QUALITY))
     target = max(default, *(search.size(0) for search in searches))
     coded = []
     for codec, search in zip(codecs, searches, strict=True):
         file = work / f"{name}-{codec.name}{codec.suffix}"
-        encode_to(file, codec, picture, search.match(target).setting)
+        encode_to(file, codec, image, search.match(target).setting)
         for realism in REALISMS if codec.has_realism else (None,):
             decoded, _ = decode_from(file, codec, 1.0 if realism is None else realism)
             shown = file.with_suffix(f".{realism}.png")
@@ -72,6 +73,10 @@ def code(name: str, codecs: Sequence[Peer], work: Path) -> list[Coded]:
             bpp = 8 * file.stat().st_size / pixels
             coded.append(Coded(name, codec.name, "equal bytes", realism, original, shown, bpp, {}))
     return coded
+
+
+def _bytes(codec: Peer, image: Image, setting: float) -> int:
+    return len(codec.encode(image, setting))
 
 
 def photograph(name: str) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Where a study's pictures come from: an evaluation's folder, or folders of pictures. Nothing is decoded here."""
+"""Where a study's images come from: an evaluation's folder, or folders of images. Nothing is decoded here."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ def from_evaluation(folder: Path, originals: Path | None = None) -> list[Coded]:
 
 
 def _codings(folder: Path, originals: Path | None, rows: Iterable[Mapping[str, str | None]]) -> Iterator[Coded]:
-    named = _pictures(originals) if originals else {}
+    named = _images(originals) if originals else {}
     for row in rows:
         cell = {key: (value or "").strip() for key, value in row.items() if isinstance(key, str)}
         if not cell["reconstruction"]:
-            continue  # a codec that failed on this picture, or could not reach the rate
+            continue  # a codec that failed on this image, or could not reach the rate
         original = named.get(cell["image"]) or named.get(Path(cell["image"]).stem)
         if original is None:
             original = _inside(folder, cell.get("original") or f"originals/{cell['image']}.png")
@@ -71,16 +71,16 @@ def _codings(folder: Path, originals: Path | None, rows: Iterable[Mapping[str, s
 
 
 def from_folders(originals: Path, folders: Sequence[CodecFolder]) -> list[Coded]:
-    """Pictures of equal stems in `originals` and in each codec's folder. Every folder must hold some of them."""
-    sources = _pictures(originals)
+    """Images of equal stems in `originals` and in each codec's folder. Every folder must hold some of them."""
+    sources = _images(originals)
     named = [(codec, bpp) for codec, bpp, _ in folders]
     if twice := next((codec for codec, bpp in named if named.count((codec, bpp)) > 1), None):
         raise StudyError(f"--folder {twice} is given twice; tell them apart by their rates: {twice}@BPP=FOLDER")
     coded = []
     for codec, bpp, folder in folders:
-        there = _pictures(folder)
+        there = _images(folder)
         if not set(there) & set(sources):
-            raise StudyError(f"no picture in {folder} has the name of one in {originals}")
+            raise StudyError(f"no image in {folder} has the name of one in {originals}")
         setting = "" if bpp is None else f"{bpp:g} bpp"
         coded += [
             Coded(stem, codec, setting, None, sources[stem], there[stem], bpp, {})
@@ -90,7 +90,7 @@ def from_folders(originals: Path, folders: Sequence[CodecFolder]) -> list[Coded]
 
 
 def set_measures(folder: Path) -> dict[tuple[str, str, float | None], dict[str, float]]:
-    """Measures over the whole set of pictures (fid, kid, swd) by (codec, setting, realism), from results.json."""
+    """Measures over the whole set of images (fid, kid, swd) by (codec, setting, realism), from results.json."""
     path = folder / "results.json"
     if not path.is_file():
         return {}
@@ -111,7 +111,7 @@ def _numbers(cells: Mapping[str, object]) -> dict[str, float]:
     return {name: number for name, number in numbers.items() if number is not None}
 
 
-def _pictures(folder: Path) -> dict[str, Path]:
+def _images(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise StudyError(f"{folder} is not a folder")
     found: dict[str, Path] = {}
@@ -121,7 +121,7 @@ def _pictures(folder: Path) -> dict[str, Path]:
                 raise StudyError(f"{found[path.stem]} and {path} have the same name; keep one of them")
             found[path.stem] = path
     if not found:
-        raise StudyError(f"{folder} holds no pictures")
+        raise StudyError(f"{folder} holds no images")
     return found
 
 

@@ -1,10 +1,10 @@
 """Who sees what: the trials of one rater, by the study's design. Pure functions of the plan, a generator and counts.
 
-full      every pair on every picture, in the rater's own order
+full      every pair on every image, in the rater's own order
 random    as many pairs as the design says, those least shown so far first, so that all are judged about equally often
 active    before each trial, the pair whose outcome would teach most about the scores (D-optimal design)
 
-Sides are balanced within a rater and the same picture does not come twice in a row where that can be helped.
+Sides are balanced within a rater and the same image does not come twice in a row where that can be helped.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Kind = Literal["training", "pair", "check", "repeat"]
 
 
 class Trial(NamedTuple):
-    """One screen: first is shown as A, second as B. Names are condition ids, or those of a scene's own pictures."""
+    """One screen: first is shown as A, second as B. Names are condition ids, or those of a scene's own images."""
 
     kind: Kind
     scene: str
@@ -108,7 +108,7 @@ def deal(study: Study, rng: np.random.Generator, shown: Mapping[Pair, int]) -> l
 
 
 def apart(pairs: Sequence[Pair]) -> list[Pair]:
-    """The pairs in the given order, but for moves that keep a picture from coming twice in a row if that can be."""
+    """The pairs in the given order, but for moves that keep an image from coming twice in a row if that can be."""
     rest, left, ordered = list(pairs), Counter(pair.scene for pair in pairs), list[Pair]()
     while rest:
         last = ordered[-1].scene if ordered else None
@@ -138,7 +138,7 @@ def most_informative(study: Study, tally: Tally, given: Iterable[Trial], rng: np
     p being the chance that i wins and v the variance of the difference of their scores (local D-optimality, as in
     Glickman and Jensen 2005, J. Stat. Planning and Inference 127): least certain outcome, least certain scores.
     Questions that are out and not answered yet count as answered as expected, so that many raters at once do not all
-    get the same pair. One of the best few is drawn, then the picture on which the pair was shown least.
+    get the same pair. One of the best few is drawn, then the image on which the pair was shown least.
     """
     scores = fit(tally.wins, prior=1.0)
     chance = preference(scores)

@@ -1,6 +1,6 @@
 """The web side of a study: a Flask application, thin over `session.py`, and the server that runs it.
 
-Every address that says anything about a rater holds that rater's token, 128 random bits. Pictures are named by the hash
+Every address that says anything about a rater holds that rater's token, 128 random bits. Images are named by the hash
 of their bytes, so an address can neither be guessed nor tells the codec. No page fetches anything from elsewhere and
 the content policy forbids it. A refused request gets a plain status and changes nothing.
 """
@@ -52,16 +52,16 @@ def create_app(
     invited_only: a rater needs a link that `study serve --invite` made; otherwise whoever opens the page may take part.
     hosts: names this server answers to (None: any); a page of another site that a browser was led to cannot reach it.
     public: host and port that raters see, where a proxy stands before this server.
-    StudyError if a picture of the plan is not in the folder.
+    StudyError if an image of the plan is not in the folder.
     """
     app = Flask(__name__)
     app.config.update(MAX_CONTENT_LENGTH=MAX_BODY, TRUSTED_HOSTS=hosts)
     study, store = course.study, course.store
     folder = folder.resolve()  # Flask takes a relative path as relative to this package
-    pictures = study.pictures
-    if missing := sorted(name for name in pictures if not (folder / "pictures" / f"{name}.png").is_file()):
+    images = study.images
+    if missing := sorted(name for name in images if not (folder / "images" / f"{name}.png").is_file()):
         raise StudyError(
-            f"{folder / 'pictures'} lacks {missing[0]}.png"
+            f"{folder / 'images'} lacks {missing[0]}.png"
             + (f" and {len(missing) - 1} more" if missing[1:] else "")
             + "; copy the study's folder whole"
         )
@@ -116,10 +116,10 @@ def create_app(
         return jsonify(_receipt(study, course.vote(rater, *_answer())))
 
     @app.get("/p/<name>.png")
-    def picture(name: str) -> Answer:
-        if name not in pictures:
+    def image(name: str) -> Answer:
+        if name not in images:
             abort(404)
-        response = send_from_directory(folder / "pictures", f"{name}.png", mimetype="image/png", max_age=None)
+        response = send_from_directory(folder / "images", f"{name}.png", mimetype="image/png", max_age=None)
         response.headers["Cache-Control"] = "private, max-age=31536000, immutable"
         return response
 
@@ -179,11 +179,11 @@ def _answer() -> tuple[int, str, int, int, float]:
 def _screen(study: Study, screen: Screen) -> dict[str, Any]:
     """What the page is told. Neither the codecs nor which trials are checks."""
 
-    def pictures(trial: Any) -> dict[str, Any] | None:
+    def images(trial: Any) -> dict[str, Any] | None:
         if trial is None:
             return None
         scene = study.scene[trial.scene]
-        names = {"original": scene.original, "a": scene.picture(trial.first), "b": scene.picture(trial.second)}
+        names = {"original": scene.original, "a": scene.image_id(trial.first), "b": scene.image_id(trial.second)}
         return {"width": scene.width, "height": scene.height} | {
             key: f"{request.script_root}/p/{name}.png" for key, name in names.items()
         }
@@ -192,8 +192,8 @@ def _screen(study: Study, screen: Screen) -> dict[str, Any]:
         "n": screen.n,
         "total": screen.total,
         "training": screen.training,
-        "trial": pictures(screen.trial),
-        "ahead": pictures(screen.ahead),
+        "trial": images(screen.trial),
+        "ahead": images(screen.ahead),
     }
 
 

@@ -65,12 +65,12 @@ def test_a_study_is_built_from_an_evaluation(evaluation: Path, tmp_path: Path) -
 
 def test_codecs_settings_and_realisms_can_be_chosen(evaluation: Path, tmp_path: Path) -> None:
     chosen = ("--setting", "0.1 bpp", "--realism", "1", "--codec", "good", "--codec", "bad")
-    result = run("new", str(tmp_path / "s"), "--from", str(evaluation), *chosen, "--crop", "64", "--image", "picture2")
+    result = run("new", str(tmp_path / "s"), "--from", str(evaluation), *chosen, "--crop", "64", "--image", "image2")
     assert result.exit_code == 0, result.output
     study = load(tmp_path / "s")
     assert [c.id for c in study.conditions] == ["good", "bad"]
     assert [c.realism for c in study.conditions] == [1, None]
-    assert [scene.image for scene in study.scenes] == ["picture2"]
+    assert [scene.image for scene in study.scenes] == ["image2"]
 
 
 @pytest.mark.parametrize(
@@ -78,11 +78,11 @@ def test_codecs_settings_and_realisms_can_be_chosen(evaluation: Path, tmp_path: 
     [
         (["--codec", "nobody"], "no codec nobody here; known: bad, good, middling"),
         (["--realism", "0.5"], "no realism 0.5 here; known: 0.0, 1.0"),
-        (["--pictures", "9"], "there are only 4"),
+        (["--draw", "9"], "there are only 4"),
         (["--trials", "41"], "there are only 40 pairs"),
         (["--consent", "nowhere.txt"], "does not exist"),
         (["--crop", "big"], "give WIDTHxHEIGHT"),
-        (["--crop-at", "picture0"], "give IMAGE=X,Y"),
+        (["--crop-at", "image0"], "give IMAGE=X,Y"),
         (["--design", "full", "--trials", "3"], "--trials has no place with --design full"),
     ],
 )
@@ -165,7 +165,7 @@ def test_a_damaged_database_is_said_in_one_line(folder: Path) -> None:
 
 
 def test_a_codecs_folders_are_told_apart_by_their_rates(tmp_path: Path, codings: Callable[..., list[Coded]]) -> None:
-    originals = codings(tmp_path / "pictures")[0].original.parent
+    originals = codings(tmp_path / "images")[0].original.parent
     result = run("new", str(tmp_path / "s"), "--originals", str(originals), *(["--folder", f"jpeg={originals}"] * 2))
     assert (result.exit_code, result.output) == (
         1, "Error: --folder jpeg is given twice; tell them apart by their rates: jpeg@BPP=FOLDER\n",
@@ -224,8 +224,8 @@ def test_the_demonstration_compares_codecs_at_equal_bytes(tmp_path: Path, monkey
         pixels = np.asarray(decode_with_pillow(data)).astype(int) + round(10 * realism)
         return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
-    def encode(picture: Image.Image, quality: float) -> bytes:
-        return through_pillow("JPEG", quality=round(quality))(picture)
+    def encode(image: Image.Image, quality: float) -> bytes:
+        return through_pillow("JPEG", quality=round(quality))(image)
 
     stand_in = Peer("gencomp", ".jpg", Knob("quality", 1, 100), encode, decode, has_realism=True)
     monkeypatch.setattr(learned, "gencomp_peer", lambda *_, **__: stand_in)

@@ -34,7 +34,7 @@ function go(name) {
   scrollTo(0, 0);
 }
 
-// Shows the panel, or that the window is too small for the pictures; keeps the clock right in both cases.
+// Shows the panel, or that the window is too small for the images; keeps the clock right in both cases.
 function refresh() {
   const small = ["intro", "trial", "ready", "rest"].includes(panel) && !fits();
   for (const name of PANELS) $(name).hidden = name !== (small ? "small" : panel);
@@ -82,7 +82,7 @@ async function trial() {
   views.show(loaded);
   update();
   if (panel !== "pause") go("trial");
-  // The clock starts when the browser has drawn the pictures.
+  // The clock starts when the browser has drawn the images.
   requestAnimationFrame(() => requestAnimationFrame(() => { clock = new Clock(); open = true; update(); refresh(); }));
   if (screen.ahead) views.load(screen.ahead).catch(() => {});
 }
@@ -125,7 +125,7 @@ async function choose(choice) {
   return trial();
 }
 
-// After a training trial: what was right, with the pictures still there to flip.
+// After a training trial: what was right, with the images still there to flip.
 function tell(choice, answer) {
   const upper = answer?.toUpperCase();
   $("told").textContent = !answer ? "Here nobody can say what is right: such trials ask for your judgement."

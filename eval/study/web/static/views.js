@@ -1,4 +1,4 @@
-// The pictures of one trial on the screen, one picture pixel on one pixel of the screen.
+// The images of one trial on the screen, one image pixel on one pixel of the screen.
 
 const CAPTION = { original: "Original", a: "A", b: "B" };
 const LAYOUTS = {
@@ -17,28 +17,28 @@ export class Views {
     this.shown = "a";
   }
 
-  // Fetches and decodes all three pictures before anything is shown. Rejects if one cannot be had.
+  // Fetches and decodes all three images before anything is shown. Rejects if one cannot be had.
   async load(trial) {
-    const pictures = {};
+    const images = {};
     await Promise.all(Object.keys(CAPTION).map(async (name) => {
-      pictures[name] = new Image(trial.width, trial.height);
-      pictures[name].alt = CAPTION[name];
-      pictures[name].draggable = false;
-      pictures[name].src = trial[name];
-      await pictures[name].decode();
+      images[name] = new Image(trial.width, trial.height);
+      images[name].alt = CAPTION[name];
+      images[name].draggable = false;
+      images[name].src = trial[name];
+      await images[name].decode();
     }));
-    return { trial, pictures };
+    return { trial, images };
   }
 
-  show({ trial, pictures }) {
+  show({ trial, images }) {
     this.trial = trial;
     this.seen = new Set(this.flips ? [] : ["a", "b"]);
-    this.root.replaceChildren(...this.columns.map((names) => this.column(names, pictures)));
+    this.root.replaceChildren(...this.columns.map((names) => this.column(names, images)));
     this.turn("a");
     this.fit();
   }
 
-  column(names, pictures) {
+  column(names, images) {
     const figure = document.createElement("figure");
     const caption = document.createElement("figcaption");
     caption.append(...names.map((name) => {
@@ -52,8 +52,8 @@ export class Views {
     // In the place of A and B the original can be held up too: the same file, so nothing is fetched.
     const here = names.length === 2 ? [...names, "original"] : names;
     for (const name of here) {
-      const image = pictures[name].isConnected || names.length === 2 && name === "original"
-        ? pictures[name].cloneNode() : pictures[name];
+      const image = images[name].isConnected || names.length === 2 && name === "original"
+        ? images[name].cloneNode() : images[name];
       image.dataset.name = name;
       image.classList.toggle("on", names.length === 1);
       frame.append(image);
@@ -71,7 +71,7 @@ export class Views {
     for (const tab of this.root.querySelectorAll(".tab")) tab.classList.toggle("on", tab.dataset.tab === name);
   }
 
-  // One picture pixel = one device pixel at any zoom and pixel ratio, on whole device pixels so that nothing is resampled.
+  // One image pixel = one device pixel at any zoom and pixel ratio, on whole device pixels so that nothing is resampled.
   fit() {
     if (!this.trial) return;
     const ratio = window.devicePixelRatio;

@@ -9,12 +9,12 @@ from click.testing import CliRunner
 from gencomp.eval.study.analysis.simulate import Population, coverage, offsets, synthetic, truth, votes
 from gencomp.eval.study.bradley_terry import ELO
 from gencomp.eval.study.cli import study as command
-from gencomp.eval.study.plan import Design, Study
+from gencomp.eval.study.plan import Design, Method, Study
 
 SCALE = (1350.0, 1450.0, 1550.0, 1650.0)
 
 
-def a_study(method: str = "random", trials: int = 24, ties: bool = False) -> Study:
+def a_study(method: Method = "random", trials: int = 24, ties: bool = False) -> Study:
     return synthetic(4, 8, Design(method, trials, 4, 0, 0, 0), ties)
 
 
@@ -22,7 +22,7 @@ def a_study(method: str = "random", trials: int = 24, ties: bool = False) -> Stu
     ("method", "ties", "careless"),
     [("random", False, 0.0), ("full", True, 0.0), ("active", False, 0.0), ("random", False, 0.2)],
 )
-def test_intervals_hold_the_truth_about_as_often_as_they_say(method: str, ties: bool, careless: float) -> None:
+def test_intervals_hold_the_truth_about_as_often_as_they_say(method: Method, ties: bool, careless: float) -> None:
     """40 studies: a standard error of about 1.5 %, so these bounds are four of them. The full claim is for 200."""
     study = a_study(method, 48 if method == "full" else 24, ties)
     found = coverage(study, Population(SCALE, careless=careless), studies=40, raters=12, seed=1, resamples=200)
@@ -31,7 +31,7 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say(method: str, ties: 
 
 
 def test_without_tastes_and_lapses_the_truth_is_the_scale() -> None:
-    study, plain = a_study(), Population(SCALE, taste_sd=0, picture_sd=0, lapse=0)
+    study, plain = a_study(), Population(SCALE, taste_sd=0, image_sd=0, lapse=0)
     worth = offsets(study, plain, np.random.default_rng(0))
     np.testing.assert_allclose(1500 + ELO * truth(study, plain, worth), SCALE, atol=1e-3)
 
@@ -40,7 +40,7 @@ def test_the_truth_is_what_many_raters_score() -> None:
     from gencomp.eval.study.analysis.scores import ballots, score
 
     study = a_study("full", 48, ties=True)
-    people = Population(SCALE, taste_sd=120, picture_sd=80, lapse=0.1)
+    people = Population(SCALE, taste_sd=120, image_sd=80, lapse=0.1)
     rng = np.random.default_rng(3)
     worth = offsets(study, people, rng)
     many = score(ballots(study, votes(study, people, 800, worth, rng)), resamples=100)
@@ -62,9 +62,9 @@ def test_more_raters_narrow_the_intervals() -> None:
 
 def test_active_design_separates_what_is_close_better_than_chance() -> None:
     """Of six conditions the first two are 40 Elo apart: the active design spends its votes there."""
-    people = Population((1500.0, 1540.0, 1200.0, 1000.0, 1900.0, 2100.0), taste_sd=0, picture_sd=0, lapse=0)
+    people = Population((1500.0, 1540.0, 1200.0, 1000.0, 1900.0, 2100.0), taste_sd=0, image_sd=0, lapse=0)
 
-    def error(method: str) -> float:
+    def error(method: Method) -> float:
         study = synthetic(6, 10, Design(method, 30, 0, 0, 0, 0))
         gaps = []
         for seed in range(12):

@@ -11,7 +11,7 @@ from PIL import Image
 
 from gencomp.eval.study.design.build import build, psnr
 from gencomp.eval.study.design.sources import CodecFolder, Coded, from_evaluation, from_folders, set_measures
-from gencomp.eval.study.plan import PICTURE_ID, Design, Study, StudyError, load
+from gencomp.eval.study.plan import IMAGE_ID, Design, Study, StudyError, load
 
 Codings = Callable[..., list[Coded]]
 
@@ -29,28 +29,28 @@ def write_evaluation(folder: Path, coded: list[Coded], **changes: str) -> Path:
     return folder
 
 
-def test_every_picture_is_the_crop_at_one_to_one_and_lossless(folder: Path, codings: Codings, tmp_path: Path) -> None:
+def test_every_image_is_the_crop_at_one_to_one_and_lossless(folder: Path, codings: Codings, tmp_path: Path) -> None:
     study = load(folder)
     originals = {one.image: one.original for one in codings(tmp_path / "again")}
     for scene in study.scenes:
         box = (scene.x, scene.y, scene.x + scene.width, scene.y + scene.height)
-        shown = Image.open(folder / "pictures" / f"{scene.original}.png")
+        shown = Image.open(folder / "images" / f"{scene.original}.png")
         assert (shown.format, shown.size, shown.info) == ("PNG", (64, 64), {})
         whole = Image.open(originals[scene.image])
         np.testing.assert_array_equal(np.asarray(shown), np.asarray(whole.crop(box)))
 
 
-def test_the_name_of_a_picture_tells_nothing_of_its_codec(folder: Path, study: Study) -> None:
-    names = [path.stem for path in (folder / "pictures").iterdir()]
-    assert all(PICTURE_ID.fullmatch(name) for name in names)
-    # "good" is the untouched picture here: the same bytes have the same name.
-    assert study.scenes[0].renderings["good"].picture == study.scenes[0].original
+def test_the_name_of_a_image_tells_nothing_of_its_codec(folder: Path, study: Study) -> None:
+    names = [path.stem for path in (folder / "images").iterdir()]
+    assert all(IMAGE_ID.fullmatch(name) for name in names)
+    # "good" is the untouched image here: the same bytes have the same name.
+    assert study.scenes[0].renderings["good"].image == study.scenes[0].original
 
 
 def test_spoilt_copies_are_plain_to_see(folder: Path, study: Study) -> None:
     for scene in study.scenes:
         original, degraded = (
-            Image.open(folder / "pictures" / f"{name}.png") for name in (scene.original, scene.degraded)
+            Image.open(folder / "images" / f"{name}.png") for name in (scene.original, scene.degraded)
         )
         assert psnr(original, degraded) < 32
         assert scene.check
@@ -59,7 +59,7 @@ def test_spoilt_copies_are_plain_to_see(folder: Path, study: Study) -> None:
 def test_the_plan_survives_the_disk_and_the_same_seed_gives_the_same_study(
     codings: Codings, make_options: Any, tmp_path: Path
 ) -> None:
-    coded = codings(tmp_path / "pictures")
+    coded = codings(tmp_path / "images")
     first = build(tmp_path / "a", coded, make_options())
     assert load(tmp_path / "a") == first
     assert build(tmp_path / "b", coded, make_options()).id == first.id
@@ -68,24 +68,24 @@ def test_the_plan_survives_the_disk_and_the_same_seed_gives_the_same_study(
 
 
 def test_crops_are_where_the_owner_says(codings: Codings, make_options: Any, tmp_path: Path) -> None:
-    coded = codings(tmp_path / "pictures")
-    study = build(tmp_path / "a", coded, make_options(crop_at={"picture1": (7, 9)}))
-    scene = next(s for s in study.scenes if s.image == "picture1")
+    coded = codings(tmp_path / "images")
+    study = build(tmp_path / "a", coded, make_options(crop_at={"image1": (7, 9)}))
+    scene = next(s for s in study.scenes if s.image == "image1")
     assert (scene.x, scene.y, scene.width, scene.height) == (7, 9, 64, 64)
     whole = build(tmp_path / "b", coded, make_options(crop=None))
     assert whole.largest_crop() == (120, 96)
-    several = build(tmp_path / "c", coded, make_options(crops_per_picture=3))
+    several = build(tmp_path / "c", coded, make_options(crops_per_image=3))
     assert len(several.scenes) == 12
     with pytest.raises(StudyError, match="does not fit"):
-        build(tmp_path / "d", coded, make_options(crop_at={"picture1": (100, 9)}))
-    with pytest.raises(StudyError, match="no picture of this study"):
+        build(tmp_path / "d", coded, make_options(crop_at={"image1": (100, 9)}))
+    with pytest.raises(StudyError, match="no image of this study"):
         build(tmp_path / "d", coded, make_options(crop_at={"nobody": (0, 0)}))
 
 
-def test_pictures_are_drawn_by_the_seed(codings: Codings, make_options: Any, tmp_path: Path) -> None:
-    coded = codings(tmp_path / "pictures", pictures=6)
+def test_images_are_drawn_by_the_seed(codings: Codings, make_options: Any, tmp_path: Path) -> None:
+    coded = codings(tmp_path / "images", images=6)
     design = Design("full", 6, 0, 0, 0, 0)
-    studies = [build(tmp_path / f"{k}", coded, make_options(design=design, seed=k, pictures=2)) for k in range(4)]
+    studies = [build(tmp_path / f"{k}", coded, make_options(design=design, seed=k, draw=2)) for k in range(4)]
     drawn = [sorted(scene.image for scene in study.scenes) for study in studies]
     assert all(len(names) == 2 for names in drawn)
     assert len({tuple(names) for names in drawn}) > 1
@@ -101,17 +101,17 @@ def test_an_existing_study_is_never_overwritten(
 
 
 def test_a_failed_build_leaves_nothing_behind(codings: Codings, make_options: Any, tmp_path: Path) -> None:
-    coded = codings(tmp_path / "pictures")
+    coded = codings(tmp_path / "images")
     Image.new("RGB", (50, 50)).save(coded[-1].reconstruction)
     with pytest.raises(StudyError, match="must be of one size"):
         build(tmp_path / "out" / "study", coded, make_options())
-    coded[-1].reconstruction.write_bytes(b"no picture")
+    coded[-1].reconstruction.write_bytes(b"no image")
     with pytest.raises(StudyError, match="cannot be read"):
         build(tmp_path / "out" / "study", coded, make_options())
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_flat_pictures_make_no_attention_checks(make_options: Any, tmp_path: Path) -> None:
+def test_flat_images_make_no_attention_checks(make_options: Any, tmp_path: Path) -> None:
     coded = []
     for codec in ("a", "b"):
         path = tmp_path / f"{codec}.png"
@@ -157,7 +157,7 @@ def test_rows_without_a_reconstruction_are_passed_over(codings: Codings, tmp_pat
     assert from_evaluation(tmp_path, tmp_path) == []
 
 
-def test_folders_of_pictures_are_matched_by_name(codings: Codings, tmp_path: Path) -> None:
+def test_folders_of_images_are_matched_by_name(codings: Codings, tmp_path: Path) -> None:
     coded = codings(tmp_path / "all")
     for one in coded:
         for place, source in (("originals", one.original), (one.codec, one.reconstruction)):
@@ -189,10 +189,10 @@ def test_a_broken_plan_is_named_and_not_used(folder: Path) -> None:
             load(folder)
     plan["scenes"][0]["original"] = "../../etc/passwd"
     (folder / "study.json").write_text(json.dumps(plan))
-    with pytest.raises(StudyError, match="unknown condition or picture"):
+    with pytest.raises(StudyError, match="unknown condition or image"):
         load(folder)
     with pytest.raises(StudyError, match="is no study"):
-        load(folder / "pictures")
+        load(folder / "images")
 
 
 def test_measures_over_the_set_are_joined_by_codec_and_setting(tmp_path: Path) -> None:

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from gencomp.eval.study.analysis.simulate import synthetic
 from gencomp.eval.study.design.trials import Kind, Tally, Trial, again, apart, deal, most_informative, session
-from gencomp.eval.study.plan import DEGRADED, ORIGINAL, Design, Pair, Study
+from gencomp.eval.study.plan import DEGRADED, ORIGINAL, Design, Method, Pair, Study
 
 
 def rng(*seed: int) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def a_study(method: str = "random", trials: int = 20, checks: int = 3, repeats: int = 2, training: int = 3) -> Study:
+def a_study(method: Method = "random", trials: int = 20, checks: int = 3, repeats: int = 2, training: int = 3) -> Study:
     return synthetic(4, 6, Design(method, trials, checks, repeats, training, 0))
 
 
@@ -65,7 +65,7 @@ def test_sides_are_balanced_within_a_rater() -> None:
 
 
 @given(st.lists(st.integers(0, 4), max_size=24))
-def test_the_same_picture_comes_twice_in_a_row_only_if_it_must(scenes: list[int]) -> None:
+def test_the_same_image_comes_twice_in_a_row_only_if_it_must(scenes: list[int]) -> None:
     pairs = [Pair(f"s{scene}", "a", f"b{n}") for n, scene in enumerate(scenes)]
     ordered = apart(pairs)
     assert sorted(ordered) == sorted(pairs)

@@ -1,7 +1,7 @@
 """Many raters at once against a running server on this machine: is every vote there once, and how fast is the answer?
 
     python tests/eval/study/web/load_raters.py                    50 raters, 200 votes each, half a second between votes
-    python tests/eval/study/web/load_raters.py --pictures         each rater also fetches the pictures
+    python tests/eval/study/web/load_raters.py --images         each rater also fetches the images
     python tests/eval/study/web/load_raters.py --design active    the costliest design
 
 Starts `gencomp study serve` on a free port of 127.0.0.1 for a made-up study in a temporary folder, and never talks to
@@ -31,7 +31,7 @@ from PIL import Image
 
 from gencomp.eval.study.design.build import Options, blurred, build
 from gencomp.eval.study.design.sources import Coded
-from gencomp.eval.study.plan import Design, Study, load
+from gencomp.eval.study.plan import Design, Method, Study, load
 from gencomp.eval.study.web.store import Store
 
 SERVE = (sys.executable, "-c", "from gencomp.eval.study.cli import study; study()", "serve")
@@ -43,7 +43,7 @@ class Rater:
 
     votes: int
     pause: float
-    pictures: bool
+    images: bool
     sent: list[str] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     error: BaseException | None = None
@@ -62,7 +62,7 @@ class Rater:
         time.sleep(rng.uniform(0, 2 * self.pause))  # raters do not vote in step
         cached: set[str] = set()
         while screen["trial"] and len(self.sent) < self.votes:
-            if self.pictures:
+            if self.images:
                 for address in {screen["trial"][name] for name in ("original", "a", "b")} - cached:
                     self._ask(connection, "GET", address)
                     cached.add(address)
@@ -95,17 +95,17 @@ class Rater:
         return data, reply.headers.get("Location") or ""
 
 
-def make_study(folder: Path, votes: int, design: str) -> Study:
-    """Five conditions on as many made-up pictures as it takes for each rater to have `votes` pairs."""
+def make_study(folder: Path, votes: int, design: Method) -> Study:
+    """Five conditions on as many made-up images as it takes for each rater to have `votes` pairs."""
     rng = np.random.default_rng(0)
     coded = []
     work = folder.with_name("coded")
     work.mkdir()
     for k in range(-(-votes // 10)):
-        picture = Image.fromarray(rng.integers(0, 256, (256, 256, 3), dtype=np.uint8))
+        image = Image.fromarray(rng.integers(0, 256, (256, 256, 3), dtype=np.uint8))
         for factor in range(1, 6):
             path = work / f"{k}-{factor}.png"
-            blurred(picture, factor).save(path)
+            blurred(image, factor).save(path)
             coded.append(Coded(f"p{k}", f"c{factor}", "", None, work / f"{k}-1.png", path, None, {}))
     how = Design(design, votes, 0, 0, 0, 0)
     study = build(folder, coded, Options(how, "Load", "Which?", "flip", crop=(256, 256)))
@@ -113,7 +113,7 @@ def make_study(folder: Path, votes: int, design: str) -> Study:
     return study
 
 
-def measure(raters: int, votes: int, pause: float, design: str, pictures: bool) -> dict[str, Any]:
+def measure(raters: int, votes: int, pause: float, design: Method, images: bool) -> dict[str, Any]:
     """Run the raters to the end and compare what they sent with what the database holds."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "study"
@@ -124,7 +124,7 @@ def measure(raters: int, votes: int, pause: float, design: str, pictures: bool) 
             found = re.search(r"http://127\.0\.0\.1:(\d+)/", server.stdout.readline())
             if not found:
                 raise RuntimeError("the server did not start")
-            people = [Rater(votes, pause, pictures) for _ in range(raters)]
+            people = [Rater(votes, pause, images) for _ in range(raters)]
             threads = [threading.Thread(target=p.run, args=(int(found[1]), k)) for k, p in enumerate(people)]
             load_before, start = os.getloadavg()[0], time.perf_counter()
             for thread in threads:
@@ -138,7 +138,7 @@ def measure(raters: int, votes: int, pause: float, design: str, pictures: bool) 
         result = compare(folder, people)
     times = np.array([s for p in people for s in p.seconds]) * 1000
     return result | {
-        "raters": raters, "votes_sent": len(times), "pause_s": pause, "design": design, "pictures_fetched": pictures,
+        "raters": raters, "votes_sent": len(times), "pause_s": pause, "design": design, "images_fetched": images,
         "seconds": round(seconds, 1), "votes_per_second": round(len(times) / seconds, 1),
         "median_ms": round(float(np.median(times)), 2), "p95_ms": round(float(np.quantile(times, 0.95)), 2),
         "p99_ms": round(float(np.quantile(times, 0.99)), 2), "max_ms": round(float(times.max()), 2),
@@ -169,11 +169,11 @@ def main() -> None:
     parser.add_argument("--votes", type=int, default=200, help="of each rater")
     parser.add_argument("--pause", type=float, default=0.5, help="mean seconds between a rater's votes")
     parser.add_argument("--design", choices=["full", "random", "active"], default="random")
-    parser.add_argument("--pictures", action="store_true", help="fetch the pictures too")
+    parser.add_argument("--images", action="store_true", help="fetch the images too")
     given = parser.parse_args()
     if not (0 < given.raters <= 200 and 0 < given.votes <= 1000 and given.raters * given.votes <= 50_000):
         parser.error("at most 200 raters, 1000 votes each and 50,000 in all")
-    print(json.dumps(measure(given.raters, given.votes, given.pause, given.design, given.pictures)))
+    print(json.dumps(measure(given.raters, given.votes, given.pause, given.design, given.images)))
 
 
 if __name__ == "__main__":

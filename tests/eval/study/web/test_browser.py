@@ -99,23 +99,23 @@ def begin(page: Any) -> None:
 
 
 def names_of(study: Study) -> dict[tuple[str, ...], int]:
-    """Rank of a picture by its id within the three ids of a trial."""
+    """Rank of an image by its id within the three ids of a trial."""
     ranks: dict[tuple[str, ...], int] = {}
     for scene in study.scenes:
         for name in ("degraded", "mild", *scene.renderings):
-            ranks[scene.original, scene.picture(name)] = RANK[name]
+            ranks[scene.original, scene.image_id(name)] = RANK[name]
         ranks[scene.original, scene.original] = RANK["original"]
     return ranks
 
 
 def shown(page: Any) -> dict[str, str]:
-    """Ids of the pictures on the page by what they are called there."""
+    """Ids of the images on the page by what they are called there."""
     sources = page.eval_on_selector_all("#views img", "all => all.map(i => [i.dataset.name, i.src])")
     return {name: Path(source).stem for name, source in sources}
 
 
 def answer_by_keyboard(page: Any, study: Study) -> str:
-    """Flip, look, and choose the picture that ranks higher; returns the key that was pressed."""
+    """Flip, look, and choose the image that ranks higher; returns the key that was pressed."""
     ranks, here = names_of(study), shown(page)
     page.keyboard.press("Space")
     page.locator("[data-act=a]:enabled").wait_for()
@@ -145,7 +145,7 @@ def stored(folder: Path, study: Study) -> list[Vote]:
 def long_study(codings: Any, make_options: Any, tmp_path: Path) -> Path:
     """Three practice trials and 20 that count."""
     design = Design("random", 18, checks=2, repeats=0, training=3, rest_every=8)
-    build(tmp_path / "long", codings(tmp_path / "pictures", pictures=6), make_options(design=design))
+    build(tmp_path / "long", codings(tmp_path / "images", images=6), make_options(design=design))
     return tmp_path / "long"
 
 
@@ -199,13 +199,13 @@ def test_a_study_by_keyboard_through_reload_and_kill_9_counts_every_vote_once(
 
 
 @pytest.mark.parametrize(("ratio", "layout"), [(1, "side"), (1.1, "flip"), (2, "inplace")])
-def test_pictures_are_on_the_screen_pixel_by_pixel(
+def test_images_are_on_the_screen_pixel_by_pixel(
     launch: Any, serve: Any, codings: Any, make_options: Any, tmp_path: Path, ratio: float, layout: str
 ) -> None:
     """A browser whose screen has this many pixels a point, as a zoomed page or a dense display has (the emulation of
-    such a screen that playwright offers snaps pictures otherwise than a real one)."""
+    such a screen that playwright offers snaps images otherwise than a real one)."""
     made = make_options(layout=layout, crop=(63, 47), design=Design("full", 12, 0, 0, 0, 0))
-    build(tmp_path / "study", codings(tmp_path / "pictures"), made)
+    build(tmp_path / "study", codings(tmp_path / "images"), made)
     browser = launch(f"--force-device-scale-factor={ratio}", "--window-size=901,757")
     page = opened(browser, serve(tmp_path / "study").url, viewport=None, no_viewport=True)
     begin(page)
@@ -218,18 +218,18 @@ def test_pictures_are_on_the_screen_pixel_by_pixel(
         assert len(images) == {"flip": 2, "side": 3, "inplace": 1}[layout]
         for image in images:
             stem = Path(str(image.get_attribute("src"))).stem
-            picture = np.asarray(Image.open(tmp_path / "study" / "pictures" / f"{stem}.png").convert("RGB"))
+            pixels = np.asarray(Image.open(tmp_path / "study" / "images" / f"{stem}.png").convert("RGB"))
             box = image.bounding_box()
-            assert stands_at(screen, picture, round(box["x"] * ratio), round(box["y"] * ratio))
+            assert stands_at(screen, pixels, round(box["x"] * ratio), round(box["y"] * ratio))
         page.keyboard.press("Space")
     browser.close()
 
 
-def stands_at(screen: Any, picture: Any, x: int, y: int) -> bool:
-    """Whether the picture is on the screen within a pixel of this place, with neutral grey around it."""
-    height, width = picture.shape[:2]
+def stands_at(screen: Any, image: Any, x: int, y: int) -> bool:
+    """Whether the image is on the screen within a pixel of this place, with neutral grey around it."""
+    height, width = image.shape[:2]
     framed = np.full((height + 2, width + 2, 3), 119, np.uint8)
-    framed[1:-1, 1:-1] = picture
+    framed[1:-1, 1:-1] = image
     around = [(y + dy, x + dx) for dy in (-2, -1, 0) for dx in (-2, -1, 0)]
     return any((screen[top : top + height + 2, left : left + width + 2] == framed).all() for top, left in around)
 
@@ -323,12 +323,12 @@ def test_two_windows_of_one_rater_do_not_count_a_trial_twice(
 
 
 def test_touch_is_enough(browser: Any, serve: Any, codings: Any, make_options: Any, tmp_path: Path) -> None:
-    study = build(tmp_path / "study", codings(tmp_path / "pictures"), make_options(layout="inplace", ties=True))
+    study = build(tmp_path / "study", codings(tmp_path / "images"), make_options(layout="inplace", ties=True))
     page = opened(browser, serve(tmp_path / "study").url, viewport={"width": 390, "height": 844},
                   device_scale_factor=3, has_touch=True, is_mobile=True)  # fmt: skip
     page.locator("input[name=agree]").tap()
     page.locator("button.main").tap()
-    assert "Tap the picture" in page.locator("#intro").inner_text()
+    assert "Tap the image" in page.locator("#intro").inner_text()
     assert not page.locator("#intro kbd").first.is_visible()
     page.locator("#intro button").tap()
     wait_for(page, "Practice 1 of 2")

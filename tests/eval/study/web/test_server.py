@@ -43,9 +43,9 @@ def test_a_rater_goes_from_consent_to_the_last_trial(client: Any, course: Course
     for n in range(screen["total"]):
         assert screen["n"] == n
         for name in ("original", "a", "b"):
-            picture = client.get(screen["trial"][name])
-            assert picture.mimetype == "image/png"
-            assert "immutable" in picture.headers["Cache-Control"]
+            image = client.get(screen["trial"][name])
+            assert image.mimetype == "image/png"
+            assert "immutable" in image.headers["Cache-Control"]
         receipt = client.post(f"{link}/vote", json=ANSWER | {"n": n}).json
         assert receipt["counted"]
         assert (receipt["answer"] is not None) <= (n < screen["training"])
@@ -54,18 +54,20 @@ def test_a_rater_goes_from_consent_to_the_last_trial(client: Any, course: Course
     assert [v.n for v in course.store.votes()] == list(range(17))
 
 
-def test_a_study_named_by_a_relative_path_shows_its_pictures(
+def test_a_study_named_by_a_relative_path_shows_its_images(
     course: Course, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder.parent)
     client = create_app(course, Path(folder.name), invited_only=False).test_client()
     link = client.post("/join", data={"agree": "yes"}).location
-    shown = client.get(f"{link}/state").json["trial"]
+    screen = client.get(f"{link}/state").json
+    assert screen
+    shown = screen["trial"]
     assert [client.get(shown[name]).status_code for name in ("original", "a", "b")] == [200, 200, 200]
 
 
-def test_a_study_that_lacks_a_picture_is_not_served(course: Course, folder: Path) -> None:
-    lost = folder / "pictures" / f"{course.study.scenes[1].renderings['bad'].picture}.png"
+def test_a_study_that_lacks_a_image_is_not_served(course: Course, folder: Path) -> None:
+    lost = folder / "images" / f"{course.study.scenes[1].renderings['bad'].image}.png"
     lost.unlink()
     with pytest.raises(StudyError, match=f"lacks {lost.name}; copy the study's folder whole"):
         create_app(course, folder, invited_only=False)
@@ -90,8 +92,8 @@ def test_the_page_does_not_tell_codecs_or_checks(client: Any, link: str, course:
         told += client.get(f"{link}/state").data.decode()
         reply = client.post(f"{link}/vote", json=ANSWER | {"n": n})
         told += reply.data.decode()
-    shown = re.sub(r"Space|flip|[0-9a-f]{16,}", "", told)  # random names of pictures may spell a word
-    for secret in ("good", "middling", "bad", "check", "degraded", "mild", "repeat", "picture0", "/s0"):
+    shown = re.sub(r"Space|flip|[0-9a-f]{16,}", "", told)  # random names of images may spell a word
+    for secret in ("good", "middling", "bad", "check", "degraded", "mild", "repeat", "image0", "/s0"):
         assert secret not in shown
 
 
