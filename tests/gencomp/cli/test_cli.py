@@ -174,7 +174,7 @@ def test_one_bad_file_does_not_stop_the_rest(run: Run, pictures: Path, tmp_path:
         (pack(Header(b"fake", 5, 5, 0, 0), b"x")[:-1] + b"y", "checksum does not match"),
         (pack(Header(b"else", 5, 5, 0, 0), b"x"), "another model"),
         (pack(Header(b"fake", 2_000_000, 2_000_000, 0, 0), b"x"), "larger than the limit"),
-        (pack(Header(b"fake", 5, 5, 0, 0), bytes(70_000)), "longer than a picture of 5x5"),
+        (pack(Header(b"fake", 5, 5, 0, 0), bytes(70_000)), "longer than an image of 5x5"),
     ],
 )
 def test_bad_input_is_one_line_and_no_output(run: Run, tmp_path: Path, content: bytes, text: str) -> None:
@@ -414,3 +414,24 @@ def test_signal_ends_the_process_with_130(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=30)
     assert (process.returncode, errors) == (130, "Interrupted\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["compress", ""], ["compress", "{in}/a.png", "-o", ""], ["info", ""], ["compress", "{in}", "--model", ""]],
+)
+def test_empty_names_are_wrong_usage(run: Run, pictures: Path, arguments: list[str]) -> None:
+    result = run(*(argument.format(**{"in": pictures}) for argument in arguments))
+    assert (result.exit_code, "an empty name" in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("number", ["inf", "-inf", "nan"])
+@pytest.mark.parametrize("option", ["--bpp", "--quality"])
+def test_numbers_without_end_are_wrong_usage(run: Run, pictures: Path, option: str, number: str) -> None:
+    assert run("compress", pictures / "a.png", option, number).exit_code == 2
+
+
+def test_info_says_the_version_of_the_file_at_hand(run: Run, tmp_path: Path) -> None:
+    for version in (1, 2):
+        (tmp_path / "a.gnc").write_bytes(pack(Header(b"fake", 4, 4, 0, 0, version), b"payload"))
+        assert _records(run("info", tmp_path / "a.gnc", "--json"))[0]["format_version"] == version

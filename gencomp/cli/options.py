@@ -1,0 +1,65 @@
+"""What several verbs ask for in the same words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gencomp import bitstream
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def finite(_: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    """A callback for options: no NaN and no infinity, which pass through click's ranges."""
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter("not a finite number", param=parameter)
+    return value
+
+
+def filled(_: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """A callback for names: an empty one is mostly a shell variable that was not set."""
+    if value == "":
+        raise click.BadParameter("an empty name", param=parameter)
+    return value
+
+
+class _InputPath(click.Path):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not value:
+            self.fail("an empty name", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+def paths(metavar: str) -> Decorator:
+    """The files and folders that a verb works on."""
+    return click.argument("paths", nargs=-1, required=True, metavar=metavar, type=_InputPath(path_type=Path))
+
+
+output = click.option(
+    "-o",
+    "--output",
+    metavar="FILE|DIR",
+    callback=filled,
+    help="Output file; with several inputs or a folder, a folder, made if missing.",
+)
+model = click.option("--model", metavar="NAME|FILE", callback=filled, help="Model to use instead of the embedded one.")
+device = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Where the networks run; files and their integers are the same everywhere.",
+)
+max_pixels = click.option(
+    "--max-pixels",
+    type=click.IntRange(min=1),
+    default=bitstream.MAX_PIXELS,
+    show_default=True,
+    help="Refuse larger images; raise it for images that you trust.",
+)
+as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object a file on standard output.")
