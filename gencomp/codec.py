@@ -8,6 +8,7 @@ import functools
 import importlib.resources
 import math
 import warnings
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -15,20 +16,17 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 from . import bitstream
 from .bitstream import DEFAULT_QUALITY, MAX_PIXELS, STEPS, BitstreamError, Header, ModelError
-from .entropy.intnet import Backend
-from .entropy.prior import TILE, CodedLatents, checksum, decode_latents, encode_latents
+from .entropy.constants import MEAN_UNIT, TILE
+from .entropy.contract import Arithmetic, Coded, Latents
 from .image import Source, read_image
 from .model import Model, check_known_answer, load_model
-from .networks.priors import MEAN_UNIT
 from .networks.transforms import STRIDE
 from .runtime.tiling import analyse, latent_size, synthesise
 
 EMBEDDED = "gencomp-base"  # the model in the package
-CROSS_CHECK_PIXELS = 2_000_000  # up to here the encoder checks itself with the other arithmetic, which is slower
 
 
 class Encoded(NamedTuple):
@@ -68,7 +66,7 @@ class Codec:
         self._model = model
         self._tile = None if tile is None else tile // STRIDE
         self._network = model.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._backend = _exact_backend(model)
+        self._arithmetic = _exact_arithmetic(model)
 
     def compress(
         self,
@@ -131,7 +129,7 @@ class Codec:
         header, latents = self._read(data, max_pixels)
         if header.stored_crc(checksum(latents.y_int)) != header.latents_crc:
             raise BitstreamError("the decoded latents are not those that were encoded (another coder or a forged file)")
-        y_hat = latents.y_int.float().div_(MEAN_UNIT)
+        y_hat = torch.from_numpy(latents.y_int).float().div_(MEAN_UNIT)
         strength = (1.0 if realism is None else realism) if self.knows_realism else 0.0
         size = (header.height, header.width)
         return Image.fromarray(synthesise(self._network, y_hat, size, header.quality_step, strength, self._tile))
@@ -141,11 +139,11 @@ class Codec:
         header, latents = self._read(data, max_pixels)
         return Verified(header.stored_crc(checksum(latents.y_int)) == header.latents_crc, latents.bits)
 
-    def latents(self, data: bytes, *, max_pixels: int | None = MAX_PIXELS) -> Tensor:
+    def latents(self, data: bytes, *, max_pixels: int | None = MAX_PIXELS) -> np.ndarray:
         """The integer latents of a .gnc file, int32 [M, h, w], in units of 1/64; equal on every machine."""
         return self._read(data, max_pixels)[1].y_int
 
-    def _read(self, data: bytes, max_pixels: int | None) -> tuple[Header, CodedLatents]:
+    def _read(self, data: bytes, max_pixels: int | None) -> tuple[Header, Coded]:
         header, payload = bitstream.unpack(data)
         if header.model_id != self.model_id:
             raise BitstreamError(
@@ -159,27 +157,33 @@ class Codec:
             )
         height, width = latent_size(header.height, header.width)
         tile = TILE if self._tile is None else self._tile
-        latents = decode_latents(self._model.integers, payload, height, width, header.quality_step, self._backend, tile)
+        latents = self._model.integers.decode(
+            payload, height, width, header.quality_step, tile=tile, arithmetic=self._arithmetic
+        )
         return header, latents
 
-    def _code(self, pixels: np.ndarray, step: int) -> CodedLatents:
+    def _code(self, pixels: np.ndarray, step: int) -> Coded:
         y = analyse(self._network, pixels, step, self._tile)
         with torch.no_grad():
             z = self._network.prior.hyper_analysis(y[None].to(self.device))[0]
         tile = TILE if self._tile is None else self._tile
-        hyper = torch.round(torch.nan_to_num(z).cpu())
-        return encode_latents(self._model.integers, y, hyper, step, self._backend, tile)
+        latents = Latents(y.numpy(), z.cpu().numpy())
+        return self._model.integers.encode(latents, step, tile=tile, arithmetic=self._arithmetic)
 
-    def _cross_check(self, coded: CodedLatents, height: int, width: int, step: int) -> None:
-        """Read the payload back before anything is written, with the other arithmetic where that is quick."""
-        small = width * height <= CROSS_CHECK_PIXELS
-        backend: Backend = "i64" if small and self._backend == "f64" else self._backend
-        back = decode_latents(self._model.integers, coded.payload, *latent_size(height, width), step, backend)
-        if not torch.equal(back.y_int, coded.y_int):
+    def _cross_check(self, coded: Coded, height: int, width: int, step: int) -> None:
+        """Read the payload back before anything is written, in other tiles, so that sums run in another order."""
+        size = latent_size(height, width)
+        back = self._model.integers.decode(coded.payload, *size, step, tile=48, arithmetic=self._arithmetic)
+        if not np.array_equal(back.y_int, coded.y_int):
             raise ModelError("this machine did not decode its own file to the same latents: nothing was written")
 
     def _overhead(self, width: int, height: int) -> int:
         return len(bitstream.pack(Header(self.model_id, width, height, 0, 0), b""))
+
+
+def checksum(y_int: np.ndarray) -> int:
+    """CRC-32 of y_int as little-endian int32 in CHW order."""
+    return zlib.crc32(np.ascontiguousarray(y_int, "<i4").data)
 
 
 def load(model: str | Path | None = None, *, device: str = "auto", tile: int | None = None) -> Codec:
@@ -215,16 +219,16 @@ def _device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _exact_backend(model: Model) -> Backend:
+def _exact_arithmetic(model: Model) -> Arithmetic:
     """The quicker arithmetic that passes the known-answer test here; ModelError if none does."""
-    backends: tuple[Backend, ...] = ("f64", "i64")
-    for backend in backends:
-        if check_known_answer(model, backend):
-            return backend
+    arithmetics: tuple[Arithmetic, ...] = ("float64", "int64")
+    for arithmetic in arithmetics:
+        if check_known_answer(model, arithmetic):
+            return arithmetic
     raise ModelError("the model fails its known-answer test: it is damaged, or this machine cannot decode exactly")
 
 
-def _largest_step(code: Callable[[int], CodedLatents], payload_limit: int, limit: int) -> tuple[int, CodedLatents]:
+def _largest_step(code: Callable[[int], Coded], payload_limit: int, limit: int) -> tuple[int, Coded]:
     """The largest step whose payload has at most payload_limit bytes, by interpolated bisection on log(bytes).
 
     Sizes rise with the step but for a byte here and there; where they do not, either of two neighbours may be found.

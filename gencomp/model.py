@@ -8,7 +8,6 @@ The model id is the SHA-256 over the integers, their names and shapes, and the c
 them. It does not cover the transforms: a model with a better generator and the same integers decodes the same files.
 """
 
-import functools
 import hashlib
 import json
 from pathlib import Path
@@ -21,15 +20,11 @@ from safetensors import safe_open as open_safetensors
 from safetensors.torch import save
 
 from .bitstream import MODEL_ID_BYTES, STEPS, ModelError
-from .entropy.intnet import Backend, from_arrays, to_arrays
-from .entropy.latent import MAX_RESIDUAL
-from .entropy.prior import IntegerPrior, known_answer, latent_channels
-from .entropy.tables import from_arrays as tables_from_arrays
-from .entropy.tables import to_arrays as tables_to_arrays
+from .entropy import KINDS
+from .entropy.constants import HYPER_UNIT, KNOTS, LEVELS, MAX_RESIDUAL, MEAN_UNIT, ORDER
+from .entropy.contract import Arithmetic, EntropyModel
 from .files import write_atomically
 from .networks.hyperprior import HyperpriorCodec, ModelConfig
-from .networks.priors import HYPER_UNIT, LEVELS, MEAN_UNIT, ORDER, PASSES
-from .networks.transforms import KNOTS
 
 FORMAT = "gencomp-model-1"
 MAX_FILE_BYTES = 1 << 30
@@ -40,7 +35,7 @@ class Model(NamedTuple):
 
     name: str
     network: HyperpriorCodec
-    integers: IntegerPrior
+    integers: EntropyModel
     answer: str
     facts: dict[str, Any]
 
@@ -50,20 +45,11 @@ class Model(NamedTuple):
         return integer_digest(self.integers)[:MODEL_ID_BYTES]
 
 
-def integer_arrays(integers: IntegerPrior) -> dict[str, np.ndarray]:
-    """Everything integer, by name."""
-    arrays: dict[str, np.ndarray] = {f"tables.{k}": v for k, v in tables_to_arrays(integers.tables).items()}
-    arrays |= to_arrays(integers.synthesis, "synthesis")
-    for index, context in enumerate(integers.contexts):
-        arrays |= to_arrays(context, f"context{index}")
-    return arrays
-
-
-def integer_digest(integers: IntegerPrior) -> bytes:
+def integer_digest(integers: EntropyModel) -> bytes:
     """SHA-256 over the canonical bytes of all that decides integers."""
     constants = (STEPS, KNOTS, LEVELS, MEAN_UNIT, HYPER_UNIT, MAX_RESIDUAL, ORDER)
     digest = hashlib.sha256(f"{FORMAT} {constants}".encode())
-    for name, array in sorted(integer_arrays(integers).items()):
+    for name, array in sorted(integers.arrays().items()):
         digest.update(f"{name} {array.shape} ".encode())
         digest.update(np.ascontiguousarray(array, "<i8").tobytes())
     return digest.digest()
@@ -74,7 +60,7 @@ def save_model(model: Model, path: Path) -> None:
     tensors = {f"network.{k}": v.detach().cpu().half().contiguous() for k, v in model.network.state_dict().items()}
     if not all(torch.isfinite(v).all() for v in tensors.values()):
         raise ModelError("the network has weights that float16 cannot hold")
-    for name, array in integer_arrays(model.integers).items():
+    for name, array in model.integers.arrays().items():
         tensors[f"integer.{name}"] = torch.from_numpy(np.ascontiguousarray(array))
     metadata = {
         "format": FORMAT,
@@ -104,14 +90,14 @@ def load_model(path: str | Path) -> Model:
             network = HyperpriorCodec(ModelConfig.from_dict(json.loads(metadata["config"])))
         network.load_state_dict({k: v.float() for k, v in _below("network", tensors).items()}, assign=True)
         network.eval().requires_grad_(False)
-        integers = _integer_prior({k: v.numpy() for k, v in _below("integer", tensors).items()})
+        integers = KINDS["context"]({k: v.numpy() for k, v in _below("integer", tensors).items()})
         facts, answer = json.loads(metadata["facts"]), str(metadata["known_answer"])
         model = Model(str(metadata["name"]), network, integers, answer, facts)
     except ModelError:
         raise
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"{path} cannot be read as a model: {str(error).splitlines()[0]}") from error
-    if latent_channels(integers) != network.config.transform.latent_channels:
+    if integers.latent_channels != network.config.transform.latent_channels:
         raise ModelError(f"{path}: the integer networks do not fit the transforms")
     return model
 
@@ -121,18 +107,6 @@ def _below(prefix: str, values: dict[str, Any]) -> dict[str, Any]:
     return {k.removeprefix(f"{prefix}."): v for k, v in values.items() if k.startswith(f"{prefix}.")}
 
 
-def _integer_prior(arrays: dict[str, np.ndarray]) -> IntegerPrior:
-    tables = tables_from_arrays(_below("tables", arrays))
-    names = ("synthesis", *(f"context{index}" for index in range(PASSES)))
-    nets = [from_arrays({k: v for k, v in arrays.items() if k.startswith(f"{n}.")}, n) for n in names]
-    return IntegerPrior(tables, nets[0], tuple(nets[1:]))
-
-
-@functools.lru_cache(maxsize=32)
-def _answers(integers: IntegerPrior, backend: Backend) -> str:
-    return known_answer(integers, backend)
-
-
-def check_known_answer(model: Model, backend: Backend) -> bool:
-    """Whether this process evaluates the integer networks as the exporting one did; computed once a model."""
-    return _answers(model.integers, backend) == model.answer
+def check_known_answer(model: Model, arithmetic: Arithmetic) -> bool:
+    """Whether this process evaluates the integer networks as the exporting one did."""
+    return model.integers.known_answer(arithmetic) == model.answer

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import torch
 
 from gencomp.bitstream import STEPS, ModelError
-from gencomp.entropy.prior import IntegerPrior, known_answer
+from gencomp.entropy.contract import EntropyModel
 from gencomp.model import Model, load_model, save_model
-from gencomp.networks.freeze import Latents, freeze_prior, rate_change
+from gencomp.networks.freeze import Calibration, freeze_prior, rate_change
 from gencomp.networks.hyperprior import HyperpriorCodec, ModelConfig, parameter_count
 
 from .checkpoint import CheckpointError, averaged, checkpoints, load_checkpoint, restore_module
@@ -78,15 +78,15 @@ def export(
     return Export(model, change)
 
 
-def to_model(network: HyperpriorCodec, calibration: list[Latents], name: str, facts: dict[str, Any]) -> Model:
+def to_model(network: HyperpriorCodec, calibration: list[Calibration], name: str, facts: dict[str, Any]) -> Model:
     """A model of a network as it stands, for validation."""
     network = _through_half(copy.deepcopy(network).cpu())
     integers = freeze_prior(network.prior, calibration)
-    return Model(name, network, integers, known_answer(integers, "f64"), facts)
+    return Model(name, network, integers, integers.known_answer(), facts)
 
 
 @torch.no_grad()
-def calibration_latents(network: HyperpriorCodec, data: list[str], count: int = 2 * CALIBRATION) -> list[Latents]:
+def calibration_latents(network: HyperpriorCodec, data: list[str], count: int = 2 * CALIBRATION) -> list[Calibration]:
     """Latents of fixed crops, their quality steps spread evenly over the range in each CALIBRATION of them."""
     crops = Crops(data, dataclasses.replace(Recipe("calibration"), crop=CROP, seed=2**31 - 1, workers=0))
     device = next(network.parameters()).device
@@ -95,7 +95,7 @@ def calibration_latents(network: HyperpriorCodec, data: list[str], count: int = 
         step = (number % CALIBRATION) * STEPS // (CALIBRATION - 1)
         x = crops[number].pixels[None].float().to(device) / 255
         y = network.latents(x, torch.tensor([step], device=device))
-        latents.append(Latents(y.cpu(), torch.round(network.prior.hyper_analysis(y)).cpu(), step))
+        latents.append(Calibration(y.cpu(), torch.round(network.prior.hyper_analysis(y)).cpu(), step))
     return latents
 
 
@@ -116,7 +116,7 @@ def _newest(run: Path) -> tuple[Path, Any]:
     return run, load_checkpoint(saved[-1])
 
 
-def _kept_integers(network: HyperpriorCodec, named: Path | None, origin: Path) -> IntegerPrior | None:
+def _kept_integers(network: HyperpriorCodec, named: Path | None, origin: Path) -> EntropyModel | None:
     """Integers of the model that was asked for or began the run; None where the prior has been trained since."""
     if named is None and not origin.is_file():
         return None
@@ -133,8 +133,8 @@ def _through_half(network: HyperpriorCodec) -> HyperpriorCodec:
     return network.half().float().eval().requires_grad_(False)
 
 
-def _answer(integers: IntegerPrior) -> str:
-    answers = {known_answer(integers, "f64"), known_answer(integers, "i64")}
+def _answer(integers: EntropyModel) -> str:
+    answers = {integers.known_answer("float64"), integers.known_answer("int64")}
     if len(answers) != 1:
         raise CheckpointError("the two integer arithmetics disagree here: nothing was exported")
     return answers.pop()

@@ -17,7 +17,7 @@ from gencomp.bitstream import STEPS, step_to_quality
 from gencomp.codec import Codec
 from gencomp.files import write_atomically
 from gencomp.image import to_uint8, write_image
-from gencomp.networks.freeze import Latents
+from gencomp.networks.freeze import Calibration
 from gencomp.networks.hyperprior import HyperpriorCodec
 
 from .export import to_model
@@ -172,7 +172,7 @@ class Validation(NamedTuple):
 
 
 def validate(
-    network: HyperpriorCodec, calibration: list[Latents], pictures: list[np.ndarray], *, realism: bool
+    network: HyperpriorCodec, calibration: list[Calibration], pictures: list[np.ndarray], *, realism: bool
 ) -> Validation:
     """Real files of pictures uint8 [H, W, 3] at the middle quality, by the network's own integers, decoded again."""
     codec = Codec(to_model(network, calibration, "validation", {"realism": realism}), device="cpu")

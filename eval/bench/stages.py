@@ -113,14 +113,14 @@ def passed(codec: "Codec", picture: "Image.Image", quality: float) -> Passed:
 def _watched(codec: "Codec", clock: Clock) -> Iterator[None]:
     """The codec with a clock around its parts."""
     import gencomp.codec as glue
-    import gencomp.entropy.prior as prior
+    import gencomp.entropy.hyperprior as prior
 
     is_checking = [False]
-    parts: list[tuple[ModuleType, str, str]] = [
+    parts: list[tuple[ModuleType | type, str, str]] = [
         (glue, "analyse", "transform"),
         (glue, "synthesise", "synthesis"),
-        (prior, "hyper_features", "integer networks"),
-        (prior, "mean_and_level", "integer networks"),
+        (prior.Hyperprior, "features", "integer networks"),
+        (prior.Hyperprior, "mean_and_level", "integer networks"),
         (prior, "encode_z", "range coder"),
         (prior, "encode_pass", "range coder"),
         (prior, "decode_z", "range coder"),

@@ -20,11 +20,10 @@ import numpy.typing as npt
 
 from gencomp.bitstream import BitstreamError
 from gencomp.entropy.coder import Decoder, Encoder, Symbols, Table
+from gencomp.entropy.constants import MAX_RESIDUAL
 from gencomp.entropy.tables import Tables
 
-Levels = npt.NDArray[np.uint8]
-
-MAX_RESIDUAL = 30_000
+Levels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]  # types that numpy sorts by radix
 
 
 class _Compiled(NamedTuple):
@@ -38,13 +37,13 @@ def _compiled(tables: Tables) -> _Compiled:
     return _Compiled(tuple(map(Table, tables.y)), tuple(map(Table, tables.z)), Table(tables.escape))
 
 
-def clamp_residuals(residuals: npt.NDArray[np.integer]) -> Symbols:
+def clamp_residuals(residuals: npt.NDArray[np.generic]) -> Symbols:
     """Residuals limited to what a file can hold: |r| <= 30000, int32."""
     return np.clip(residuals, -MAX_RESIDUAL, MAX_RESIDUAL).astype(np.int32)
 
 
 def encode_pass(encoder: Encoder, residuals: npt.NDArray[np.integer], levels: Levels, tables: Tables) -> None:
-    """Write residuals [n] (|r| <= 30000), each by the table of its scale level, levels [n] uint8."""
+    """Write residuals [n] (|r| <= 30000), each by the table of its scale level, levels [n] uint8 or uint16."""
     if residuals.ndim != 1 or residuals.shape != levels.shape:
         raise ValueError(f"residuals {residuals.shape} and levels {levels.shape} are not vectors of one length")
     order, ends = _grouped(levels, tables)
@@ -66,7 +65,7 @@ def encode_pass(encoder: Encoder, residuals: npt.NDArray[np.integer], levels: Le
 
 
 def decode_pass(decoder: Decoder, levels: Levels, tables: Tables) -> Symbols:
-    """Read residuals, int32 [n], of scale levels [n] uint8; BitstreamError if the data do not hold them."""
+    """Read residuals, int32 [n], of scale levels [n]; BitstreamError if the data do not hold them."""
     order, ends = _grouped(levels, tables)
     ordered = np.empty(len(levels), np.int32)
     escapes: list[npt.NDArray[np.intp]] = []
@@ -105,7 +104,7 @@ def decode_z(decoder: Decoder, shape: tuple[int, int, int], tables: Tables) -> S
     return np.stack(rows).reshape(shape).astype(np.int32, copy=False)
 
 
-def clamp_z(z: npt.NDArray[np.integer], tables: Tables) -> Symbols:
+def clamp_z(z: npt.NDArray[np.generic], tables: Tables) -> Symbols:
     """Hyper-latents [C, H, W] limited to what their tables hold: -K..K by channel, int32."""
     bound = tables.z_half_widths[:, None, None]
     return np.clip(z, -bound, bound).astype(np.int32)
@@ -113,8 +112,8 @@ def clamp_z(z: npt.NDArray[np.integer], tables: Tables) -> Symbols:
 
 def _grouped(levels: Levels, tables: Tables) -> tuple[npt.NDArray[np.intp], list[int]]:
     """The stable order that sorts latents by level, and where each level's group ends in it."""
-    if levels.dtype != np.uint8 or levels.ndim != 1:
-        raise ValueError(f"scale levels are a vector of uint8, not {levels.dtype} {levels.shape}")
+    if levels.dtype not in (np.uint8, np.uint16) or levels.ndim != 1:
+        raise ValueError(f"scale levels are a vector of uint8 or uint16, not {levels.dtype} {levels.shape}")
     ends = np.cumsum(np.bincount(levels, minlength=len(tables.y))).tolist()
     if len(ends) > len(tables.y):
         raise ValueError(f"a scale level above {len(tables.y) - 1}")

@@ -15,22 +15,24 @@ import numpy.typing as npt
 
 from gencomp.bitstream import ModelError
 
+from .constants import LEVELS, MAX_RESIDUAL, SIGMA_MAX, SIGMA_MIN
+from .contract import IntArray
+
 Weights = npt.NDArray[np.int32]
 
 TOTAL = 1 << 16
-LEVELS = 64
-SIGMA_MIN, SIGMA_MAX = 0.11, 64.0
 ESCAPE_CLASSES = 17
-MAX_HALF_WIDTH = 30_000
+MAX_TABLES = 4096
 
 
 @dataclass(frozen=True, eq=False)
 class Tables:
     """The tables of one model.
 
-    y[i]: weights of scale level i over the residuals -L..L (L = half_widths[i]), then the escape symbol: 2 L + 2
-    entries. z[c]: weights of channel c of the hyper-latents over -K..K: 2 K + 1 entries, no escape (the encoder
-    clamps). escape: weights of the 17 magnitude classes of an escaped residual.
+    y[i]: weights of scale level i (of channel i for the kind "factorized") over the residuals -L..L (L =
+    half_widths[i]), then the escape symbol: 2 L + 2 entries. z[c]: weights of channel c of the hyper-latents over
+    -K..K: 2 K + 1 entries, no escape (the encoder clamps); empty where there are none. escape: weights of the 17
+    magnitude classes of an escaped residual.
     """
 
     y: tuple[Weights, ...]
@@ -122,32 +124,38 @@ def costs(weights: Weights) -> npt.NDArray[np.float64]:
 
 def to_arrays(tables: Tables) -> dict[str, npt.NDArray[np.int32]]:
     """Tables as flat int32 arrays for the model file: the weights end to end, and the half-widths that cut them."""
-    return {
+    arrays = {
         "y_weights": np.concatenate(tables.y),
         "y_half_widths": tables.half_widths,
-        "z_weights": np.concatenate(tables.z),
-        "z_half_widths": tables.z_half_widths,
         "escape_weights": tables.escape,
     }
+    if tables.z:
+        arrays |= {"z_weights": np.concatenate(tables.z), "z_half_widths": tables.z_half_widths}
+    return arrays
 
 
-def from_arrays(arrays: Mapping[str, npt.NDArray[np.integer]]) -> Tables:
+def from_arrays(arrays: Mapping[str, IntArray]) -> Tables:
     """Tables from the arrays of a model file, which may hold anything: whatever is not a table raises ModelError."""
-    y_half_widths = _vector(arrays, "y_half_widths", 1, MAX_HALF_WIDTH)
-    z_half_widths = _vector(arrays, "z_half_widths", 1, MAX_HALF_WIDTH)
-    if len(y_half_widths) > 256:
-        raise ModelError(f"{len(y_half_widths)} scale levels, more than the 256 of an 8-bit level")
+    known = {"y_weights", "y_half_widths", "escape_weights", "z_weights", "z_half_widths"}
+    if unknown := sorted(arrays.keys() - known):
+        raise ModelError(f"unknown table {unknown[0]!r}")
     escape = _vector(arrays, "escape_weights", 1, TOTAL)
     if len(escape) != ESCAPE_CLASSES:
         raise ModelError(f"{len(escape)} escape classes, expected {ESCAPE_CLASSES}")
+    has_z = "z_weights" in arrays or "z_half_widths" in arrays
     return Tables(
-        y=_cut(arrays, "y_weights", 2 * y_half_widths + 2),
-        z=_cut(arrays, "z_weights", 2 * z_half_widths + 1),
+        y=_cut(arrays, "y", last=2),
+        z=_cut(arrays, "z", last=1) if has_z else (),
         escape=_checked(escape, "escape_weights"),
     )
 
 
-def _vector(arrays: Mapping[str, npt.NDArray[np.integer]], name: str, low: int, high: int) -> Weights:
+def below(prefix: str, arrays: Mapping[str, IntArray]) -> dict[str, IntArray]:
+    """The arrays named '<prefix>.<name>', by name."""
+    return {k.removeprefix(f"{prefix}."): v for k, v in arrays.items() if k.startswith(f"{prefix}.")}
+
+
+def _vector(arrays: Mapping[str, IntArray], name: str, low: int, high: int) -> Weights:
     array = arrays.get(name)
     if array is None:
         raise ModelError(f"the model has no table {name!r}")
@@ -158,11 +166,15 @@ def _vector(arrays: Mapping[str, npt.NDArray[np.integer]], name: str, low: int, 
     return array.astype(np.int32)
 
 
-def _cut(arrays: Mapping[str, npt.NDArray[np.integer]], name: str, sizes: Weights) -> tuple[Weights, ...]:
-    flat = _vector(arrays, name, 1, TOTAL)
+def _cut(arrays: Mapping[str, IntArray], name: str, last: int) -> tuple[Weights, ...]:
+    half_widths = _vector(arrays, f"{name}_half_widths", 1, MAX_RESIDUAL)
+    if len(half_widths) > MAX_TABLES:
+        raise ModelError(f"{len(half_widths)} tables of {name}, more than {MAX_TABLES}")
+    sizes = 2 * half_widths + last
+    flat = _vector(arrays, f"{name}_weights", 1, TOTAL)
     if int(sizes.sum(dtype=np.int64)) != len(flat):
         raise ModelError(f"table {name!r} has {len(flat)} weights, expected {int(sizes.sum(dtype=np.int64))}")
-    return tuple(_checked(part, name) for part in np.split(flat, np.cumsum(sizes)[:-1]))
+    return tuple(_checked(part, f"{name}_weights") for part in np.split(flat, np.cumsum(sizes)[:-1]))
 
 
 def _checked(weights: Weights, name: str) -> Weights:

@@ -92,7 +92,7 @@ def convert(
             out = np.asarray(output_units, np.float64)
         converted.append(_convert_layer(layer, units, np.repeat(out, layer.shuffle**2)))
         units = out
-    net = IntNet(tuple(converted), torch.from_numpy(np.asarray(input_bound, np.int64)))
+    net = IntNet(tuple(converted), np.asarray(input_bound, np.int64))
     prove_bounds(net)
     return net, units
 
@@ -105,10 +105,10 @@ def _convert_layer(layer: Layer, input_units: np.ndarray, output_units: np.ndarr
     tap = np.maximum(np.abs(scaled).max((1, 2, 3)) / MAX_WEIGHT, output_units * 2.0**-40)
     pairs = [_multiplier(float(r)) for r in tap / output_units]
     return IntConv(
-        weight=torch.from_numpy(np.rint(scaled / tap[:, None, None, None]).astype(np.int16)),
-        bias=torch.from_numpy(np.rint(bias / tap).astype(np.int64)),
-        multiplier=torch.tensor([m for m, _ in pairs]),
-        shift=torch.tensor([s for _, s in pairs]),
+        weight=np.rint(scaled / tap[:, None, None, None]).astype(np.int16),
+        bias=np.rint(bias / tap).astype(np.int64),
+        multiplier=np.array([m for m, _ in pairs]),
+        shift=np.array([s for _, s in pairs]),
         lo=0 if layer.relu else -MAX_HIDDEN,
         hi=MAX_HIDDEN,
         groups=groups,

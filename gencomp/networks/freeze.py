@@ -15,31 +15,31 @@ import torch
 from torch import Tensor, nn
 
 from gencomp.bitstream import ModelError
-from gencomp.entropy.prior import IntegerPrior, encode_latents
+from gencomp.entropy.constants import HYPER_UNIT, KNOTS, MEAN_UNIT, SEGMENT
+from gencomp.entropy.contract import EntropyModel, Latents
+from gencomp.entropy.hyperprior import Hyperprior
 from gencomp.entropy.tables import Weights, default_tables
 from gencomp.networks.priors import (
-    HYPER_UNIT,
     LEVEL_CENTRE,
     LEVEL_SPREAD,
-    MEAN_UNIT,
     Prior,
     gaussian_bits,
     mean_and_level,
     pass_masks,
 )
-from gencomp.networks.transforms import KNOTS, SEGMENT, quality_condition
+from gencomp.networks.transforms import quality_condition
 
 from .convert import MAX_HIDDEN, convert, hyper_table, largest_activations
 
 MAX_HYPER = 127  # largest |z| that a table may hold
 
 
-class Latents(NamedTuple):
-    """Of one calibration picture: scaled y float32 [1, M, h, w], z_hat float32 [1, Z, h', w'], quality step."""
+class Calibration(NamedTuple):
+    """Of one calibration image: scaled y float32 [1, M, h, w], z_hat float32 [1, Z, h', w'], quality step."""
 
     y: Tensor
     z_hat: Tensor
-    step: int
+    quality_step: int
 
 
 class FloatPass(NamedTuple):
@@ -50,7 +50,7 @@ class FloatPass(NamedTuple):
 
 
 @torch.no_grad()
-def float_pass(prior: Prior, latents: Latents) -> FloatPass:
+def float_pass(prior: Prior, latents: Calibration) -> FloatPass:
     """Run the float prior as a coder would, with true rounding and unquantised means and levels."""
     y, z_hat, step = latents
     features = prior.features(z_hat, quality_condition(torch.tensor([step])), *y.shape[2:])
@@ -65,7 +65,7 @@ def float_pass(prior: Prior, latents: Latents) -> FloatPass:
 
 
 @torch.no_grad()
-def freeze_prior(prior: Prior, calibration: Sequence[Latents]) -> IntegerPrior:
+def freeze_prior(prior: Prior, calibration: Sequence[Calibration]) -> Hyperprior:
     """The integer prior of a float one; calibration: latents over the whole range of qualities."""
     z_tables = hyper_tables(prior)
     bounds = np.array([len(table) // 2 for table in z_tables])
@@ -91,7 +91,7 @@ def freeze_prior(prior: Prior, calibration: Sequence[Latents]) -> IntegerPrior:
             output_units=np.concatenate([np.full(channels, 1 / MEAN_UNIT), np.ones(channels)]),
         )
         contexts.append(net)
-    return IntegerPrior(default_tables(z_tables), synthesis, tuple(contexts))
+    return Hyperprior(default_tables(z_tables), synthesis, tuple(contexts))
 
 
 @torch.no_grad()
@@ -103,17 +103,22 @@ def hyper_tables(prior: Prior) -> list[Weights]:
     return [hyper_table(mass) for mass in masses]
 
 
-def rate_change(prior: Prior, integers: IntegerPrior, pictures: Sequence[Latents]) -> float:
+def rate_change(prior: Prior, integers: EntropyModel, pictures: Sequence[Calibration]) -> float:
     """Bits of the integer prior over those of the float one, minus 1, over all the pictures together."""
     exact = sum(float_pass(prior, latents).bits for latents in pictures)
-    coded = sum(encode_latents(integers, p.y[0], p.z_hat[0], p.step).bits for p in pictures)
+    coded = sum(integers.encode(latents_of(p), p.quality_step).bits for p in pictures)
     if not exact > 0:
         raise ModelError("the prior gives no rate: it is not trained")
     return coded / exact - 1
 
 
-def _hyper_input(latents: Latents) -> Tensor:
-    condition = quality_condition(torch.tensor([latents.step]))[:, :, None, None]
+def latents_of(picture: Calibration) -> Latents:
+    """As an entropy model takes them."""
+    return Latents(picture.y[0].numpy(), picture.z_hat[0].numpy())
+
+
+def _hyper_input(latents: Calibration) -> Tensor:
+    condition = quality_condition(torch.tensor([latents.quality_step]))[:, :, None, None]
     return torch.cat([latents.z_hat, condition.expand(-1, -1, *latents.z_hat.shape[2:])], 1)
 
 

@@ -19,16 +19,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .layers import lower_bound, round_straight_through
-from .transforms import KNOTS
+from gencomp.entropy.constants import KNOTS, LEVELS, ORDER, PASSES, SIGMA_MAX, SIGMA_MIN
 
-PASSES = 4
-ORDER = (0, 3, 1, 2)  # diagonal neighbours first: after two passes a group is known on a checkerboard
-LEVELS = 64
-SIGMA_MIN, SIGMA_MAX = 0.11, 64.0
+from .layers import lower_bound, round_straight_through
+
 LEVEL_CENTRE, LEVEL_SPREAD = 20.0, 8.0  # head output 0 means level 20 (sigma 0.83); one unit is 8 levels
-MEAN_UNIT = 64  # means are multiples of 1/64 in the integer world
-HYPER_UNIT = 16  # h_s takes 16 z_hat, so that its weights for z and for the quality knots are of one size
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..bitstream import STEPS
+from gencomp.entropy.constants import KNOTS, SEGMENT
+
 from .layers import Block, Stage, downscale, upscale
 from .positional_noise import CHANNELS, FACTORS, Grain, place_noise
 
-KNOTS = 9  # quality conditions: a linear interpolation between this many knots over the steps 0..STEPS
-SEGMENT = STEPS // (KNOTS - 1)
 STRIDE = 16  # pixels a latent, both ways
 
 

@@ -28,7 +28,7 @@ def main() -> None:
         with disturbed:
             latents = codec.latents(path.read_bytes())
         pixels = codec.decompress(path.read_bytes())
-        digest = hashlib.sha256(latents.numpy().astype("<i4").tobytes()).hexdigest()
+        digest = hashlib.sha256(latents.astype("<i4").tobytes()).hexdigest()
         result[path.stem] = {"latents": digest, "pixels": pixels.tobytes().hex()}
     print(json.dumps(result))
 

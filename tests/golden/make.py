@@ -14,9 +14,8 @@ import torch
 from PIL import Image
 
 from gencomp.codec import Codec
-from gencomp.entropy.prior import known_answer
 from gencomp.model import Model, load_model, save_model
-from gencomp.networks.freeze import Latents, freeze_prior
+from gencomp.networks.freeze import Calibration, freeze_prior
 from gencomp.networks.hyperprior import HyperpriorCodec, ModelConfig
 from gencomp.networks.priors import PriorConfig
 from gencomp.networks.transforms import TransformConfig
@@ -59,9 +58,9 @@ def tiny_model() -> Model:
     for step in (0, 300, 700, 1024):
         x = torch.from_numpy(np.array(picture(128, 128))).permute(2, 0, 1)[None].float() / 255
         y = network.latents(x, torch.tensor([step]))
-        calibration.append(Latents(y, torch.round(network.prior.hyper_analysis(y)), step))
+        calibration.append(Calibration(y, torch.round(network.prior.hyper_analysis(y)), step))
     integers = freeze_prior(network.prior, calibration)
-    return Model("tiny", network, integers, known_answer(integers, "i64"), {"recipe": "random"})
+    return Model("tiny", network, integers, integers.known_answer("int64"), {"recipe": "random"})
 
 
 def main() -> None:
@@ -73,8 +72,8 @@ def main() -> None:
         (HERE / f"{name}.gnc").write_bytes(data)
         codec.decompress(data).save(HERE / f"{name}.png")
         latents = codec.latents(data)
-        golden[name] = {"latents": hashlib.sha256(latents.numpy().astype("<i4").tobytes()).hexdigest()}
-        print(f"{name}: {len(data)} bytes, |y| up to {int(latents.abs().max()) / 64:.1f}")
+        golden[name] = {"latents": hashlib.sha256(latents.astype("<i4").tobytes()).hexdigest()}
+        print(f"{name}: {len(data)} bytes, |y| up to {int(np.abs(latents).max()) / 64:.1f}")
     (HERE / "golden.json").write_text(json.dumps(golden, indent=2) + "\n")
 
 

@@ -1,0 +1,240 @@
+"""The kinds "hyperprior" (one pass) and "context" (four passes): latents coded under predicted means and levels.
+
+    z --tables--> stream;   z, quality weights --synthesis--> features
+    pass p: features, latents known so far --context network p--> mean (in 1/64), level --> residuals --> stream
+
+A hyperprior may have no context network: the features are then its means and levels (Minnen et al. 2018). Integers
+cross these borders and nothing else: residuals r, means, and y_int = 64 r + mean; y_hat = y_int / 64 is exact in
+float32, and is all that a synthesis sees.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from gencomp.bitstream import ModelError
+
+from . import intnet
+from .answers import answer, scatter
+from .coder import Decoder, Encoder
+from .constants import HYPER_UNIT, KNOTS, LEVELS, MEAN_UNIT, PASSES, TILE
+from .contract import Arithmetic, Coded, IntArray, Latents
+from .evaluate import evaluate
+from .intnet import IntNet, receptive_field
+from .latent import clamp_residuals, clamp_z, decode_pass, decode_z, encode_pass, encode_z
+from .passes import Pass, quality_weights
+from .tables import Tables, below
+from .tables import from_arrays as tables_from_arrays
+from .tables import to_arrays as tables_to_arrays
+
+MAX_CHANNELS = 1024  # of latents, and of hyper-latents
+NO_INTEGERS = np.zeros((0,), np.int64)
+
+Plane = npt.NDArray[np.int32]  # [h, w, channels]
+
+
+@dataclass(frozen=True, eq=False)
+class Hyperprior:
+    """All that decides bits.
+
+    tables: of the scale levels, of z and of escapes. synthesis: z in units of 1 / HYPER_UNIT, and the quality weights
+    if it takes KNOTS more channels, to features. contexts: 4 networks, 1, or none. thresholds: int64 [LEVELS - 1],
+    rising; the level of a raw output is the number of thresholds at or below it. Without, it is the output itself,
+    clamped to 0..LEVELS - 1.
+    """
+
+    tables: Tables
+    synthesis: IntNet
+    contexts: tuple[IntNet, ...] = ()
+    thresholds: IntArray = field(default_factory=lambda: NO_INTEGERS)
+
+    @property
+    def kind(self) -> str:
+        """ "context" or "hyperprior"."""
+        return "context" if self.passes > 1 else "hyperprior"
+
+    @property
+    def passes(self) -> int:
+        """4 or 1."""
+        return max(1, len(self.contexts))
+
+    @property
+    def latent_channels(self) -> int:
+        """M: half of the outputs of what gives means and levels."""
+        return (*self.contexts, self.synthesis)[0].outputs // 2
+
+    @property
+    def hyper_channels(self) -> int:
+        """Z."""
+        return len(self.tables.z)
+
+    @property
+    def quality_inputs(self) -> int:
+        """KNOTS, or 0 for a family that does not know quality."""
+        return self.synthesis.inputs - self.hyper_channels
+
+    @cached_property
+    def hyper_stride(self) -> int:
+        """Latents a side for one hyper-latent."""
+        return receptive_field(self.synthesis).scale
+
+    def encode(
+        self, latents: Latents, quality_step: int, *, tile: int = TILE, arithmetic: Arithmetic = "float64"
+    ) -> Coded:
+        """See `EntropyModel.encode`."""
+        if latents.z is None or len(latents.z) != self.hyper_channels or len(latents.y) != self.latent_channels:
+            raise ValueError("these latents are not this model's")
+        encoder = Encoder()
+        z = clamp_z(np.rint(np.nan_to_num(latents.z)), self.tables)
+        encode_z(encoder, z, self.tables)
+        features = self.features(z, quality_step, tile, arithmetic)
+        y = np.ascontiguousarray(latents.y.transpose(1, 2, 0))
+        y_int = np.zeros(y.shape, np.int32)
+        for index in range(self.passes):
+            part = Pass(self.passes, index, self.latent_channels)
+            mean, level = self.mean_and_level(index, features, y_int, tile, arithmetic)
+            here = np.empty(mean.shape, np.float32)
+            part.take(y, here)
+            residuals = clamp_residuals(np.rint(np.nan_to_num(here - mean / MEAN_UNIT)))
+            encode_pass(encoder, part.to_stream(residuals), part.to_stream(level), self.tables)
+            part.put(y_int, MEAN_UNIT * residuals + mean)
+        return Coded(encoder.finish(), np.ascontiguousarray(y_int.transpose(2, 0, 1)), encoder.bits)
+
+    def decode(
+        self,
+        payload: bytes,
+        height: int,
+        width: int,
+        quality_step: int,
+        *,
+        tile: int = TILE,
+        arithmetic: Arithmetic = "float64",
+    ) -> Coded:
+        """See `EntropyModel.decode`."""
+        decoder = Decoder(payload)
+        hyper_size = -(-height // self.hyper_stride), -(-width // self.hyper_stride)
+        z = decode_z(decoder, (self.hyper_channels, *hyper_size), self.tables)
+        features = self.features(z, quality_step, tile, arithmetic)[:height, :width]
+        y_int = np.zeros((height, width, self.latent_channels), np.int32)
+        for index in range(self.passes):
+            part = Pass(self.passes, index, self.latent_channels)
+            mean, level = self.mean_and_level(index, features, y_int, tile, arithmetic)
+            residuals = np.empty_like(mean)
+            part.from_stream(decode_pass(decoder, part.to_stream(level), self.tables), residuals)
+            part.put(y_int, MEAN_UNIT * residuals + mean)
+        decoder.finish()
+        return Coded(payload, np.ascontiguousarray(y_int.transpose(2, 0, 1)), decoder.bits)
+
+    def features(self, z: IntArray, quality_step: int, tile: int, arithmetic: Arithmetic) -> Plane:
+        """z int32 [Z, h', w'] at a quality step -> features int32 [h' stride, w' stride, F]."""
+        inputs = [HYPER_UNIT * z.transpose(1, 2, 0)]
+        if self.quality_inputs:
+            inputs.append(np.broadcast_to(quality_weights(quality_step), (*z.shape[1:], KNOTS)))
+        return evaluate(self.synthesis, inputs, tile=max(1, tile // self.hyper_stride), arithmetic=arithmetic)
+
+    def mean_and_level(
+        self, index: int, features: Plane, y_int: Plane, tile: int, arithmetic: Arithmetic
+    ) -> tuple[Plane, npt.NDArray[np.uint8]]:
+        """Pass `index`: features [h, w, F], latents known so far [h, w, M] (else 0) -> mean int32 and level uint8, both
+        [h, w, M / passes], of the latents of the pass."""
+        raw = self.raw(index, features, y_int, tile, arithmetic)
+        part = Pass(self.passes, index, self.latent_channels)
+        mean = np.empty((*raw.shape[:2], part.width), np.int32)
+        level = np.empty_like(mean)
+        part.take(raw[..., : self.latent_channels], mean)
+        part.take(raw[..., self.latent_channels :], level)
+        return mean, self.level_of(level)
+
+    def raw(self, index: int, features: Plane, y_int: Plane, tile: int, arithmetic: Arithmetic) -> Plane:
+        """Means and raw levels of all latents, int32 [h, w, 2 M], as pass `index` sees them."""
+        if not self.contexts:
+            return features[: y_int.shape[0], : y_int.shape[1]]
+        inputs = [features[: y_int.shape[0], : y_int.shape[1]], y_int]
+        inputs = inputs[:1] if self.contexts[index].inputs == features.shape[2] else inputs
+        return evaluate(self.contexts[index], inputs, tile=tile, arithmetic=arithmetic)
+
+    def level_of(self, raw: IntArray) -> npt.NDArray[np.uint8]:
+        """The scale level of raw outputs, of any shape."""
+        if len(self.thresholds):
+            return np.searchsorted(self.thresholds, raw, side="right").astype(np.uint8)
+        return np.clip(raw, 0, LEVELS - 1).astype(np.uint8)
+
+    def arrays(self) -> dict[str, IntArray]:
+        """See `EntropyModel.arrays`."""
+        arrays: dict[str, IntArray] = {f"tables.{k}": v for k, v in tables_to_arrays(self.tables).items()}
+        arrays |= intnet.to_arrays(self.synthesis, "synthesis")
+        for index, context in enumerate(self.contexts):
+            arrays |= intnet.to_arrays(context, f"context{index}")
+        return arrays | ({"thresholds": self.thresholds} if len(self.thresholds) else {})
+
+    def known_answer(self, arithmetic: Arithmetic = "float64") -> str:
+        """SHA-256 over features, means and levels of fixed hyper-latents of odd sizes at several quality steps."""
+        return answer(self._evaluations(arithmetic))
+
+    def _evaluations(self, arithmetic: Arithmetic) -> "list[npt.NDArray[np.int32]]":
+        """Features, means and levels [.., h, w] of each fixed input and pass, extreme inputs included."""
+        widest = self.tables.z_half_widths[:, None, None]
+        seen: list[npt.NDArray[np.int32]] = []
+        for seed, (height, width, quality_step) in enumerate(((1, 1, 0), (2, 3, 300), (3, 2, 777), (1, 4, 1024))):
+            chance = scatter((self.hyper_channels, height, width), seed)
+            z = clamp_z(np.where(chance % 11 == 0, widest, (chance >> 8) % 5 - 2), self.tables)
+            features = self.features(z, quality_step, TILE, arithmetic)
+            y_int = np.zeros((*features.shape[:2], self.latent_channels), np.int32)
+            chance = scatter((self.latent_channels, *features.shape[:2]), seed + 100).transpose(1, 2, 0)
+            residuals = (((chance >> 8) % 7 - 3) * np.where(chance % 101 == 0, 1000, 1)).astype(np.int32)
+            for index in range(self.passes):
+                mean, level = np.split(self.raw(index, features, y_int, TILE, arithmetic), 2, axis=2)
+                parts = features, mean, self.level_of(level).astype(np.int32)
+                seen += [part.transpose(2, 0, 1) for part in parts]
+                part = Pass(self.passes, index, self.latent_channels)
+                plane = np.empty((*y_int.shape[:2], part.width), np.int32)
+                part.take(MEAN_UNIT * residuals + mean, plane)
+                part.put(y_int, plane)
+        return seen
+
+
+def from_arrays(arrays: Mapping[str, IntArray]) -> Hyperprior:
+    """The reverse of `Hyperprior.arrays`, of a model file that may hold anything: ModelError unless whole and exact."""
+    names = sorted({name.split(".")[0] for name in arrays if name.startswith("context")})
+    if names not in ([], ["context0"], [f"context{index}" for index in range(PASSES)]):
+        raise ModelError(f"the integer model has {len(names)} context networks, expected none, 1 or {PASSES}")
+    known = {"tables", "synthesis", "thresholds", *names}
+    if unknown := sorted(name for name in arrays if name.split(".")[0] not in known):
+        raise ModelError(f"unknown array {unknown[0]!r}")
+    model = Hyperprior(
+        tables_from_arrays(below("tables", arrays)),
+        intnet.from_arrays(arrays, "synthesis"),
+        tuple(intnet.from_arrays(arrays, name) for name in names),
+        _thresholds(arrays),
+    )
+    _check_fit(model)
+    return model
+
+
+def _thresholds(arrays: Mapping[str, IntArray]) -> IntArray:
+    if "thresholds" not in arrays:
+        return NO_INTEGERS
+    thresholds = intnet.checked_integers(arrays, "thresholds", 1, -intnet.MAX_ACTIVATION, intnet.MAX_ACTIVATION)
+    if len(thresholds) != LEVELS - 1 or (np.diff(thresholds) < 0).any():
+        raise ModelError(f"the thresholds of the scale levels are not {LEVELS - 1} rising integers")
+    return thresholds
+
+
+def _check_fit(model: Hyperprior) -> None:
+    """ModelError unless the networks and tables fit one another."""
+    channels, heads = model.latent_channels, model.contexts or (model.synthesis,)
+    if len(model.tables.y) != LEVELS or not model.tables.z:
+        raise ModelError(f"{len(model.tables.y)} tables of scale levels, expected {LEVELS}, and tables of z")
+    if model.quality_inputs not in (0, KNOTS):
+        raise ModelError(f"the hyper-synthesis takes {model.quality_inputs} quality weights, expected 0 or {KNOTS}")
+    if not 1 <= channels <= MAX_CHANNELS or channels % model.passes or model.hyper_channels > MAX_CHANNELS:
+        raise ModelError(f"{channels} latent channels, expected up to {MAX_CHANNELS} and a multiple of {model.passes}")
+    if any(net.outputs != 2 * channels or (model.contexts and receptive_field(net).scale != 1) for net in heads):
+        raise ModelError("a context network does not give a mean and a level for each latent")
+    features = model.synthesis.outputs
+    takes = [features] + [features + channels] * (len(model.contexts) - 1)
+    if [net.inputs for net in model.contexts] != takes[: len(model.contexts)]:
+        raise ModelError("a context network does not take the features and the latents known before")

@@ -1,0 +1,75 @@
+"""Which latents a pass codes, and in which order (the quadtree partition of DCVC-DC, Li et al. 2023).
+
+The channels fall into as many groups as there are passes: 4, or 1. A position at row r and column c has the parity
+class k = 2 (r mod 2) + (c mod 2); in pass p of four it codes the channels of group k ^ ORDER[p], so that every pass
+touches every position and every group. In the only pass of one, every position codes every channel.
+
+The latents of a pass lie in a plane [h, w, M / passes]: at each position the channels of its group. The stream has
+them in the order of the whole, channel by channel, rows from the top, columns from the left.
+"""
+
+from collections.abc import Iterator
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from .constants import KNOTS, ORDER, PASSES, SEGMENT
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+def quality_weights(quality_step: int) -> npt.NDArray[np.int32]:
+    """Integer weights of the quality knots, int32 [KNOTS]: a hat function a knot; they sum to SEGMENT."""
+    return np.maximum(SEGMENT - np.abs(quality_step - SEGMENT * np.arange(KNOTS)), 0).astype(np.int32)
+
+
+def pass_masks(passes: int, channels: int, height: int, width: int) -> npt.NDArray[np.bool_]:
+    """The definition: [passes, channels, height, width], true where a pass codes; disjoint, together everything."""
+    if passes == 1:
+        return np.ones((1, channels, height, width), np.bool_)
+    parity = 2 * (np.arange(height)[:, None] % 2) + np.arange(width) % 2
+    group = np.arange(channels) // (channels // PASSES)
+    return (parity ^ np.array(ORDER)[:, None, None])[:, None] == group[None, :, None, None]
+
+
+class Pass:
+    """One pass over latents of `channels` channels (a multiple of `passes`)."""
+
+    def __init__(self, passes: int, index: int, channels: int) -> None:
+        self.width = channels // passes
+        self._classes = [(slice(None), slice(None))] if passes == 1 else [_class(g ^ ORDER[index]) for g in range(4)]
+
+    def _pieces(self) -> Iterator[tuple[slice, slice, slice]]:
+        """Rows, columns and channels of each group, in the order of the stream."""
+        for group, (rows, columns) in enumerate(self._classes):
+            yield rows, columns, slice(group * self.width, (group + 1) * self.width)
+
+    def take(self, whole: npt.NDArray[np.generic], plane: npt.NDArray[np.generic]) -> None:
+        """Fill the plane [h, w, M / passes] from the whole [h, w, M]."""
+        for rows, columns, channels in self._pieces():
+            plane[rows, columns] = whole[rows, columns, channels]
+
+    def put(self, whole: npt.NDArray[np.generic], plane: npt.NDArray[np.generic]) -> None:
+        """The reverse: write the plane into the whole."""
+        for rows, columns, channels in self._pieces():
+            whole[rows, columns, channels] = plane[rows, columns]
+
+    def to_stream(self, plane: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
+        """The plane's values as a vector in the order of the stream."""
+        pieces = [plane[rows, columns].transpose(2, 0, 1).ravel() for rows, columns, _ in self._pieces()]
+        return np.concatenate(pieces)
+
+    def from_stream(self, values: npt.NDArray[np.generic], plane: npt.NDArray[np.generic]) -> None:
+        """The reverse: fill the plane from a vector."""
+        start = 0
+        for rows, columns, _ in self._pieces():
+            piece = plane[rows, columns]
+            height, width, channels = piece.shape
+            block = values[start : start + piece.size].reshape(channels, height, width)
+            plane[rows, columns] = block.transpose(1, 2, 0)
+            start += piece.size
+
+
+def _class(parity: int) -> tuple[slice, slice]:
+    return slice(parity >> 1, None, 2), slice(parity & 1, None, 2)

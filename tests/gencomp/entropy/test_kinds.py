@@ -1,0 +1,73 @@
+"""Entropy models of every kind: what is coded comes back, under any tile and arithmetic; hostile arrays are refused."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gencomp.entropy import KINDS
+from gencomp.entropy.constants import MAX_RESIDUAL, MEAN_UNIT
+from gencomp.entropy.contract import EntropyModel, Latents
+
+from .models import MODELS
+from .nets import ARITHMETICS
+
+kinds = pytest.mark.parametrize("name", sorted(MODELS))
+
+
+def latents(model: EntropyModel, height: int, width: int, seed: int) -> Latents:
+    rng = np.random.default_rng(seed)
+    y = (rng.normal(size=(model.latent_channels, height, width)) * 4).astype(np.float32)
+    if not model.hyper_channels:
+        return Latents(y, None)
+    size = -(-height // 4), -(-width // 4)
+    return Latents(y, (rng.normal(size=(model.hyper_channels, *size)) * 2).astype(np.float32))
+
+
+@kinds
+@settings(max_examples=25, deadline=None)
+@given(height=st.integers(1, 20), width=st.integers(1, 20), quality_step=st.integers(0, 1024), tile=st.integers(1, 30))
+def test_latents_of_every_size_come_back(name: str, height: int, width: int, quality_step: int, tile: int) -> None:
+    model = MODELS[name]()
+    given_latents = latents(model, height, width, seed=width)
+    coded = model.encode(given_latents, quality_step)
+    back = model.decode(coded.payload, height, width, quality_step, tile=tile)
+    assert np.array_equal(back.y_int, coded.y_int)
+    assert back.y_int.dtype == np.int32
+    assert back.bits == pytest.approx(coded.bits)
+    assert np.abs(back.y_int / MEAN_UNIT - given_latents.y).max() <= 0.5
+    assert 8 * len(coded.payload) <= coded.bits * 1.01 + 16
+
+
+@kinds
+def test_both_arithmetics_give_the_same_file_and_read_it(name: str) -> None:
+    model = MODELS[name]()
+    payloads = {model.encode(latents(model, 9, 6, 1), 300, arithmetic=a, tile=3).payload for a in ARITHMETICS}
+    assert len(payloads) == 1
+    payload = payloads.pop()
+    first, second = (model.decode(payload, 9, 6, 300, arithmetic=a, tile=5).y_int for a in ARITHMETICS)
+    assert np.array_equal(first, second)
+    assert model.known_answer("float64") == model.known_answer("int64")
+
+
+@kinds
+def test_latents_that_are_not_numbers_are_coded_as_something_that_decodes(name: str) -> None:
+    model = MODELS[name]()
+    wild = latents(model, 5, 3, 0)
+    wild.y[0, :4, 0] = np.nan, np.inf, -np.inf, -1e30
+    if wild.z is not None:
+        wild.z[0, :, 0] = np.inf, np.nan
+    coded = model.encode(wild, 1024)
+    assert np.array_equal(model.decode(coded.payload, 5, 3, 1024).y_int, coded.y_int)
+    assert np.abs(coded.y_int).max() >= MEAN_UNIT * (MAX_RESIDUAL - 1000)
+
+
+@kinds
+def test_arrays_of_the_model_file_give_the_model_back(name: str) -> None:
+    model = MODELS[name]()
+    again = KINDS[model.kind](model.arrays())
+    assert again.kind == model.kind
+    assert again.known_answer() == model.known_answer()
+    assert (again.latent_channels, again.hyper_channels) == (model.latent_channels, model.hyper_channels)
+    given_latents = latents(model, 7, 5, 2)
+    assert again.encode(given_latents, 512).payload == model.encode(given_latents, 512).payload
