@@ -18,8 +18,9 @@ from gencomp.perceptual import (
     steerable_features,
     wasserstein_distortion,
 )
+from gencomp.perceptual.ms_ssim import ms_ssim
 
-from .losses import l1, ms_ssim, mse
+from .losses import l1, mse
 from .recipes import Losses, RateTarget, Recipe
 
 Perceptual = Callable[[Tensor, Tensor], Tensor]

@@ -20,31 +20,6 @@ def test_errors_of_a_constant_shift() -> None:
     torch.testing.assert_close(losses.l1(x, x + shift), torch.tensor([0.1, 0.2, 0.3]))
 
 
-def test_ms_ssim_of_equal_pictures_is_one() -> None:
-    x = noise(2, 3, 64, 64)
-    torch.testing.assert_close(losses.ms_ssim(x, x), torch.ones(2))
-
-
-def test_ms_ssim_is_that_of_another_implementation() -> None:
-    other = pytest.importorskip("pytorch_msssim")
-    x = noise(2, 3, 192, 192)
-    y = (x + 0.2 * noise(2, 3, 192, 192, seed=1)).clamp(0, 1)
-    expected = other.ms_ssim(x, y, data_range=1.0, size_average=False)
-    torch.testing.assert_close(losses.ms_ssim(x, y), expected, atol=1e-4, rtol=0)
-
-
-def test_ms_ssim_of_flat_pictures_is_the_luminance_term() -> None:
-    """Structure is equal, so only the coarsest scale's luminance counts, to the power of its weight."""
-    x, y = torch.full((1, 3, 176, 176), 0.4), torch.full((1, 3, 176, 176), 0.6)
-    luminance = (2 * 0.4 * 0.6 + 1e-4) / (0.4**2 + 0.6**2 + 1e-4)
-    torch.testing.assert_close(losses.ms_ssim(x, y), torch.tensor([luminance**0.1333]), atol=1e-3, rtol=0)
-
-
-def test_ms_ssim_refuses_what_its_window_does_not_fit() -> None:
-    with pytest.raises(ValueError, match="11 pixels"):
-        losses.ms_ssim(noise(1, 3, 8, 8), noise(1, 3, 8, 8))
-
-
 def test_undecided_discriminator_pays_log_two_a_side() -> None:
     zero = torch.zeros(2, 1, 4, 4)
     both = losses.nonsaturating(zero, zero)
