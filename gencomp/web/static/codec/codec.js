@@ -1,0 +1,127 @@
+// Images to .gnc files and back: the only place where bytes, integers and floats meet (gencomp/codec.py).
+
+import { pack, STEPS, unpack } from "./bitstream.js";
+import { hex } from "./bytes.js";
+import { BitstreamError, ModelError, RateError } from "./errors.js";
+import { Kernel } from "./kernel.js";
+import { checksum, modelId, Prior } from "./prior.js";
+import { RangeCoder } from "./rangecoder.js";
+import { Safetensors } from "./safetensors.js";
+import { Analysis, latentSize, Synthesis } from "./transforms.js";
+
+const idle = async () => {};
+
+export class Codec {
+  #kernel;
+  #file;
+  #prior;
+  #config;
+  #analysis = null;
+  #synthesis = null;
+
+  // From the bytes of kernel.wasm and of a model file (ArrayBuffers). ModelError unless this browser computes the
+  // model's known answer, that is decodes exactly.
+  static async load(kernel, model) {
+    const module = await WebAssembly.compile(kernel);
+    const codec = new Codec(await Kernel.load(module), await RangeCoder.load(module), new Safetensors(model));
+    if ((await codec.#prior.knownAnswer()) !== codec.answer) {
+      throw new ModelError("the model fails its known-answer test here: it is damaged, or this browser is not exact");
+    }
+    return codec;
+  }
+
+  constructor(kernel, coder, file) {
+    const stated = JSON.parse(file.metadata.gencomp ?? "{}");
+    if (stated.format !== "gencomp-model-1") throw new ModelError("not a model file that this page knows");
+    this.name = stated.name;
+    this.answer = stated.known_answer;
+    this.id = modelId(file);
+    this.knowsRealism = Boolean(JSON.parse(stated.facts).realism);
+    this.#config = JSON.parse(stated.config).transform;
+    this.#kernel = kernel;
+    this.#file = file;
+    this.#prior = new Prior(kernel, coder, file);
+  }
+
+  // A file's integers: {header, sections, latents, bits, latentsOk}. BitstreamError for what cannot be decoded.
+  async read(file, { maxPixels = Infinity, tick = idle } = {}) {
+    const { header, payload, sections } = unpack(file);
+    const { width, height, step } = header;
+    if (hex(header.modelId) !== this.id) {
+      throw new BitstreamError(
+        `written by another model (id ${hex(header.modelId)}); this page has ${this.name} (${this.id})`,
+      );
+    }
+    if (width * height > maxPixels) {
+      throw new BitstreamError(`the image is said to have ${width}x${height} pixels, too many for this page`);
+    }
+    const latents = await this.#prior.decode(payload, ...latentSize(height, width), step, tick);
+    const crc = checksum(latents);
+    return { header, sections, latents, bits: this.#prior.coder.bits, crc, latentsOk: crc === header.latentsCrc };
+  }
+
+  // The image of integers that `read` gave: RGBA, Uint8ClampedArray.
+  async show({ header: { width, height, step }, latents }, realism, tick = idle) {
+    const strength = this.knowsRealism ? realism : 0;
+    return this.#forSynthesis().run(latents, height, width, step, strength, tick);
+  }
+
+  // {data: RGBA, width, height} -> the file's bytes. `tick(share)` is awaited now and then.
+  async encode(image, step, tick = idle) {
+    const { width, height } = image;
+    const analysis = this.#forAnalysis();
+    const [h, w] = latentSize(height, width);
+    const y = await analysis.run(image, step, (share) => tick(0.8 * share));
+    const z = await analysis.hyperLatents(y, h, w, () => tick(0.8));
+    const { payload, latents } = await this.#prior.encode(y, z, h, w, step, () => tick(0.9));
+    const id = Uint8Array.from(this.id.match(/../g), (byte) => parseInt(byte, 16));
+    return pack({ modelId: id, width, height, step, latentsCrc: checksum(latents) }, payload);
+  }
+
+  // The file of the largest step found that has at most `bytes` bytes. `known` remembers sizes between calls: a Map
+  // of step to bytes, for this image alone.
+  async encodeToSize(image, bytes, known = new Map(), tick = idle) {
+    let best = null;
+    const size = async (step) => {
+      if (known.has(step)) return known.get(step);
+      const file = await this.encode(image, step, (share) => tick((tried + share) / (tried + 2)));
+      tried++;
+      known.set(step, file.length);
+      if (file.length <= bytes && (!best || step > best.step)) best = { step, file };
+      return file.length;
+    };
+    let tried = 0;
+    const step = await largestStep(size, known, bytes);
+    return best?.step === step ? best.file : this.encode(image, step, tick);
+  }
+
+  // The weights of one side are made ready when they are first needed.
+  #forAnalysis() {
+    return (this.#analysis ??= new Analysis(this.#kernel, this.#file, this.#config));
+  }
+
+  #forSynthesis() {
+    return (this.#synthesis ??= new Synthesis(this.#kernel, this.#file, this.#config));
+  }
+}
+
+// The largest step 0..1024 found whose size is at most `limit`: none larger fits, or what is found fills 99 % of it. By
+// interpolation on log(size), which rises about linearly with the step. RateError where even step 0 is larger.
+async function largestStep(size, known, limit) {
+  let slope = 0.003; // of log(bytes) a step: about what photographs have
+  for (;;) {
+    const tried = [...known].sort((a, b) => a[0] - b[0]);
+    const below = tried.findLast(([, bytes]) => bytes <= limit);
+    const above = tried.find(([, bytes]) => bytes > limit);
+    if (above?.[0] === 0) throw new RateError(`the smallest file of this image has ${above[1]} bytes (quality 1)`);
+    const [low, high] = [below?.[0] ?? -1, above?.[0] ?? STEPS + 1];
+    if (below && (high - low <= 2 || below[1] >= 0.99 * limit)) return low;
+    const pair = below && above ? [below, above] : (below ? tried.slice(-2) : tried.slice(0, 2)); // prettier-ignore
+    if (pair.length === 2) slope = Math.max(Math.log(pair[1][1] / pair[0][1]) / (pair[1][0] - pair[0][0]), 1e-4);
+    const [from, bytes] = below ?? above ?? [456, limit];
+    let guess = Math.round(from + Math.log((0.996 * limit) / bytes) / slope);
+    if (tried.length > 8) guess = (low + high) >> 1;
+    if (guess > STEPS - 40 && !above) guess = STEPS;
+    await size(Math.min(Math.max(guess, low + 1), high - 1));
+  }
+}

@@ -1,0 +1,157 @@
+// Integer convolutional networks (gencomp/entropy/intnet.py), in float64, which holds every value exactly.
+
+import { ModelError } from "./errors.js";
+import { Conv, MODE } from "./kernel.js";
+
+const EXACT = 2 ** 53;
+
+class Layer {
+  constructor(kernel, file, name) {
+    const shape = file.shape(`${name}.weight`);
+    const [lo, hi, groups, shuffle] = file.integers(`${name}.form`);
+    const [outputs, inputs, size] = shape;
+    Object.assign(this, { lo, hi, shuffle, outputs, size, depthwise: groups > 1, inputs: inputs * groups });
+    this.weight = file.integers(`${name}.weight`);
+    this.bias = file.integers(`${name}.bias`);
+    this.multiplier = file.integers(`${name}.multiplier`);
+    this.shift = file.integers(`${name}.shift`);
+    this.taps = this.weight.length / outputs;
+    if ([this.bias, this.multiplier, this.shift].some((vector) => vector.length !== outputs)) {
+      throw new ModelError(`${name}: bias, multiplier and shift are not one each for ${outputs} channels`);
+    }
+    this.kernel = kernel;
+  }
+
+  // ModelError unless |acc M| + 2^(s-1) stays below 2^53 for inputs within `bound`, by channel; the outputs' bound.
+  prove(bound) {
+    for (let o = 0; o < this.outputs; o++) {
+      let acc = Math.abs(this.bias[o]);
+      for (let t = 0; t < this.taps; t++) {
+        const channel = this.depthwise ? o : Math.floor(t / this.size ** 2);
+        acc += Math.abs(this.weight[o * this.taps + t]) * bound[bound.length === 1 ? 0 : channel];
+      }
+      if (!(acc * this.multiplier[o] + 2 ** (this.shift[o] - 1) < EXACT)) {
+        throw new ModelError("an integer layer of the model can leave what float64 holds exactly");
+      }
+    }
+    return [Math.max(Math.abs(this.lo), Math.abs(this.hi))];
+  }
+
+  // M 2^-s folded into weights and bias, + 1/2 into the bias; the integers are dropped.
+  prepare() {
+    const weight = new Float64Array(this.weight.length);
+    const bias = new Float64Array(this.outputs);
+    for (let o = 0; o < this.outputs; o++) {
+      const unit = 2 ** -this.shift[o];
+      for (let t = o * this.taps; t < (o + 1) * this.taps; t++) weight[t] = this.weight[t] * this.multiplier[o] * unit;
+      bias[o] = (this.bias[o] * this.multiplier[o] + 2 ** (this.shift[o] - 1)) * unit;
+    }
+    if (this.depthwise) {
+      this.at = this.kernel.keep(weight);
+      this.biasAt = this.kernel.keep(bias);
+    } else {
+      this.conv = new Conv(this.kernel, weight, bias, [this.outputs, this.inputs, this.size]);
+    }
+    this.weight = this.bias = this.multiplier = this.shift = null;
+  }
+
+  run(x) {
+    const { kernel, lo, hi } = this;
+    let y;
+    if (this.depthwise) {
+      y = kernel.tensor(this.outputs, x.height, x.width, 8);
+      kernel.call.depthwise_f64(x.at, this.at, this.biasAt, y.at, this.outputs, x.height, x.width, this.size, lo, hi);
+    } else {
+      y = this.conv.run(x, { mode: MODE.integer, lo, hi });
+    }
+    if (this.shuffle === 1) return y;
+    const f = this.shuffle;
+    const out = kernel.tensor(this.outputs / f ** 2, x.height * f, x.width * f, 8);
+    kernel.call.shuffle_f64(y.at, out.at, out.channels, x.height, x.width, f);
+    return out;
+  }
+}
+
+export class IntNet {
+  // From the tensors `prefix`.* of a model file.
+  constructor(kernel, file, prefix) {
+    this.kernel = kernel;
+    const count = file.names(`${prefix}.`).filter((name) => name.endsWith(".form")).length;
+    this.layers = Array.from({ length: count }, (_, i) => new Layer(kernel, file, `${prefix}.${i}`));
+    this.bound = file.integers(`${prefix}.input_bound`);
+    let bound = this.bound;
+    for (const layer of this.layers) {
+      bound = layer.prove(bound);
+      layer.prepare();
+    }
+    const last = this.layers.at(-1);
+    this.inputs = this.layers[0].inputs;
+    this.outputs = last.outputs / last.shuffle ** 2;
+    this.scale = this.layers.reduce((scale, layer) => scale * layer.shuffle, 1);
+    this.halo = halo(this.layers, this.scale);
+  }
+
+  // groups: the input channels, one after another, as {data: Int32Array, channels, height, width}; out:
+  // Int32Array [outputs, height scale, width scale]. In tiles of `side` input positions; `tick` is awaited at each.
+  async run(groups, height, width, out, side, tick) {
+    const { kernel, halo, scale } = this;
+    for (let top = 0; top < height; top += side) {
+      for (let left = 0; left < width; left += side) {
+        await tick();
+        const bottom = Math.min(top + side, height);
+        const right = Math.min(left + side, width);
+        const seen = { top: Math.max(top - halo, 0), left: Math.max(left - halo, 0) };
+        seen.height = Math.min(bottom + halo, height) - seen.top;
+        seen.width = Math.min(right + halo, width) - seen.left;
+        const mark = kernel.mark();
+        const y = this.#evaluate(groups, seen);
+        const values = kernel.f64(y.at, y.channels * y.height * y.width);
+        const rows = (bottom - top) * scale;
+        const columns = (right - left) * scale;
+        for (let c = 0; c < this.outputs; c++) {
+          for (let r = 0; r < rows; r++) {
+            const from = (c * y.height + (top - seen.top) * scale + r) * y.width + (left - seen.left) * scale;
+            const to = (c * height * scale + top * scale + r) * width * scale + left * scale;
+            for (let q = 0; q < columns; q++) out[to + q] = values[from + q];
+          }
+        }
+        kernel.release(mark);
+      }
+    }
+    return out;
+  }
+
+  // The network on the positions seen; inputs are clamped to its bound.
+  #evaluate(groups, { top, left, height, width }) {
+    let x = this.kernel.tensor(this.inputs, height, width, 8);
+    const values = this.kernel.f64(x.at, this.inputs * height * width);
+    let channel = 0;
+    for (const { data, channels, height: rows, width: columns } of groups) {
+      for (let c = 0; c < channels; c++, channel++) {
+        const bound = this.bound[this.bound.length === 1 ? 0 : channel];
+        for (let r = 0; r < height; r++) {
+          const from = (c * rows + top + r) * columns + left;
+          const to = (channel * height + r) * width;
+          for (let q = 0; q < width; q++) {
+            const value = data[from + q];
+            values[to + q] = value > bound ? bound : value < -bound ? -bound : value;
+          }
+        }
+      }
+    }
+    for (const layer of this.layers) x = layer.run(x);
+    return x;
+  }
+}
+
+// How many input positions beyond a position act on its outputs.
+function halo(layers, scale) {
+  let left = 0;
+  let right = scale; // the outputs of position 0 need inputs left .. right - 1
+  for (const { size, shuffle } of [...layers].reverse()) {
+    const pad = Math.floor(size / 2);
+    left = Math.floor(left / shuffle) - pad;
+    right = Math.ceil(right / shuffle) + pad;
+  }
+  return Math.max(-left, right - 1);
+}

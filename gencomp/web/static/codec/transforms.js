@@ -1,0 +1,282 @@
+// Pixels to latents and back (gencomp/networks/transforms.py, runtime/tiling.py), in float32 on the kernel.
+
+import { Conv, MODE } from "./kernel.js";
+import { KNOTS, knotWeights, SEGMENT } from "./prior.js";
+
+export const STRIDE = 16; // pixels a latent, both ways
+const REACH = 2; // positions a side that an output of a block sees
+const WHOLE = 6144; // latents a channel up to which an image is coded in one piece: 1.5 megapixels
+const SIDE = 64; // side of a tile of a larger image, in latents
+
+export const latentSize = (height, width) => [Math.ceil(height / STRIDE), Math.ceil(width / STRIDE)];
+
+const conv = (kernel, file, name) => {
+  const shape = file.shape(`${name}.weight`);
+  const bias = file.has(`${name}.bias`) ? file.floats(`${name}.bias`) : new Float32Array(shape[0]);
+  return new Conv(kernel, file.floats(`${name}.weight`), bias, shape);
+};
+
+// condition [K] times a matrix [K, C] of the model.
+function weighted(condition, matrix) {
+  const columns = matrix.length / condition.length;
+  const out = new Float64Array(columns);
+  condition.forEach((weight, k) => {
+    if (weight) for (let c = 0; c < columns; c++) out[c] += weight * matrix[k * columns + c];
+  });
+  return out;
+}
+
+export const qualityCondition = (step) => Array.from(knotWeights(step), (weight) => weight / SEGMENT);
+
+// Two residual bottlenecks with gains that depend on the condition (networks/layers.py).
+class Block {
+  constructor(kernel, file, name) {
+    this.kernel = kernel;
+    this.gains = file.floats(`${name}.gains`);
+    this.halves = ["first", "second"].map((half) =>
+      ["reduce", "spatial", "expand"].map((part) => conv(kernel, file, `${name}.${half}.${part}`)),
+    );
+    this.gainAt = kernel.take(4 * 2 * this.halves[0][2].outputs);
+  }
+
+  run(x, condition) {
+    const gains = weighted(condition, this.gains);
+    this.kernel.f32(this.gainAt, gains.length).set(gains.map((gain) => 1 + gain));
+    this.halves.forEach(([reduce, spatial, expand], half) => {
+      const mark = this.kernel.mark();
+      const inner = spatial.run(reduce.run(x, { mode: MODE.leaky }), { mode: MODE.leaky });
+      expand.run(inner, { mode: MODE.residual, out: x, gain: this.gainAt + 4 * half * x.channels });
+      this.kernel.release(mark);
+    });
+  }
+}
+
+const blocksOf = (kernel, file, name, depth) =>
+  Array.from({ length: depth }, (_, i) => new Block(kernel, file, `${name}.blocks.${i}`));
+
+// Multiplications a latent of a list of [layer, positions a latent].
+const macs = (layers) => layers.reduce((sum, [c, n]) => sum + c.outputs * c.inputs * c.size ** 2 * n, 0);
+const blockLayers = (blocks, n) => blocks.flatMap((block) => block.halves.flat().map((layer) => [layer, n]));
+
+// x [C f f, h, w] in the order of a pixel shuffle -> [C, f h, f w].
+function shuffled(kernel, x, f) {
+  const out = kernel.tensor(x.channels / f ** 2, x.height * f, x.width * f);
+  kernel.call.shuffle_f32(x.at, out.at, out.channels, x.height, x.width, f);
+  return out;
+}
+
+function unshuffled(kernel, x, f) {
+  const out = kernel.tensor(x.channels * f ** 2, x.height / f, x.width / f);
+  kernel.call.unshuffle_f32(x.at, out.at, x.channels, x.height, x.width, f);
+  return out;
+}
+
+// Cover height x width latents with tiles; each says what it yields and, with its halo, what it must see.
+function* tiles(height, width, halo, side = height * width <= WHOLE ? Math.max(height, width) : SIDE) {
+  for (let top = 0; top < height; top += side) {
+    for (let left = 0; left < width; left += side) {
+      const [bottom, right] = [Math.min(top + side, height), Math.min(left + side, width)];
+      const [seeTop, seeLeft] = [Math.max(top - halo, 0), Math.max(left - halo, 0)];
+      const [seeBottom, seeRight] = [Math.min(bottom + halo, height), Math.min(right + halo, width)];
+      const sees = { top: seeTop, left: seeLeft, height: seeBottom - seeTop, width: seeRight - seeLeft };
+      yield { yields: { top, left, height: bottom - top, width: right - left }, sees };
+    }
+  }
+}
+
+export class Analysis {
+  constructor(kernel, file, config) {
+    const [fine, coarse] = config.encoder_depths;
+    this.kernel = kernel;
+    this.embed = conv(kernel, file, "network.analysis.embed.1");
+    this.stage8 = blocksOf(kernel, file, "network.analysis.stage8", fine);
+    this.down16 = conv(kernel, file, "network.analysis.down16.1");
+    this.stage16 = blocksOf(kernel, file, "network.analysis.stage16", coarse);
+    this.head = conv(kernel, file, "network.analysis.head");
+    this.gains = file.floats("network.gains.log_encode");
+    this.hyper = [0, 2, 4].map((i) => conv(kernel, file, `network.prior.hyper_analysis.layers.${i}`));
+    this.halo = Math.ceil(REACH * (fine / 2 + coarse));
+  }
+
+  // image {data: RGBA, width, height} -> y, Float32Array [M, h, w], scaled for the quality. `tick(share)` is awaited
+  // between layers.
+  async run(image, step, tick) {
+    const [height, width] = latentSize(image.height, image.width);
+    const y = new Float32Array(this.head.outputs * height * width);
+    const gains = weighted(qualityCondition(step), this.gains).map(Math.exp);
+    const all = [...tiles(height, width, this.halo)];
+    for (const [index, tile] of all.entries()) {
+      const mark = this.kernel.mark();
+      try {
+        const part = await this.#tile(image, tile.sees, step, (share) => tick((index + share) / all.length));
+        const values = this.kernel.f32(part.at, part.channels * part.height * part.width);
+        const { yields, sees } = tile;
+        for (let c = 0; c < part.channels; c++) {
+          for (let r = 0; r < yields.height; r++) {
+            const from = (c * part.height + yields.top - sees.top + r) * part.width + yields.left - sees.left;
+            const to = (c * height + yields.top + r) * width + yields.left;
+            for (let q = 0; q < yields.width; q++) y[to + q] = values[from + q] * gains[c];
+          }
+        }
+      } finally {
+        this.kernel.release(mark);
+      }
+    }
+    return y;
+  }
+
+  async #tile(image, sees, step, tick) {
+    const { kernel } = this;
+    const condition = qualityCondition(step);
+    const top = sees.top * STRIDE;
+    const left = sees.left * STRIDE;
+    const height = Math.min(sees.height * STRIDE, image.height - top);
+    const width = Math.min(sees.width * STRIDE, image.width - left);
+    const pixels = kernel.take(4 * height * width);
+    const copy = kernel.u8(pixels, 4 * height * width);
+    for (let r = 0; r < height; r++) {
+      const from = 4 * ((top + r) * image.width + left);
+      copy.set(image.data.subarray(from, from + 4 * width), 4 * width * r);
+    }
+    let x = kernel.tensor(3, sees.height * STRIDE, sees.width * STRIDE);
+    kernel.call.from_rgba(pixels, height, width, width, x.at, x.height, x.width);
+    x = this.embed.run(unshuffled(kernel, x, 8));
+    const work = macs([...blockLayers(this.stage8, 4), ...blockLayers(this.stage16, 1)]);
+    let done = 0;
+    const stage = async (blocks, n) => {
+      for (const block of blocks) {
+        await tick(done / work);
+        block.run(x, condition);
+        done += macs(blockLayers([block], n));
+      }
+    };
+    await stage(this.stage8, 4);
+    x = this.down16.run(unshuffled(kernel, x, 2));
+    await stage(this.stage16, 1);
+    return this.head.run(x);
+  }
+
+  // h_a on scaled latents: Float32Array [Z, ceil(h / 4), ceil(w / 4)]; latents beyond the edges count as zero.
+  async hyperLatents(y, height, width, tick) {
+    const { kernel } = this;
+    const mark = kernel.mark();
+    try {
+      const [h, w] = [Math.ceil(height / 4) * 4, Math.ceil(width / 4) * 4];
+      let x = kernel.tensor(this.hyper[0].inputs, h, w);
+      const padded = kernel.f32(x.at, x.channels * h * w).fill(0);
+      for (let c = 0; c < x.channels; c++) {
+        for (let r = 0; r < height; r++) {
+          padded.set(y.subarray((c * height + r) * width, (c * height + r + 1) * width), (c * h + r) * w);
+        }
+      }
+      await tick();
+      x = this.hyper[0].run(x, { mode: MODE.leaky });
+      await tick();
+      x = this.hyper[1].run(x, { mode: MODE.leaky, stride: 2 });
+      x = this.hyper[2].run(x, { stride: 2 });
+      return kernel.f32(x.at, x.channels * x.height * x.width).slice();
+    } finally {
+      kernel.release(mark);
+    }
+  }
+}
+
+export class Synthesis {
+  constructor(kernel, file, config) {
+    const [d16, d8, d4] = config.decoder_depths;
+    const own = (name) => conv(kernel, file, `network.synthesis.${name}`);
+    const stage = (name, depth) => blocksOf(kernel, file, `network.synthesis.${name}`, depth);
+    this.kernel = kernel;
+    this.gains = file.floats("network.gains.log_decode");
+    this.stem = own("stem");
+    this.stages = [stage("stage16", d16), stage("stage8", d8), stage("stage4", d4)];
+    this.ups = ["up8.0", "up4.0", "up2.0"].map(own);
+    this.refine = own("refine");
+    this.head = own("head.0");
+    this.grain = config.grain ? [0, 1].map((i) => this.#grainOf(file, i)) : [];
+    this.halo = Math.ceil(REACH * (d16 + d8 / 2 + d4 / 4) + 2 / 8);
+  }
+
+  #grainOf(file, index) {
+    const name = `network.synthesis.grain.${index}`;
+    const project = this.kernel.keep(file.floats(`${name}.project.weight`));
+    return { gate: conv(this.kernel, file, `${name}.gate`), project, factor: 2 << index, channel: index ? 16 : 0 };
+  }
+
+  // latents: Int32Array [M, h, w] in units of 1/64 -> RGBA, Uint8ClampedArray. `tick(share)` is awaited between layers.
+  async run(latents, height, width, step, realism, tick) {
+    const [h, w] = latentSize(height, width);
+    const rgba = new Uint8ClampedArray(4 * height * width);
+    const all = [...tiles(h, w, this.halo)];
+    for (const [index, tile] of all.entries()) {
+      const mark = this.kernel.mark();
+      try {
+        const share = (part) => tick((index + part) / all.length);
+        const x = await this.#tile(this.#cut(latents, h, w, tile.sees, step), tile.sees, step, realism, share);
+        this.#show(x, tile, { width, height, rgba });
+      } finally {
+        this.kernel.release(mark);
+      }
+    }
+    return rgba;
+  }
+
+  // The latents that a tile sees, in the units of the analysis.
+  #cut(latents, h, w, { top, left, height, width }, step) {
+    const x = this.kernel.tensor(this.stem.inputs, height, width);
+    const values = this.kernel.f32(x.at, x.channels * height * width);
+    const gains = weighted(qualityCondition(step), this.gains).map((gain) => Math.exp(gain) / 64);
+    for (let c = 0, to = 0; c < x.channels; c++) {
+      for (let r = 0; r < height; r++) {
+        const from = (c * h + top + r) * w + left;
+        for (let q = 0; q < width; q++) values[to++] = latents[from + q] * gains[c];
+      }
+    }
+    return x;
+  }
+
+  async #tile(latents, sees, step, realism, tick) {
+    const { kernel } = this;
+    const condition = [...qualityCondition(step), realism];
+    const all = this.stages.flatMap((blocks, i) => blockLayers(blocks, 4 ** i));
+    const work = macs([...all, [this.refine, 64], [this.head, 64]]);
+    let done = 0;
+    let x = this.stem.run(latents);
+    for (const [i, blocks] of this.stages.entries()) {
+      if (i && realism && this.grain.length) this.#addGrain(x, this.grain[i - 1], sees, realism);
+      for (const block of blocks) {
+        await tick(done / work);
+        block.run(x, condition);
+        done += macs(blockLayers([block], 4 ** i));
+      }
+      x = shuffled(kernel, this.ups[i].run(x), 2);
+    }
+    await tick(done / work);
+    const refined = this.refine.run(x, { mode: MODE.leaky });
+    kernel.call.add_f32(x.at, refined.at, x.channels * x.height * x.width);
+    kernel.release(refined.at);
+    await tick((done + macs([[this.refine, 64]])) / work);
+    return shuffled(kernel, this.head.run(x), 2);
+  }
+
+  #addGrain(x, { gate, project, factor, channel }, { top, left, height, width }, realism) {
+    const mark = this.kernel.mark();
+    const open = gate.run(x);
+    this.kernel.call.grain_f32(x.at, open.at, project, x.channels, height, width, factor, channel, top, left, realism);
+    this.kernel.release(mark);
+  }
+
+  #show(x, { yields, sees }, { width, height, rgba }) {
+    const top = yields.top * STRIDE;
+    const left = yields.left * STRIDE;
+    const rows = Math.min(yields.height * STRIDE, height - top);
+    const columns = Math.min(yields.width * STRIDE, width - left);
+    const at = this.kernel.take(4 * rows * columns);
+    const [dy, dx] = [(yields.top - sees.top) * STRIDE, (yields.left - sees.left) * STRIDE];
+    this.kernel.call.to_rgba(x.at, x.height, x.width, dy, dx, rows, columns, at, columns);
+    const pixels = this.kernel.u8(at, 4 * rows * columns);
+    for (let r = 0; r < rows; r++) {
+      rgba.set(pixels.subarray(4 * columns * r, 4 * columns * (r + 1)), 4 * ((top + r) * width + left));
+    }
+  }
+}
