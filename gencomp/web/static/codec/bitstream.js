@@ -1,13 +1,17 @@
-// The .gnc container, format 1: the fields stand in gencomp/bitstream.py.
+// The .gnc container, versions 1 and 2: the fields stand in gencomp/bitstream.py.
 
 import { crc32 } from "./bytes.js";
 import { BitstreamError } from "./errors.js";
 
 const MAGIC = [0x47, 0x4e, 0x43]; // "GNC"
-const VERSION = 1;
 const MODEL_ID_BYTES = 4;
+const MAX_SIDE = 2 ** 21 - 1;
+const MAX_SECTION_BYTES = 1 << 20;
+const SECTION_NAMES = { 1: "exif", 2: "xmp", 3: "icc", 4: "comment", 5: "dpi" };
+const MUST_KNOW = 128;
 export const STEPS = 1024;
-export const MAX_SIDE = 2 ** 21 - 1;
+export const ICC = 3;
+export const COMMENT = 4;
 
 export const qualityToStep = (quality) => Math.round(((quality - 1) / 99) * STEPS);
 export const stepToQuality = (step) => 1 + (99 * step) / STEPS;
@@ -15,9 +19,19 @@ export const stepToQuality = (step) => 1 + (99 * step) / STEPS;
 // Does a file call itself one of ours? (Anything else is taken for an image.)
 export const isCoded = (bytes) => MAGIC.every((byte, i) => bytes[i] === byte);
 
-// A whole file: {version, modelId, width, height, step, latentsCrc} and the payload.
+// What a file of this size, step and version stores for latents whose bytes alone have the CRC given.
+export function storedCrc({ version, width, height, step }, crcOfLatents) {
+  if (version === 1) return crcOfLatents;
+  const geometry = new DataView(new ArrayBuffer(10));
+  geometry.setUint32(0, width, true);
+  geometry.setUint32(4, height, true);
+  geometry.setUint16(8, step, true);
+  return crc32(new Uint8Array(geometry.buffer), crcOfLatents);
+}
+
+// A whole file of version 1, which holds no optional sections, from {modelId, width, height, step, latentsCrc}.
 export function pack(header, payload) {
-  const head = [...MAGIC, VERSION, ...header.modelId, ...varint(header.width), ...varint(header.height)];
+  const head = [...MAGIC, 1, ...header.modelId, ...varint(header.width), ...varint(header.height)];
   const fixed = new DataView(new ArrayBuffer(6));
   fixed.setUint16(0, header.step, true);
   fixed.setUint32(2, header.latentsCrc, true);
@@ -29,37 +43,86 @@ export function pack(header, payload) {
   return file;
 }
 
-// {header, payload, sections}, sections in bytes; BitstreamError for anything that `pack` does not write.
+// {header, payload, sections, extras}: sections, bytes by name, add up to the file; extras, contents by kind.
+// BitstreamError for anything that is not valid.
 export function unpack(file) {
   const { header, end } = readHeader(file);
-  if (file.length < end + 4) throw endsInHeader();
-  const payload = file.subarray(end + 4);
-  const crc = new DataView(file.buffer, file.byteOffset).getUint32(end, true);
-  if (crc32(payload, crc32(file.subarray(0, end))) !== crc) {
+  const reader = { file, at: end };
+  const stored = new DataView(take(reader, 4, "the header").slice().buffer).getUint32(0, true);
+  const { extras, payload } = header.version === 1 ? { extras: new Map(), payload: file.subarray(end + 4) } : readSections(reader);
+  if (crc32(file.subarray(end + 4), crc32(file.subarray(0, end))) !== stored) {
     throw new BitstreamError("damaged file: its checksum does not match (cut short, altered or extended)");
   }
-  return { header, payload, sections: { header: end - 4, checksums: 8, payload: payload.length } };
+  const named = Object.fromEntries([...extras].map(([kind, content]) => [SECTION_NAMES[kind] ?? `section ${kind}`, content.length]));
+  const used = Object.values(named).reduce((a, b) => a + b, 8 + payload.length);
+  return { header, payload, extras, sections: { header: file.length - used, checksums: 8, ...named, payload: payload.length } };
 }
 
 function readHeader(file) {
-  if (!isCoded(file)) throw new BitstreamError("not a .gnc file");
-  if (file.length < 4) throw endsInHeader();
-  const version = file[3] & 15;
-  const flags = file[3] >> 4;
-  if (version !== VERSION || flags) {
-    const what = version !== VERSION ? `format version ${version}` : `format flags 0x${flags.toString(16)}`;
-    throw new BitstreamError(
-      `written by a newer version of gencomp, or damaged: ${what} (this page reads version ${VERSION})`,
-    );
+  if (!file.length) throw new BitstreamError("empty file");
+  if (!isCoded(file)) throw new BitstreamError("not a gencomp file");
+  if (file.length > 3) checkVersion(file[3]);
+  const reader = { file, at: 4 + MODEL_ID_BYTES };
+  const width = readVarint(reader, 3, "the header");
+  const height = readVarint(reader, 3, "the header");
+  const fixed = new DataView(take(reader, 6, "the header").slice().buffer);
+  const header = {
+    version: file[3],
+    modelId: file.slice(4, 4 + MODEL_ID_BYTES),
+    width,
+    height,
+    step: fixed.getUint16(0, true),
+    latentsCrc: fixed.getUint32(2, true),
+  };
+  for (const [name, low, high] of [["width", 1, MAX_SIDE], ["height", 1, MAX_SIDE], ["step", 0, STEPS]]) {
+    if (header[name] >= low && header[name] <= high) continue;
+    const named = name === "step" ? "quality_step" : name;
+    throw new BitstreamError(`damaged file: ${named} must lie in ${low} to ${high}, not ${header[name]}`);
   }
-  const [width, afterWidth] = readVarint(file, 4 + MODEL_ID_BYTES);
-  const [height, at] = readVarint(file, afterWidth);
-  if (file.length < at + 6) throw endsInHeader();
-  const fixed = new DataView(file.buffer, file.byteOffset + at, 6);
-  const step = fixed.getUint16(0, true);
-  if (step > STEPS) throw new BitstreamError(`damaged file: step must lie in 0 to ${STEPS}, not ${step}`);
-  const modelId = file.slice(4, 4 + MODEL_ID_BYTES);
-  return { header: { version, modelId, width, height, step, latentsCrc: fixed.getUint32(2, true) }, end: at + 6 };
+  return { header, end: reader.at };
+}
+
+function checkVersion(byte) {
+  const [version, flags] = [byte & 15, byte >> 4];
+  if ((version === 1 || version === 2) && !flags) return;
+  const what = flags ? `format flags 0x${flags.toString(16)}` : `format version ${version}`;
+  throw new BitstreamError(
+    `written by a newer version of gencomp, or damaged: ${what} (this one reads versions 1 and 2)`,
+  );
+}
+
+function readSections(reader) {
+  const extras = new Map();
+  let [last, size] = [0, 0];
+  for (;;) {
+    const kind = take(reader, 1, "a section")[0];
+    if (kind === 0) break;
+    if (kind <= last) throw new BitstreamError("damaged file: its sections are out of order");
+    if (kind >= MUST_KNOW) {
+      throw new BitstreamError(`written by a newer version of gencomp, or damaged: section ${kind} must be known`);
+    }
+    const length = readLength(reader);
+    size += length;
+    if (size > MAX_SECTION_BYTES) throw new BitstreamError("damaged file: over 1,048,576 bytes of optional sections");
+    extras.set(kind, take(reader, length, "a section"));
+    last = kind;
+  }
+  const payload = take(reader, readLength(reader), "the payload");
+  if (reader.at < reader.file.length) throw new BitstreamError("damaged file: it goes on after its payload");
+  return { extras, payload };
+}
+
+function readLength(reader) {
+  const length = readVarint(reader, 5, "a section");
+  if (length >= 2 ** 32) throw new BitstreamError("damaged file: it holds an invalid length");
+  return length;
+}
+
+function take(reader, count, where) {
+  const bytes = reader.file.subarray(reader.at, reader.at + count);
+  if (bytes.length < count) throw new BitstreamError(`damaged file: it ends inside ${where}`);
+  reader.at += count;
+  return bytes;
 }
 
 function varint(value) {
@@ -68,18 +131,16 @@ function varint(value) {
   return [...out, value];
 }
 
-function readVarint(file, at) {
+// Only the shortest form is valid.
+function readVarint(reader, most, where) {
   let value = 0;
-  for (const shift of [0, 7, 14]) {
-    if (at >= file.length) throw endsInHeader();
-    const byte = file[at++];
-    value |= (byte & 127) << shift;
+  for (let digit = 0; digit < most; digit++) {
+    const byte = take(reader, 1, where)[0];
+    value += (byte & 127) * 128 ** digit;
     if (byte < 128) {
-      if (byte === 0) break;
-      return [value, at];
+      if (byte === 0 && digit) break;
+      return value;
     }
   }
-  throw new BitstreamError("damaged file: it holds an invalid picture size");
+  throw new BitstreamError("damaged file: it holds an invalid image size or length");
 }
-
-const endsInHeader = () => new BitstreamError("damaged file: it ends inside the header");

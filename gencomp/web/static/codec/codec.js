@@ -1,6 +1,6 @@
 // Images to .gnc files and back: the only place where bytes, integers and floats meet (gencomp/codec.py).
 
-import { pack, STEPS, unpack } from "./bitstream.js";
+import { pack, STEPS, storedCrc, unpack } from "./bitstream.js";
 import { hex } from "./bytes.js";
 import { BitstreamError, ModelError, RateError } from "./errors.js";
 import { Kernel } from "./kernel.js";
@@ -43,9 +43,9 @@ export class Codec {
     this.#prior = new Prior(kernel, coder, file);
   }
 
-  // A file's integers: {header, sections, latents, bits, latentsOk}. BitstreamError for what cannot be decoded.
+  // A file's integers: {header, sections, extras, latents, bits, crc, latentsOk}; crc is over what was decoded. BitstreamError for what cannot be decoded.
   async read(file, { maxPixels = Infinity, tick = idle } = {}) {
-    const { header, payload, sections } = unpack(file);
+    const { header, payload, sections, extras } = unpack(file);
     const { width, height, step } = header;
     if (hex(header.modelId) !== this.id) {
       throw new BitstreamError(
@@ -56,8 +56,8 @@ export class Codec {
       throw new BitstreamError(`the image is said to have ${width}x${height} pixels, too many for this page`);
     }
     const latents = await this.#prior.decode(payload, ...latentSize(height, width), step, tick);
-    const crc = checksum(latents);
-    return { header, sections, latents, bits: this.#prior.coder.bits, crc, latentsOk: crc === header.latentsCrc };
+    const crc = storedCrc(header, checksum(latents));
+    return { header, sections, extras, latents, bits: this.#prior.coder.bits, crc, latentsOk: crc === header.latentsCrc };
   }
 
   // The image of integers that `read` gave: RGBA, Uint8ClampedArray.

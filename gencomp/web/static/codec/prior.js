@@ -68,8 +68,8 @@ export class Prior {
     for (let pass = 0; pass < ORDER.length; pass++) {
       const raw = await this.#raw(pass, features, latents, height, width, tick);
       const places = placesOf(pass, this.channels, height, width);
-      const means = Int32Array.from(places, (at) => raw[at]);
-      const levels = Uint8Array.from(places, (at) => Math.min(Math.max(raw[latents.length + at], 0), LEVELS - 1));
+      const means = new Int32Array(places.length).map((_, i) => raw[places[i]]);
+      const levels = new Uint8Array(places.length).map((_, i) => levelOf(raw[latents.length + places[i]]));
       const residuals = code(levels, means, places);
       for (let i = 0; i < places.length; i++) latents[places[i]] = MEAN_UNIT * residuals[i] + means[i];
     }
@@ -112,7 +112,7 @@ export class Prior {
       for (let pass = 0; pass < ORDER.length; pass++) {
         const raw = await this.#raw(pass, features, latents, height, width, idle);
         const means = raw.subarray(0, latents.length);
-        const levels = raw.subarray(latents.length).map((level) => Math.min(Math.max(level, 0), LEVELS - 1));
+        const levels = raw.subarray(latents.length).map(levelOf);
         for (const part of [features.data, means, levels]) digest.update(bytesOf(part));
         for (const at of placesOf(pass, this.channels, height, width)) {
           const residual = (((chances[at] >> 8) % 7) - 3) * (chances[at] % 101 === 0 ? 1000 : 1);
@@ -145,14 +145,15 @@ export function modelId(file) {
 // Where the latents of a pass lie, in the order of the stream: channel, row, column. A channel of group g is coded in
 // pass p where the parities of row and column, 2 (row % 2) + column % 2, are g ^ ORDER[p].
 function placesOf(pass, channels, height, width) {
-  const places = [];
+  const places = new Uint32Array(channels * Math.ceil(height / 2) * Math.ceil(width / 2));
+  let count = 0;
   for (let c = 0; c < channels; c++) {
     const parity = Math.floor(c / (channels / 4)) ^ ORDER[pass];
     for (let r = parity >> 1; r < height; r += 2) {
-      for (let q = parity & 1; q < width; q += 2) places.push((c * height + r) * width + q);
+      for (let q = parity & 1; q < width; q += 2) places[count++] = (c * height + r) * width + q;
     }
   }
-  return Uint32Array.from(places);
+  return places.subarray(0, count);
 }
 
 // Round half to even, NaN to 0.
@@ -161,6 +162,8 @@ function rint(value) {
   if (rounded - value === 0.5 && rounded % 2 !== 0) return rounded - 1;
   return rounded || 0;
 }
+
+const levelOf = (value) => Math.min(Math.max(value, 0), LEVELS - 1);
 
 const clamp = (value, bound) => Math.max(-bound, Math.min(bound, value));
 

@@ -1,0 +1,64 @@
+"""The files of the page: those of this package, the model, and the list by which the browser keeps them.
+
+    static/...           as they are
+    model.safetensors    the model file, from wherever it lies: not a second copy of it in the package
+    precache.js          names the version and every file, for the service worker, which keeps them all for offline use
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+from gencomp.bitstream import ModelError
+from gencomp.files import write_atomically
+
+STATIC = Path(__file__).parent / "static"
+MODEL, PRECACHE, PAGE = "model.safetensors", "precache.js", "index.html"
+
+
+class Site(NamedTuple):
+    """files: where each file of the page lies, by its name in the page (with /); precache: the content of precache.js."""
+
+    files: dict[str, Path]
+    precache: bytes
+
+    def read(self, name: str) -> bytes | None:
+        """The content of a file by its name; "" is the page itself. None where there is no such file."""
+        if name == PRECACHE:
+            return self.precache
+        path = self.files.get(name or PAGE)
+        return None if path is None else path.read_bytes()
+
+
+def site_of(model: Path) -> Site:
+    """The page with a model file; ModelError if there is none."""
+    if not model.is_file():
+        raise ModelError(f"no model file {model}")
+    files = {p.relative_to(STATIC).as_posix(): p for p in sorted(STATIC.rglob("*")) if p.is_file()} | {MODEL: model}
+    digest = hashlib.sha256()
+    for name, path in files.items():
+        digest.update(f"{name} {path.stat().st_size} ".encode())
+        digest.update(path.read_bytes())
+    listed = {"version": digest.hexdigest()[:16], "files": ["./", *files]}
+    return Site(files, f"self.PRECACHE = {json.dumps(listed)};\n".encode())
+
+
+def export(site: Site, folder: Path) -> int:
+    """Write the page into a folder, made if missing; the bytes written.
+
+    FileExistsError if something else lies in the folder: an earlier export, which is overwritten, holds precache.js.
+    """
+    if folder.exists() and not (folder / PRECACHE).is_file() and any(folder.iterdir()):
+        raise FileExistsError(f"{folder} is not empty, and holds no earlier export: name a new folder")
+    total = 0
+    for name in [*site.files, PRECACHE]:
+        content = site.read(name)
+        assert content is not None
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content)
+        total += len(content)
+    return total
