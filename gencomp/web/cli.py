@@ -15,7 +15,9 @@ from gencomp.web.site import export, site_of
 @click.command()
 @click.option("--export", "folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path),
               help="Write the page as static files for any web server instead of serving it.")  # fmt: skip
-@click.option("--port", type=click.IntRange(0, 65535), help="Port to serve on; 0: any free one.  [default: 8611 if free]")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), help="Port to serve on; 0: any free one.  [default: 8611 if free]"
+)
 @click.option("--browser/--no-browser", default=True, show_default=True, help="Open the page in the browser.")
 @click.option("--model", metavar="NAME|FILE", help="Model to use instead of the embedded one.")
 def web(folder: Path | None, port: int | None, browser: bool, model: str | None) -> None:

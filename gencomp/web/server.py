@@ -60,7 +60,9 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
                 return
             suffix = "." + (name or "index.html").rpartition(".")[2]
             self.send_response(200)
-            self.send_header("Content-Type", TYPES.get(suffix) or mimetypes.types_map.get(suffix, "application/octet-stream"))
+            self.send_header(
+                "Content-Type", TYPES.get(suffix) or mimetypes.types_map.get(suffix, "application/octet-stream")
+            )
             self.send_header("Content-Length", str(len(content)))
             for header, value in HEADERS.items():
                 self.send_header(header, value)

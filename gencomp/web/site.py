@@ -1,8 +1,8 @@
 """The files of the page: those of this package, the model, and the list by which the browser keeps them.
 
-    static/...           as they are
-    model.safetensors    the model file, from wherever it lies: not a second copy of it in the package
-    precache.js          names the version and every file, for the service worker, which keeps them all for offline use
+static/...           as they are
+model.safetensors    the model file, from wherever it lies: not a second copy of it in the package
+precache.js          names the version and every file, for the service worker, which keeps them all for offline use
 """
 
 from __future__ import annotations

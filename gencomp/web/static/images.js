@@ -58,8 +58,8 @@ function chunk(kind, content) {
 export async function atMostBytes(image, type, bytes, tick) {
   let best = await bestQuality(canvasOf(image), type, bytes, tick);
   let scale = 1;
-  for (let turn = 0; !best && turn < 12; turn++) {
-    scale *= 0.8;
+  for (let turn = 0; !best && turn < 25; turn++) {
+    scale *= 0.9;
     best = await bestQuality(scaled(canvasOf(image), scale), type, bytes, tick);
   }
   if (!best) throw new RangeError(`${type} cannot be as small as ${bytes} bytes`);

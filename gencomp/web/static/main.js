@@ -29,7 +29,7 @@ const settings = () => ({
 async function update() {
   const current = item;
   try {
-    model ??= await work.run("start", {}, (share) => progress("Loading the model, 20 MB, once", share));
+    model ??= await work.run("start", {}, (share) => progress("Loading the model", share));
     $("looks").hidden = !model.knowsRealism;
     if (current === item) await current?.update(settings());
   } catch (error) {
@@ -211,13 +211,24 @@ function nudge(id, by) {
 function theme() {
   const dark = matchMedia("(prefers-color-scheme: dark)").matches;
   const now = document.documentElement.dataset.theme ?? (dark ? "dark" : "light");
-  document.documentElement.dataset.theme = localStorage.theme = now === "dark" ? "light" : "dark";
+  document.documentElement.dataset.theme = now === "dark" ? "light" : "dark";
+  remember("theme", document.documentElement.dataset.theme);
+}
+
+// What was chosen before, if the browser lets pages remember; with a value: remember it.
+function remember(name, value) {
+  try {
+    if (value !== undefined) localStorage.setItem(name, value);
+    return localStorage.getItem(name);
+  } catch {
+    return null;
+  }
 }
 
 const open = () => $("files").click();
 const on = (id, event, handler) => $(id).addEventListener(event, handler);
 
-if (localStorage.theme) document.documentElement.dataset.theme = localStorage.theme;
+if (remember("theme")) document.documentElement.dataset.theme = remember("theme");
 for (const id of ["quality", "realism", "size"]) on(id, "input", soon);
 for (const radio of document.querySelectorAll("[name=mode]")) radio.addEventListener("change", soon);
 on("side", "change", update);
