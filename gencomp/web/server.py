@@ -1,4 +1,4 @@
-"""A server of the page for this machine alone. It answers GET and HEAD for the page's files, by name, and nothing else."""
+"""A server of the page for this machine alone: it answers GET and HEAD for the page's files and nothing else."""
 
 from __future__ import annotations
 

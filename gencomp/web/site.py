@@ -20,7 +20,7 @@ MODEL, PRECACHE, PAGE = "model.safetensors", "precache.js", "index.html"
 
 
 class Site(NamedTuple):
-    """files: where each file of the page lies, by its name in the page (with /); precache: the content of precache.js."""
+    """files: where each file of the page lies, by its name in the page; precache: the content of precache.js."""
 
     files: dict[str, Path]
     precache: bytes
