@@ -1,74 +1,90 @@
-"""Model files: one safetensors file that holds everything a codec is, and nothing that runs.
+"""Model files: one safetensors file that holds everything a codec is, and nothing that runs. numpy only.
 
-    metadata    format, name, configuration (JSON), known answer, facts about the training (JSON)
-    network.*   float16: the transforms, and the float prior from which training goes on
-    integer.*   integers: tables, h_s and the context networks; they alone decide bits
+    metadata    JSON under the key "gencomp": format, name, family and its configuration, kind of entropy model, known
+                answer, facts about the training, and a digest
+    network.*   float16: the weights of the network family, from which training goes on, too
+    integer.*   integers: all that the entropy model is; they alone decide bits
 
-The model id is the SHA-256 over the integers, their names and shapes, and the constants of the format that act on
-them. It does not cover the transforms: a model with a better generator and the same integers decodes the same files.
+The model id is the first bytes of the SHA-256 over the integers, their names and shapes, and the constants of the
+format that act on them. It does not cover the transforms: a model with a better synthesis and the same integers
+decodes the same files. The digest covers every tensor and all metadata: a file that was damaged is refused. Files of
+the first form have no family, kind or digest; they are of the family "hyperprior" and the kind "context".
 """
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from safetensors import SafetensorError
-from safetensors import safe_open as open_safetensors
-from safetensors.torch import save
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
 from .bitstream import MODEL_ID_BYTES, STEPS, ModelError
 from .entropy import KINDS
 from .entropy.constants import HYPER_UNIT, KNOTS, LEVELS, MAX_RESIDUAL, MEAN_UNIT, ORDER
-from .entropy.contract import Arithmetic, EntropyModel
+from .entropy.contract import EntropyModel
 from .files import write_atomically
-from .networks.hyperprior import HyperpriorCodec, ModelConfig
 
-FORMAT = "gencomp-model-1"
+FORMAT, FIRST_FORMAT = "gencomp-model-2", "gencomp-model-1"
 MAX_FILE_BYTES = 1 << 30
+MAX_TENSORS = 4096
+
+Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 class Model(NamedTuple):
-    """A codec ready to use. facts: plain values about training and calibration, for people."""
+    """A codec ready to use.
+
+    family, config: what `gencomp.networks` rebuilds the transforms from; weights: theirs, float16 by name; answer: what
+    `EntropyModel.known_answer` gave where the model was exported; facts: plain values about training and calibration.
+    """
 
     name: str
-    network: HyperpriorCodec
-    integers: EntropyModel
+    family: str
+    config: dict[str, Any]
+    weights: dict[str, npt.NDArray[np.float16]]
+    entropy: EntropyModel
     answer: str
     facts: dict[str, Any]
 
     @property
     def id(self) -> bytes:
         """First bytes of the digest over all that decides integers."""
-        return integer_digest(self.integers)[:MODEL_ID_BYTES]
+        return integer_digest(self.entropy)[:MODEL_ID_BYTES]
 
 
-def integer_digest(integers: EntropyModel) -> bytes:
+def integer_digest(entropy: EntropyModel) -> bytes:
     """SHA-256 over the canonical bytes of all that decides integers."""
     constants = (STEPS, KNOTS, LEVELS, MEAN_UNIT, HYPER_UNIT, MAX_RESIDUAL, ORDER)
-    digest = hashlib.sha256(f"{FORMAT} {constants}".encode())
-    for name, array in sorted(integers.arrays().items()):
+    form = FIRST_FORMAT if entropy.kind == "context" else f"{FORMAT} {entropy.kind}"
+    digest = hashlib.sha256(f"{form} {constants}".encode())
+    for name, array in sorted(entropy.arrays().items()):
         digest.update(f"{name} {array.shape} ".encode())
         digest.update(np.ascontiguousarray(array, "<i8").tobytes())
     return digest.digest()
 
 
 def save_model(model: Model, path: Path) -> None:
-    """Write a model file whole or not at all; equal models give equal bytes."""
-    tensors = {f"network.{k}": v.detach().cpu().half().contiguous() for k, v in model.network.state_dict().items()}
-    if not all(torch.isfinite(v).all() for v in tensors.values()):
-        raise ModelError("the network has weights that float16 cannot hold")
-    for name, array in model.integers.arrays().items():
-        tensors[f"integer.{name}"] = torch.from_numpy(np.ascontiguousarray(array))
+    """Write a model file whole or not at all; equal models give equal bytes. ModelError for weights beyond float16."""
+    tensors: dict[str, npt.NDArray[Any]] = {
+        f"network.{name}": np.ascontiguousarray(weight, np.float16) for name, weight in model.weights.items()
+    }
+    _check_weights(tensors)
+    for name, array in model.entropy.arrays().items():
+        tensors[f"integer.{name}"] = np.ascontiguousarray(array)
     metadata = {
         "format": FORMAT,
         "name": model.name,
-        "config": json.dumps(model.network.config.to_dict(), sort_keys=True),
+        "family": model.family,
+        "config": model.config,
+        "kind": model.entropy.kind,
         "known_answer": model.answer,
-        "facts": json.dumps(model.facts, sort_keys=True),
+        "facts": model.facts,
     }
+    metadata["digest"] = _digest(metadata, tensors)
     # safetensors writes the metadata in an order that changes from run to run; one key keeps the file reproducible.
     write_atomically(path, save(tensors, {"gencomp": json.dumps(metadata, sort_keys=True)}))
 
@@ -81,32 +97,77 @@ def load_model(path: str | Path) -> Model:
     if path.stat().st_size > MAX_FILE_BYTES:
         raise ModelError(f"{path} is too large for a model file")
     try:
-        with open_safetensors(path, "pt") as file:
-            metadata = json.loads((file.metadata() or {}).get("gencomp", "{}"))
-            tensors = {key: file.get_tensor(key) for key in list(file.keys())}
-        if metadata.get("format") != FORMAT:
-            raise ModelError(f"{path} is not a model file of this version of gencomp")
-        with torch.device("meta"):  # a made-up configuration may ask for any size: weights are taken, never made
-            network = HyperpriorCodec(ModelConfig.from_dict(json.loads(metadata["config"])))
-        network.load_state_dict({k: v.float() for k, v in _below("network", tensors).items()}, assign=True)
-        network.eval().requires_grad_(False)
-        integers = KINDS["context"]({k: v.numpy() for k, v in _below("integer", tensors).items()})
-        facts, answer = json.loads(metadata["facts"]), str(metadata["known_answer"])
-        model = Model(str(metadata["name"]), network, integers, answer, facts)
-    except ModelError:
-        raise
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{path} cannot be read as a model: {str(error).splitlines()[0]}") from error
-    if integers.latent_channels != network.config.transform.latent_channels:
-        raise ModelError(f"{path}: the integer networks do not fit the transforms")
-    return model
+        metadata, tensors = _read(path)
+        form = metadata.get("format")
+        if form == FIRST_FORMAT:
+            metadata = _upgraded(metadata)
+        elif form != FORMAT:
+            raise ModelError("not a model file of this version of gencomp")
+        elif metadata.pop("digest", None) != _digest(metadata, tensors):
+            raise ModelError("damaged: its digest does not match")
+        return _model(metadata, tensors)
+    except ModelError as error:
+        raise ModelError(f"{path} cannot be read as a model: {error}") from error
+    except (SafetensorError, OSError, KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"{path} cannot be read as a model: {first}") from error
 
 
-def _below(prefix: str, values: dict[str, Any]) -> dict[str, Any]:
-    """The entries named '<prefix>.<name>', by name."""
-    return {k.removeprefix(f"{prefix}."): v for k, v in values.items() if k.startswith(f"{prefix}.")}
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+    with safe_open(path, "np") as file:
+        metadata = json.loads((file.metadata() or {}).get("gencomp", "{}"))
+        names = list(file.keys())
+        if len(names) > MAX_TENSORS:
+            raise ModelError(f"{len(names)} tensors")
+        tensors = {name: file.get_tensor(name) for name in names}
+    if not isinstance(metadata, dict):
+        raise ModelError("its metadata are no object")
+    return metadata, tensors
 
 
-def check_known_answer(model: Model, arithmetic: Arithmetic) -> bool:
-    """Whether this process evaluates the integer networks as the exporting one did."""
-    return model.integers.known_answer(arithmetic) == model.answer
+def _upgraded(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Metadata of the first form as the present one has them."""
+    parsed = {key: json.loads(metadata[key]) for key in ("config", "facts")}
+    return {**metadata, **parsed, "family": "hyperprior", "kind": "context"}
+
+
+def _model(metadata: dict[str, Any], tensors: Arrays) -> Model:
+    kind, config, facts = str(metadata["kind"]), metadata["config"], metadata["facts"]
+    if kind not in KINDS:
+        raise ModelError(f"entropy models of the kind {kind!r} are not known here")
+    if not isinstance(config, dict) or not isinstance(facts, dict):
+        raise ModelError("its configuration and facts are no objects")
+    unknown = [name for name in tensors if not name.startswith(("network.", "integer."))]
+    if unknown:
+        raise ModelError(f"unknown tensor {min(unknown)!r}")
+    weights = {name: array for name, array in tensors.items() if name.startswith("network.")}
+    _check_weights(weights)
+    return Model(
+        name=str(metadata["name"]),
+        family=str(metadata["family"]),
+        config=config,
+        weights={name.removeprefix("network."): array for name, array in weights.items()},
+        entropy=KINDS[kind](
+            {n.removeprefix("integer."): array for n, array in tensors.items() if n.startswith("integer.")}
+        ),
+        answer=str(metadata["known_answer"]),
+        facts=facts,
+    )
+
+
+def _check_weights(weights: Arrays) -> None:
+    """ModelError unless every weight is a finite float16."""
+    for name, array in weights.items():
+        if array.dtype != np.float16:
+            raise ModelError(f"{name} is {array.dtype}, not float16")
+        if ((array.view(np.uint16) & 0x7C00) == 0x7C00).any():  # the exponent of infinities and of what is no number
+            raise ModelError(f"{name} holds values that float16 cannot hold")
+
+
+def _digest(metadata: Mapping[str, Any], tensors: Arrays) -> str:
+    """SHA-256 over the metadata, and each tensor's name, type, shape and bytes."""
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name, array in sorted(tensors.items()):
+        digest.update(f"\n{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

@@ -1,6 +1,7 @@
 """The house rules that code can check: who imports whom, what is listed, what the wheel holds, what the README says."""
 
 import ast
+import json
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ import sys
 import tomllib
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -132,6 +134,20 @@ def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monke
     for block in blocks:
         exec(compile(block, "README.md", "exec"), {})
     assert Path("photo.gnc").stat().st_size < 2000
+
+
+def test_the_notebook_runs_and_shows_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("skimage.data")
+    notebook = json.loads((ROOT / "assets" / "round-trip.ipynb").read_text())
+    names: dict[str, Any] = {}
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            exec(compile("".join(cell["source"]), "round-trip.ipynb", "exec"), names)
+    shown = capsys.readouterr().out
+    distortions = [float(value) for value in re.findall(r"realism .*: ([\d.]+) dB", shown)]
+    assert distortions == sorted(distortions, reverse=True)
+    assert distortions[0] > 25
+    assert all(int(size) <= int(limit) for limit, size in re.findall(r"at most (\d+) .*, (\d+) bytes", shown))
 
 
 def test_the_readme_names_the_commands_of_the_makefile() -> None:

@@ -1,6 +1,6 @@
-"""A training run to a model file: averaged weights, integers, tables, self-test.
+"""A training run to a model file: averaged weights, integers, tables, self-test; for every family.
 
-What decides bits is frozen from the float prior with calibration crops, or, where a stage left it as it was, taken
+What decides bits is frozen from the trained network with calibration crops, or, where a stage left it as it was, taken
 over from the model that the run began with, so that old files stay readable.
 """
 
@@ -10,27 +10,28 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from gencomp.bitstream import STEPS, ModelError
 from gencomp.entropy.contract import EntropyModel
 from gencomp.model import Model, load_model, save_model
-from gencomp.networks.freeze import Calibration, freeze_prior, rate_change
-from gencomp.networks.hyperprior import HyperpriorCodec, ModelConfig, parameter_count
+from gencomp.networks import build, config_from_dict, network_of, weights_of
+from gencomp.networks.contract import Calibration, Network, parameter_count
+from gencomp.networks.freeze import rate_change
 
 from .checkpoint import CheckpointError, averaged, checkpoints, load_checkpoint, restore_module
 from .data.crops import Crops
-from .network import config_from_dict
 from .recipes import Recipe
 
-CALIBRATION = 32  # pictures for the ranges of activations, and as many again for the rate change
+CALIBRATION = 32  # images for the ranges of activations, and as many again for the rate change
 CROP = 256
 RATE_WARNING = 0.002
 ORIGIN = "origin.safetensors"  # in a run: the model file that it began with
 
 
 class Export(NamedTuple):
-    """model: what was written; rate_change: bits of the integer prior over the float one, minus 1."""
+    """model: what was written; rate_change: bits of the integer model over the float one, minus 1."""
 
     model: Model
     rate_change: float
@@ -55,47 +56,48 @@ def export(
     """
     folder, checkpoint = _newest(run)
     recipe = checkpoint.meta["recipe"]
-    config = config_from_dict(recipe["model"])
-    if not isinstance(config, ModelConfig):
-        raise CheckpointError(f"{recipe['name']}: HiFiC's networks have no integer form, so no exact model file")
-    network = HyperpriorCodec(config)
+    network = build(_config(recipe["model"]))
     restore_module(network, "model", averaged(checkpoint.tensors))
-    if strongest != 1 and checkpoint.meta.get("stage", 1) != 2:
-        raise CheckpointError("the run has not come to stage 2: there is no realism to rescale")
-    network.synthesis.rescale_realism(strongest)
+    if strongest != 1:
+        if checkpoint.meta.get("stage", 1) != 2:
+            raise CheckpointError("the run has not come to stage 2: there is no realism to rescale")
+        network.rescale_realism(strongest)
     network = _through_half(network)
-    latents = calibration_latents(network, data or data_of(folder))
-    integers = _kept_integers(network, integers_of, folder / ORIGIN) or freeze_prior(
-        network.prior, latents[:CALIBRATION]
-    )
-    change = rate_change(network.prior, integers, latents[CALIBRATION:])
+    calibration = calibration_latents(network, data or data_of(folder))
+    entropy = _kept_integers(network, integers_of, folder / ORIGIN) or network.freeze(calibration[:CALIBRATION])
+    change = rate_change(network.bits_of, entropy, calibration[CALIBRATION:])
     if strict and abs(change) > RATE_WARNING:
         raise CheckpointError(f"the integers change the rate by {100 * change:.2f} %, over 0.2 %: nothing was written")
-    facts = {"recipe": recipe["name"], "steps": checkpoint.step, "realism": checkpoint.meta.get("stage", 1) == 2}
+    stage_2, family = checkpoint.meta.get("stage", 1) == 2, network.config.family
+    facts = {"recipe": recipe["name"], "steps": checkpoint.step, "realism": stage_2 and network.knows_realism}
     facts |= {"parameters": parameter_count(network), "rate_change": round(change, 6)}
-    model = Model(name or recipe["name"], network, integers, _answer(integers), facts)
+    model = Model(
+        name or recipe["name"], family, network.config.to_dict(), weights_of(network), entropy, _answer(entropy), facts
+    )
     save_model(model, out)
     return Export(model, change)
 
 
-def to_model(network: HyperpriorCodec, calibration: list[Calibration], name: str, facts: dict[str, Any]) -> Model:
+def to_model(network: Network, calibration: list[Calibration], name: str, facts: dict[str, Any]) -> Model:
     """A model of a network as it stands, for validation."""
     network = _through_half(copy.deepcopy(network).cpu())
-    integers = freeze_prior(network.prior, calibration)
-    return Model(name, network, integers, integers.known_answer(), facts)
+    entropy, config = network.freeze(calibration), network.config
+    answer = entropy.known_answer("float64")
+    return Model(name, config.family, config.to_dict(), weights_of(network), entropy, answer, facts)
 
 
 @torch.no_grad()
-def calibration_latents(network: HyperpriorCodec, data: list[str], count: int = 2 * CALIBRATION) -> list[Calibration]:
+def calibration_latents(network: Network, data: list[str], count: int = 2 * CALIBRATION) -> list[Calibration]:
     """Latents of fixed crops, their quality steps spread evenly over the range in each CALIBRATION of them."""
     crops = Crops(data, dataclasses.replace(Recipe("calibration"), crop=CROP, seed=2**31 - 1, workers=0))
     device = next(network.parameters()).device
     latents = []
     for number in range(count):
-        step = (number % CALIBRATION) * STEPS // (CALIBRATION - 1)
+        quality_step = (number % CALIBRATION) * STEPS // (CALIBRATION - 1)
         x = crops[number].pixels[None].float().to(device) / 255
-        y = network.latents(x, torch.tensor([step], device=device))
-        latents.append(Calibration(y.cpu(), torch.round(network.prior.hyper_analysis(y)).cpu(), step))
+        y = network.analyze(x, torch.tensor([quality_step], device=device))
+        z = network.hyper_analyze(y)
+        latents.append(Calibration(y.cpu(), None if z is None else torch.round(z).cpu(), quality_step))
     return latents
 
 
@@ -116,25 +118,34 @@ def _newest(run: Path) -> tuple[Path, Any]:
     return run, load_checkpoint(saved[-1])
 
 
-def _kept_integers(network: HyperpriorCodec, named: Path | None, origin: Path) -> EntropyModel | None:
-    """Integers of the model that was asked for or began the run; None where the prior has been trained since."""
+def _config(values: dict[str, Any]) -> Any:
+    """The network configuration in a saved recipe."""
+    return config_from_dict(values["family"], {k: v for k, v in values.items() if k != "family"})
+
+
+def _kept_integers(network: Network, named: Path | None, origin: Path) -> EntropyModel | None:
+    """Integers of the model that was asked for or began the run; None where what they were made of has been trained."""
     if named is None and not origin.is_file():
         return None
     model = load_model(named or origin)
-    ours, theirs = network.prior.state_dict(), model.network.prior.state_dict()
-    same = ours.keys() == theirs.keys() and all(torch.equal(v, theirs[k]) for k, v in ours.items())
+    ours, theirs = _entropy_weights(network), _entropy_weights(network_of(model))
+    same = len(ours) == len(theirs) and all(np.array_equal(a, b) for a, b in zip(ours, theirs))
     if named is not None and not same:
-        raise ModelError(f"the integers of {named} do not belong to this run: its prior has other weights")
-    return model.integers if same else None
+        raise ModelError(f"the integers of {named} do not belong to this run: its entropy model has other weights")
+    return model.entropy if same else None
 
 
-def _through_half(network: HyperpriorCodec) -> HyperpriorCodec:
+def _entropy_weights(network: Network) -> list[np.ndarray]:
+    return [v.cpu().numpy() for part in network.entropy_modules() for v in part.state_dict().values()]
+
+
+def _through_half(network: Network) -> Network:
     """The weights as the model file will hold them."""
     return network.half().float().eval().requires_grad_(False)
 
 
-def _answer(integers: EntropyModel) -> str:
-    answers = {integers.known_answer("float64"), integers.known_answer("int64")}
+def _answer(entropy: EntropyModel) -> str:
+    answers = {entropy.known_answer("float64"), entropy.known_answer("int64")}
     if len(answers) != 1:
         raise CheckpointError("the two integer arithmetics disagree here: nothing was exported")
     return answers.pop()

@@ -21,7 +21,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gencomp.files import write_atomically
-from gencomp.networks.hyperprior import HyperpriorCodec
 
 from .checkpoint import (
     Checkpoint,
@@ -258,12 +257,11 @@ class Loop:
     def _validate(self) -> None:
         if self.main:
             network = self.trainer.average
-            done = None
-            if isinstance(network, HyperpriorCodec) and not self.options.stream:
+            if not self.options.stream:
                 calibration = calibration_latents(network, self.data, CALIBRATION // 2)
-                pictures = [p.numpy() for p in self._fixed_pictures(VALIDATED)]
-                done = validate(network, calibration, pictures, realism=self.trainer.stage == 2)
-            if done is not None:
+                images = [p.numpy() for p in self._fixed_pictures(VALIDATED)]
+                realism = self.trainer.stage == 2 and network.knows_realism
+                done = validate(network, calibration, images, realism=realism)
                 line = {"step": self.trainer.step, "stage": self.trainer.stage}
                 on = "held-out photographs" if self.options.validate_on else "training photographs"
                 self.log.write(line | {f"file_{k}": v for k, v in done._asdict().items()} | {"validated_on": on})

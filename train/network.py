@@ -1,20 +1,22 @@
-"""The codec networks as training sees them: one forward pass for both families, and what each stage trains."""
+"""The network contract in the shape of before, until the steps of training are functions of players."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from gencomp.networks.hific import HificCodec, HificConfig
-from gencomp.networks.hyperprior import HyperpriorCodec, ModelConfig
-from gencomp.networks.transforms import quality_condition
+from gencomp import networks
+from gencomp.networks.contract import Network, NetworkConfig, TrainingInputs, freeze_bits
 
-Codec = HyperpriorCodec | HificCodec
+Codec = Network
+build_codec = networks.build
+freeze_what_decides_bits = freeze_bits
 
 
 class Pass(NamedTuple):
     """x_hat [N, 3, H, W] about 0..1; detached latents [N, M, h, w], as coded and in the analysis' units (what a
-    discriminator sees, alike at every quality); bits a picture [N]."""
+    discriminator sees, alike at every quality); bits per image [N]."""
 
     x_hat: Tensor
     y_hat: Tensor
@@ -23,63 +25,41 @@ class Pass(NamedTuple):
     z_bits: Tensor
 
 
-def build_codec(config: ModelConfig | HificConfig) -> Codec:
-    """The untrained network of a configuration."""
-    return HificCodec(config) if isinstance(config, HificConfig) else HyperpriorCodec(config)
-
-
-def latent_channels(config: ModelConfig | HificConfig) -> tuple[int, int]:
+def latent_channels(config: NetworkConfig) -> tuple[int, int]:
     """Channels of y and of z."""
-    if isinstance(config, HificConfig):
-        return config.latent_channels, config.hyper_channels
-    return config.transform.latent_channels, config.prior.hyper_channels
+    shapes = config.noise_shapes(64)
+    return shapes["y"][0], shapes["z"][0]
 
 
-def config_from_dict(values: dict[str, object]) -> ModelConfig | HificConfig:
+def config_from_dict(values: Mapping[str, Any]) -> NetworkConfig:
     """The configuration in a saved recipe."""
-    if "transform" in values:
-        return ModelConfig.from_dict(values)
-    return HificConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})  # type: ignore[arg-type]
+    return networks.config_from_dict(values["family"], {k: v for k, v in values.items() if k != "family"})
 
 
 class TrainingPass(nn.Module):
-    """Everything from the picture to its reconstruction in one forward call, as DistributedDataParallel wants it.
+    """Everything from the image to its reconstruction in one forward call, as DistributedDataParallel wants it.
 
     decides_bits: whether analysis and prior are trained too; else they run without gradients.
     """
 
-    def __init__(self, codec: Codec, *, decides_bits: bool) -> None:
+    def __init__(self, codec: Network, *, decides_bits: bool) -> None:
         super().__init__()
         self.codec, self.decides_bits = codec, decides_bits
 
     def forward(
         self, x: Tensor, step: Tensor, realism: Tensor, noise_y: Tensor, noise_z: Tensor, origin: Tensor | None = None
     ) -> Pass:
-        """x [N, 3, H, W] in 0..1, step int [N], realism [N]; noises in -1/2..1/2 of the shapes of y and z.
-
-        origin [N, 2]: the place from which each sample's grain is taken.
-        """
-        with torch.set_grad_enabled(self.decides_bits and torch.is_grad_enabled()):
-            y_hat, y_bits, z_bits = quantise(self.codec, x, step, noise_y, noise_z)
-        seen = condition = y_hat.detach()
-        if isinstance(self.codec, HyperpriorCodec):
-            condition = self.codec.gains.decode(seen, quality_condition(step)).detach()
-            x_hat = self.codec.pictures(y_hat, step, realism, origin)
-        else:
-            x_hat = self.codec.pictures(y_hat, step, realism)
-        return Pass(x_hat, seen, condition, y_bits, z_bits)
+        """See `TrainingInputs` and `TrainingOutput`."""
+        origin = torch.zeros(len(x), 2, dtype=torch.long, device=x.device) if origin is None else origin
+        inputs = TrainingInputs(x, step, realism, {"y": noise_y, "z": noise_z}, origin)
+        output = self.codec(inputs, train_bits=self.decides_bits)
+        return Pass(output.x_hat, output.y_hat, output.condition, output.bits["y"], output.bits["z"])
 
 
-def quantise(codec: Codec, x: Tensor, step: Tensor, noise_y: Tensor, noise_z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(y_hat, bits of y [N], bits of z [N]) of pictures x."""
-    if isinstance(codec, HificCodec):
-        return codec.quantise(x, step, noise_y, noise_z)
-    return codec.prior(codec.latents(x, step), quality_condition(step), noise_y, noise_z)
-
-
-def freeze_what_decides_bits(codec: Codec) -> None:
-    """Leave the synthesis and the gains before it to train: files, and so their bytes, stay as they are."""
-    codec.requires_grad_(False)
-    codec.synthesis.requires_grad_(True)
-    if isinstance(codec, HyperpriorCodec):
-        codec.gains.log_decode.requires_grad_(True)
+def quantise(
+    codec: Network, x: Tensor, step: Tensor, noise_y: Tensor, noise_z: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(y_hat, bits of y [N], bits of z [N]) of images x."""
+    origin = torch.zeros(len(x), 2, dtype=torch.long, device=x.device)
+    y_hat, bits = codec.quantize(TrainingInputs(x, step, step.float(), {"y": noise_y, "z": noise_z}, origin))
+    return y_hat, bits["y"], bits["z"]

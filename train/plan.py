@@ -82,7 +82,7 @@ def _synthesis_macs(recipe: Recipe) -> float:
             self.codec = codec
 
         def forward(self, y: Tensor) -> Tensor:
-            return self.codec.pictures(y, step, realism)
+            return self.codec.synthesize(y, step, realism)
 
     return _count(Synthesis(), (noise_y,))[0]
 

@@ -13,8 +13,9 @@ import types
 from dataclasses import dataclass, field
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from gencomp.networks.contract import NetworkConfig
 from gencomp.networks.hific import HificConfig
-from gencomp.networks.hyperprior import ModelConfig
+from gencomp.networks.hyperprior import HyperpriorConfig
 from gencomp.networks.priors import PriorConfig
 from gencomp.networks.transforms import TransformConfig
 
@@ -84,7 +85,7 @@ class Recipe:
     """One training run, without the place of its data and its results."""
 
     name: str
-    model: ModelConfig | HificConfig = field(default_factory=lambda: ModelConfig(TransformConfig(grain=True)))
+    model: NetworkConfig = field(default_factory=lambda: HyperpriorConfig(TransformConfig(grain=True)))
     steps: int = 200_000  # optimiser steps
     adversarial_from: int | None = None  # the step at which stage 2 begins; None: never
     batch: int = 8  # pictures a step, over all processes
@@ -115,7 +116,7 @@ class Recipe:
     seed: int = 0
 
 
-_TINY = ModelConfig(
+_TINY = HyperpriorConfig(
     TransformConfig(32, (32, 48), (1, 1), (48, 32, 24, 16), (1, 1, 1), grain=True),
     PriorConfig(hyper_channels=16, hyper_width=32, feature_width=32),
 )
@@ -287,7 +288,12 @@ def check(recipe: Recipe) -> None:
 
 def to_json(recipe: Recipe) -> str:
     """The resolved recipe, to be saved with the run."""
-    return json.dumps(dataclasses.asdict(recipe), indent=2)
+    return json.dumps({**dataclasses.asdict(recipe), "model": _named(recipe.model)}, indent=2)
+
+
+def _named(config: NetworkConfig) -> dict[str, Any]:
+    """A network configuration with the name of its family."""
+    return {"family": config.family, **config.to_dict()}
 
 
 def _nearest(word: str, known: list[str]) -> str:

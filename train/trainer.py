@@ -199,7 +199,7 @@ class Trainer:
         assert self.anchor is not None
         still = torch.zeros_like(part.realism)
         if self.recipe.trains == "synthesis":
-            return self.anchor.pictures(y_hat, part.step, still)
+            return self.anchor.synthesize(y_hat, part.step, still)
         return TrainingPass(self.anchor, decides_bits=False)(part.x, part.step, still, part.noise_y, part.noise_z).x_hat
 
     def _adversarial_terms(self, part: Part, output: Pass) -> tuple[Tensor, Figures]:

@@ -17,11 +17,9 @@ from gencomp.bitstream import STEPS, step_to_quality
 from gencomp.codec import Codec
 from gencomp.files import write_atomically
 from gencomp.image import to_uint8, write_image
-from gencomp.networks.freeze import Calibration
-from gencomp.networks.hyperprior import HyperpriorCodec
+from gencomp.networks.contract import Calibration, Network
 
 from .export import to_model
-from .network import Codec as Network
 from .network import quantise
 
 GRID = 4  # pictures of a sample grid
@@ -150,7 +148,7 @@ def sample_grid(network: Network, pictures: Tensor) -> Image.Image:
         step = torch.full((1,), STEPS // 2, device=device)
         still = torch.zeros((), device=device)
         y_hat, _, _ = quantise(network, x, step, still, still)
-        shown = [x] + [network.pictures(y_hat, step, torch.full((1,), r, device=device)) for r in (0.0, 1.0)]
+        shown = [x] + [network.synthesize(y_hat, step, torch.full((1,), r, device=device)) for r in (0.0, 1.0)]
         rows.append(np.concatenate([to_uint8(p) for p in shown], axis=1))
     return Image.fromarray(np.concatenate(rows))
 
@@ -172,7 +170,7 @@ class Validation(NamedTuple):
 
 
 def validate(
-    network: HyperpriorCodec, calibration: list[Calibration], pictures: list[np.ndarray], *, realism: bool
+    network: Network, calibration: list[Calibration], pictures: list[np.ndarray], *, realism: bool
 ) -> Validation:
     """Real files of pictures uint8 [H, W, 3] at the middle quality, by the network's own integers, decoded again."""
     codec = Codec(to_model(network, calibration, "validation", {"realism": realism}), device="cpu")

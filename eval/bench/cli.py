@@ -86,6 +86,8 @@ def bench(sizes: tuple[tuple[int, int], ...], threads: tuple[int, ...], devices:
 
 def _run(codec: "Codec", size: tuple[int, int], threads: int, quality: float, repeat: int) -> dict[str, Any]:
     """One size on one device with one number of threads."""
+    import torch
+
     from ..codecs import reference_decoders as yardsticks
     from .stages import STAGES, passed
 
@@ -93,7 +95,7 @@ def _run(codec: "Codec", size: tuple[int, int], threads: int, quality: float, re
     first = passed(codec, picture, quality)  # memory is taken cold, seconds warm
     warm = [passed(codec, picture, quality) for _ in range(_repeats(first.encode["total"].seconds, repeat))]
     run: dict[str, Any] = {
-        "device": codec.device.type, "dtype": _dtype(codec), "threads": threads, "width": size[0], "height": size[1],
+        "device": codec.device, "runtime": codec.runtime.name, "threads": threads, "width": size[0], "height": size[1],
         "bytes": first.size, "bpp": 8 * first.size / (size[0] * size[1]), "latents": first.latents,
     }  # fmt: skip
     for way in ("encode", "decode"):
@@ -109,7 +111,7 @@ def _run(codec: "Codec", size: tuple[int, int], threads: int, quality: float, re
     run["peers"] = [_peer(name, picture, first.size, repeat) for name in PEERS]
     networks = {"HiFiC generator": yardsticks.hific_generator, "mbt2018-mean synthesis": yardsticks.mbt2018_synthesis}
     for name, build in networks.items():
-        network = build(size[1], size[0], codec.device)
+        network = build(size[1], size[0], torch.device(codec.device))
         run["peers"].append({"name": name, "decode_s": _median_seconds(network, repeat)})
         del network
     for peer in run["peers"]:
@@ -117,11 +119,6 @@ def _run(codec: "Codec", size: tuple[int, int], threads: int, quality: float, re
             if f"{way}_s" in peer:
                 peer[f"{way}_ratio"] = peer[f"{way}_s"] / run[way]["total"]["seconds"]
     return run
-
-
-def _dtype(codec: "Codec") -> str:
-    """The number format of the codec's transforms; the yardsticks run in float32."""
-    return str(next(codec._network.parameters()).dtype).removeprefix("torch.")
 
 
 def _picture(size: tuple[int, int]) -> "Image.Image":
@@ -170,7 +167,7 @@ def _repeats(seconds: float, wanted: int) -> int:
 
 def _table(run: dict[str, Any]) -> str:
     lines = [
-        f"{run['width']}x{run['height']}, {run['device']}, {run['dtype']}, {run['threads']} threads: "
+        f"{run['width']}x{run['height']}, {run['device']}, {run['runtime']}, {run['threads']} threads: "
         f"{run['bytes']} bytes, {run['bpp']:.3f} bpp, {run['latents']} latents",
         f"{'':26}{'encode':>10}{'memory':>10}{'decode':>12}{'memory':>10}",
     ]

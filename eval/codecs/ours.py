@@ -38,7 +38,7 @@ def gencomp_peer(model: str | None = None, *, name: str = "gencomp", device: str
         lambda picture, quality: codec.compress(picture, quality=quality, max_pixels=None),
         lambda data, realism: codec.decompress(data, realism=realism if codec.knows_realism else None, max_pixels=None),
         f"gencomp {gencomp.__version__}, model {codec.model_name} {codec.model_id.hex()}, file {sha256(path)[:8]}, "
-        f"{codec.device.type}{knows}",
+        f"{codec.runtime.name} on {codec.device}{knows}",
         has_realism=codec.knows_realism,
         facts=lambda: _facts(path),
     )  # fmt: skip
@@ -47,9 +47,11 @@ def gencomp_peer(model: str | None = None, *, name: str = "gencomp", device: str
 def _facts(path: Path) -> dict[str, float]:
     """Size and cost of a model: multiply-accumulates are counted in its convolutions."""
     from gencomp.model import load_model
-    from gencomp.networks.hyperprior import cost, parameter_count
+    from gencomp.networks import network_of
+    from gencomp.networks.contract import parameter_count
+    from gencomp.networks.cost import cost
 
-    network = load_model(path).network
+    network = network_of(load_model(path))
     counted = cost(network)
     return {
         "parameters": parameter_count(network.requires_grad_(True)),

@@ -7,7 +7,7 @@ Also the price: rate of the integer prior against the float one, on the same pic
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -29,17 +29,10 @@ from gencomp.networks.priors import (
 )
 from gencomp.networks.transforms import quality_condition
 
+from .contract import Calibration
 from .convert import MAX_HIDDEN, convert, hyper_table, largest_activations
 
 MAX_HYPER = 127  # largest |z| that a table may hold
-
-
-class Calibration(NamedTuple):
-    """Of one calibration image: scaled y float32 [1, M, h, w], z_hat float32 [1, Z, h', w'], quality step."""
-
-    y: Tensor
-    z_hat: Tensor
-    quality_step: int
 
 
 class FloatPass(NamedTuple):
@@ -53,6 +46,7 @@ class FloatPass(NamedTuple):
 def float_pass(prior: Prior, latents: Calibration) -> FloatPass:
     """Run the float prior as a coder would, with true rounding and unquantised means and levels."""
     y, z_hat, step = latents
+    assert z_hat is not None
     features = prior.features(z_hat, quality_condition(torch.tensor([step])), *y.shape[2:])
     y_hat, inputs, bits = torch.zeros_like(y), [], float(prior.factorised.bits(z_hat).sum())
     for index, (context, mask) in enumerate(zip(prior.contexts, pass_masks(*y.shape[1:]))):
@@ -103,21 +97,24 @@ def hyper_tables(prior: Prior) -> list[Weights]:
     return [hyper_table(mass) for mass in masses]
 
 
-def rate_change(prior: Prior, integers: EntropyModel, pictures: Sequence[Calibration]) -> float:
-    """Bits of the integer prior over those of the float one, minus 1, over all the pictures together."""
-    exact = sum(float_pass(prior, latents).bits for latents in pictures)
-    coded = sum(integers.encode(latents_of(p), p.quality_step).bits for p in pictures)
+def rate_change(
+    bits_of: Callable[[Calibration], float], entropy: EntropyModel, images: Sequence[Calibration]
+) -> float:
+    """Bits of the integer model over those of the float one (`bits_of`), minus 1, over all the images together."""
+    exact = sum(bits_of(image) for image in images)
+    coded = sum(entropy.encode(latents_of(image), image.quality_step).bits for image in images)
     if not exact > 0:
-        raise ModelError("the prior gives no rate: it is not trained")
+        raise ModelError("the entropy model gives no rate: it is not trained")
     return coded / exact - 1
 
 
-def latents_of(picture: Calibration) -> Latents:
+def latents_of(image: Calibration) -> Latents:
     """As an entropy model takes them."""
-    return Latents(picture.y[0].numpy(), picture.z_hat[0].numpy())
+    return Latents(image.y[0].numpy(), None if image.z_hat is None else image.z_hat[0].numpy())
 
 
 def _hyper_input(latents: Calibration) -> Tensor:
+    assert latents.z_hat is not None
     condition = quality_condition(torch.tensor([latents.quality_step]))[:, :, None, None]
     return torch.cat([latents.z_hat, condition.expand(-1, -1, *latents.z_hat.shape[2:])], 1)
 

@@ -7,36 +7,49 @@ Encoder 7.4 M, generator 156.7 M and hyperprior 17.3 M parameters, one rate a mo
 Every normalisation is ChannelNorm: over channels at each position, so that pictures of any size behave alike.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .hyperprior import CodecOutput
+from ..bitstream import ModelError
+from ..entropy.contract import EntropyModel
+from .contract import Calibration, Halo, Network, Quantized, TrainingInputs
 from .layers import lower_bound, round_straight_through
 from .priors import SIGMA_MIN, FactorisedPrior
+
+STRIDE = 16  # pixels per latent
 
 
 @dataclass(frozen=True)
 class HificConfig:
     """Widths and depth; the defaults are the paper's."""
 
+    family: ClassVar[str] = "hific"
     latent_channels: int = 220
     widths: tuple[int, int, int, int, int] = (60, 120, 240, 480, 960)  # at 1/1, 1/2, 1/4, 1/8 and 1/16
     residual_blocks: int = 9
     hyper_channels: int = 320
 
+    def noise_shapes(self, crop: int) -> dict[str, tuple[int, ...]]:
+        """Shapes of the quantisation noise of y and z for a crop of crop x crop pixels."""
+        side = crop // STRIDE
+        hyper_side = -(-side // 4)
+        return {"y": (self.latent_channels, side, side), "z": (self.hyper_channels, hyper_side, hyper_side)}
+
     def to_dict(self) -> dict[str, Any]:
         """A plain dictionary for JSON."""
-        return {
-            "latent_channels": self.latent_channels,
-            "widths": list(self.widths),
-            "residual_blocks": self.residual_blocks,
-            "hyper_channels": self.hyper_channels,
-        }
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> "HificConfig":
+        """The reverse of `to_dict`; unknown keys raise TypeError."""
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return HificConfig(**plain)
 
 
 class ChannelNorm(nn.Module):
@@ -128,41 +141,104 @@ class Hyperprior(nn.Module):
         self.mean, self.scale = HyperSynthesis(config), HyperSynthesis(config)
         self.factorised = FactorisedPrior(wide)
 
+    def hyper_latents(self, y: Tensor) -> Tensor:
+        """y [N, M, h, w] -> z [N, Z, ceil(h / 4), ceil(w / 4)]; latents beyond the edges count as zero."""
+        height, width = y.shape[2:]
+        return self.hyper_analysis(F.pad(y, (0, -width % 4, 0, -height % 4))).float()
+
+    def mean_and_scale(self, z_hat: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+        """z_hat [N, Z, h', w'] -> mean and scale, each [N, M, height, width] float32, the scale not yet bounded."""
+        mean, scale = (net(z_hat)[:, :, :height, :width].float() for net in (self.mean, self.scale))
+        return mean, scale
+
     def forward(self, y: Tensor, noise_y: Tensor, noise_z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """y [N, M, h, w] -> (y_hat, bits of y [N], bits of z [N]).
 
         Rates see additive noise, everything downstream sees straight-through rounding.
         """
-        height, width = y.shape[2:]
-        z = self.hyper_analysis(F.pad(y, (0, -width % 4, 0, -height % 4))).float()
+        z = self.hyper_latents(y)
         z_bits = self.factorised.bits(z + noise_z).sum((1, 2, 3))
-        z_hat = round_straight_through(z)
-        mean, scale = (net(z_hat)[:, :, :height, :width].float() for net in (self.mean, self.scale))
+        mean, scale = self.mean_and_scale(round_straight_through(z), *y.shape[2:])
         y_hat = mean + round_straight_through(y.float() - mean)
-        offset = (y.float() - mean + noise_y).abs()
-        inverse = 1 / (lower_bound(scale, SIGMA_MIN) * 2**0.5)
-        mass = 0.5 * (torch.erfc((offset - 0.5) * inverse) - torch.erfc((offset + 0.5) * inverse))
-        return y_hat, -torch.log2(lower_bound(mass, 1e-9)).sum((1, 2, 3)), z_bits
+        return y_hat, _gaussian_bits(y.float() - mean + noise_y, scale).sum((1, 2, 3)), z_bits
+
+    @torch.no_grad()
+    def bits(self, y: Tensor, z_hat: Tensor) -> float:
+        """Bits of rounded latents, both streams."""
+        mean, scale = self.mean_and_scale(z_hat, *y.shape[2:])
+        residual = torch.round(y - mean)
+        return float(_gaussian_bits(residual, scale).sum() + self.factorised.bits(z_hat).sum())
 
 
-class HificCodec(nn.Module):
-    """Encoder, hyperprior and generator behind the interface of `model.HyperpriorCodec`; quality and realism are
-    accepted and have no effect, as in the paper."""
+def _gaussian_bits(offset: Tensor, scale: Tensor) -> Tensor:
+    """-log2 of the mass of N(0, scale) on [offset - 1/2, offset + 1/2], the scale bounded below (Balle et al. 2018)."""
+    inverse = 1 / (lower_bound(scale, SIGMA_MIN) * 2**0.5)
+    distance = offset.abs()
+    mass = 0.5 * (torch.erfc((distance - 0.5) * inverse) - torch.erfc((distance + 0.5) * inverse))
+    return -torch.log2(lower_bound(mass, 1e-9))
+
+
+class HificNetwork(Network):
+    """Encoder, hyperprior and generator; quality and realism are accepted and have no effect, as in the paper."""
+
+    stride = STRIDE
+    knows_realism = False
 
     def __init__(self, config: HificConfig) -> None:
         super().__init__()
         self.config = config
         self.analysis, self.prior, self.synthesis = Encoder(config), Hyperprior(config), Generator(config)
 
-    def quantise(self, x: Tensor, step: Tensor, noise_y: Tensor, noise_z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """x [N, 3, H, W] in 0..1 -> (y_hat, bits of y [N], bits of z [N])."""
-        return self.prior(self.analysis(x - 0.5).float(), noise_y, noise_z)
+    @property
+    def halo(self) -> Halo:
+        """From the kernels: see `_encoder_reach` and `_generator_reach`."""
+        return Halo(_encoder_reach(), _generator_reach(self.config))
 
-    def pictures(self, y_hat: Tensor, step: Tensor, realism: Tensor) -> Tensor:
+    def quantize(self, inputs: TrainingInputs) -> Quantized:
+        """Encoder, hyperprior and rounding in one differentiable pass."""
+        y = self.analyze(inputs.x, inputs.quality_step)
+        y_hat, y_bits, z_bits = self.prior(y, inputs.noise["y"], inputs.noise["z"])
+        return Quantized(y_hat, {"y": y_bits, "z": z_bits})
+
+    def analyze(self, x: Tensor, quality_step: Tensor) -> Tensor:
+        """x [N, 3, H, W] in 0..1 -> y [N, M, H / 16, W / 16]."""
+        return self.analysis(x - 0.5).float()
+
+    def hyper_analyze(self, y: Tensor) -> Tensor:
+        """y [N, M, h, w] -> z [N, Z, ceil(h / 4), ceil(w / 4)]."""
+        return self.prior.hyper_latents(y)
+
+    def synthesize(self, y_hat: Tensor, quality_step: Tensor, realism: Tensor, origin: Tensor | None = None) -> Tensor:
         """y_hat [N, M, h, w] -> x_hat [N, 3, 16 h, 16 w]."""
         return self.synthesis(y_hat).float()
 
-    def forward(self, x: Tensor, step: Tensor, realism: Tensor, noise_y: Tensor, noise_z: Tensor) -> CodecOutput:
-        """One training pass, shapes as in `model.HyperpriorCodec.forward`."""
-        y_hat, y_bits, z_bits = self.quantise(x, step, noise_y, noise_z)
-        return CodecOutput(self.pictures(y_hat, step, realism), y_bits, z_bits)
+    def synthesis_modules(self) -> Iterator[nn.Module | nn.Parameter]:
+        """The generator."""
+        yield self.synthesis
+
+    def entropy_modules(self) -> Iterator[nn.Module]:
+        """The prior."""
+        yield self.prior
+
+    def freeze(self, calibration: Sequence[Calibration]) -> EntropyModel:
+        """Mean and scale networks in integers."""
+        raise ModelError("HiFiC's hyperprior has no integer form")
+
+    def bits_of(self, calibration: Calibration) -> float:
+        """Bits under the float hyperprior."""
+        assert calibration.z_hat is not None
+        return self.prior.bits(calibration.y, calibration.z_hat)
+
+
+def _encoder_reach() -> int:
+    """Latents beyond its own 16 x 16 pixels that a latent sees, on one side at most, rounded up.
+
+    The first kernel reaches 3 pixels, the strided ones 1, 2, 4 and 8 more, the last one a latent: 34 pixels.
+    """
+    return 3
+
+
+def _generator_reach(config: HificConfig) -> int:
+    """Latents: one of the head, two of each residual block, 1 + 1/2 + 1/4 + 1/8 of the transposed convolutions and
+    3/16 of the last kernel, rounded up."""
+    return 1 + 2 * config.residual_blocks + 3

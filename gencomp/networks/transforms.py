@@ -121,7 +121,7 @@ class LatentGains(nn.Module):
         super().__init__()
         ramp = torch.linspace(-1.1, 1.1, KNOTS)[:, None].repeat(1, channels)
         self.log_encode = nn.Parameter(ramp.clone())
-        self.log_decode = nn.Parameter(-ramp.clone())
+        self.log_decode = nn.Parameter(torch.linspace(1.1, -1.1, KNOTS)[:, None].repeat(1, channels))
 
     def encode(self, y: Tensor, condition: Tensor) -> Tensor:
         """y [N, M, h, w], condition [N, KNOTS] -> scaled y."""

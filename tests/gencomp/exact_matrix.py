@@ -13,14 +13,16 @@ import torch
 
 from gencomp.codec import Codec
 from gencomp.model import load_model
+from gencomp.runtime.torch import TorchRuntime
 
 
 def main() -> None:
     folder = Path(sys.argv[1])
     codec = Codec(load_model(folder / "tiny.safetensors"), "cpu")
     if "--compile" in sys.argv:
-        codec._network.synthesis = torch.compile(codec._network.synthesis)
-        codec._network.prior = torch.compile(codec._network.prior)
+        assert isinstance(codec.runtime, TorchRuntime)
+        network = codec.runtime.network
+        network.synthesis = torch.compile(network.synthesis)
     disturbed = torch.autocast("cpu", torch.bfloat16) if "--autocast" in sys.argv else nullcontext()
     result = {}
     files = sorted(folder.glob("*.gnc"))

@@ -15,13 +15,14 @@ from PIL import Image
 
 from gencomp.codec import Codec
 from gencomp.model import Model, load_model, save_model
-from gencomp.networks.freeze import Calibration, freeze_prior
-from gencomp.networks.hyperprior import HyperpriorCodec, ModelConfig
+from gencomp.networks import weights_of
+from gencomp.networks.contract import Calibration
+from gencomp.networks.hyperprior import HyperpriorConfig, HyperpriorNetwork
 from gencomp.networks.priors import PriorConfig
 from gencomp.networks.transforms import TransformConfig
 
 HERE = Path(__file__).parent
-CONFIG = ModelConfig(
+CONFIG = HyperpriorConfig(
     TransformConfig(16, (16, 16), (1, 1), (16, 16, 8, 8), (1, 1, 1)),
     PriorConfig(hyper_channels=8, hyper_width=16, feature_width=16),
 )
@@ -47,7 +48,7 @@ def picture(height: int, width: int) -> Image.Image:
 def tiny_model() -> Model:
     """A random network whose latents spread over many scale levels."""
     torch.manual_seed(7)
-    network = HyperpriorCodec(CONFIG).eval().requires_grad_(False)
+    network = HyperpriorNetwork(CONFIG).eval().requires_grad_(False)
     network.gains.log_encode.add_(4.0)
     network.gains.log_decode.sub_(4.0)
     for context in network.prior.contexts:
@@ -57,10 +58,12 @@ def tiny_model() -> Model:
     calibration = []
     for step in (0, 300, 700, 1024):
         x = torch.from_numpy(np.array(picture(128, 128))).permute(2, 0, 1)[None].float() / 255
-        y = network.latents(x, torch.tensor([step]))
-        calibration.append(Calibration(y, torch.round(network.prior.hyper_analysis(y)), step))
-    integers = freeze_prior(network.prior, calibration)
-    return Model("tiny", network, integers, integers.known_answer("int64"), {"recipe": "random"})
+        y = network.analyze(x, torch.tensor([step]))
+        calibration.append(Calibration(y, torch.round(network.hyper_analyze(y)), step))
+    entropy = network.freeze(calibration)
+    config, facts = CONFIG.to_dict(), {"recipe": "random"}
+    answer = entropy.known_answer("int64")
+    return Model("tiny", "hyperprior", config, weights_of(network), entropy, answer, facts)
 
 
 def main() -> None:

@@ -6,8 +6,8 @@ import json
 import pytest
 import torch
 
-from gencomp.networks.hific import HificCodec, HificConfig
-from gencomp.networks.hyperprior import HyperpriorCodec, ModelConfig
+from gencomp.networks.hific import HificConfig, HificNetwork
+from gencomp.networks.hyperprior import HyperpriorConfig, HyperpriorNetwork
 from gencomp.train.network import build_codec, config_from_dict
 from gencomp.train.objective import price_of_rate
 from gencomp.train.plan import loads
@@ -61,7 +61,7 @@ def test_values_are_read_by_type() -> None:
     assert (chosen.learning_rate, chosen.compile, chosen.adversarial_from, chosen.losses.lpips) == (1e-3, True, 7, 2.5)
     assert recipe("tiny", {"adversarial_from": "none"}).adversarial_from is None
     widths = recipe("base", {"model.transform.decoder_widths": "8,8,8,8"}).model
-    assert isinstance(widths, ModelConfig)
+    assert isinstance(widths, HyperpriorConfig)
     assert widths.transform.decoder_widths == (8, 8, 8, 8)
 
 
@@ -99,7 +99,7 @@ def test_hific_recipes_have_the_papers_networks_and_constants(name: str, bpp: fl
     assert (chosen.losses.lpips, chosen.losses.adversarial, chosen.batch, chosen.crop) == (1.0, 0.15, 8, 256)
     with torch.device("meta"):
         codec = build_codec(chosen.model)
-    assert isinstance(codec, HificCodec)
+    assert isinstance(codec, HificNetwork)
     millions = [
         sum(p.numel() for p in part.parameters()) / 1e6 for part in (codec.analysis, codec.synthesis, codec.prior)
     ]
@@ -115,11 +115,11 @@ def test_price_of_rate_switches_at_the_target_and_relaxes_early() -> None:
 
 
 def test_plan_counts_what_the_model_counts() -> None:
-    from gencomp.networks.hyperprior import cost
+    from gencomp.networks.cost import cost
 
     chosen = recipe("tiny")
-    assert isinstance(chosen.model, ModelConfig)
-    counted = cost(HyperpriorCodec(chosen.model))
+    assert isinstance(chosen.model, HyperpriorConfig)
+    counted = cost(HyperpriorNetwork(chosen.model))
     first, second = loads(chosen)
     assert first.kmac == pytest.approx(counted.encoder_kmac + counted.decoder_kmac, rel=0.02)
     assert second.trained + second.frozen == first.trained

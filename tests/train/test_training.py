@@ -15,7 +15,8 @@ from PIL import Image
 import gencomp.train.loop
 from gencomp.codec import Codec
 from gencomp.model import load_model
-from gencomp.networks.hyperprior import HyperpriorCodec, ModelConfig
+from gencomp.networks import network_of
+from gencomp.networks.hyperprior import HyperpriorConfig, HyperpriorNetwork
 from gencomp.perceptual import WeightsError
 from gencomp.train.checkpoint import (
     Checkpoint,
@@ -81,12 +82,12 @@ def test_stage_two_leaves_all_that_decides_bits_alone(trained: Path) -> None:
 
 def test_realism_changes_the_picture_only_after_stage_two(trained: Path) -> None:
     config = small().model
-    assert isinstance(config, ModelConfig)
+    assert isinstance(config, HyperpriorConfig)
     for path, differs in zip(checkpoints(trained), (False, True)):
-        codec = HyperpriorCodec(config)
+        codec = HyperpriorNetwork(config)
         codec.load_state_dict({k[6:]: v for k, v in averaged(load_checkpoint(path).tensors).items()})
         y, step = torch.randn(1, 32, 4, 4), torch.tensor([512])
-        still, real = (codec.pictures(y, step, torch.tensor([r])) for r in (0.0, 1.0))
+        still, real = (codec.synthesize(y, step, torch.tensor([r])) for r in (0.0, 1.0))
         assert torch.equal(still, real) != differs
 
 
@@ -98,8 +99,8 @@ def test_realism_is_rescaled_in_the_exported_model_and_only_after_stage_two(trai
     whole, half = (export(last, tmp_path / f"{r}.safetensors", strongest=r).model for r in (1.0, 0.5))
     y, step = torch.randn(1, 32, 4, 4), torch.tensor([512])
     with torch.no_grad():
-        wanted = whole.network.pictures(y, step, torch.tensor([0.5]))
-        given = half.network.pictures(y, step, torch.tensor([1.0]))
+        wanted = network_of(whole).synthesize(y, step, torch.tensor([0.5]))
+        given = network_of(half).synthesize(y, step, torch.tensor([1.0]))
     assert torch.allclose(wanted, given, atol=1e-3)
     assert whole.id == half.id
 

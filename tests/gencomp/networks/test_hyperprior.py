@@ -3,7 +3,9 @@
 import pytest
 import torch
 
-from gencomp.networks.hyperprior import HyperpriorCodec, ModelConfig, cost, parameter_count
+from gencomp.networks.contract import TrainingInputs, parameter_count
+from gencomp.networks.cost import cost
+from gencomp.networks.hyperprior import HyperpriorConfig, HyperpriorNetwork
 from gencomp.networks.layers import lower_bound, round_straight_through
 from gencomp.networks.priors import LEVELS, PriorConfig, gaussian_bits, pass_masks, sigma_of
 from gencomp.networks.transforms import (
@@ -17,13 +19,13 @@ from gencomp.networks.transforms import (
     quality_condition,
     quality_knots,
 )
-from gencomp.runtime.tiling import analysis_halo, synthesis_halo, tiles
+from gencomp.runtime.tiling import tiles
 
-SMALL = ModelConfig(TransformConfig(8, (8, 8), (1, 1), (8, 8, 8, 8), (1, 1, 1)), PriorConfig(4, 8, 8))
+SMALL = HyperpriorConfig(TransformConfig(8, (8, 8), (1, 1), (8, 8, 8, 8), (1, 1, 1)), PriorConfig(4, 8, 8))
 
 
 def test_the_default_network_keeps_to_its_budget() -> None:
-    model = HyperpriorCodec(ModelConfig())
+    model = HyperpriorNetwork(HyperpriorConfig())
     assert parameter_count(model) <= 10_000_000
     budget = cost(model)
     assert budget.encoder_kmac <= 40
@@ -32,13 +34,14 @@ def test_the_default_network_keeps_to_its_budget() -> None:
 
 def test_a_training_pass_gives_pictures_and_positive_rates_and_reaches_every_weight() -> None:
     torch.manual_seed(0)
-    model = HyperpriorCodec(SMALL)
+    model = HyperpriorNetwork(SMALL)
     x, step = torch.rand(2, 3, 64, 64), torch.tensor([0, 1024])
-    output = model(x, step, torch.ones(2), torch.rand(2, 8, 4, 4) - 0.5, torch.rand(2, 4, 1, 1) - 0.5)
+    noise = {stream: torch.rand(2, *shape) - 0.5 for stream, shape in SMALL.noise_shapes(64).items()}
+    output = model(TrainingInputs(x, step, torch.ones(2), noise, torch.zeros(2, 2, dtype=torch.long)))
     assert output.x_hat.shape == x.shape
-    assert (output.y_bits > 0).all()
-    assert (output.z_bits > 0).all()
-    (output.x_hat.square().mean() + output.y_bits.mean() + output.z_bits.mean()).backward()
+    assert set(output.bits) == {"y", "z"}
+    assert all((bits > 0).all() for bits in output.bits.values())
+    (output.x_hat.square().mean() + output.bits["y"].mean() + output.bits["z"].mean()).backward()
     assert [name for name, p in model.named_parameters() if p.grad is None] == []
 
 
@@ -71,7 +74,7 @@ def test_gaussian_bits_are_a_probability_model() -> None:
 
 
 def test_the_factorised_prior_is_a_probability_model() -> None:
-    prior = HyperpriorCodec(SMALL).prior.factorised
+    prior = HyperpriorNetwork(SMALL).prior.factorised
     grid = torch.arange(-200, 201).float()[None, None, None].expand(1, 4, 1, -1)
     assert torch.allclose(prior.mass(grid).sum((2, 3)), torch.ones(1, 4), atol=1e-4)
 
@@ -98,6 +101,7 @@ def test_halos_are_as_wide_as_what_an_output_sees() -> None:
     """Change one latent (or patch): nothing beyond the halo may change, and the formula may not be generous."""
     torch.manual_seed(1)
     config = TransformConfig(4, (8, 8), (2, 1), (8, 8, 8, 8), (1, 2, 1))
+    halo = HyperpriorNetwork(HyperpriorConfig(config, PriorConfig(4, 8, 8))).halo
     condition = quality_condition(torch.tensor([512]))
     side, centre = 41, 20
     synthesis, y = Synthesis(config).double(), torch.randn(1, 4, side, side, dtype=torch.double)
@@ -107,14 +111,14 @@ def test_halos_are_as_wide_as_what_an_output_sees() -> None:
     moved = (synthesis(y, *inputs) != synthesis(poked, *inputs)).any(1)[0]
     rows = torch.nonzero(moved.any(1)).flatten() // STRIDE
     reach = max(centre - int(rows.min()), int(rows.max()) - centre)
-    assert reach <= synthesis_halo(config) <= reach + 1
+    assert reach <= halo.synthesis <= reach + 1
     analysis, x = Analysis(config).double(), torch.rand(1, 3, side * STRIDE, side * STRIDE, dtype=torch.double)
     poked = x.clone()
     poked[:, :, centre * STRIDE + 5, centre * STRIDE + 5] += 1
     moved = (analysis(x, condition.double()) != analysis(poked, condition.double())).any(1)[0]
     rows = torch.nonzero(moved.any(1)).flatten()
     reach = max(centre - int(rows.min()), int(rows.max()) - centre)
-    assert reach <= analysis_halo(config) <= reach + 1
+    assert reach <= halo.analysis <= reach + 1
 
 
 def test_tiles_cover_every_latent_once_and_see_their_halo_within_the_picture() -> None:

@@ -3,13 +3,13 @@
 import torch
 
 from gencomp.image import to_uint8
-from gencomp.networks.hyperprior import HyperpriorCodec, ModelConfig
+from gencomp.networks.hyperprior import HyperpriorConfig, HyperpriorNetwork
 from gencomp.networks.positional_noise import NOISE_CHANNELS, Grain, place_noise
 from gencomp.networks.priors import PriorConfig
 from gencomp.networks.transforms import TransformConfig
-from gencomp.runtime.tiling import synthesise
+from gencomp.runtime.torch import TorchRuntime
 
-SMALL = ModelConfig(TransformConfig(8, (8, 8), (1, 1), (8, 8, 8, 8), (1, 1, 1), grain=True), PriorConfig(4, 8, 8))
+SMALL = HyperpriorConfig(TransformConfig(8, (8, 8), (1, 1), (8, 8, 8, 8), (1, 1, 1), grain=True), PriorConfig(4, 8, 8))
 
 
 EXPECTED = [-0.42259377241134644, -0.10520055890083313, 0.11568832397460938, -0.41693973541259766]
@@ -19,9 +19,9 @@ def place(*coordinates: tuple[int, int]) -> torch.Tensor:
     return torch.tensor(coordinates)
 
 
-def loud_network() -> HyperpriorCodec:
+def loud_network() -> HyperpriorNetwork:
     torch.manual_seed(0)
-    network = HyperpriorCodec(SMALL).eval()
+    network = HyperpriorNetwork(SMALL).eval()
     for grain in network.synthesis.grain:
         assert isinstance(grain, Grain)
         torch.nn.init.normal_(grain.project.weight)
@@ -56,8 +56,8 @@ def test_grain_is_silent_at_realism_zero() -> None:
     y, step = torch.randn(1, 8, 4, 4), torch.tensor([512])
     zero, one = torch.zeros(1), torch.ones(1)
     here, there = place((0, 0)), place((100, 100))
-    assert torch.equal(network.pictures(y, step, zero, here), network.pictures(y, step, zero, there))
-    assert not torch.equal(network.pictures(y, step, one, here), network.pictures(y, step, one, there))
+    assert torch.equal(network.synthesize(y, step, zero, here), network.synthesize(y, step, zero, there))
+    assert not torch.equal(network.synthesize(y, step, one, here), network.synthesize(y, step, one, there))
 
 
 def test_rescaled_realism_is_the_old_one_under_another_number() -> None:
@@ -65,9 +65,9 @@ def test_rescaled_realism_is_the_old_one_under_another_number() -> None:
     for parameter in network.synthesis.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     y, step, here = torch.randn(1, 8, 4, 4), torch.tensor([512]), place((0, 0))
-    before = [network.pictures(y, step, torch.tensor([r]), here) for r in (0.0, 0.4, 0.8)]
+    before = [network.synthesize(y, step, torch.tensor([r]), here) for r in (0.0, 0.4, 0.8)]
     network.synthesis.rescale_realism(0.8)
-    after = [network.pictures(y, step, torch.tensor([r]), here) for r in (0.0, 0.5, 1.0)]
+    after = [network.synthesize(y, step, torch.tensor([r]), here) for r in (0.0, 0.5, 1.0)]
     for a, b in zip(before, after):
         assert torch.allclose(a, b, atol=1e-5)
     assert not torch.allclose(before[0], before[2], atol=1e-2)
@@ -77,6 +77,6 @@ def test_tiles_show_the_grain_of_the_whole() -> None:
     network = loud_network()
     y = torch.randn(8, 24, 31)
     with torch.no_grad():
-        whole = to_uint8(network.pictures(y[None], torch.tensor([512]), torch.ones(1)))
-    tiled = synthesise(network, y, (24 * 16, 31 * 16), 512, 1.0, side=9)
+        whole = to_uint8(network.synthesize(y[None], torch.tensor([512]), torch.ones(1)))
+    tiled = TorchRuntime(network, "cpu", tile=9).synthesize(y.numpy(), (24 * 16, 31 * 16), 512, 1.0)
     assert abs(whole.astype(int) - tiled.astype(int)).max() <= 1  # float sums may round differently, pixels hardly

@@ -1,0 +1,163 @@
+"""What a network family is: the seam behind which every codec network stands.
+
+    image x --analyze--> y --hyper_analyze--> z        for coding (runtime/)
+    y_hat --synthesize--> x_hat                        for decoding (runtime/)
+    forward: x --> x_hat and bits by stream            for training (train/)
+    freeze: calibration images --> an entropy model    once, at export
+
+A family is one file with a frozen configuration and a `Network`, and one row of `FAMILIES` (networks/__init__.py).
+Nothing outside that file asks which family it holds. N samples, M latent channels, latents of h x w for an image of
+h stride x w stride pixels.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ..bitstream import ModelError
+from ..entropy.contract import EntropyModel
+
+
+class NetworkConfig(Protocol):
+    """A frozen dataclass: what must be known to rebuild a network of the family."""
+
+    family: ClassVar[str]
+
+    @property
+    def latent_channels(self) -> int:
+        """M, the channels of y."""
+        ...
+
+    def noise_shapes(self, crop: int) -> dict[str, tuple[int, ...]]:
+        """Shapes, without the batch, of the random inputs of one training crop of crop x crop pixels, by stream."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, without the family's name."""
+        ...
+
+
+class Halo(NamedTuple):
+    """How far an output looks beyond its own place, in latents: what a tile must see around what it yields."""
+
+    analysis: int
+    synthesis: int
+
+
+class TrainingInputs(NamedTuple):
+    """A batch: x [N, 3, H, W] in 0..1; quality_step int [N] in 0..1024; realism [N] in 0..1; noise in -1/2..1/2 by
+    stream, [N, *noise_shapes]; origin int [N, 2], row and column in latents from which positional noise is taken."""
+
+    x: Tensor
+    quality_step: Tensor
+    realism: Tensor
+    noise: Mapping[str, Tensor]
+    origin: Tensor
+
+
+class Quantized(NamedTuple):
+    """y_hat [N, M, h, w] as decoded, with straight-through gradients; bits [N] of each sample, by stream."""
+
+    y_hat: Tensor
+    bits: dict[str, Tensor]
+
+
+class TrainingOutput(NamedTuple):
+    """x_hat [N, 3, H, W] about 0..1; y_hat [N, M, h, w] as decoded, and condition [N, M, h, w], the same in units that
+    are alike at every quality, which a discriminator sees (both detached); bits [N] of each sample, by stream."""
+
+    x_hat: Tensor
+    y_hat: Tensor
+    condition: Tensor
+    bits: dict[str, Tensor]
+
+
+class Calibration(NamedTuple):
+    """Latents of one calibration image: y [1, M, h, w], rounded z [1, Z, h', w'] or None, float32 on the CPU."""
+
+    y: Tensor
+    z_hat: Tensor | None
+    quality_step: int
+
+
+class Network(nn.Module, ABC):
+    """Base of every family's network. `stride`: pixels per latent, both ways."""
+
+    config: Any
+    stride: int
+    knows_realism: bool  # whether `synthesize` heeds its realism
+
+    @property
+    @abstractmethod
+    def halo(self) -> Halo:
+        """From the receptive fields of the layers."""
+
+    @abstractmethod
+    def quantize(self, inputs: TrainingInputs) -> Quantized:
+        """Analysis and rate as training differentiates them."""
+
+    @abstractmethod
+    def analyze(self, x: Tensor, quality_step: Tensor) -> Tensor:
+        """x [N, 3, H, W] in 0..1, sides multiples of the stride, quality_step int [N] -> y [N, M, h, w] float32, in
+        units of the rounding step."""
+
+    @abstractmethod
+    def hyper_analyze(self, y: Tensor) -> Tensor | None:
+        """y [N, M, h, w] of whole images -> z [N, Z, h', w'], not rounded; None for a family without."""
+
+    @abstractmethod
+    def synthesize(self, y_hat: Tensor, quality_step: Tensor, realism: Tensor, origin: Tensor | None = None) -> Tensor:
+        """y_hat [N, M, h, w], quality_step int [N], realism [N] -> x_hat [N, 3, H, W] float32, about 0..1, not clipped.
+
+        origin int [N, 2]: row and column of the first latent in its image, (0, 0) if not given.
+        """
+
+    @abstractmethod
+    def synthesis_modules(self) -> Iterator[nn.Module | nn.Parameter]:
+        """What decides pixels and no bit: all that stage 2 may train without changing a file."""
+
+    @abstractmethod
+    def entropy_modules(self) -> Iterator[nn.Module]:
+        """What `freeze` turns into integers: where it has not changed, the integers of before still hold."""
+
+    @abstractmethod
+    def freeze(self, calibration: Sequence[Calibration]) -> EntropyModel:
+        """The exact integer entropy model of the trained one; calibration over the whole range of qualities."""
+
+    @abstractmethod
+    def bits_of(self, calibration: Calibration) -> float:
+        """Bits of rounded latents under the float entropy model, to compare with the integer one."""
+
+    def condition(self, y_hat: Tensor, quality_step: Tensor) -> Tensor:
+        """Decoded latents in units that are alike at every quality; as they are unless the family scales them."""
+        return y_hat
+
+    def rescale_realism(self, scale: float) -> None:
+        """Let realism 1 stand for what was `scale` before; ModelError for a family that does not know realism."""
+        raise ModelError(f"networks of the family {self.config.family} do not know realism")
+
+    def forward(self, inputs: TrainingInputs, *, train_bits: bool = True) -> TrainingOutput:
+        """One training pass. train_bits: whether what decides bits is trained too; else it runs without gradients."""
+        with torch.set_grad_enabled(train_bits and torch.is_grad_enabled()):
+            y_hat, bits = self.quantize(inputs)
+        seen = y_hat.detach()
+        condition = self.condition(seen, inputs.quality_step).detach()
+        x_hat = self.synthesize(y_hat, inputs.quality_step, inputs.realism, inputs.origin)
+        return TrainingOutput(x_hat, seen, condition, bits)
+
+
+def freeze_bits(network: Network) -> None:
+    """Leave what decides pixels alone to train: files, and so their bytes, stay as they are."""
+    network.requires_grad_(False)
+    for part in network.synthesis_modules():
+        part.requires_grad_(True)
+
+
+def parameter_count(module: nn.Module) -> int:
+    """Number of values in a module's parameters."""
+    return sum(p.numel() for p in module.parameters())

@@ -1,0 +1,91 @@
+"""The transforms in PyTorch, on a CPU or a GPU.
+
+`_undisturbed` shields a call from what the caller has set for other work: autocast, gradients, default type and device.
+"""
+
+import contextlib
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ..bitstream import ModelError
+from ..entropy.contract import Latents
+from ..networks.contract import Network
+from ..regions import region
+from .tiling import latent_size, pad_to_multiple, tile_side, tiles
+
+
+def choose_device(name: str) -> torch.device:
+    """ "auto" is a CUDA device where there is one; ModelError for a device that is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ModelError("no CUDA device here: use --device cpu")
+    return torch.device(name)
+
+
+class TorchRuntime:
+    """A network on a device. tile: side of the tiles in latents; None chooses by the image's size."""
+
+    def __init__(self, network: Network, device: str = "auto", tile: int | None = None) -> None:
+        self._device = choose_device(device)
+        self.name, self.device = "torch", self._device.type
+        self.network = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._tile = tile
+
+    def analyze(self, pixels: npt.NDArray[np.uint8], quality_step: int) -> Latents:
+        """See `Runtime.analyze`."""
+        network, stride = self.network, self.network.stride
+        height, width = latent_size(pixels.shape[0], pixels.shape[1], stride)
+        with _undisturbed(self._device):
+            step = torch.tensor([quality_step], device=self._device)
+            y = torch.empty(1, network.config.latent_channels, height, width, dtype=torch.float32, device=self._device)
+            with region("transform"):
+                for tile in tiles(height, width, tile_side(height, width, self._tile), network.halo.analysis):
+                    top, left, bottom, right = (v * stride for v in tile.sees)
+                    seen = pad_to_multiple(pixels[top:bottom, left:right], stride)
+                    x = torch.from_numpy(seen).to(self._device).permute(2, 0, 1)[None].float().div_(255)
+                    part = network.analyze(x.to(memory_format=torch.channels_last), step)
+                    t, l, b, r = tile.yields
+                    dy, dx = t - tile.sees[0], l - tile.sees[1]
+                    y[:, :, t:b, l:r] = part[:, :, dy : dy + b - t, dx : dx + r - l]
+            with region("hyper"):
+                z = network.hyper_analyze(y)
+        return Latents(y[0].cpu().numpy(), None if z is None else z[0].float().cpu().numpy())
+
+    def synthesize(
+        self, y_hat: npt.NDArray[np.float32], size: tuple[int, int], quality_step: int, realism: float
+    ) -> npt.NDArray[np.uint8]:
+        """See `Runtime.synthesize`."""
+        network, stride = self.network, self.network.stride
+        height, width = y_hat.shape[1:]
+        pixels = np.empty((height * stride, width * stride, 3), np.uint8)
+        with _undisturbed(self._device):
+            step = torch.tensor([quality_step], device=self._device)
+            realisms = torch.tensor([realism], dtype=torch.float32, device=self._device)
+            for tile in tiles(height, width, tile_side(height, width, self._tile), network.halo.synthesis):
+                top, left, bottom, right = tile.sees
+                part = torch.from_numpy(np.ascontiguousarray(y_hat[:, top:bottom, left:right]))[None]
+                part = part.to(self._device, torch.float32).to(memory_format=torch.channels_last)
+                origin = torch.tensor([[top, left]], device=self._device)
+                x_hat = network.synthesize(part, step, realisms, origin)[0].clamp(0, 1) * 255
+                shown = x_hat.round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+                t, l, b, r = tile.yields
+                dy, dx = (t - top) * stride, (l - left) * stride
+                rows, columns = slice(dy, dy + (b - t) * stride), slice(dx, dx + (r - l) * stride)
+                pixels[t * stride : b * stride, l * stride : r * stride] = shown[rows, columns]
+        return pixels[: size[0], : size[1]]
+
+
+@contextlib.contextmanager
+def _undisturbed(device: torch.device) -> Iterator[None]:
+    """No gradients, no autocast, float32 and the CPU as defaults, whatever the caller has set."""
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.no_grad(), torch.autocast(device.type, enabled=False), torch.device("cpu"):
+            yield
+    finally:
+        torch.set_default_dtype(default)
