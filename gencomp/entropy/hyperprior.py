@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gencomp.bitstream import ModelError
+from gencomp.regions import region
 
 from . import intnet
 from .answers import answer, scatter
@@ -89,7 +90,8 @@ class Hyperprior:
             raise ValueError("these latents are not this model's")
         encoder = Encoder()
         z = clamp_z(np.rint(np.nan_to_num(latents.z)), self.tables)
-        encode_z(encoder, z, self.tables)
+        with region("range coder"):
+            encode_z(encoder, z, self.tables)
         features = self.features(z, quality_step, tile, arithmetic)
         y = np.ascontiguousarray(latents.y.transpose(1, 2, 0))
         y_int = np.zeros(y.shape, np.int32)
@@ -99,7 +101,8 @@ class Hyperprior:
             here = np.empty(mean.shape, np.float32)
             part.take(y, here)
             residuals = clamp_residuals(np.rint(np.nan_to_num(here - mean / MEAN_UNIT)))
-            encode_pass(encoder, part.to_stream(residuals), part.to_stream(level), self.tables)
+            with region("range coder"):
+                encode_pass(encoder, part.to_stream(residuals), part.to_stream(level), self.tables)
             part.put(y_int, MEAN_UNIT * residuals + mean)
         return Coded(encoder.finish(), np.ascontiguousarray(y_int.transpose(2, 0, 1)), encoder.bits)
 
@@ -116,14 +119,16 @@ class Hyperprior:
         """See `EntropyModel.decode`."""
         decoder = Decoder(payload)
         hyper_size = -(-height // self.hyper_stride), -(-width // self.hyper_stride)
-        z = decode_z(decoder, (self.hyper_channels, *hyper_size), self.tables)
+        with region("range coder"):
+            z = decode_z(decoder, (self.hyper_channels, *hyper_size), self.tables)
         features = self.features(z, quality_step, tile, arithmetic)[:height, :width]
         y_int = np.zeros((height, width, self.latent_channels), np.int32)
         for index in range(self.passes):
             part = Pass(self.passes, index, self.latent_channels)
             mean, level = self.mean_and_level(index, features, y_int, tile, arithmetic)
             residuals = np.empty_like(mean)
-            part.from_stream(decode_pass(decoder, part.to_stream(level), self.tables), residuals)
+            with region("range coder"):
+                part.from_stream(decode_pass(decoder, part.to_stream(level), self.tables), residuals)
             part.put(y_int, MEAN_UNIT * residuals + mean)
         decoder.finish()
         return Coded(payload, np.ascontiguousarray(y_int.transpose(2, 0, 1)), decoder.bits)
@@ -133,7 +138,8 @@ class Hyperprior:
         inputs = [HYPER_UNIT * z.transpose(1, 2, 0)]
         if self.quality_inputs:
             inputs.append(np.broadcast_to(quality_weights(quality_step), (*z.shape[1:], KNOTS)))
-        return evaluate(self.synthesis, inputs, tile=max(1, tile // self.hyper_stride), arithmetic=arithmetic)
+        with region("integer networks"):
+            return evaluate(self.synthesis, inputs, tile=max(1, tile // self.hyper_stride), arithmetic=arithmetic)
 
     def mean_and_level(
         self, index: int, features: Plane, y_int: Plane, tile: int, arithmetic: Arithmetic
@@ -154,7 +160,8 @@ class Hyperprior:
             return features[: y_int.shape[0], : y_int.shape[1]]
         inputs = [features[: y_int.shape[0], : y_int.shape[1]], y_int]
         inputs = inputs[:1] if self.contexts[index].inputs == features.shape[2] else inputs
-        return evaluate(self.contexts[index], inputs, tile=tile, arithmetic=arithmetic)
+        with region("integer networks"):
+            return evaluate(self.contexts[index], inputs, tile=tile, arithmetic=arithmetic)
 
     def level_of(self, raw: IntArray) -> npt.NDArray[np.uint8]:
         """The scale level of raw outputs, of any shape."""
