@@ -95,7 +95,7 @@ function show() {
       if (holds) text.className = "ok";
       return [term, text];
     }),
-  ); // prettier-ignore
+  );
 }
 
 function showSides() {

@@ -121,7 +121,7 @@ export class View {
       event.preventDefault();
       const pixels = event.deltaMode === 1 ? event.deltaY * 16 : event.deltaY;
       this.zoom(2 ** (-pixels / (event.ctrlKey ? 100 : 300)), place(event));
-    }, { passive: false }); // prettier-ignore
+    }, { passive: false });
     stage.addEventListener("dblclick", (event) => {
       if (!event.target.closest("#layers, #stage") || event.target.closest("button, select")) return;
       if (Math.abs(this.scale - 1) < 0.01) this.fit();

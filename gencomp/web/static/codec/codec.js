@@ -2,9 +2,10 @@
 
 import { pack, STEPS, storedCrc, unpack } from "./bitstream.js";
 import { hex } from "./bytes.js";
+import { entropyModel, modelId } from "./entropy.js";
 import { BitstreamError, ModelError, RateError } from "./errors.js";
 import { Kernel } from "./kernel.js";
-import { checksum, modelId, Prior } from "./prior.js";
+import { checksum } from "./numbers.js";
 import { RangeCoder } from "./rangecoder.js";
 import { Safetensors } from "./safetensors.js";
 import { Analysis, latentSize, Synthesis } from "./transforms.js";
@@ -14,7 +15,7 @@ const idle = async () => {};
 export class Codec {
   #kernel;
   #file;
-  #prior;
+  #entropy;
   #config;
   #analysis = null;
   #synthesis = null;
@@ -24,7 +25,7 @@ export class Codec {
   static async load(kernel, model) {
     const module = await WebAssembly.compile(kernel);
     const codec = new Codec(await Kernel.load(module), await RangeCoder.load(module), new Safetensors(model));
-    if ((await codec.#prior.knownAnswer()) !== codec.answer) {
+    if ((await codec.#entropy.knownAnswer()) !== codec.answer) {
       throw new ModelError("the model fails its known-answer test here: it is damaged, or this browser is not exact");
     }
     return codec;
@@ -40,7 +41,7 @@ export class Codec {
     this.#config = JSON.parse(stated.config).transform;
     this.#kernel = kernel;
     this.#file = file;
-    this.#prior = new Prior(kernel, coder, file);
+    this.#entropy = entropyModel(kernel, coder, file);
   }
 
   // A file's integers: {header, sections, extras, latents, bits, crc, latentsOk}; crc is over what was decoded. BitstreamError for what cannot be decoded.
@@ -55,9 +56,9 @@ export class Codec {
     if (width * height > maxPixels) {
       throw new BitstreamError(`the image is said to have ${width}x${height} pixels, too many for this page`);
     }
-    const latents = await this.#prior.decode(payload, ...latentSize(height, width), step, tick);
+    const latents = await this.#entropy.decode(payload, ...latentSize(height, width), step, tick);
     const crc = storedCrc(header, checksum(latents));
-    return { header, sections, extras, latents, bits: this.#prior.coder.bits, crc, latentsOk: crc === header.latentsCrc };
+    return { header, sections, extras, latents, bits: this.#entropy.coder.bits, crc, latentsOk: crc === header.latentsCrc };
   }
 
   // The image of integers that `read` gave: RGBA, Uint8ClampedArray.
@@ -73,7 +74,7 @@ export class Codec {
     const [h, w] = latentSize(height, width);
     const y = await analysis.run(image, step, (share) => tick(0.8 * share));
     const z = await analysis.hyperLatents(y, h, w, () => tick(0.8));
-    const { payload, latents } = await this.#prior.encode(y, z, h, w, step, () => tick(0.9));
+    const { payload, latents } = await this.#entropy.encode(y, z, h, w, step, () => tick(0.9));
     const id = Uint8Array.from(this.id.match(/../g), (byte) => parseInt(byte, 16));
     return pack({ modelId: id, width, height, step, latentsCrc: checksum(latents) }, payload);
   }
@@ -116,7 +117,7 @@ async function largestStep(size, known, limit) {
     if (above?.[0] === 0) throw new RateError(`the smallest file of this image has ${above[1]} bytes (quality 1)`);
     const [low, high] = [below?.[0] ?? -1, above?.[0] ?? STEPS + 1];
     if (below && (high - low <= 2 || below[1] >= 0.99 * limit)) return low;
-    const pair = below && above ? [below, above] : (below ? tried.slice(-2) : tried.slice(0, 2)); // prettier-ignore
+    const pair = below && above ? [below, above] : (below ? tried.slice(-2) : tried.slice(0, 2));
     if (pair.length === 2) slope = Math.max(Math.log(pair[1][1] / pair[0][1]) / (pair[1][0] - pair[0][0]), 1e-4);
     const [from, bytes] = below ?? above ?? [456, limit];
     let guess = Math.round(from + Math.log((0.996 * limit) / bytes) / slope);

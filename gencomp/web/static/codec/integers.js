@@ -10,7 +10,8 @@ class Layer {
     const shape = file.shape(`${name}.weight`);
     const [lo, hi, groups, shuffle] = file.integers(`${name}.form`);
     const [outputs, inputs, size] = shape;
-    Object.assign(this, { lo, hi, shuffle, outputs, size, depthwise: groups > 1, inputs: inputs * groups });
+    Object.assign(this, { lo, hi, shuffle, outputs, size, groups, inputs: inputs * groups });
+    this.depthwise = groups > 1 && inputs === 1 && outputs === groups;
     this.weight = file.integers(`${name}.weight`);
     this.bias = file.integers(`${name}.bias`);
     this.multiplier = file.integers(`${name}.multiplier`);
@@ -27,7 +28,8 @@ class Layer {
     for (let o = 0; o < this.outputs; o++) {
       let acc = Math.abs(this.bias[o]);
       for (let t = 0; t < this.taps; t++) {
-        const channel = this.depthwise ? o : Math.floor(t / this.size ** 2);
+        const group = Math.floor((o * this.groups) / this.outputs);
+        const channel = (group * this.inputs) / this.groups + Math.floor(t / this.size ** 2);
         acc += Math.abs(this.weight[o * this.taps + t]) * bound[bound.length === 1 ? 0 : channel];
       }
       if (!(acc * this.multiplier[o] + 2 ** (this.shift[o] - 1) < EXACT)) {
@@ -50,19 +52,26 @@ class Layer {
       this.at = this.kernel.keep(weight);
       this.biasAt = this.kernel.keep(bias);
     } else {
-      this.conv = new Conv(this.kernel, weight, bias, [this.outputs, this.inputs, this.size]);
+      const [outputs, inputs] = [this.outputs / this.groups, this.inputs / this.groups];
+      this.convs = Array.from({ length: this.groups }, (_, g) => {
+        const part = weight.subarray(g * outputs * this.taps, (g + 1) * outputs * this.taps);
+        return new Conv(this.kernel, part, bias.subarray(g * outputs, (g + 1) * outputs), [outputs, inputs, this.size]);
+      });
     }
     this.weight = this.bias = this.multiplier = this.shift = null;
   }
 
   run(x) {
     const { kernel, lo, hi } = this;
-    let y;
+    const y = kernel.tensor(this.outputs, x.height, x.width, 8);
     if (this.depthwise) {
-      y = kernel.tensor(this.outputs, x.height, x.width, 8);
       kernel.call.depthwise_f64(x.at, this.at, this.biasAt, y.at, this.outputs, x.height, x.width, this.size, lo, hi);
     } else {
-      y = this.conv.run(x, { mode: MODE.integer, lo, hi });
+      const plane = 8 * x.height * x.width;
+      for (const [g, conv] of this.convs.entries()) {
+        const part = { ...x, at: x.at + g * conv.inputs * plane };
+        conv.run(part, { mode: MODE.integer, out: { at: y.at + g * conv.outputs * plane }, lo, hi });
+      }
     }
     if (this.shuffle === 1) return y;
     const f = this.shuffle;

@@ -98,7 +98,7 @@ export class Conv {
     const scratch = this.#kernel.take(4 * 32 * this.inputs * this.size ** 2);
     const conv = this.#double ? call.conv_f64 : call.conv_f32;
     conv(x.at, this.#weight, this.#bias, out.at, scratch, this.inputs, x.height, x.width, this.outputs, this.size,
-      stride, mode, gain, lo, hi); // prettier-ignore
+      stride, mode, gain, lo, hi);
     this.#kernel.release(mark);
     return out;
   }

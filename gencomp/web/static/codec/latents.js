@@ -1,8 +1,7 @@
 // The order of the stream (gencomp/entropy/latent.py): residuals by scale level, then what escaped.
 
 import { BitstreamError } from "./errors.js";
-
-export const MAX_RESIDUAL = 30000;
+import { MAX_RESIDUAL } from "./numbers.js";
 
 // The tables of a model, made ready for a coder.
 export function tablesOf(file, coder) {
@@ -12,12 +11,12 @@ export function tablesOf(file, coder) {
     return sizes.map((size) => coder.table(flat.subarray(at, (at += size))));
   };
   const halfWidths = Array.from(file.integers("integer.tables.y_half_widths"));
-  const hyper = Array.from(file.integers("integer.tables.z_half_widths"));
+  const hyper = file.has("integer.tables.z_weights") ? Array.from(file.integers("integer.tables.z_half_widths")) : [];
   return {
     halfWidths,
     hyper,
-    y: cut("y_weights", halfWidths.map((L) => 2 * L + 2)), // prettier-ignore
-    z: cut("z_weights", hyper.map((K) => 2 * K + 1)), // prettier-ignore
+    y: cut("y_weights", halfWidths.map((L) => 2 * L + 2)),
+    z: hyper.length ? cut("z_weights", hyper.map((K) => 2 * K + 1)) : [],
     escape: coder.table(file.integers("integer.tables.escape_weights")),
   };
 }
@@ -33,7 +32,7 @@ function grouped(levels, count) {
   return { order, ends };
 }
 
-// levels: Uint8Array [n] -> residuals, Int32Array [n].
+// levels: Uint8Array or Uint16Array [n] -> residuals, Int32Array [n].
 export function readPass(coder, levels, tables) {
   const { order, ends } = grouped(levels, tables.y.length);
   const residuals = new Int32Array(levels.length);
@@ -80,6 +79,6 @@ export function writePass(coder, residuals, levels, tables) {
   if (overshoots.length) {
     const classes = Int32Array.from(overshoots, (o) => 31 - Math.clz32(o + 1));
     coder.write(classes, tables.escape);
-    coder.writeBits(Int32Array.from(overshoots, (o, i) => o + 1 - 2 ** classes[i]), classes); // prettier-ignore
+    coder.writeBits(Int32Array.from(overshoots, (o, i) => o + 1 - 2 ** classes[i]), classes);
   }
 }

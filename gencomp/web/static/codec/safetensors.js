@@ -2,7 +2,7 @@
 
 import { ModelError } from "./errors.js";
 
-const KINDS = { F16: [Uint16Array, 2], F32: [Float32Array, 4], I16: [Int16Array, 2], I32: [Int32Array, 4], I64: [BigInt64Array, 8], U8: [Uint8Array, 1] }; // prettier-ignore
+const KINDS = { F16: [Uint16Array, 2], F32: [Float32Array, 4], I16: [Int16Array, 2], I32: [Int32Array, 4], I64: [BigInt64Array, 8], U8: [Uint8Array, 1] };
 
 let halves = null;
 
@@ -76,7 +76,7 @@ export class Safetensors {
   }
 
   #raw(name) {
-    const { dtype, shape, data_offsets: [begin, end] } = this.#entry(name); // prettier-ignore
+    const { dtype, shape, data_offsets: [begin, end] } = this.#entry(name);
     const kind = KINDS[dtype];
     const count = shape.reduce((a, b) => a * b, 1);
     if (!kind || end - begin !== count * kind[1] || this.#start + end > this.#buffer.byteLength) {

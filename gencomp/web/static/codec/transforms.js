@@ -1,7 +1,7 @@
 // Pixels to latents and back (gencomp/networks/transforms.py, runtime/tiling.py), in float32 on the kernel.
 
 import { Conv, MODE } from "./kernel.js";
-import { KNOTS, knotWeights, SEGMENT } from "./prior.js";
+import { knotWeights, SEGMENT } from "./numbers.js";
 
 export const STRIDE = 16; // pixels a latent, both ways
 const REACH = 2; // positions a side that an output of a block sees
