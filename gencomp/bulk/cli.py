@@ -1,0 +1,173 @@
+"""`gencomp bulk`: names a source, a destination and what is to be done; says what was done.
+
+Exit status: 0 every shard is done, images that failed are counted and named; 1 a shard or the whole run is not, or
+verify found a damaged file; 2 wrong usage; 130 interrupted. The same command goes on wherever it was.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import Any
+
+import click
+
+from gencomp import bitstream
+from gencomp.bulk.settings import DIRECTIONS, FORMATS, Settings
+from gencomp.cli.group import WrongUsage
+
+
+class _Part(click.ParamType):
+    """`i/n`, counted from 0, as Slurm's array index."""
+
+    name = "i/n"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        found = re.fullmatch(r"(\d+)/(\d+)", str(value))
+        if not found or int(found[1]) >= int(found[2]):
+            self.fail(f"{value} is no part i/n with i from 0 to n - 1", param, ctx)
+        return int(found[1]), int(found[2])
+
+
+@click.command()
+@click.argument("source")
+@click.argument("dest")
+@click.option("--direction", type=click.Choice(DIRECTIONS), default="code", show_default=True)
+@click.option(
+    "--quality",
+    type=click.FloatRange(bitstream.MIN_QUALITY, bitstream.MAX_QUALITY),
+    help=f"1 (smallest) to 100 (best).  [default: {bitstream.DEFAULT_QUALITY:g}]",
+)
+@click.option("--bpp", type=click.FloatRange(min=0, min_open=True), help="Instead: at most so many bits per pixel.")
+@click.option("--bytes", type=click.IntRange(min=1), metavar="N", help="Instead: at most N bytes per image.")
+@click.option("--realism", type=click.FloatRange(0, 1), help="For decode; 0: least distortion, 1: most realistic.")
+@click.option("--format", type=click.Choice(FORMATS), default="png", show_default=True, help="For decode.")
+@click.option("--column", metavar="NAME", help="The image column of parquet files, where it is not plain.")
+@click.option("--pack", is_flag=True, help="Write the images of folders into tar files, one a shard.")
+@click.option("--per-shard", type=click.IntRange(min=1), default=1000, show_default=True, help="Images of a folder.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Processes.  [default: one a processor]")
+@click.option("--shard", "part", type=_Part(), default="0/1", help="This machine's part: 3/16 of 0/16 to 15/16.")
+@click.option("--retry-failed", is_flag=True, help="Repeat the images that failed, too, and them alone.")
+@click.option("--timeout", type=float, default=1800, show_default=True, help="Seconds an image may take.")
+@click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True)
+@click.option("--ray-address", metavar="ADDRESS", help="Cluster to join, or auto.  [default: this machine]")
+@click.option("--gpus-per-worker", type=click.FloatRange(min=0), default=0.0, help="For Ray: 0.25 puts four on a GPU.")
+@click.option("--dry-run", is_flag=True, help="Code a hundred images, write nothing, predict the whole.")
+@click.option("--report", "report_only", is_flag=True, help="Code nothing; sum up all parts and write the report.")
+@click.option("--model", metavar="NAME|FILE", help="Model to use instead of the embedded one.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda; workers share out several GPUs.")
+@click.option("--max-pixels", type=click.IntRange(min=1), default=bitstream.MAX_PIXELS, show_default=True)
+@click.option("--quiet", is_flag=True, help="No progress.")
+@click.option("--json", "as_json", is_flag=True, help="The outcome as one JSON object on standard output.")
+def bulk(source: str, dest: str, **options: Any) -> None:
+    """Code, decode or verify a data set, shard by shard.
+
+    SOURCE is a folder of images, of WebDataset tar files or of parquet files, one such file or a pattern, on this disk
+    or wherever fsspec reaches (s3://…); DEST gets the same. Other columns and tar members pass through. A shard that is
+    finished stays so: after a crash, the same command goes on. Status tables, settings and report.html lie in
+    DEST/.bulk.
+
+    \b
+    gencomp bulk photos/ coded/ --dry-run
+    gencomp bulk photos/ coded/ --quality 30 --jobs 8
+    gencomp bulk 's3://set/{00000..00999}.tar' s3://coded --shard $SLURM_ARRAY_TASK_ID/64
+    gencomp bulk coded/ seen/ --direction decode --format webp
+    gencomp bulk coded/ checked/ --direction verify
+    """
+    names = ("direction", "quality", "bpp", "bytes", "realism", "format", "column", "pack", "per_shard", "model")
+    try:
+        settings = Settings(**{name: options[name] for name in (*names, "device", "max_pixels")})
+    except ValueError as error:
+        raise WrongUsage(str(error)) from None
+    if options["dry_run"]:
+        _dry_run(source, settings, options)
+    elif options["report_only"]:
+        _report(source, dest, settings, {})
+    else:
+        _run(source, dest, settings, options)
+
+
+def _run(source: str, dest: str, settings: Settings, options: dict[str, Any]) -> None:
+    from gencomp.bulk.run import local_engine, processors, run_bulk
+
+    jobs = options["jobs"] or processors()
+    if options["engine"] == "ray":
+        from gencomp.bulk.ray_engine import ray_engine
+
+        engine = ray_engine(jobs, options["ray_address"], options["gpus_per_worker"])
+    else:
+        engine = local_engine(jobs, options["timeout"])
+    result = run_bulk(
+        source,
+        dest,
+        settings,
+        engine=engine,
+        part=options["part"],
+        retry_failed=options["retry_failed"],
+        quiet=options["quiet"],
+    )
+    report = _report(source, dest, settings, result.broken) if options["part"][1] == 1 else None
+    if options["as_json"]:
+        record = {**result.tally.to_json(), "shards": result.shards, "broken": result.broken, "report": report}
+        click.echo(json.dumps({**record, "seconds_of_run": round(result.seconds, 2)}))
+    else:
+        click.echo(_summary(settings.direction, result))
+    for shard, error in result.broken.items():
+        click.echo(f"Error: shard {shard}: {error}", err=True)
+    if result.broken or (settings.direction == "verify" and result.tally.failed):
+        click.get_current_context().exit(1)
+
+
+def _summary(direction: str, result: Any) -> str:
+    from gencomp.bulk.monitor import size_text, time_text
+
+    total, run = result.tally, result.run
+    verb = {"code": "coded", "decode": "decoded", "verify": "verified"}[direction]
+    parts = [f"{total.done:,} images {verb}"]
+    parts += [f"{total.skipped:,} skipped"] if total.skipped else []
+    parts += [f"{total.failed:,} failed (--retry-failed repeats them)"] if total.failed else []
+    parts += [f"{size_text(total.bytes_in)} -> {size_text(total.bytes_out)}"] if total.bytes_out else []
+    if run.samples:
+        parts.append(f"this run {time_text(result.seconds)}, {run.pixels / 1e6 / result.seconds:.2f} megapixels/s")
+    return ", ".join(parts)
+
+
+def _report(source: str, dest: str, settings: Settings, broken: dict[str, str]) -> str:
+    from gencomp.bulk.plan import find_shards
+    from gencomp.bulk.report import merge, write_report
+    from gencomp.bulk.storage import Place
+
+    destination = Place.of(dest)
+    merged = merge(destination, find_shards(source, settings).shards)
+    path = write_report(destination, merged, f"{settings.direction} {source}", broken)
+    click.echo(f"{merged.finished:,} shards finished, {merged.unfinished:,} not; report: {path}", err=True)
+    return path
+
+
+def _dry_run(source: str, settings: Settings, options: dict[str, Any]) -> None:
+    os.environ["OMP_NUM_THREADS"] = "1"  # as the workers; before torch is imported
+    from tqdm import tqdm
+
+    from gencomp.bulk.forecast import SAMPLES, forecast
+    from gencomp.bulk.monitor import size_text
+    from gencomp.bulk.plan import find_shards
+    from gencomp.bulk.run import processors
+    from gencomp.bulk.transform import Transform
+
+    found = find_shards(source, settings)
+    with tqdm(total=SAMPLES, unit="image", disable=options["quiet"] or None) as bar:
+        seen = forecast(found, Transform(settings), lambda: bar.update() and None)
+    jobs = options["jobs"] or processors()
+    hours = seen.core_hours / jobs / options["part"][1]
+    if options["as_json"]:
+        click.echo(json.dumps({**seen._asdict(), "shards": len(found.shards), "jobs": jobs, "hours": hours}))
+        return
+    machines = f" on each of {options['part'][1]} machines" if options["part"][1] > 1 else ""
+    click.echo(
+        f"{seen.images:,.0f} images in {len(found.shards):,} shards; {seen.sampled} were tried, {seen.failed} failed\n"
+        f"bytes        {size_text(seen.bytes_in)} -> {size_text(seen.bytes_out)} (within {seen.margin:.0%})\n"
+        f"one core     {seen.seconds:.3f} s per image, {seen.megapixels_per_second:.2f} megapixels/s\n"
+        f"core-hours   {seen.core_hours:,.2f}\n"
+        f"hours        {hours:,.2f} with {jobs} processes{machines}"
+    )

@@ -1,0 +1,105 @@
+"""A forecast: some images are coded, nothing is written, and the whole is predicted from them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+from gencomp.bulk.parquet import read_images
+from gencomp.bulk.plan import Shard, Source, join, samples
+from gencomp.bulk.recorder import Recorder, Watch
+from gencomp.bulk.settings import Settings
+from gencomp.bulk.status import DONE, Row, tally_of
+from gencomp.bulk.storage import Place
+from gencomp.bulk.tar import Member, members_of_tar
+from gencomp.bulk.transform import Transform
+
+SAMPLES = 100
+_SHARDS = 20
+
+
+class Forecast(NamedTuple):
+    """sampled, failed: images tried; images, bytes_in, bytes_out: of the whole data set; margin: of bytes_out, as a
+    share, two standard errors; core_hours: on cores like this one; seconds: per image.
+    """
+
+    sampled: int
+    failed: int
+    images: float
+    bytes_in: float
+    bytes_out: float
+    margin: float
+    core_hours: float
+    seconds: float
+    megapixels_per_second: float
+
+
+class _Drawn(NamedTuple):
+    """An image's name and its file."""
+
+    name: str
+    data: bytes
+
+
+def forecast(source: Source, transform: Transform, tried: Callable[[], None], count: int = SAMPLES) -> Forecast:
+    """Code about `count` images from up to 20 shards spread over the source; tried: called after each.
+
+    Bytes follow from the ratio of bytes out and in, the number of images from the weight of those that were read:
+    exact for folders and parquet files, an estimate for tar files. ValueError where no image can be had.
+    """
+    chosen = _spread(source.shards, _SHARDS)
+    recorder = Recorder(transform, (), {}, Watch())
+    images = weight = 0.0
+    for shard in chosen:
+        drawn, holds = _draw(source.place, shard, transform.settings, math.ceil(count / len(chosen)))
+        images, weight = images + holds, weight + shard.weight
+        for one in drawn:
+            recorder.code(one.name, lambda data=one.data: data, lambda: None)  # type: ignore[misc]
+            tried()
+    if not recorder.rows:
+        raise ValueError("no image among those that were looked at")
+    return _predict(recorder.rows, images * sum(shard.weight for shard in source.shards) / weight)
+
+
+def _predict(rows: Sequence[Row], images: float) -> Forecast:
+    tally = tally_of(rows)
+    done = [row for row in rows if row.status == DONE]
+    read = sum(row.bytes_in or 0 for row in rows) / len(rows)
+    written = sum(row.bytes_out or 0 for row in rows) / len(rows)
+    spread = sum((row.bytes_out or 0) ** 2 for row in rows) / len(rows) - written**2
+    margin = 2 * math.sqrt(max(spread, 0) / len(rows)) / written if written else 0.0
+    seconds = tally.worker_seconds / len(rows)
+    speed = tally.pixels / 1e6 / sum(row.seconds for row in done) if done else 0.0
+    hours = images * seconds / 3600
+    return Forecast(len(rows), tally.failed, images, images * read, images * written, margin, hours, seconds, speed)
+
+
+def _spread(items: Sequence[Shard], count: int) -> list[Shard]:
+    """At most `count` of the items, evenly."""
+    count = min(count, len(items))
+    return [items[(2 * i + 1) * len(items) // (2 * count)] for i in range(count)]
+
+
+def _draw(place: Place, shard: Shard, settings: Settings, count: int) -> tuple[list[_Drawn], float]:
+    """Some images of a shard, and how many it holds."""
+    if shard.kind == "folder":
+        names = samples(place.list(shard.path)[1], settings)[shard.start : shard.stop]
+        some = names[:: max(1, len(names) // count)][:count]
+        return [_Drawn(name, place.read(join(shard.path, name))) for name in some], len(names)
+    with place.open(shard.path) as file:
+        if shard.kind == "parquet":
+            rows, images = read_images(file, settings.column)
+            return [_Drawn(str(row), data) for row, data in enumerate(islice(images, count))], rows
+        members = members_of_tar(file, settings.takes)
+        drawn = list(islice(_read_all(members), count))
+        seen = min(file.tell(), shard.weight)
+        return drawn, len(drawn) * shard.weight / max(seen, 1)
+
+
+def _read_all(members: Iterator[Member]) -> Iterator[_Drawn]:
+    for info, _, read in members:
+        data = read() if read is not None else None
+        if data is not None:
+            yield _Drawn(info.name, data)

@@ -1,0 +1,121 @@
+"""For users of `datasets`: a function for `Dataset.map`, and a feature whose images are stored coded.
+
+    import datasets, gencomp
+    from gencomp.bulk.huggingface import CodeImages, CodedImage
+
+    rows = rows.cast_column("image", datasets.Image(decode=False))      # the files as they are, not decoded
+    coded = rows.map(CodeImages("image", quality=45), num_proc=4)
+    coded = coded.cast_column("image", datasets.Image())
+    coded[0]["image"]                                                   # a Pillow image, decoded when it is asked for
+
+or, for rows that are made in the program,
+
+    features = datasets.Features({"image": CodedImage(quality=45), "label": datasets.Value("int64")})
+    rows = datasets.Dataset.from_generator(make_rows, features=features)
+
+Both store what `datasets.Image()` stores, a struct of `bytes` and `path`, so that `cast_column("image",
+datasets.Image())` reads it anywhere, once gencomp is imported; cast before rows are saved, for where it is not. `map`
+writes its result at its end alone and begins again after a crash: for sets that take hours, `gencomp bulk` on parquet
+files is the safer way.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import PurePath
+from typing import Any, ClassVar
+
+import datasets
+from PIL import Image
+
+from gencomp.bulk.naming import with_suffix
+from gencomp.bulk.recorder import one_line
+from gencomp.bulk.settings import Settings
+from gencomp.bulk.transform import Transform, is_coded
+from gencomp.cli.group import explain
+from gencomp.files import CODED_SUFFIX
+
+
+class CodeImages:
+    """`rows.map(CodeImages("image", quality=45))`: codes a column of undecoded images.
+
+    column: of type `datasets.Image(decode=False)`. error_column: a new column with the error of an image that could
+    not be coded, in one line, else None; the image is None then. None raises the error instead. The others are those
+    of `gencomp.bulk.settings.Settings`. Rows that are coded already, or have no image, stay as they are.
+    """
+
+    def __init__(self, column: str = "image", *, error_column: str | None = "error", **settings: Any) -> None:
+        self.column, self.error_column = column, error_column
+        self.settings = Settings(**settings)
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        cell, error = row[self.column], None
+        if cell is not None and not isinstance(cell, dict):
+            raise ValueError(f'{self.column} holds decoded images: cast_column("{self.column}", Image(decode=False))')
+        try:
+            cell = _coded(cell, self.settings)
+        except Exception as failure:
+            if self.error_column is None:
+                raise
+            cell, error = None, one_line(explain(failure))
+        return {self.column: cell, **({} if self.error_column is None else {self.error_column: error})}
+
+
+@dataclass
+class CodedImage(datasets.Image):
+    """As `datasets.Image`, but what is put in is coded when the rows are written. One of quality, bpp and bytes."""
+
+    quality: float | None = None
+    bpp: float | None = None
+    bytes: int | None = None
+    model: str | None = None
+    _type: str = field(default="CodedImage", init=False, repr=False)
+    dtype: ClassVar[str] = "PIL.Image.Image"
+
+    def encode_example(self, value: Any) -> dict[str, Any]:
+        settings = Settings(quality=self.quality, bpp=self.bpp, bytes=self.bytes, model=self.model)
+        if isinstance(value, Image.Image):
+            encoded = _transform(settings, os.getpid()).codec.encode(
+                value, quality=self.quality, bpp=self.bpp, bytes=self.bytes, max_pixels=settings.max_pixels
+            )
+            return {"bytes": encoded.data, "path": None}
+        coded = _coded(super().encode_example(value), settings)
+        assert coded is not None
+        return coded
+
+
+def _coded(cell: dict[str, Any] | None, settings: Settings) -> dict[str, Any] | None:
+    """A cell's image as .gnc, read from its path where it has no bytes."""
+    if cell is None:
+        return None
+    data, path = cell.get("bytes"), cell.get("path")
+    if data is None and path is not None:
+        import fsspec
+
+        with fsspec.open(path, "rb") as file:
+            data = file.read()
+    if data is None or is_coded(data):
+        return cell
+    output = _transform(settings, os.getpid())(data).data
+    name = PurePath(path).name if path else ""
+    return {
+        "bytes": output,
+        "path": with_suffix(name, CODED_SUFFIX) if "." in name else None,
+    }
+
+
+@lru_cache(maxsize=2)
+def _transform(settings: Settings, pid: int) -> Transform:
+    """One codec a process. In a process that was forked from one with a codec, torch's threads are gone: use one."""
+    import torch
+
+    if pid != _FIRST:
+        torch.set_num_threads(1)
+    return Transform(settings)
+
+
+_FIRST = os.getpid()
+
+datasets.features.features.register_feature(CodedImage, "CodedImage")

@@ -1,0 +1,194 @@
+"""Watching a run: one line of progress, and a status file for whoever looks from elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import click
+
+from gencomp.bulk.events import Broken, Event, Finished, Lost, Sampled, Stopped
+from gencomp.bulk.plan import Shard
+from gencomp.bulk.status import Tally
+from gencomp.bulk.storage import BULK, Place
+
+_COUNTS = ("done", "skipped", "failed", "pixels", "bytes_in", "bytes_out")
+_BAR_EVERY, _FILE_EVERY, _LINE_EVERY = 0.5, 5.0, 60.0  # seconds
+
+
+@dataclass
+class Progress:
+    """Where a run stands. Of shards under way it holds a tally and no rows, so it does not grow with the samples.
+
+    shards: weights by name; before: what earlier runs finished, which counts for the totals and not for the speed.
+    """
+
+    shards: dict[str, int]
+    by_images: bool
+    before: Tally = field(default_factory=Tally)
+    now: Tally = field(default_factory=Tally)
+    under_way: dict[str, Tally] = field(default_factory=dict)
+    finished: int = 0
+    broken: dict[str, str] = field(default_factory=dict)
+    lost: int = 0
+    stopped: str | None = None
+    weight_done: int = 0
+    started: float = field(default_factory=time.time)
+
+    @classmethod
+    def of(cls, shards: Sequence[Shard], before: Tally) -> Progress:
+        by_images = all(shard.kind == "folder" for shard in shards)
+        return cls({shard.name: shard.weight for shard in shards}, by_images, before)
+
+    def hear(self, event: Event) -> None:
+        if isinstance(event, Sampled):
+            self.under_way.setdefault(event.shard, Tally()).add(event.row)
+        elif isinstance(event, Finished):
+            self.under_way.pop(event.shard, None)
+            self.now += event.tally
+            self.finished += 1
+            self.weight_done += self.shards[event.shard]
+        elif isinstance(event, Broken):
+            self.under_way.pop(event.shard, None)
+            self.broken[event.shard] = event.error
+            self.weight_done += self.shards[event.shard]
+        elif isinstance(event, Lost):
+            self.under_way.pop(event.shard, None)
+            self.lost += 1
+        elif isinstance(event, Stopped):
+            self.stopped = event.error
+
+    @property
+    def run(self) -> Tally:
+        """This run alone, shards under way included."""
+        return sum(self.under_way.values(), self.now)
+
+    @property
+    def share(self) -> float:
+        """How much of the run is done, 0 to 1: by images in folders, by bytes in files."""
+        total = sum(self.shards.values())
+        under_way = 0
+        for name, tally in self.under_way.items():
+            seen = tally.samples if self.by_images else tally.bytes_in
+            under_way += min(seen, self.shards[name])
+        return (self.weight_done + under_way) / total if total else 1.0
+
+    def seconds_left(self, elapsed: float) -> float | None:
+        share = self.share
+        return elapsed * (1 - share) / share if share > 0 else None
+
+
+class Monitor:
+    """Shows and stores a run's progress. quiet: no line at all; the status file is written all the same."""
+
+    def __init__(self, progress: Progress, destination: Place, file: str, quiet: bool) -> None:
+        self.progress = progress
+        self._destination, self._file = destination, f"{BULK}/{file}"
+        self._bar = None if quiet or not sys.stderr.isatty() else _bar()
+        self._lines = not quiet and self._bar is None
+        self._shown = self._stored = self._said = time.monotonic()
+        self._began = time.monotonic()
+
+    def hear(self, event: Event) -> None:
+        self.progress.hear(event)
+        now = time.monotonic()
+        if self._bar is not None and now - self._shown >= _BAR_EVERY:
+            self._shown = now
+            self._draw()
+        if self._lines and now - self._said >= _LINE_EVERY:
+            self._said = now
+            click.echo(self.line(), err=True)
+        if now - self._stored >= _FILE_EVERY:
+            self._stored = now
+            with contextlib.suppress(OSError):  # the next one, or the outputs, will say what is wrong
+                self.store("running")
+
+    def close(self, state: str) -> None:
+        """state: "finished", "stopped" or "interrupted"."""
+        if self._bar is not None:
+            self._draw()
+            self._bar.close()
+        with contextlib.suppress(OSError):
+            self.store(state)
+
+    def line(self) -> str:
+        """images, images and megapixels per second, bytes saved, failures, time left."""
+        run, elapsed = self.progress.run, self.elapsed
+        left = self.progress.seconds_left(elapsed)
+        parts = [
+            f"{self.progress.share:.1%}",
+            f"{run.samples:,} images",
+            f"{run.samples / elapsed:.1f} images/s",
+            f"{run.pixels / 1e6 / elapsed:.2f} megapixels/s",
+            f"{size_text(run.bytes_in - run.bytes_out)} saved",
+            f"{run.failed:,} failed",
+            f"{time_text(left)} left",
+        ]
+        return ", ".join(parts)
+
+    @property
+    def elapsed(self) -> float:
+        return max(time.monotonic() - self._began, 1e-3)
+
+    def store(self, state: str) -> None:
+        self._destination.publish(json.dumps(self._record(state), indent=2).encode() + b"\n", self._file)
+
+    def _draw(self) -> None:
+        assert self._bar is not None
+        self._bar.n = round(1000 * self.progress.share)
+        self._bar.set_postfix_str(self.line().partition(", ")[2])
+
+    def _record(self, state: str) -> dict[str, Any]:
+        progress, run, elapsed = self.progress, self.progress.run, self.elapsed
+        total = progress.before + run
+        counts = {
+            name: getattr(total, name) for name in ("done", "skipped", "failed", "pixels", "bytes_in", "bytes_out")
+        }
+        return {
+            "state": state,
+            "share": round(progress.share, 4),
+            "shards": len(progress.shards),
+            "shards_finished": progress.finished,
+            "shards_broken": progress.broken,
+            "workers_lost": progress.lost,
+            "error": progress.stopped,
+            **counts,
+            "images_per_second": round(run.samples / elapsed, 3),
+            "megapixels_per_second": round(run.pixels / 1e6 / elapsed, 4),
+            "seconds": round(elapsed, 1),
+            "seconds_left": progress.seconds_left(elapsed),
+            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(progress.started)),
+            "updated": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+        }
+
+
+def size_text(size: float) -> str:
+    """Bytes for people: 1.2 MB."""
+    sign, size = "-" if size < 0 else "", abs(size)
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if size < 1000:
+            return f"{sign}{size:.3g} {unit}" if unit != "B" else f"{sign}{size:.0f} B"
+        size /= 1000
+    return f"{sign}{size:.3g} PB"
+
+
+def time_text(seconds: float | None) -> str:
+    if seconds is None:
+        return "?"
+    hours, rest = divmod(round(seconds), 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}"
+
+
+def _bar() -> Any:
+    from tqdm import tqdm
+
+    return tqdm(total=1000, bar_format="{percentage:3.0f}%|{bar:20}|{postfix}", leave=True)

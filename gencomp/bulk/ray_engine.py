@@ -1,0 +1,91 @@
+"""Shards on a Ray cluster, by Ray Data.
+
+The rows of the data set are the names of shards, not images: an actor reads its shard and writes it by itself, so that
+blocks are a few bytes however large the images are, and nothing passes through the object store. Ray starts a dead
+actor again and repeats its shard; one that is finished answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+from gencomp.bulk.events import Broken, Event, Finished, Stopped
+from gencomp.bulk.plan import Shard
+from gencomp.bulk.run import Engine
+from gencomp.bulk.status import Tally
+from gencomp.bulk.workers import Job
+
+
+class ShardActor:
+    """The class that Ray Data makes once per actor: it loads the model, then brings over shard after shard."""
+
+    def __init__(self, job: Job) -> None:
+        os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported; Ray runs one actor a processor
+        from gencomp.bulk.claim import claim
+        from gencomp.bulk.transform import Transform
+
+        self.job = job
+        self.transform = Transform(job.settings)
+        claim(job.destination, job.settings, self.transform.model_id)
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        """One shard's fields in; its name and tally, or the error, out."""
+        from gencomp.bulk.shard import transform_shard
+        from gencomp.bulk.storage import DestinationError
+        from gencomp.cli.group import explain
+
+        shard = Shard(**row)
+        answer = {"shard": shard.name, "tally": "", "error": "", "stop": False}
+        try:
+            job = self.job
+            retry = job.retry_failed
+            tally = transform_shard(job.source, shard, job.destination, self.transform, retry_failed=retry)
+            return {**answer, "tally": json.dumps(tally.to_json())}
+        except Exception as error:
+            return {**answer, "error": explain(error), "stop": isinstance(error, DestinationError)}
+
+
+def ray_engine(jobs: int, address: str | None = None, gpus_per_worker: float = 0.0) -> Engine:
+    """`jobs` actors with a processor each, and with `gpus_per_worker` of a GPU.
+
+    address: of a cluster to join, "auto" for the one that this machine is part of; None starts Ray here. The extra
+    `ray` installs it.
+    """
+
+    def run(job: Job, shards: Sequence[Shard]) -> Iterator[Event]:
+        import ray
+        import ray.data
+
+        begun_here = not ray.is_initialized()
+        if begun_here:
+            local: dict[str, Any] = {} if address else {"num_cpus": jobs, "include_dashboard": False}
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        device = job.settings.device if job.settings.device != "auto" or gpus_per_worker else "cpu"
+        job = job._replace(settings=replace(job.settings, device=device))
+        try:
+            rows = ray.data.from_items([shard._asdict() for shard in shards], override_num_blocks=len(shards))
+            answers = rows.map(
+                cast(Any, ShardActor),  # a class is made once per actor, then called
+                fn_constructor_args=(job,),
+                concurrency=min(jobs, len(shards)),
+                num_cpus=1,
+                num_gpus=gpus_per_worker,
+            )
+            for answer in answers.iter_rows():
+                if answer["stop"]:
+                    yield Stopped(answer["error"])
+                elif answer["error"]:
+                    yield Broken(answer["shard"], answer["error"])
+                else:
+                    yield Finished(answer["shard"], Tally.from_json(json.loads(answer["tally"])))
+        finally:
+            if begun_here:
+                ray.shutdown()
+
+    return run

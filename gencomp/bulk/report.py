@@ -1,0 +1,140 @@
+"""The report: totals, histograms and failures over the status tables, as one page that opens from disk."""
+
+from __future__ import annotations
+
+import base64
+import html
+import importlib.resources
+import string
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from gencomp.bulk.monitor import size_text, time_text
+from gencomp.bulk.plan import Shard
+from gencomp.bulk.run import footers_of
+from gencomp.bulk.status import BINS_PER_OCTAVE, Row, Tally, read_failures
+from gencomp.bulk.storage import BULK, Place
+
+FILE = f"{BULK}/report.html"
+SHOWN = 200  # failures with their names
+_WIDTH, _HEIGHT = 640, 160
+
+
+@dataclass
+class Merged:
+    """All tables of a data set, added up. failures: the first SHOWN, by shard and row."""
+
+    tally: Tally = field(default_factory=Tally)
+    finished: int = 0
+    unfinished: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+    failures: list[tuple[str, Row]] = field(default_factory=list)
+
+
+def merge(destination: Place, shards: Sequence[Shard]) -> Merged:
+    """Reads the footers of all tables, and rows of those alone that have failures to show."""
+    merged = Merged()
+    for shard, footer in footers_of(destination, shards):
+        if footer is None:
+            merged.unfinished += 1
+            continue
+        merged.finished += 1
+        merged.tally += footer.tally
+        if footer.tally.failed and len(merged.failures) < SHOWN:
+            with destination.open(shard.table) as file:
+                rows = read_failures(file)
+            merged.errors.update(row.error or "" for row in rows)
+            merged.failures += [(shard.name, row) for row in rows[: SHOWN - len(merged.failures)]]
+    return merged
+
+
+def write_report(destination: Place, merged: Merged, title: str, broken: Mapping[str, str]) -> str:
+    """Write report.html into the destination and return its path."""
+    template = importlib.resources.files("gencomp.bulk") / "report.html"
+    page = string.Template(template.read_text(encoding="utf-8")).substitute(
+        title=html.escape(title),
+        totals=_table(_totals(merged)),
+        bpp=_histogram(merged.tally.bpp, "bits per pixel"),
+        seconds=_histogram(merged.tally.seconds, "seconds"),
+        broken=_broken(broken),
+        failures=_failures(merged),
+    )
+    destination.publish(page.encode(), FILE)
+    return destination.path(FILE)
+
+
+def _totals(merged: Merged) -> list[tuple[str, str]]:
+    tally = merged.tally
+    shards = f"{merged.finished:,} finished" + (f", {merged.unfinished:,} not yet" if merged.unfinished else "")
+    rows = [
+        ("shards", shards),
+        ("images done", f"{tally.done:,}"),
+        ("skipped", f"{tally.skipped:,}"),
+        ("failed", f"{tally.failed:,}" + (f" ({tally.failed / tally.samples:.3%})" if tally.failed else "")),
+        ("megapixels", f"{tally.pixels / 1e6:,.1f}"),
+        ("bytes read", size_text(tally.bytes_in)),
+    ]
+    if tally.bytes_out:
+        ratio = f", {tally.bytes_in / tally.bytes_out:.3g} : 1"
+        rows.append(("bytes written", size_text(tally.bytes_out) + ratio))
+    if tally.pixels and tally.bytes_out:
+        rows.append(("bits per pixel", f"{8 * min(tally.bytes_in, tally.bytes_out) / tally.pixels:.4f}"))
+    rows.append(("worker hours", f"{tally.worker_seconds / 3600:,.2f} ({time_text(tally.worker_seconds)})"))
+    if tally.worker_seconds:
+        rows.append(("megapixels per worker second", f"{tally.pixels / 1e6 / tally.worker_seconds:.3f}"))
+    return rows
+
+
+def _table(rows: Iterable[tuple[str, str]]) -> str:
+    cells = (f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in rows)
+    return f"<table>{''.join(cells)}</table>"
+
+
+def _histogram(counts: Counter[int], unit: str) -> str:
+    """Bars over a logarithmic axis, as SVG."""
+    if not counts:
+        return "<p>Nothing was measured.</p>"
+    low, high = min(counts), max(counts)
+    step = _WIDTH / (high - low + 1)
+    top = max(counts.values())
+    parts = []
+    for place, number in enumerate(range(low, high + 1)):
+        x, count = place * step, counts.get(number, 0)
+        height = _HEIGHT * count / top
+        left, right = 2 ** (number / BINS_PER_OCTAVE), 2 ** ((number + 1) / BINS_PER_OCTAVE)
+        tip = f"{left:.3g} to {right:.3g} {unit}: {count:,}"
+        parts.append(
+            f'<rect x="{x + 1:.1f}" y="{_HEIGHT - height:.1f}" width="{max(step - 2, 1):.1f}" height="{height:.1f}">'
+            f"<title>{tip}</title></rect>"
+        )
+        if number % BINS_PER_OCTAVE == 0 or high - low < 4:
+            parts.append(f'<text x="{x:.1f}" y="{_HEIGHT + 16}">{left:.3g}</text>')
+    return (
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT + 24}" role="img" aria-label="histogram of {unit}">{"".join(parts)}</svg>'
+        f"<p>{unit}, logarithmic axis; {sum(counts.values()):,} images, at most {top:,} a bar</p>"
+    )
+
+
+def _broken(broken: Mapping[str, str]) -> str:
+    if not broken:
+        return ""
+    return f"<h2>Shards that could not be done ({len(broken):,})</h2>{_table(sorted(broken.items()))}"
+
+
+def _failures(merged: Merged) -> str:
+    if not merged.failures:
+        return "<p>None.</p>"
+    most = _table((error, f"{count:,}") for error, count in merged.errors.most_common(20))
+    more = merged.tally.failed - len(merged.failures)
+    figures = "".join(_figure(shard, row) for shard, row in merged.failures)
+    rest = f"<p>and {more:,} more: see the status tables</p>" if more > 0 else ""
+    return f'{most}<div class="grid">{figures}</div>{rest}'
+
+
+def _figure(shard: str, row: Row) -> str:
+    picture = '<div class="none">nothing to see</div>'
+    if row.thumbnail:
+        picture = f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(row.thumbnail).decode()}">'
+    name, error = html.escape(f"{shard}: {row.sample}"), html.escape(row.error or "")
+    return f"<figure>{picture}<figcaption><b>{name}</b><br>{error}</figcaption></figure>"

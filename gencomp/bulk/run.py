@@ -1,0 +1,125 @@
+"""A whole run: plan, leave out what is finished, let an engine work, sum up."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+from gencomp.bulk.claim import check_apart, check_settings
+from gencomp.bulk.events import Event, Tick
+from gencomp.bulk.monitor import Monitor, Progress
+from gencomp.bulk.plan import Shard, find_shards, part_of
+from gencomp.bulk.settings import Settings
+from gencomp.bulk.shard import finished
+from gencomp.bulk.status import Footer, Tally
+from gencomp.bulk.storage import BULK, Place
+from gencomp.bulk.workers import Job, run_workers
+
+SAMPLE_TIMEOUT = 1800.0
+_READERS = 16
+_MOSTLY = 0.5  # a run in which more than this share of at least _ENOUGH samples failed is stopped
+_ENOUGH = 200
+
+Engine = Callable[[Job, Sequence[Shard]], Iterator[Event]]
+
+
+class RunError(ValueError):
+    """The run stopped before its end; the same command goes on."""
+
+
+class Result(NamedTuple):
+    """tally: of this run and of what earlier ones had finished; run: of this one; broken: error by shard."""
+
+    tally: Tally
+    run: Tally
+    shards: int
+    broken: dict[str, str]
+    seconds: float
+
+
+def local_engine(jobs: int, timeout: float = SAMPLE_TIMEOUT) -> Engine:
+    """`jobs` processes on this machine; timeout: seconds for one sample."""
+    return lambda job, shards: run_workers(job, shards, jobs, timeout)
+
+
+def processors() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run_bulk(
+    source_url: str,
+    destination_url: str,
+    settings: Settings,
+    *,
+    engine: Engine | None = None,
+    part: tuple[int, int] = (0, 1),
+    retry_failed: bool = False,
+    quiet: bool = True,
+) -> Result:
+    """Bring every shard of a source, or of this machine's part of it, to a destination.
+
+    engine: `local_engine(processors())` by default. part: (i, n), this machine's number and how many there are.
+    Call it from a script under `if __name__ == "__main__"`, for workers are spawned. Raises SourceError,
+    SettingsError, RunError where it cannot go on, OSError.
+    """
+    source, destination = find_shards(source_url, settings), Place.of(destination_url)
+    check_apart(source.place, destination, settings)
+    check_settings(destination, settings.decisive())
+    shards = part_of(source.shards, *part)
+    todo, before = survey(destination, shards, retry_failed)
+    file = "status.json" if part[1] == 1 else f"status-{part[0]:04d}-of-{part[1]:04d}.json"
+    monitor = Monitor(Progress.of(todo, before), destination, file, quiet)
+    job = Job(source.place, destination, settings, retry_failed)
+    _follow((engine or local_engine(processors()))(job, todo) if todo else iter(()), monitor)
+    progress = monitor.progress
+    return Result(before + progress.now, progress.now, len(shards), progress.broken, monitor.elapsed)
+
+
+def survey(destination: Place, shards: Sequence[Shard], retry_failed: bool = False) -> tuple[list[Shard], Tally]:
+    """The shards that are to be done, and the sum over those that are finished; reads footers alone."""
+    todo, before = [], Tally()
+    for shard, footer in footers_of(destination, shards):
+        if footer is None or (retry_failed and footer.tally.failed):
+            todo.append(shard)
+        else:
+            before += footer.tally
+    return todo, before
+
+
+def footers_of(destination: Place, shards: Sequence[Shard]) -> Iterator[tuple[Shard, Footer | None]]:
+    """Each shard with its table's footer, None where it is not finished.
+
+    Many are read at once, for object stores answer slowly; none is kept.
+    """
+    if not destination.exists(f"{BULK}/status"):
+        yield from ((shard, None) for shard in shards)
+        return
+    with ThreadPoolExecutor(_READERS) as pool:
+        yield from zip(shards, pool.map(lambda shard: finished(destination, shard), shards))
+
+
+def _follow(events: Iterator[Event], monitor: Monitor) -> None:
+    """Show events until they end; RunError where the run has to stop."""
+    state = "interrupted"
+    try:
+        for event in events:
+            monitor.hear(event)
+            error = monitor.progress.stopped or (_mostly_failing(monitor.progress.run) if event == Tick() else None)
+            if error is not None:
+                state, monitor.progress.stopped = "stopped", error
+                raise RunError(error)
+        state = "finished"
+    finally:
+        close = getattr(events, "close", None)
+        if close is not None:
+            close()
+        monitor.close(state)
+
+
+def _mostly_failing(run: Tally) -> str | None:
+    if run.samples < _ENOUGH or run.failed <= _MOSTLY * run.samples:
+        return None
+    return f"{run.failed:,} of {run.samples:,} samples failed: is this the right source, and the right model?"

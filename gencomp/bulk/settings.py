@@ -1,0 +1,74 @@
+"""What is done to every image of a data set, and which of it decides the bytes of the outputs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from gencomp.bitstream import MAX_PIXELS, MAX_QUALITY, MIN_QUALITY
+from gencomp.files import CODED_SUFFIX, IMAGE_SUFFIXES
+
+DIRECTIONS = ("code", "decode", "verify")
+FORMATS = ("png", "webp", "jpg", "tiff")
+_DECIDE_BYTES = ("direction", "quality", "bpp", "bytes", "realism", "format", "column", "per_shard", "pack")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Immutable and small: it travels to every worker.
+
+    direction: "code" (images to .gnc), "decode" (.gnc to `format`) or "verify" (.gnc, nothing is written but the
+    status tables). quality, bpp, bytes: as `Codec.encode`, at most one of them. realism: as `Codec.decompress`. model,
+    device: as `gencomp.load`; max_pixels: larger images fail. column: the image column of parquet files; None finds
+    it. per_shard: how many images of a folder make a shard; pack: they go into one tar file a shard. Raises
+    ValueError for what cannot be meant.
+    """
+
+    direction: str = "code"
+    quality: float | None = None
+    bpp: float | None = None
+    bytes: int | None = None
+    realism: float | None = None
+    format: str = "png"
+    model: str | None = None
+    device: str = "auto"
+    max_pixels: int = MAX_PIXELS
+    column: str | None = None
+    per_shard: int = 1000
+    pack: bool = False
+
+    def __post_init__(self) -> None:
+        if self.direction not in DIRECTIONS:
+            raise ValueError(f"the direction is one of {', '.join(DIRECTIONS)}, not {self.direction}")
+        if self.format not in FORMATS:
+            raise ValueError(f"images are decoded to one of {', '.join(FORMATS)}, not {self.format}")
+        sizes = [name for name in ("quality", "bpp", "bytes") if getattr(self, name) is not None]
+        if len(sizes) > 1:
+            raise ValueError(f"give one of quality, bpp and bytes, not {' and '.join(sizes)}")
+        if sizes and self.direction != "code":
+            raise ValueError(f"{sizes[0]} has no effect on {self.direction}")
+        if self.realism is not None and self.direction != "decode":
+            raise ValueError(f"realism has no effect on {self.direction}")
+        if self.per_shard < 1:
+            raise ValueError("a shard has at least one image")
+        if self.quality is not None and not MIN_QUALITY <= self.quality <= MAX_QUALITY:
+            raise ValueError(f"quality must lie in {MIN_QUALITY:g} to {MAX_QUALITY:g}, not {self.quality:g}")
+
+    @property
+    def suffix(self) -> str:
+        """That of the outputs, with its dot."""
+        return CODED_SUFFIX if self.direction == "code" else f".{self.format}"
+
+    def takes(self, name: str) -> bool:
+        """Whether a file or tar member of this name is a sample; what is not passes through untouched.
+
+        When coding, a .gnc file counts as a sample that is coded already: it is copied and reported as skipped.
+        """
+        suffix = PurePosixPath(name).suffix.lower()
+        return suffix == CODED_SUFFIX or (self.direction == "code" and suffix in IMAGE_SUFFIXES)
+
+    def decisive(self, model_id: str | None = None) -> dict[str, Any]:
+        """What decides the outputs' bytes, as far as it is known before the model is loaded."""
+        known = {} if model_id is None else {"model_id": model_id}
+        return {**known, **{name: asdict(self)[name] for name in _DECIDE_BYTES}}

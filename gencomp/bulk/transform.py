@@ -1,0 +1,74 @@
+"""One image in, one out: bytes to bytes, by the codec's public interface alone."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from typing import TYPE_CHECKING, NamedTuple
+
+from gencomp.bitstream import MAGIC, BitstreamError, unpack
+from gencomp.bulk.settings import Settings
+from gencomp.image import ImageWarning, image_format
+
+if TYPE_CHECKING:
+    from gencomp.codec import Codec
+
+MAX_FILE_BYTES = 1 << 30
+"""A single image's file beyond this is not read into memory."""
+
+
+class Output(NamedTuple):
+    """data: the output file, None for verify; note: what the codec warned of, in one line, or None."""
+
+    data: bytes | None
+    width: int
+    height: int
+    note: str | None
+
+
+class Transform:
+    """`transform(data) -> Output`, with one codec for all calls."""
+
+    def __init__(self, settings: Settings, codec: Codec | None = None) -> None:
+        from gencomp import codec as codecs
+
+        self.settings = settings
+        self.codec = codec or codecs.load(settings.model, device=settings.device)
+        self.model_id = self.codec.model_id.hex()
+
+    def __call__(self, data: bytes) -> Output:
+        """Raises what the codec raises: ImageError, BitstreamError, RateError, MemoryError, ..."""
+        if len(data) > MAX_FILE_BYTES:
+            raise ValueError(f"a file of {len(data):,} bytes, over the limit of {MAX_FILE_BYTES:,}")
+        if not data:
+            raise ValueError("empty file")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("ignore")
+            warnings.filterwarnings("always", category=ImageWarning)
+            output = {"code": self._code, "decode": self._decode, "verify": self._verify}[self.settings.direction](data)
+        return output._replace(note="; ".join(dict.fromkeys(str(w.message) for w in caught)) or None)
+
+    def _code(self, data: bytes) -> Output:
+        asked = self.settings
+        encoded = self.codec.encode(
+            io.BytesIO(data), quality=asked.quality, bpp=asked.bpp, bytes=asked.bytes, max_pixels=asked.max_pixels
+        )
+        return Output(encoded.data, encoded.width, encoded.height, None)
+
+    def _decode(self, data: bytes) -> Output:
+        realism = self.settings.realism if self.codec.knows_realism else None
+        image = self.codec.decompress(data, realism=realism, max_pixels=self.settings.max_pixels)
+        name, options = image_format(f"x.{self.settings.format}")
+        encoded = io.BytesIO()
+        image.save(encoded, name, **options)
+        return Output(encoded.getvalue(), image.width, image.height, None)
+
+    def _verify(self, data: bytes) -> Output:
+        if not self.codec.verify(data, max_pixels=self.settings.max_pixels).latents_ok:
+            raise BitstreamError("its latents do not decode to what was coded")
+        header, _ = unpack(data)
+        return Output(None, header.width, header.height, None)
+
+
+def is_coded(data: bytes) -> bool:
+    return data.startswith(MAGIC)

@@ -1,0 +1,35 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gencomp.bulk.naming import Taken, output_names
+
+NAMES = st.lists(st.from_regex(r"[aAb.]{0,3}[ab]\.(jpg|png|gnc)", fullmatch=True), unique=True, max_size=12)
+
+
+@given(NAMES)
+def test_distinct_inputs_have_distinct_outputs_even_where_case_is_not_told_apart(names: list[str]) -> None:
+    files = [name for i, name in enumerate(names) if name.casefold() not in {n.casefold() for n in names[:i]}]
+    outputs = [name.casefold() for name in output_names(files, ".gnc")]
+    assert len(set(outputs)) == len(outputs)
+
+
+@given(NAMES)
+def test_members_of_a_tar_file_have_distinct_outputs_each_time_the_same(names: list[str]) -> None:
+    taken, again = Taken(), Taken()
+    outputs = [taken.claim(name, ".gnc") for name in names]
+    assert len(set(outputs)) == len(outputs)
+    assert outputs == [again.claim(name, ".gnc") for name in names]
+
+
+@pytest.mark.parametrize(
+    ("names", "outputs"),
+    [
+        (["./a.b.jpg"], ["./a.b.gnc"]),
+        (["a.jpg", "a.png", "b.png"], ["a.jpg.gnc", "a.png.gnc", "b.gnc"]),
+        (["A.jpg", "a.png"], ["A.jpg.gnc", "a.png.gnc"]),
+        (["a.jpg", "a.png", "a.jpg.png"], ["a.jpg.gnc", "a.png.gnc", "a.jpg.png.gnc"]),
+    ],
+)
+def test_outputs_keep_the_stem_where_they_can(names: list[str], outputs: list[str]) -> None:
+    assert output_names(names, ".gnc") == outputs

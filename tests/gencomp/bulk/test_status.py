@@ -1,0 +1,60 @@
+import io
+import json
+from pathlib import Path
+
+import pyarrow.dataset
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gencomp.bulk.status import DONE, FAILED, SKIPPED, Row, Tally, read_failures, read_footer, read_rows, tally_of
+from gencomp.bulk.status import write_table as write
+
+ROWS = st.lists(
+    st.builds(
+        Row,
+        sample=st.text(st.characters(codec="utf-8"), max_size=5),
+        status=st.sampled_from([DONE, SKIPPED, FAILED]),
+        bytes_in=st.integers(0, 10**9),
+        bytes_out=st.none() | st.integers(0, 10**9),
+        width=st.integers(1, 10**4),
+        height=st.integers(1, 10**4),
+        seconds=st.integers(0, 100).map(float),
+    ),
+    max_size=8,
+)
+
+
+@given(ROWS, ROWS)
+def test_tallies_add_up_as_their_rows_do(first: list[Row], second: list[Row]) -> None:
+    assert tally_of(first) + tally_of(second) == tally_of(first + second)
+    assert tally_of(first).samples == len(first)
+
+
+@given(ROWS)
+def test_a_table_gives_back_its_rows_and_its_tally(rows: list[Row]) -> None:
+    file = io.BytesIO()
+    tally = write(file, rows, "a/00000", "7 bytes")
+    assert read_rows(io.BytesIO(file.getvalue())) == rows
+    assert read_footer(io.BytesIO(file.getvalue())) == ("a/00000", "7 bytes", tally)
+    assert read_failures(io.BytesIO(file.getvalue())) == [row for row in rows if row.status == FAILED]
+
+
+def test_other_parquet_files_are_no_status_tables() -> None:
+    for data in (b"", b"PAR1 and then nothing"):
+        with pytest.raises(ValueError, match="no status table"):
+            read_footer(io.BytesIO(data))
+
+
+def test_all_tables_are_read_at_once_by_their_folder(tmp_path: Path) -> None:
+    for number in range(3):
+        with (tmp_path / f"{number}.parquet").open("wb") as file:
+            write(file, [Row(f"{number}/{i}", FAILED if i else DONE) for i in range(4)], str(number), "")
+    table = pyarrow.dataset.dataset(tmp_path).to_table(columns=["sample", "status"])
+    assert table.num_rows == 12
+    assert table.column("status").to_pylist().count(FAILED) == 9
+
+
+def test_a_tally_survives_json() -> None:
+    tally = tally_of([Row("a", DONE, None, None, 100, 10, 8, 8, 0.5), Row("b", FAILED)])
+    assert Tally.from_json(json.loads(json.dumps(tally.to_json()))) == tally
