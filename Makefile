@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: install demo test lint clean
+.PHONY: install demo test lint web clean
 install: $(VENV)/.ready
 
 # Code, decode and show one of scikit-image's photographs; writes demo.png.
@@ -16,6 +16,10 @@ test: $(VENV)/.ready
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# The page's kernel, kernel.wasm, from C; it is committed, so that only who changes it needs clang and lld.
+web:
+	gencomp/web/kernel/build.sh
 
 # The stamp is written only after pip succeeded, so an interrupted set-up repeats.
 $(VENV)/.ready: pyproject.toml

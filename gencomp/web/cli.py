@@ -45,9 +45,14 @@ def web(folder: Path | None, port: int | None, browser: bool, model: str | None)
             click.echo("Stopped")
 
 
+def embedded_model() -> Path:
+    """The model file in the package; found without the codec, which takes its time to import."""
+    return Path(str(resources.files("gencomp") / "weights" / "gencomp-base.safetensors"))
+
+
 def _model_file(model: str | None) -> Path:
-    if model is None:  # without the codec, which takes its time to import
-        return Path(str(resources.files("gencomp") / "weights" / "gencomp-base.safetensors"))
+    if model is None:
+        return embedded_model()
     from gencomp.codec import model_path
 
     return model_path(model)

@@ -1,8 +1,7 @@
 """A small study of made-up images: three ways of coding, from good to bad, on four images."""
 
-import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -86,13 +85,3 @@ def built_with(tmp_path: Path) -> Callable[[Method], tuple[Path, Study]]:
         return place, build(place, made_up_codings(tmp_path / "images"), options(design=design))
 
     return make
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[str]:
-    """Path of a Chromium. Where there is none the test is skipped, but fails in CI, which must not pass unseen."""
-    for name in ("chromium", "chromium-browser", "google-chrome", "chromium-headless-shell"):
-        if path := shutil.which(name):
-            yield path
-            return
-    (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("no Chromium here (Debian: apt install chromium)")
