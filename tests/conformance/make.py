@@ -33,8 +33,9 @@ def image(width: int, height: int, kind: str = "waves") -> Image.Image:
     row, column = np.mgrid[:height, :width]
     noise = (((row * 7919 + column * 104729) * 2654435761) >> 7) % 256
     waves = 128 + 60 * np.sin(row / 5)[..., None] + 50 * np.cos(column[..., None] / (4 + np.arange(3)))
-    pixels = {"flat": np.full((height, width, 3), 90), "waves": waves, "noise": np.stack([noise, noise, 255 - noise], -1)}
-    return Image.fromarray(np.clip(pixels[kind], 0, 255).astype(np.uint8))
+    flat, wild = np.full((height, width, 3), 90), np.stack([noise, noise, 255 - noise], -1)
+    pixels = {"flat": flat, "waves": waves, "noise": wild}[kind]
+    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
 
 
 def sha256(latents: np.ndarray) -> str:
@@ -111,7 +112,7 @@ def bad_files(good: dict[str, bytes]) -> dict[str, tuple[str, bytes]]:
         "width-exchanged": ("undecodable", resealed(two, head, set_at(8, 16))),
         "section-must-be-known": ("newer", resealed(two, head, set_at(comment - 4, 200))),
         "section-too-long": ("damaged", resealed(two, head, set_at(comment - 3, 0x7F))),
-        "sections-out-of-order": ("damaged", pack(unpack(two)[0], b"", {4: b"b", 5: b"a"}).replace(b"\x04\x01b\x05\x01a", b"\x05\x01a\x04\x01b")),
+        "sections-out-of-order": ("damaged", with_sections(two, b"\x05\x01a\x04\x01b")),
         "after-payload": ("damaged", resealed(two, head, lambda d: d.append(7))),
     }  # fmt: skip
 
@@ -121,6 +122,15 @@ def long_varint(data: bytes, head: int) -> bytes:
     changed = bytearray(data[:head] + data[head + 4 :])
     changed[8:9] = bytes([changed[8] | 0x80, 0])
     return bytes(changed[: head + 1]) + struct.pack("<I", zlib.crc32(changed)) + bytes(changed[head + 1 :])
+
+
+def with_sections(data: bytes, sections: bytes) -> bytes:
+    """A file of version 2 whose optional sections are these bytes, valid or not."""
+    header, payload = unpack(data)
+    whole = bytearray(pack(header, payload))
+    whole[16:20] = sections
+    whole[16:16] = struct.pack("<I", zlib.crc32(whole))
+    return bytes(whole)
 
 
 def kind_cases(name: str, model: EntropyModel) -> list[dict[str, Any]]:
@@ -151,8 +161,8 @@ def main() -> None:
     for path in [*(f"../golden/{n}.gnc" for n in GOLDEN), *(f"files/{n}.gnc" for n in good)]:
         data = (HERE / path).read_bytes()
         header, _ = unpack(data)
-        cases["decode"].append({"file": path, "model": TINY, "width": header.width, "height": header.height,
-                                "quality_step": header.quality_step, "latents": sha256(codec.latents(data))})  # fmt: skip
+        stated = {"width": header.width, "height": header.height, "quality_step": header.quality_step}
+        cases["decode"].append({"file": path, "model": TINY, **stated, "latents": sha256(codec.latents(data))})
     for name, (error, data) in bad_files(good).items():
         (HERE / "files" / f"bad-{name}.gnc").write_bytes(data)
         cases["refuse"].append({"file": f"files/bad-{name}.gnc", "model": TINY, "error": error})
@@ -160,7 +170,8 @@ def main() -> None:
     for name, make in importlib.import_module("entropy.models").MODELS.items():
         model = make()
         arrays = {f"integer.{k}": np.ascontiguousarray(v) for k, v in model.arrays().items()}
-        save_file(arrays, HERE / "kinds" / f"{name}.safetensors", {"kind": model.kind, "known_answer": model.known_answer()})
+        said = json.dumps({"kind": model.kind, "known_answer": model.known_answer()})
+        save_file(arrays, HERE / "kinds" / f"{name}.safetensors", {"gencomp": said})  # one key: the order may change
         cases["entropy"] += kind_cases(name, model)
     (HERE / "cases.json").write_text(json.dumps(cases, indent=1) + "\n")
     print({kind: len(rows) for kind, rows in cases.items()})
