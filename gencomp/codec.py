@@ -238,9 +238,7 @@ def _largest_step(code: Callable[[int], Coded], payload_limit: int, limit: int) 
     low, high = 0, STEPS
     if size(low) > payload_limit:
         smallest = limit - payload_limit + size(low)
-        raise RateError(
-            f"the smallest file of this image has {smallest} bytes (quality 1), over the {limit} asked for"
-        )
+        raise RateError(f"the smallest file of this image has {smallest} bytes (quality 1), over the {limit} asked for")
     if size(high) <= payload_limit:
         return high, tried(high)
     while high - low > 1:

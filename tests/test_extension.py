@@ -1,102 +1,42 @@
-"""The seams hold: a family and an entropy model of some lines each train, export, code, decode exactly and evaluate."""
+"""The seams hold: a toy family and a toy entropy model train, export, code, decode exactly and are evaluated."""
 
-import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+import importlib.util
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from torch import Tensor, nn
+from click.testing import CliRunner
+from PIL import Image
 
 from gencomp import entropy, networks
-from gencomp.bitstream import BitstreamError
-from gencomp.entropy.contract import Coded, EntropyModel, Latents
-from gencomp.networks.contract import Calibration, Halo, Network, Quantized, TrainingInputs
-from gencomp.networks.layers import round_straight_through
+from gencomp.cli.main import main
+from gencomp.train.recipes import RECIPES, Recipe
+
+spec = importlib.util.spec_from_file_location("toy", Path(__file__).parent / "toy.py")
+assert spec is not None
+assert spec.loader is not None
+toy = sys.modules["toy"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(toy)
 
 
-@dataclass(frozen=True)
-class ToyConfig:
-    family: ClassVar[str] = "toy"
-    latent_channels: int = 12
-
-    def noise_shapes(self, crop: int) -> dict[str, tuple[int, ...]]:
-        return {"y": (self.latent_channels, crop // 16, crop // 16)}
-
-    to_dict = asdict
-
-    @staticmethod
-    def from_dict(values: dict[str, Any]) -> "ToyConfig":
-        return ToyConfig(**values)
-
-
-class ToyNetwork(Network):
-    """One matrix from 16x16 patches to latents and one back; |y| costs log2(1 + 2 |y|) bits."""
-
-    stride, knows_realism, halo = 16, False, Halo(0, 0)
-
-    def __init__(self, config: ToyConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.down = nn.Conv2d(3, config.latent_channels, 16, 16)
-        self.up = nn.ConvTranspose2d(config.latent_channels, 3, 16, 16)
-
-    def quantize(self, inputs: TrainingInputs) -> Quantized:
-        y = self.analyze(inputs.x, inputs.quality_step)
-        bits = torch.log2(1 + 2 * (y + inputs.noise["y"]).abs()).sum((1, 2, 3))
-        return Quantized(round_straight_through(y), {"y": bits})
-
-    def analyze(self, x: Tensor, quality_step: Tensor) -> Tensor:
-        return 8 * self.down(x - 0.5).float()
-
-    def hyper_analyze(self, y: Tensor) -> None:
-        return None
-
-    def synthesize(self, y_hat: Tensor, quality_step: Tensor, realism: Tensor, origin: Tensor | None = None) -> Tensor:
-        return self.up(y_hat / 8).float() + 0.5
-
-    def synthesis_modules(self) -> Iterator[nn.Module]:
-        yield self.up
-
-    def entropy_modules(self) -> Iterator[nn.Module]:
-        return iter(())
-
-    def freeze(self, calibration: Sequence[Calibration]) -> EntropyModel:
-        return ToyEntropy(self.config.latent_channels)
-
-    def bits_of(self, calibration: Calibration) -> float:
-        return float(torch.log2(1 + 2 * calibration.y.round().abs()).sum())
-
-
-@dataclass(frozen=True)
-class ToyEntropy:
-    """Rounded latents by zlib."""
-
-    latent_channels: int
-    kind: str = "toy"
-    hyper_channels: int = 0
-
-    def encode(self, latents: Latents, quality_step: int, **_: Any) -> Coded:
-        symbols = np.rint(latents.y).astype("<i2")
-        payload = zlib.compress(symbols.tobytes())
-        return Coded(payload, 64 * symbols.astype(np.int32), 8.0 * len(payload))
-
-    def decode(self, payload: bytes, height: int, width: int, quality_step: int, **_: Any) -> Coded:
-        shape = (self.latent_channels, height, width)
-        raw = zlib.decompressobj().decompress(payload, 2 * int(np.prod(shape)) + 1)
-        if len(raw) != 2 * np.prod(shape):
-            raise BitstreamError("not so many latents")
-        return Coded(payload, 64 * np.frombuffer(raw, "<i2").reshape(shape).astype(np.int32), 8.0 * len(payload))
-
-    def arrays(self) -> dict[str, Any]:
-        return {"channels": np.array([self.latent_channels])}
-
-    def known_answer(self, arithmetic: str = "float64") -> str:
-        return "toy"
-
-
-def add_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(networks.FAMILIES, "toy", networks.Family(ToyConfig, ToyNetwork))
-    monkeypatch.setitem(entropy.KINDS, "toy", lambda arrays: ToyEntropy(int(arrays["channels"][0])))
+def test_a_family_and_an_entropy_model_are_a_file_and_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(networks.FAMILIES, "toy", networks.Family(toy.ToyConfig, toy.ToyNetwork))
+    monkeypatch.setitem(entropy.KINDS, "toy", lambda arrays: toy.ToyEntropy(int(arrays["channels"][0])))
+    recipe = Recipe("toy", model=toy.ToyConfig(), steps=6, batch=2, crop=64, structure=0.0, workers=0, precision="no")
+    monkeypatch.setitem(RECIPES, "toy", recipe)
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (70, 90, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    monkeypatch.chdir(tmp_path)
+    for line in (
+        "train toy --data . --out run --tracker none",
+        "export run -o toy.safetensors",
+        "compress a.png --model toy.safetensors",
+        "info a.gnc --verify --model toy.safetensors",
+        "decompress a.gnc -o back.png --model toy.safetensors",
+        "eval a.png --out report --codec toy.safetensors --quality 50 --metric psnr",
+    ):
+        done = CliRunner().invoke(main, line.split())
+        assert done.exit_code == 0, f"{line}: {done.output}"
+    with Image.open("back.png") as back:
+        assert back.size == (90, 70)
+    assert "toy" in Path("report/results.csv").read_text()

@@ -13,6 +13,9 @@ from .contract import Network, NetworkConfig
 from .hific import HificConfig, HificNetwork
 from .hyperprior import HyperpriorConfig, HyperpriorNetwork
 
+MAX_WIDTH = 4096  # channels of a layer, or layers
+MAX_VALUES = 64  # of one list in a configuration
+
 
 class Family(NamedTuple):
     """A configuration that can be rebuilt from plain values, and the network that it describes."""
@@ -42,6 +45,7 @@ def config_from_dict(family: str, values: Mapping[str, Any]) -> NetworkConfig:
 def network_of(model: Model) -> Network:
     """The network of a model file, in float32 on the CPU; ModelError where weights and configuration do not agree."""
     try:
+        _check_bounds(model.config)
         config = config_from_dict(model.family, model.config)
         with torch.device("meta"):  # a made-up configuration may ask for any size: weights are taken, never made
             network = build(config)
@@ -65,3 +69,16 @@ def network_of(model: Model) -> Network:
 def weights_of(network: Network) -> dict[str, npt.NDArray[np.float16]]:
     """The weights as a model file holds them."""
     return {name: value.detach().cpu().half().numpy() for name, value in network.state_dict().items()}
+
+
+def _check_bounds(values: Any) -> None:
+    """ModelError where a configuration holds numbers that no network of ours has: building it would take for ever."""
+    if isinstance(values, Mapping):
+        values = list(values.values())
+    if isinstance(values, list | tuple):
+        for value in values[:MAX_VALUES]:
+            _check_bounds(value)
+    elif isinstance(values, bool | str | None):
+        return
+    elif not isinstance(values, int) or not 0 <= values <= MAX_WIDTH:
+        raise ModelError(f"{values!r} is no width or depth")

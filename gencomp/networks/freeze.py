@@ -97,9 +97,7 @@ def hyper_tables(prior: Prior) -> list[Weights]:
     return [hyper_table(mass) for mass in masses]
 
 
-def rate_change(
-    bits_of: Callable[[Calibration], float], entropy: EntropyModel, images: Sequence[Calibration]
-) -> float:
+def rate_change(bits_of: Callable[[Calibration], float], entropy: EntropyModel, images: Sequence[Calibration]) -> float:
     """Bits of the integer model over those of the float one (`bits_of`), minus 1, over all the images together."""
     exact = sum(bits_of(image) for image in images)
     coded = sum(entropy.encode(latents_of(image), image.quality_step).bits for image in images)

@@ -1,7 +1,9 @@
 """Model files: exact, reproducible, and refused when anything is wrong with them."""
 
 import dataclasses
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from gencomp.bitstream import ModelError
 from gencomp.codec import Codec, load
 from gencomp.entropy.hyperprior import Hyperprior
 from gencomp.model import Model, integer_digest, load_model, save_model
+from gencomp.networks import network_of
 
 TINY = Path(__file__).parent.parent / "golden" / "tiny.safetensors"
 
@@ -92,6 +95,38 @@ def test_a_broken_model_file_is_refused_in_one_line(damage: str, tmp_path: Path)
     with pytest.raises(ModelError) as error:
         load_model(path)
     assert "\n" not in str(error.value)
+
+
+def test_every_flipped_bit_is_refused(model: Model, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    save_model(model, path)
+    good, draw = path.read_bytes(), np.random.default_rng(4)
+    for at, bit in zip(draw.integers(len(good), size=300), draw.integers(8, size=300)):
+        damaged = bytearray(good)
+        damaged[at] ^= 1 << int(bit)
+        path.write_bytes(damaged)
+        with pytest.raises(ModelError):
+            load_model(path)
+
+
+def test_weights_that_are_no_numbers_are_refused_whatever_the_digest_says(model: Model, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="float16"):
+        save_model(with_stem(model, np.inf), tmp_path / "model.safetensors")
+
+
+@pytest.mark.parametrize("depths", [[10**9, 1, 1], [1, 1, -1], ["a"], 5])
+def test_a_configuration_out_of_bounds_is_refused_at_once(model: Model, depths: Any) -> None:
+    transform = {**model.config["transform"], "decoder_depths": depths}
+    began = time.monotonic()
+    with pytest.raises(ModelError):
+        network_of(model._replace(config={**model.config, "transform": transform}))
+    assert time.monotonic() - began < 1
+
+
+def test_weights_of_another_shape_than_the_configuration_are_refused(model: Model) -> None:
+    stem = model.weights["synthesis.stem.weight"]
+    with pytest.raises(ModelError, match="synthesis.stem.weight"):
+        network_of(model._replace(weights={**model.weights, "synthesis.stem.weight": stem[:-1]}))
 
 
 def _rewrite(path: Path, damage: str) -> None:

@@ -33,12 +33,17 @@ export class Codec {
 
   constructor(kernel, coder, file) {
     const stated = JSON.parse(file.metadata.gencomp ?? "{}");
-    if (stated.format !== "gencomp-model-1") throw new ModelError("not a model file that this page knows");
+    if (!["gencomp-model-1", "gencomp-model-2"].includes(stated.format))
+      throw new ModelError("not a model file that this page knows");
+    // The first form has them as text.
+    const [config, facts] = [stated.config, stated.facts].map((v) => (typeof v === "string" ? JSON.parse(v) : v));
+    if ((stated.family ?? "hyperprior") !== "hyperprior")
+      throw new ModelError("the page knows the transforms of the family hyperprior alone");
     this.name = stated.name;
     this.answer = stated.known_answer;
     this.id = modelId(file);
-    this.knowsRealism = Boolean(JSON.parse(stated.facts).realism);
-    this.#config = JSON.parse(stated.config).transform;
+    this.knowsRealism = Boolean(facts.realism);
+    this.#config = config.transform;
     this.#kernel = kernel;
     this.#file = file;
     this.#entropy = entropyModel(kernel, coder, file);
