@@ -15,6 +15,7 @@ test: $(VENV)/.ready
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 # The page's kernel, kernel.wasm, from C; it is committed, so that only who changes it needs clang and lld.

@@ -125,7 +125,7 @@ def test_a_configuration_out_of_bounds_is_refused_at_once(model: Model, depths: 
 
 def test_weights_of_another_shape_than_the_configuration_are_refused(model: Model) -> None:
     stem = model.weights["synthesis.stem.weight"]
-    with pytest.raises(ModelError, match="synthesis.stem.weight"):
+    with pytest.raises(ModelError, match=r"synthesis\.stem\.weight"):
         network_of(model._replace(weights={**model.weights, "synthesis.stem.weight": stem[:-1]}))
 
 
