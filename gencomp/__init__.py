@@ -10,10 +10,14 @@ codec is loaded when it is first asked for.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from gencomp.cli import interrupt
 
-from gencomp.bitstream import BitstreamError, ModelError
-from gencomp.pillow import register as _register
+interrupt.say_in_one_line()  # before the imports below, which may be interrupted
+
+from typing import TYPE_CHECKING, Any  # noqa: E402
+
+from gencomp.bitstream import BitstreamError, ModelError  # noqa: E402
+from gencomp.pillow import register as _register  # noqa: E402
 
 if TYPE_CHECKING:
     from gencomp.codec import Codec, load

@@ -103,9 +103,10 @@ def read_image(source: Source, max_pixels: int | None = MAX_PIXELS) -> Image.Ima
         raise ImageError(f"the picture cannot be read: {error}") from error
 
 
-def write_image(picture: Image.Image, path: str | Path) -> None:
+def write_image(picture: Image.Image, path: str | Path, like: Path | None = None) -> None:
     """Write `picture` by suffix, whole or not at all: PNG, JPEG (quality 95, 4:4:4), WebP (lossless) or TIFF.
 
+    like: the file whose permissions a new one gets, as in `write_atomically`.
     Raises ImageError for an unknown suffix or a picture that the format cannot hold, OSError from the disk.
     """
     name, options = image_format(path)
@@ -116,7 +117,7 @@ def write_image(picture: Image.Image, path: str | Path) -> None:
         width, height = picture.size
         what = f"a {picture.mode} picture of {width}x{height}"
         raise ImageError(f"{what} cannot be written as {name}: {error}") from error
-    write_atomically(path, encoded.getbuffer())
+    write_atomically(path, encoded.getbuffer(), like)
 
 
 def image_format(path: str | Path) -> _Format:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -13,6 +13,8 @@ from typing import IO, Any, NamedTuple
 import click
 
 from gencomp.cli.group import debugging, explain
+from gencomp.cli.inputs import check_regular
+from gencomp.files import shown
 
 
 class Outcome(NamedTuple):
@@ -23,60 +25,97 @@ class Outcome(NamedTuple):
     problem: str = ""
 
 
+class Done(NamedTuple):
+    """An outcome, or the error that took its place, and what was warned of on the way."""
+
+    source: Path
+    outcome: Outcome | None
+    error: str
+    notes: list[str]
+
+
+Work = Callable[[Path], Outcome]
 Say = Callable[[str, IO[str]], None]
 
 
-def each_file(sources: Sequence[Path], work: Callable[[Path], Outcome], as_json: bool) -> None:
+def each_file(sources: Sequence[Path], work: Work, as_json: bool, notes: Sequence[str] = ()) -> None:
     """Do `work` for each file and say what came of it; exits with status 1 if any failed or has a problem.
 
-    A failure is one line on stderr and, with as_json, a record of `path` and `error` on stdout. On a terminal a
-    progress bar goes with several files.
+    A failure is one line on stderr and, with as_json, a record of `path` and `error` on stdout. notes: said before. On
+    a terminal a progress bar goes with several files.
     """
-    failed = False
-    with _progress(sources) as (steps, say):
-        for source in steps:
-            try:
-                if source.is_dir():
-                    raise IsADirectoryError("no file to work on in this folder")
-                with _notes(source, say):
-                    outcome = work(source)
-            except Exception as error:
-                if debugging():
-                    raise
-                failed = True
-                text = explain(error).removeprefix(f"{source}: ")
-                say(f"Error: {source}: {text}", sys.stderr)
-                if as_json:
-                    say(json.dumps({"path": str(source), "error": text}), sys.stdout)
-                continue
-            say(json.dumps(outcome.record) if as_json else outcome.text, sys.stdout)
-            if outcome.problem:
-                failed = True
-                say(f"Error: {source}: {outcome.problem}", sys.stderr)
+    for note in notes:
+        echo(f"Note: {note}", sys.stderr)
+    with _progress((attempt(work, source) for source in sources), len(sources)) as (results, say):
+        failed = sum([not _report(done, as_json, say) for done in results])
     if failed:
         click.get_current_context().exit(1)
 
 
+def attempt(work: Work, source: Path) -> Done:
+    """`work` on one file, whatever happens but an interruption; with GENCOMP_DEBUG=1 errors go through."""
+    notes: list[str] = []
+    try:
+        check_regular(source)
+        with _noting(notes):
+            return Done(source, work(source), "", notes)
+    except Exception as error:
+        if debugging():
+            raise
+        return Done(source, None, explain(error).removeprefix(f"{shown(source)}: "), notes)
+
+
+def echo(text: str, stream: IO[str]) -> None:
+    """Print lines, whatever they hold and whatever the stream can encode."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    lines = (shown(line) for line in text.split("\n"))
+    click.echo("\n".join(lines).encode(encoding, "backslashreplace").decode(encoding), file=stream)
+
+
+def _report(done: Done, as_json: bool, say: Say) -> bool:
+    """Say what came of a file; whether it went well."""
+    for note in done.notes:
+        say(f"Note: {shown(done.source)}: {note}", sys.stderr)
+    problem = done.error
+    if done.outcome is not None:
+        problem = done.outcome.problem
+        say(json.dumps(done.outcome.record) if as_json else done.outcome.text, sys.stdout)
+    if problem:
+        say(f"Error: {shown(done.source)}: {problem}", sys.stderr)
+    if done.error and as_json:
+        say(json.dumps({"path": str(done.source), "error": done.error}), sys.stdout)
+    return not problem
+
+
 @contextmanager
-def _progress(sources: Sequence[Path]) -> Iterator[tuple[Sequence[Path], Say]]:
-    """The sources, with a bar on a terminal if they are several, and a way of printing that does not tear it."""
-    if len(sources) < 2 or not sys.stderr.isatty():
-        yield sources, lambda text, stream: click.echo(text, file=stream)
+def _progress(results: Iterable[Done], total: int) -> Iterator[tuple[Iterable[Done], Say]]:
+    """The results, with a bar on a terminal if they are several, and a way of printing that does not tear it."""
+    if total < 2 or not sys.stderr.isatty():
+        yield results, echo
         return
     from tqdm import tqdm
 
-    with tqdm(sources, unit="file") as bar:
-        yield bar, lambda text, stream: bar.write(text, file=stream)
+    with tqdm(results, total=total, unit="file") as bar:
+
+        def say(text: str, stream: IO[str]) -> None:
+            with bar.external_write_mode(file=stream):
+                echo(text, stream)
+
+        yield bar, say
 
 
 @contextmanager
-def _notes(source: Path, say: Say) -> Iterator[None]:
-    """Turn what gencomp warns of in a picture into notes, and keep the warnings of libraries to themselves."""
+def _noting(notes: list[str]) -> Iterator[None]:
+    """Keep what gencomp and Pillow warn of in an image, and leave out the warnings of libraries."""
+    from PIL import Image
+
     from gencomp.image import ImageWarning
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")
-        warnings.filterwarnings("always", category=ImageWarning)
-        yield
-    for warning in caught:
-        say(f"Note: {source}: {warning.message}", sys.stderr)
+        for category in (ImageWarning, Image.DecompressionBombWarning):
+            warnings.filterwarnings("always", category=category)
+        try:
+            yield
+        finally:
+            notes += [" ".join(str(warning.message).split()) for warning in caught]

@@ -11,8 +11,8 @@ from gencomp.cli import options
 from gencomp.cli.batch import Outcome, each_file
 from gencomp.cli.group import WrongUsage
 from gencomp.cli.output import describe, size_text
-from gencomp.cli.planning import load_codec, make_folder, plan
-from gencomp.files import CODED_SUFFIX, IMAGE_SUFFIXES, write_atomically
+from gencomp.cli.planning import load_codec, plan
+from gencomp.files import CODED_SUFFIX, IMAGE_SUFFIXES, shown, write_atomically
 
 
 @click.command()
@@ -55,7 +55,8 @@ def compress(
     """Code photographs as .gnc files.
 
     Takes what Pillow reads: grey, alpha (composited on white), palette, CMYK and 16-bit images, with their
-    orientation and colour profile applied. A folder is walked. Without -o a .gnc file stands beside its image.
+    orientation and colour profile applied. Without -o a .gnc file stands beside its image. A folder is walked and its
+    tree mirrored under -o; a.jpg and a.png, which would share a name, become a.jpg.gnc and a.png.gnc.
 
     \b
     gencomp compress photo.jpg --quality 30
@@ -65,23 +66,21 @@ def compress(
     if sum(value is not None for value in (quality, bpp, size)) > 1:
         raise WrongUsage("give one of --quality, --bpp and --bytes, not several")
     planned = plan(paths, IMAGE_SUFFIXES, output, CODED_SUFFIX)
-    for job in planned.jobs:
-        if job.target.suffix.lower() != CODED_SUFFIX:
-            raise WrongUsage(f"-o {output}: a coded file is named .gnc; for a folder, end the name in a slash")
-
+    if any(target.suffix.lower() != CODED_SUFFIX for target in planned.targets.values()):
+        raise WrongUsage(f"-o {output}: a coded file is named .gnc; for a folder, end the name in a slash")
     codec = load_codec(model, device)
-    targets = dict(planned.jobs)
 
     def code(source: Path) -> Outcome:
+        target = planned.place(source)
         encoded = codec.encode(source, quality=quality, bpp=bpp, bytes=size, max_pixels=max_pixels)
-        write_atomically(targets[source], encoded.data)
+        write_atomically(target, encoded.data, like=source)
         record = {
-            **describe(targets[source], bitstream.inspect(encoded.data)),
+            **describe(target, bitstream.inspect(encoded.data)),
             "source": str(source),
             "model_name": codec.model_name,
             "entropy_bits": encoded.entropy_bits,
         }
-        return Outcome(f"{source} -> {targets[source]}: {size_text(record)}, quality {record['quality']:.4g}", record)
+        text = f"{shown(source)} -> {shown(target)}: {size_text(record)}, quality {record['quality']:.4g}"
+        return Outcome(text, record)
 
-    make_folder(planned)
-    each_file([job.source for job in planned.jobs], code, as_json)
+    each_file(list(planned.targets), code, as_json, planned.notes)

@@ -11,8 +11,8 @@ from gencomp.cli import options
 from gencomp.cli.batch import Outcome, each_file
 from gencomp.cli.group import WrongUsage
 from gencomp.cli.output import describe
-from gencomp.cli.planning import load_codec, make_folder, plan
-from gencomp.files import CODED_SUFFIX
+from gencomp.cli.planning import load_codec, plan
+from gencomp.files import CODED_SUFFIX, shown
 
 
 @click.command()
@@ -46,7 +46,8 @@ def decompress(
     """Decode .gnc files to images.
 
     The output's suffix chooses the format: PNG, JPEG (quality 95), WebP (lossless) or TIFF. Without -o a PNG stands
-    beside its file, unless an image of that name, perhaps the original, is there already. A folder is walked.
+    beside its file, unless an image of that name, perhaps the original, is there already. A folder is walked
+    and its tree mirrored under -o.
 
     \b
     gencomp decompress photo.gnc -o photo.jpg
@@ -56,28 +57,27 @@ def decompress(
 
     planned = plan(paths, frozenset([CODED_SUFFIX]), output, ".png")
     try:
-        for job in planned.jobs:
-            image_format(job.target)
+        for target in planned.targets.values():
+            image_format(target)
     except ImageError as error:
         raise WrongUsage(f"-o {output}: {error}; for a folder, end the name in a slash") from None
     codec = load_codec(model, device)
     if ctx.get_parameter_source("realism") is click.core.ParameterSource.COMMANDLINE and not codec.knows_realism:
         click.echo(f"Note: the model {codec.model_name} does not know realism: --realism has no effect", err=True)
-    targets = dict(planned.jobs)
 
     def decode(source: Path) -> Outcome:
-        if output is None and not force and targets[source].exists():
-            raise FileExistsError(f"{targets[source]} exists and is kept: name the output with -o, or give --force")
+        target = planned.place(source)
+        if output is None and not force and target.exists():
+            raise FileExistsError(f"{shown(target)} exists and is kept: name the output with -o, or give --force")
         with source.open("rb") as file:
             data = bitstream.read(file, max_pixels)
         image = codec.decompress(data, realism=realism if codec.knows_realism else None, max_pixels=max_pixels)
-        write_image(image, targets[source])
+        write_image(image, target, like=source)
         record = {
             **describe(source, bitstream.inspect(data)),
-            "output": str(targets[source]),
+            "output": str(target),
             "model_name": codec.model_name,
         }
-        return Outcome(f"{source} -> {targets[source]}: {record['width']}x{record['height']}", record)
+        return Outcome(f"{shown(source)} -> {shown(target)}: {record['width']}x{record['height']}", record)
 
-    make_folder(planned)
-    each_file([job.source for job in planned.jobs], decode, as_json)
+    each_file(list(planned.targets), decode, as_json, planned.notes)

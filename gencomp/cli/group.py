@@ -7,11 +7,15 @@ with GENCOMP_DEBUG=1 in the environment the traceback is shown instead.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from gencomp.files import shown
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -27,6 +31,9 @@ class WrongUsage(click.ClickException):
 
     exit_code = 2
 
+    def __init__(self, message: str) -> None:
+        super().__init__(shown(message))
+
 
 class Verbs(click.Group):
     """A click group with the verbs of other packages in it."""
@@ -39,6 +46,24 @@ class Verbs(click.Group):
         if command is None and (entry_point := _entry_points().get(cmd_name)):
             command = _load(entry_point)
         return command
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        try:
+            return super().main(*args, **extra)
+        except OSError as error:  # of the standard output: --help on a full disk
+            if debugging() or not extra.get("standalone_mode", True):
+                raise
+            click.echo(f"Error: {explain(error)}", err=True)
+            sys.exit(1)
+        finally:
+            _settle_output()
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **extra)
+        except KeyboardInterrupt:  # while verbs are imported for --help
+            click.echo("Interrupted", err=True)
+            raise click.exceptions.Exit(130) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -54,17 +79,26 @@ class Verbs(click.Group):
             raise click.ClickException(explain(error)) from error
 
 
+def _settle_output() -> None:
+    """Let what cannot be written any more go nowhere, or Python complains of it once again at its exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def debugging() -> bool:
     return os.environ.get("GENCOMP_DEBUG", "0") not in {"", "0"}
 
 
 def explain(error: BaseException) -> str:
     """What went wrong, in one line without a traceback."""
-    text = " ".join(str(error).split())
+    text = shown(" ".join(str(error).split()))
     if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(text):
         return "not enough memory" + (f" ({text})" if text else "")
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        return f"{shown(error.filename)}: {error.strerror}" if error.filename else error.strerror
     if isinstance(error, ModuleNotFoundError) and error.name:
         return _missing(error.name)
     if isinstance(error, (ValueError, OSError)) and text:  # ours, or of a library that says what it wants

@@ -9,9 +9,10 @@ import click
 from gencomp import bitstream
 from gencomp.cli import options
 from gencomp.cli.batch import Outcome, each_file
+from gencomp.cli.inputs import find_inputs
 from gencomp.cli.output import describe, info_text
 from gencomp.cli.planning import load_codec
-from gencomp.files import CODED_SUFFIX, find_inputs
+from gencomp.files import CODED_SUFFIX
 
 
 @click.command()
@@ -47,4 +48,5 @@ def info(paths: tuple[Path, ...], verify: bool, model: str | None, device: str, 
             problem = problem or "its latents do not decode to what was coded"
         return Outcome(info_text(record), record, problem)
 
-    each_file(find_inputs(paths, frozenset([CODED_SUFFIX])), tell, as_json)
+    inputs = find_inputs(paths, frozenset([CODED_SUFFIX]))
+    each_file([source.path for source in inputs.sources], tell, as_json, inputs.notes)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gencomp.bitstream import Inspection, step_to_quality
+from gencomp.files import shown
 
 
 def describe(path: Path, inspection: Inspection) -> dict[str, Any]:
@@ -33,7 +34,7 @@ def size_text(record: dict[str, Any]) -> str:
 def info_text(record: dict[str, Any]) -> str:
     sections = ", ".join(f"{name} {size:,}" for name, size in record["sections"].items())
     lines = [
-        record["path"],
+        shown(record["path"]),
         f"  image     {record['width']}x{record['height']}",
         f"  size      {size_text(record)} ({sections})",
         f"  quality   {record['quality']:.4g}",

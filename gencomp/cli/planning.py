@@ -1,28 +1,75 @@
-"""From what the user names to what is done: inputs, outputs and the codec, before any work."""
+"""What the outputs of a command are called, decided before any work.
+
+* Without `-o` an output stands beside its input, with another suffix.
+* With one input file `-o` is a file, or a folder if it is one already or ends in a slash.
+* With a folder, `-o` is a folder, made if missing, in which the input's tree is mirrored; with several inputs each
+  folder's tree stands below its own name, as with `cp -r`.
+* Outputs that would share a name (`a.jpg` and `a.png`; names that differ in case alone are one) keep their inputs'
+  whole names instead (`a.jpg.gnc`), and this is said. What still shares a name, would replace an input, or has no
+  folder to stand in, is a problem of that one file: it fails in its turn.
+
+Paths are compared by what they are on the disk, not by how they are spelled.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import stat
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gencomp.cli.group import WrongUsage
-from gencomp.files import NamingError, Plan, find_inputs, plan_outputs
+from gencomp.cli.inputs import Inputs, Source, file_kind, find_inputs
+from gencomp.files import replaceable, shown
 
 if TYPE_CHECKING:
     from gencomp.codec import Codec
 
 
+class NamingError(ValueError):
+    """An input whose output has no place."""
+
+
+class Plan(NamedTuple):
+    """What to make of what, in order. folder: where all outputs go, made when needed; None if they name their own."""
+
+    targets: dict[Path, Path]
+    problems: dict[Path, str]
+    folder: Path | None
+    notes: list[str]
+
+    def place(self, source: Path) -> Path:
+        """The output of a source, its folder made if it is below `-o`; NamingError or OSError where it has no place."""
+        if source in self.problems:
+            raise NamingError(self.problems[source])
+        target = self.targets[source]
+        if self.folder is not None:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.parent.is_dir():
+            raise NamingError(f"there is no folder {shown(target.parent)}: make it first")
+        replaceable(target)
+        return target
+
+
 def plan(paths: Sequence[Path], suffixes: frozenset[str], output: str | None, suffix: str) -> Plan:
-    try:
-        return plan_outputs(paths, find_inputs(paths, suffixes), output, suffix)
-    except NamingError as error:
-        raise WrongUsage(str(error)) from error
+    """Where the output of each input goes. suffix: of outputs whose name is not given, with its dot.
 
-
-def make_folder(planned: Plan) -> None:
-    if planned.folder is not None:
-        planned.folder.mkdir(parents=True, exist_ok=True)
+    Writes nothing; WrongUsage where `-o` cannot be meant.
+    """
+    inputs = find_inputs(paths, suffixes)
+    if output is None:
+        return _plan(inputs, None, suffix)
+    target = Path(output)
+    is_folder = file_kind(target) == stat.S_IFDIR or output.endswith(("/", os.sep))
+    if len(paths) == 1 and file_kind(paths[0]) != stat.S_IFDIR and not is_folder:
+        targets = {source.path: target for source in inputs.sources}
+        return Plan(targets, _problems(targets, None), None, inputs.notes)
+    if file_kind(target) not in (stat.S_IFDIR, None):
+        raise WrongUsage(f"-o {output} is a file: several inputs, or a folder, need a folder")
+    return _plan(inputs, target, suffix)
 
 
 def load_codec(model: str | None, device: str) -> Codec:
@@ -30,3 +77,58 @@ def load_codec(model: str | None, device: str) -> Codec:
     from gencomp import codec
 
     return codec.load(model, device=device)
+
+
+def _plan(inputs: Inputs, folder: Path | None, suffix: str) -> Plan:
+    """One output for each source: the short name, or the whole one where the short one is not its own."""
+
+    def target(source: Source, whole: bool) -> Path:
+        place = source.path if folder is None else folder / source.inside
+        if not place.name:  # "." or "/", in which there was no file: fails in its turn
+            return place / suffix
+        return place.with_name(place.name + suffix) if whole else place.with_suffix(suffix)
+
+    short = {source.path: target(source, whole=False) for source in inputs.sources}
+    notes = list(inputs.notes)
+    shared = _sharing(short, folder)
+    targets = {s.path: target(s, whole=s.path in shared) for s in inputs.sources}
+    if shared:
+        names = ", ".join(shown(path) for path in list(shared)[:4]) + (", ..." if len(shared) > 4 else "")
+        notes.append(f"outputs that would share a name keep their inputs' whole names, as in a.jpg{suffix}: {names}")
+    return Plan(targets, _problems(targets, folder), folder, notes)
+
+
+def _sharing(targets: dict[Path, Path], folder: Path | None) -> dict[Path, Path]:
+    """The sources whose outputs are one file, each with the first that would write it."""
+    writers = defaultdict(list)
+    for source, target in targets.items():
+        writers[_identity(target, folder)].append(source)
+    return {source: sources[0] for sources in writers.values() if len(sources) > 1 for source in sources}
+
+
+def _problems(targets: dict[Path, Path], folder: Path | None) -> dict[Path, str]:
+    problems = {}
+    for source, first in _sharing(targets, folder).items():
+        if source != first:
+            problems[source] = f"it would become {shown(targets[source])}, as {shown(first)} does: give it another -o"
+    inputs = set(_files(targets))
+    for source, target in targets.items():
+        if inputs & set(_files([target])):
+            problems[source] = f"its output {shown(target)} would replace an input: name another with -o"
+    return problems
+
+
+def _identity(target: Path, folder: Path | None) -> tuple[str, str]:
+    """What a path is: links followed, and below the folder of the outputs without regard to case."""
+    real, root = os.path.realpath(target), os.path.realpath(target.parent if folder is None else folder)
+    root = root if real.startswith(root.rstrip(os.sep) + os.sep) else str(Path(real).parent)
+    return root, unicodedata.normalize("NFC", real[len(root) :]).casefold()
+
+
+def _files(paths: Iterable[Path]) -> Iterable[tuple[int, int]]:
+    for path in paths:
+        try:
+            found = path.stat()
+        except OSError:
+            continue
+        yield found.st_dev, found.st_ino

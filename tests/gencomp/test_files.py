@@ -1,4 +1,4 @@
-"""Names and files: outputs keep their stems, collisions are found before any work, files appear whole or not at all."""
+"""Files appear whole or not at all, as `cp` would leave them, and any name can be shown."""
 
 from __future__ import annotations
 
@@ -8,13 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gencomp.files import IMAGE_SUFFIXES, Job, NamingError, find_inputs, plan_outputs, write_atomically
-
-
-def _touch(*paths: Path) -> None:
-    for path in paths:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"")
+from gencomp.files import shown, write_atomically
 
 
 def _names(folder: Path) -> list[str]:
@@ -74,58 +68,46 @@ def test_folder_or_device_is_never_replaced(tmp_path: Path, make: object) -> Non
     assert _names(tmp_path) == ["x"]
 
 
-def test_folder_is_walked_in_order_without_hidden_and_foreign_files(tmp_path: Path) -> None:
-    _touch(*(tmp_path / name for name in ("b.JPG", "a.png", "sub/c.tif", ".hidden.png", ".cache/d.png", "notes.txt")))
-    found = find_inputs([tmp_path, tmp_path / "a.png", tmp_path / "notes.txt"], IMAGE_SUFFIXES)
-    assert [str(path.relative_to(tmp_path)) for path in found] == ["a.png", "b.JPG", "sub/c.tif", "notes.txt"]
+def _mode(path: Path) -> str:
+    return oct(path.stat().st_mode & 0o777)
 
 
-def test_missing_file_and_empty_folder_are_kept_to_fail_in_their_turn(tmp_path: Path) -> None:
-    paths = [tmp_path / "no.png", tmp_path]
-    assert find_inputs(paths, IMAGE_SUFFIXES) == paths
+def test_permissions_are_those_of_the_file_that_is_replaced_or_of_the_one_it_is_like(tmp_path: Path) -> None:
+    secret, plain = tmp_path / "secret", tmp_path / "plain"
+    for path, mode in ((secret, 0o600), (plain, 0o664)):
+        path.write_bytes(b"")
+        path.chmod(mode)
+    before = os.umask(0o022)
+    try:
+        write_atomically(secret, b"new", like=plain)
+        write_atomically(tmp_path / "a", b"", like=secret)
+        write_atomically(tmp_path / "b", b"", like=plain)
+        write_atomically(tmp_path / "c", b"", like=tmp_path / "missing")
+    finally:
+        os.umask(before)
+    assert [_mode(tmp_path / name) for name in ("secret", "a", "b", "c")] == ["0o600", "0o600", "0o644", "0o644"]
 
 
-def test_without_output_a_file_stands_beside_its_input() -> None:
-    sources = [Path("a/x.jpg"), Path("b/x.png")]
-    plan = plan_outputs(sources, sources, None, ".gnc")
-    assert plan.jobs == [Job(sources[0], Path("a/x.gnc")), Job(sources[1], Path("b/x.gnc"))]
-    assert plan.folder is None
+def test_symbolic_link_is_written_through(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "a").write_bytes(b"old")
+    (tmp_path / "link").symlink_to(Path("real", "a"))
+    write_atomically(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "a").read_bytes() == b"new"
+    assert _names(tmp_path / "real") == ["a"]
 
 
-def test_one_input_goes_to_the_named_file_or_into_the_named_folder(tmp_path: Path) -> None:
-    source = [Path("x.jpg")]
-    assert plan_outputs(source, source, "y.gnc", ".gnc").jobs == [Job(source[0], Path("y.gnc"))]
-    assert plan_outputs(source, source, str(tmp_path), ".gnc").jobs == [Job(source[0], tmp_path / "x.gnc")]
-    plan = plan_outputs(source, source, "new/", ".gnc")
-    assert plan == ([Job(source[0], Path("new/x.gnc"))], Path("new"))
+@pytest.mark.parametrize("target", ["nothing", "link"])
+def test_symbolic_link_to_nothing_or_to_itself_is_an_oserror(tmp_path: Path, target: str) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / target)
+    with pytest.raises(OSError, match="a symbolic link to nothing"):
+        write_atomically(tmp_path / "link", b"new")
+    assert _names(tmp_path) == ["link"]
 
 
-def test_several_inputs_or_a_folder_go_into_a_folder(tmp_path: Path) -> None:
-    sources = [Path("x.jpg"), Path("y.jpg")]
-    assert plan_outputs(sources, sources, "out", ".gnc") == (
-        [Job(sources[0], Path("out/x.gnc")), Job(sources[1], Path("out/y.gnc"))],
-        Path("out"),
-    )
-    assert plan_outputs([tmp_path], sources[:1], "out", ".gnc").folder == Path("out")
-
-
-def test_output_file_for_several_inputs_is_an_error(tmp_path: Path) -> None:
-    _touch(tmp_path / "out")
-    sources = [Path("x.jpg"), Path("y.jpg")]
-    with pytest.raises(NamingError, match="need a folder"):
-        plan_outputs(sources, sources, str(tmp_path / "out"), ".gnc")
-
-
-@pytest.mark.parametrize(
-    ("names", "output"), [(["a/x.jpg", "b/x.jpg"], "out"), (["x.jpg", "x.png"], None), (["x.jpg", "x.png"], "out")]
-)
-def test_equal_stems_are_an_error(names: list[str], output: str | None) -> None:
-    sources = [Path(name) for name in names]
-    with pytest.raises(NamingError, match="would both become"):
-        plan_outputs(sources, sources, output, ".gnc")
-
-
-def test_output_never_replaces_its_own_input() -> None:
-    source = [Path("x.gnc")]
-    with pytest.raises(NamingError, match="replaced by its own output"):
-        plan_outputs(source, source, None, ".gnc")
+def test_names_are_shown_in_one_printable_line() -> None:
+    assert shown(Path("a b/ü.png")) == "a b/ü.png"
+    assert shown("a\nb\x1b[31m\u202e") == "a\\nb\\x1b[31m\\u202e"
+    assert shown(os.fsdecode(b"caf\xe9.png")) == "caf\\xe9.png"
+    assert shown("\ud800").isprintable()

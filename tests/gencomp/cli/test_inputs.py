@@ -1,0 +1,93 @@
+"""Which files are taken: folders in order, each file once, nothing that blocks, nothing silently left out."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from gencomp.cli.inputs import check_regular, find_inputs
+from gencomp.files import IMAGE_SUFFIXES
+
+
+def _touch(*paths: Path) -> None:
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+
+
+def _found(*paths: Path) -> list[Path]:
+    return [source.path for source in find_inputs(paths, IMAGE_SUFFIXES).sources]
+
+
+def test_folder_is_walked_in_order_without_hidden_and_foreign_files(tmp_path: Path) -> None:
+    _touch(*(tmp_path / name for name in ("b.JPG", "a.png", "sub/c.tif", ".hidden.png", ".cache/d.png", "notes.txt")))
+    found = _found(tmp_path, tmp_path / "a.png", tmp_path / "notes.txt")
+    assert [str(path.relative_to(tmp_path)) for path in found] == ["a.png", "b.JPG", "sub/c.tif", "notes.txt"]
+
+
+def test_file_is_taken_once_however_it_is_spelled(tmp_path: Path) -> None:
+    _touch(tmp_path / "sub" / "a.png")
+    (tmp_path / "alias").symlink_to(tmp_path / "sub")
+    spelled = [tmp_path / "sub" / "a.png", tmp_path / "sub" / ".." / "sub" / "a.png", tmp_path / "alias" / "a.png"]
+    assert _found(*spelled) == spelled[:1]
+
+
+def test_places_mirror_one_folder_and_name_several(tmp_path: Path) -> None:
+    _touch(tmp_path / "one" / "sub" / "a.png", tmp_path / "two" / "a.png", tmp_path / "b.png")
+    inputs = find_inputs([tmp_path / "one"], IMAGE_SUFFIXES)
+    assert [source.inside for source in inputs.sources] == [Path("sub/a.png")]
+    inputs = find_inputs([tmp_path / "one", tmp_path / "one" / ".." / "two", tmp_path / "b.png"], IMAGE_SUFFIXES)
+    assert [source.inside for source in inputs.sources] == [Path("one/sub/a.png"), Path("two/a.png"), Path("b.png")]
+
+
+def test_missing_file_and_empty_folder_are_kept_to_fail_in_their_turn(tmp_path: Path) -> None:
+    paths = [tmp_path / "no.png", tmp_path, tmp_path / ("x" * 5000)]
+    assert _found(*paths) == paths
+    with pytest.raises(IsADirectoryError, match="no file to work on"):
+        check_regular(tmp_path)
+
+
+def test_pipe_and_socket_in_a_folder_are_skipped_with_a_word(tmp_path: Path) -> None:
+    _touch(tmp_path / "a.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "s.png"))
+        inputs = find_inputs([tmp_path], IMAGE_SUFFIXES)
+    assert [source.path for source in inputs.sources] == [tmp_path / "a.png"]
+    assert sorted(inputs.notes) == [f"{tmp_path}/pipe.png is a pipe: skipped", f"{tmp_path}/s.png is a socket: skipped"]
+
+
+def test_pipe_that_is_named_is_refused_before_it_is_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(OSError, match="a pipe, not a file"):
+        check_regular(tmp_path / "pipe.png")
+    with pytest.raises(OSError, match="a device"):
+        check_regular(Path(os.devnull))
+
+
+def test_link_to_a_folder_is_not_followed_and_that_is_said(tmp_path: Path) -> None:
+    _touch(tmp_path / "in" / "a.png", tmp_path / "elsewhere" / "b.png")
+    (tmp_path / "in" / "round").symlink_to(tmp_path / "in")
+    inputs = find_inputs([tmp_path / "in"], IMAGE_SUFFIXES)
+    assert [source.path for source in inputs.sources] == [tmp_path / "in" / "a.png"]
+    assert inputs.notes == [f"{tmp_path}/in/round is a link to a folder: not followed"]
+
+
+def test_folder_that_cannot_be_read_is_kept_to_fail_in_its_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _touch(tmp_path / "a.png", tmp_path / "locked" / "b.png")
+    scan = os.scandir
+
+    def scandir(path: str | Path = ".") -> object:
+        if Path(path).name == "locked":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert _found(tmp_path) == [tmp_path / "a.png", tmp_path / "locked"]
+    with pytest.raises(PermissionError):
+        check_regular(tmp_path / "locked")
