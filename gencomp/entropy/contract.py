@@ -47,9 +47,18 @@ class EntropyModel(Protocol):
     def hyper_channels(self) -> int: ...
 
     def encode(
-        self, latents: Latents, quality_step: int, *, tile: int = TILE, arithmetic: Arithmetic = "float64"
+        self,
+        latents: Latents,
+        quality_step: int,
+        *,
+        tile: int = TILE,
+        arithmetic: Arithmetic = "float64",
+        check: bool = False,
     ) -> Coded:
-        """Code latents at a quality step 0..STEPS; NaN counts as 0, what is too large is clamped."""
+        """Code latents at a quality step 0..STEPS; NaN counts as 0, what is too large is clamped.
+
+        check: verify that every integer was computed exactly and that the payload reads back (see check.py), for what
+        is going to be kept; ModelError if not."""
         ...
 
     def decode(

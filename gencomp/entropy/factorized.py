@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from gencomp.bitstream import ModelError
 
 from . import intnet
 from .answers import answer
+from .check import verify_stream
 from .coder import Decoder, Encoder
 from .constants import MEAN_UNIT, TILE
 from .contract import Arithmetic, Coded, IntArray, Latents
@@ -40,7 +42,13 @@ class Factorized:
         return len(self.centres)
 
     def encode(
-        self, latents: Latents, quality_step: int, *, tile: int = TILE, arithmetic: Arithmetic = "float64"
+        self,
+        latents: Latents,
+        quality_step: int,
+        *,
+        tile: int = TILE,
+        arithmetic: Arithmetic = "float64",
+        check: bool = False,
     ) -> Coded:
         """See `EntropyModel.encode`; the tables are those of every quality step."""
         if latents.z is not None or len(latents.y) != self.latent_channels:
@@ -48,8 +56,12 @@ class Factorized:
         encoder = Encoder()
         centres = self.centres[:, None, None].astype(np.int32)
         residuals = clamp_residuals(np.rint(np.nan_to_num(latents.y - centres / MEAN_UNIT)))
-        encode_pass(encoder, residuals.ravel(), self._levels(*latents.y.shape[1:]), self.tables)
-        return Coded(encoder.finish(), MEAN_UNIT * residuals + centres, encoder.bits)
+        written = residuals.ravel(), self._levels(*latents.y.shape[1:])
+        encode_pass(encoder, *written, self.tables)
+        payload = encoder.finish()
+        if check:
+            verify_stream(payload, None, [written], self.tables)
+        return Coded(payload, MEAN_UNIT * residuals + centres, encoder.bits)
 
     def decode(
         self,
@@ -68,7 +80,7 @@ class Factorized:
         centres = self.centres[:, None, None].astype(np.int32)
         return Coded(payload, MEAN_UNIT * residuals.reshape(-1, height, width) + centres, decoder.bits)
 
-    def _levels(self, height: int, width: int) -> "np.ndarray":
+    def _levels(self, height: int, width: int) -> npt.NDArray[np.uint16]:
         return np.repeat(np.arange(self.latent_channels, dtype=np.uint16), height * width)
 
     def arrays(self) -> dict[str, IntArray]:

@@ -20,13 +20,14 @@ from gencomp.regions import region
 
 from . import intnet
 from .answers import answer, scatter
+from .check import verify_stream
 from .coder import Decoder, Encoder
 from .constants import HYPER_UNIT, KNOTS, LEVELS, MEAN_UNIT, PASSES, TILE
 from .contract import Arithmetic, Coded, IntArray, Latents
-from .evaluate import evaluate
-from .intnet import IntNet, receptive_field
+from .evaluate import Evaluation, evaluate, evaluate_whole, tiles
+from .intnet import IntConv, IntNet, is_pointwise, receptive_field
 from .latent import clamp_residuals, clamp_z, decode_pass, decode_z, encode_pass, encode_z
-from .passes import Pass, quality_weights
+from .passes import Pass, from_origin, quality_weights
 from .tables import Tables, below
 from .tables import from_arrays as tables_from_arrays
 from .tables import to_arrays as tables_to_arrays
@@ -82,29 +83,46 @@ class Hyperprior:
         """Latents a side for one hyper-latent."""
         return receptive_field(self.synthesis).scale
 
+    @cached_property
+    def _split(self) -> "tuple[tuple[IntNet, tuple[IntNet, ...]], ...]":
+        """Of each context network of four: its trunk, and its last layer for each channel group alone."""
+        return tuple(_trunk_and_heads(net) for net in self.contexts) if self.passes > 1 else ()
+
     def encode(
-        self, latents: Latents, quality_step: int, *, tile: int = TILE, arithmetic: Arithmetic = "float64"
+        self,
+        latents: Latents,
+        quality_step: int,
+        *,
+        tile: int = TILE,
+        arithmetic: Arithmetic = "float64",
+        check: bool = False,
     ) -> Coded:
         """See `EntropyModel.encode`."""
         if latents.z is None or len(latents.z) != self.hyper_channels or len(latents.y) != self.latent_channels:
             raise ValueError("these latents are not this model's")
-        encoder = Encoder()
+        how = Evaluation(tile, arithmetic, check)
+        encoder, written = Encoder(), []
         z = clamp_z(np.rint(np.nan_to_num(latents.z)), self.tables)
         with region("range coder"):
             encode_z(encoder, z, self.tables)
-        features = self.features(z, quality_step, tile, arithmetic)
-        y = np.ascontiguousarray(latents.y.transpose(1, 2, 0))
+        features = self.features(z, quality_step, how)
+        y = latents.y.transpose(1, 2, 0)
         y_int = np.zeros(y.shape, np.int32)
         for index in range(self.passes):
             part = Pass(self.passes, index, self.latent_channels)
-            mean, level = self.mean_and_level(index, features, y_int, tile, arithmetic)
+            with region("integer networks"):
+                mean, level = self.mean_and_level(index, features, y_int, how)
             here = np.empty(mean.shape, np.float32)
             part.take(y, here)
             residuals = clamp_residuals(np.rint(np.nan_to_num(here - mean / MEAN_UNIT)))
+            written.append((part.to_stream(residuals), part.to_stream(level)))
             with region("range coder"):
-                encode_pass(encoder, part.to_stream(residuals), part.to_stream(level), self.tables)
+                encode_pass(encoder, *written[-1], self.tables)
             part.put(y_int, MEAN_UNIT * residuals + mean)
-        return Coded(encoder.finish(), np.ascontiguousarray(y_int.transpose(2, 0, 1)), encoder.bits)
+        payload = encoder.finish()
+        if check:
+            verify_stream(payload, z, written, self.tables)
+        return Coded(payload, np.ascontiguousarray(y_int.transpose(2, 0, 1)), encoder.bits)
 
     def decode(
         self,
@@ -117,15 +135,17 @@ class Hyperprior:
         arithmetic: Arithmetic = "float64",
     ) -> Coded:
         """See `EntropyModel.decode`."""
+        how = Evaluation(tile, arithmetic, False)
         decoder = Decoder(payload)
         hyper_size = -(-height // self.hyper_stride), -(-width // self.hyper_stride)
         with region("range coder"):
             z = decode_z(decoder, (self.hyper_channels, *hyper_size), self.tables)
-        features = self.features(z, quality_step, tile, arithmetic)[:height, :width]
+        features = self.features(z, quality_step, how)[:height, :width]
         y_int = np.zeros((height, width, self.latent_channels), np.int32)
         for index in range(self.passes):
             part = Pass(self.passes, index, self.latent_channels)
-            mean, level = self.mean_and_level(index, features, y_int, tile, arithmetic)
+            with region("integer networks"):
+                mean, level = self.mean_and_level(index, features, y_int, how)
             residuals = np.empty_like(mean)
             with region("range coder"):
                 part.from_stream(decode_pass(decoder, part.to_stream(level), self.tables), residuals)
@@ -133,35 +153,45 @@ class Hyperprior:
         decoder.finish()
         return Coded(payload, np.ascontiguousarray(y_int.transpose(2, 0, 1)), decoder.bits)
 
-    def features(self, z: IntArray, quality_step: int, tile: int, arithmetic: Arithmetic) -> Plane:
+    def features(self, z: IntArray, quality_step: int, how: Evaluation) -> Plane:
         """z int32 [Z, h', w'] at a quality step -> features int32 [h' stride, w' stride, F]."""
         inputs = [HYPER_UNIT * z.transpose(1, 2, 0)]
         if self.quality_inputs:
             inputs.append(np.broadcast_to(quality_weights(quality_step), (*z.shape[1:], KNOTS)))
         with region("integer networks"):
-            return evaluate(self.synthesis, inputs, tile=max(1, tile // self.hyper_stride), arithmetic=arithmetic)
+            return evaluate(self.synthesis, inputs, how._replace(tile=max(1, how.tile // self.hyper_stride)))
 
     def mean_and_level(
-        self, index: int, features: Plane, y_int: Plane, tile: int, arithmetic: Arithmetic
+        self, index: int, features: Plane, y_int: Plane, how: Evaluation
     ) -> tuple[Plane, npt.NDArray[np.uint8]]:
         """Pass `index`: features [h, w, F], latents known so far [h, w, M] (else 0) -> mean int32 and level uint8, both
         [h, w, M / passes], of the latents of the pass."""
-        raw = self.raw(index, features, y_int, tile, arithmetic)
-        part = Pass(self.passes, index, self.latent_channels)
-        mean = np.empty((*raw.shape[:2], part.width), np.int32)
-        level = np.empty_like(mean)
-        part.take(raw[..., : self.latent_channels], mean)
-        part.take(raw[..., self.latent_channels :], level)
-        return mean, self.level_of(level)
+        height, width, channels = y_int.shape
+        part = Pass(self.passes, index, channels)
+        mean = np.empty((height, width, part.width), np.int32)
+        level = np.empty((height, width, part.width), np.uint8)
+        if self.passes == 1:
+            raw = self.raw(index, features, y_int, how)
+            return raw[..., :channels], self.level_of(raw[..., channels:])
+        trunk, heads = self._split[index]
+        for rows, columns, values in tiles(trunk, self._inputs(index, features, y_int), how):
+            for head, (down, across) in zip(heads, part.classes):
+                y, x = from_origin(down, rows.start), from_origin(across, columns.start)
+                if (known := values[y, x]).size:
+                    raw = evaluate_whole(head, [known], how)
+                    mean[rows, columns][y, x] = raw[..., : part.width]
+                    level[rows, columns][y, x] = self.level_of(raw[..., part.width :])
+        return mean, level
 
-    def raw(self, index: int, features: Plane, y_int: Plane, tile: int, arithmetic: Arithmetic) -> Plane:
+    def raw(self, index: int, features: Plane, y_int: Plane, how: Evaluation) -> Plane:
         """Means and raw levels of all latents, int32 [h, w, 2 M], as pass `index` sees them."""
         if not self.contexts:
             return features[: y_int.shape[0], : y_int.shape[1]]
-        inputs = [features[: y_int.shape[0], : y_int.shape[1]], y_int]
-        inputs = inputs[:1] if self.contexts[index].inputs == features.shape[2] else inputs
-        with region("integer networks"):
-            return evaluate(self.contexts[index], inputs, tile=tile, arithmetic=arithmetic)
+        return evaluate(self.contexts[index], self._inputs(index, features, y_int), how)
+
+    def _inputs(self, index: int, features: Plane, y_int: Plane) -> list[Plane]:
+        features = features[: y_int.shape[0], : y_int.shape[1]]
+        return [features] if index == 0 else [features, y_int]
 
     def level_of(self, raw: IntArray) -> npt.NDArray[np.uint8]:
         """The scale level of raw outputs, of any shape."""
@@ -183,17 +213,17 @@ class Hyperprior:
 
     def _evaluations(self, arithmetic: Arithmetic) -> "list[npt.NDArray[np.int32]]":
         """Features, means and levels [.., h, w] of each fixed input and pass, extreme inputs included."""
-        widest = self.tables.z_half_widths[:, None, None]
+        how, widest = Evaluation(TILE, arithmetic, False), self.tables.z_half_widths[:, None, None]
         seen: list[npt.NDArray[np.int32]] = []
         for seed, (height, width, quality_step) in enumerate(((1, 1, 0), (2, 3, 300), (3, 2, 777), (1, 4, 1024))):
             chance = scatter((self.hyper_channels, height, width), seed)
             z = clamp_z(np.where(chance % 11 == 0, widest, (chance >> 8) % 5 - 2), self.tables)
-            features = self.features(z, quality_step, TILE, arithmetic)
+            features = self.features(z, quality_step, how)
             y_int = np.zeros((*features.shape[:2], self.latent_channels), np.int32)
             chance = scatter((self.latent_channels, *features.shape[:2]), seed + 100).transpose(1, 2, 0)
             residuals = (((chance >> 8) % 7 - 3) * np.where(chance % 101 == 0, 1000, 1)).astype(np.int32)
             for index in range(self.passes):
-                mean, level = np.split(self.raw(index, features, y_int, TILE, arithmetic), 2, axis=2)
+                mean, level = np.split(self.raw(index, features, y_int, how), 2, axis=2)
                 parts = features, mean, self.level_of(level).astype(np.int32)
                 seen += [part.transpose(2, 0, 1) for part in parts]
                 part = Pass(self.passes, index, self.latent_channels)
@@ -241,7 +271,22 @@ def _check_fit(model: Hyperprior) -> None:
         raise ModelError(f"{channels} latent channels, expected up to {MAX_CHANNELS} and a multiple of {model.passes}")
     if any(net.outputs != 2 * channels or (model.contexts and receptive_field(net).scale != 1) for net in heads):
         raise ModelError("a context network does not give a mean and a level for each latent")
+    if model.passes > 1 and any(len(net.layers) < 2 or not is_pointwise(net.layers[-1]) for net in model.contexts):
+        raise ModelError("a context network does not end in a 1x1 convolution")
     features = model.synthesis.outputs
     takes = [features] + [features + channels] * (len(model.contexts) - 1)
     if [net.inputs for net in model.contexts] != takes[: len(model.contexts)]:
         raise ModelError("a context network does not take the features and the latents known before")
+
+
+def _trunk_and_heads(net: IntNet) -> tuple[IntNet, tuple[IntNet, ...]]:
+    """A context network as all its layers but the last, and the last (1x1) for the means and levels of each group."""
+    last, bound = net.layers[-1], np.array([max(abs(net.layers[-2].lo), abs(net.layers[-2].hi))])
+    width = len(last.weight) // (2 * PASSES)
+    heads = []
+    for group in range(PASSES):
+        mean = np.arange(group * width, (group + 1) * width)
+        chosen = np.concatenate([mean, mean + PASSES * width])
+        vectors = last.weight[chosen], last.bias[chosen], last.multiplier[chosen], last.shift[chosen]
+        heads.append(IntNet((IntConv(*vectors, last.lo, last.hi),), bound))
+    return IntNet(net.layers[:-1], net.input_bound), tuple(heads)

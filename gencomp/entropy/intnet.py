@@ -62,6 +62,16 @@ class IntConv:
         return len(self.weight) // self.shuffle**2
 
 
+def is_depthwise(layer: IntConv) -> bool:
+    """Whether each output channel sees the input channel of its number alone."""
+    return layer.groups == len(layer.weight) and layer.weight.shape[1] == 1
+
+
+def is_pointwise(layer: IntConv) -> bool:
+    """Whether it is a dense 1x1 convolution, so that each output channel and position can be had alone."""
+    return layer.weight.shape[-1] == 1 and layer.groups == 1 and layer.shuffle == 1
+
+
 @dataclass(frozen=True, eq=False)
 class IntNet:
     """Layers one after another. input_bound: int64 [1] or [C], the largest |x| of each input channel."""

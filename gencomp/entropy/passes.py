@@ -37,12 +37,13 @@ class Pass:
     """One pass over latents of `channels` channels (a multiple of `passes`)."""
 
     def __init__(self, passes: int, index: int, channels: int) -> None:
-        self.width = channels // passes
-        self._classes = [(slice(None), slice(None))] if passes == 1 else [_class(g ^ ORDER[index]) for g in range(4)]
+        self.width = channels // passes  # channels of a group
+        # rows and columns that code group 0, 1, ..
+        self.classes = [(slice(None), slice(None))] if passes == 1 else [_class(g ^ ORDER[index]) for g in range(4)]
 
     def _pieces(self) -> Iterator[tuple[slice, slice, slice]]:
         """Rows, columns and channels of each group, in the order of the stream."""
-        for group, (rows, columns) in enumerate(self._classes):
+        for group, (rows, columns) in enumerate(self.classes):
             yield rows, columns, slice(group * self.width, (group + 1) * self.width)
 
     def take(self, whole: npt.NDArray[np.generic], plane: npt.NDArray[np.generic]) -> None:
@@ -73,3 +74,8 @@ class Pass:
 
 def _class(parity: int) -> tuple[slice, slice]:
     return slice(parity >> 1, None, 2), slice(parity & 1, None, 2)
+
+
+def from_origin(every: slice, origin: int) -> slice:
+    """The slice of a whole, as a slice of its part that begins at `origin`: every second row stays every second row."""
+    return every if every.step is None else slice((every.start - origin) % every.step, None, every.step)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gencomp.entropy import intnet as I
 from gencomp.entropy.contract import Arithmetic
-from gencomp.entropy.evaluate import evaluate
+from gencomp.entropy.evaluate import Evaluation, evaluate
 from gencomp.entropy.intnet import IntConv, IntNet
 
 ARITHMETICS: tuple[Arithmetic, ...] = ("float64", "int64")
@@ -15,7 +15,7 @@ ARITHMETICS: tuple[Arithmetic, ...] = ("float64", "int64")
 
 def forward(net: IntNet, x: np.ndarray, arithmetic: Arithmetic = "float64", tile: int = 1000) -> np.ndarray:
     """Integers [C, H, W] -> int32 [O, H', W']."""
-    return evaluate(net, [x.transpose(1, 2, 0)], tile=tile, arithmetic=arithmetic).transpose(2, 0, 1)
+    return evaluate(net, [x.transpose(1, 2, 0)], Evaluation(tile, arithmetic, check=True)).transpose(2, 0, 1)
 
 
 def hashed(shape: tuple[int, ...], low: int, high: int, seed: int) -> np.ndarray:

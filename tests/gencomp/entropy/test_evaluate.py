@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gencomp.bitstream import ModelError
 from gencomp.entropy import intnet as I
 from gencomp.entropy.contract import Arithmetic
-from gencomp.entropy.evaluate import evaluate
+from gencomp.entropy.evaluate import Evaluation, evaluate
 from gencomp.entropy.intnet import IntConv, IntNet
 
 from .nets import (
@@ -102,8 +102,8 @@ def test_tiles_of_any_size_equal_the_whole(
 
 def test_inputs_that_are_given_in_parts_are_one_input() -> None:
     x = example_input()[0].transpose(1, 2, 0)
-    whole = evaluate(example_net(), [x], tile=3)
-    assert np.array_equal(evaluate(example_net(), [x[..., :1], x[..., 1:].astype(np.int16)], tile=3), whole)
+    whole = evaluate(example_net(), [x], Evaluation(3))
+    assert np.array_equal(evaluate(example_net(), [x[..., :1], x[..., 1:].astype(np.int16)], Evaluation(3)), whole)
 
 
 @settings(deadline=None, max_examples=30)

@@ -1,0 +1,79 @@
+"""How the encoder checks its own sums, for a few percent of their cost (Freivalds 1977).
+
+A wrong matrix product X W is found by comparing it with X along one vector r:
+
+    (X W) r = X (W r)
+
+Two products with a vector against one with a matrix: for 192 channels one hundredth of the multiplications. Here the
+comparison is over integers and exact, for r is so small that every sum stays below 2^53 (else int64 is used, whose
+wrap-around is exact too). All entries of r differ from zero, so an error in one channel of a position is found with
+certainty, and errors in several channels stay hidden only where they are orthogonal to r: about one position in 2 max
+|r|. An arithmetic that rounds (single precision, emulated double, a broken library, a failing core) errs at many
+positions, and the two sides take different routines, shapes and orders of summation, so that both would have to err
+alike. Each channel of a depthwise layer is compared in its sum over positions instead.
+
+Not seen here: an error of an element-wise operation (multiply, add, floor, clamp: they are correctly rounded by IEEE
+754, and the model's known answer runs through them at load). The range coder is checked by decoding what it wrote.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gencomp.bitstream import ModelError
+
+from .answers import scatter
+from .coder import Decoder
+from .contract import IntArray
+from .latent import Levels, decode_pass, decode_z
+from .tables import Tables
+
+Numbers = npt.NDArray[Any]
+
+EXACT = 1 << 53
+LARGEST = 127  # |r|
+
+
+VECTORS = 2  # with one, BLAS would take another routine, which starts threads sooner
+
+
+def probe_of(outputs: int, worst: int, kind: npt.DTypeLike) -> Numbers:
+    """r, integers [outputs, VECTORS], for sums (without bias) of at most `worst`: of the type of the sums if that
+    holds every sum against r exactly, else int64."""
+    room = EXACT // (outputs * max(1, worst))
+    chance = scatter((outputs, VECTORS), outputs)
+    probe = (1 + (chance >> 8) % min(max(room, 1), LARGEST)) * (1 - 2 * (chance & 1))
+    return probe.astype(kind if room else np.int64)
+
+
+def verify_depthwise(weight: Numbers, x: Numbers, acc: Numbers) -> None:
+    """ModelError unless acc [H, W, C] is x [H + k - 1, W + k - 1, C] under weight [k k, C], summed over positions."""
+    height, width, _ = acc.shape
+    kernel = x.shape[0] - height + 1
+    expected = np.zeros(acc.shape[2], np.int64)
+    for dx in range(kernel):
+        columns = x[:, dx : dx + width].sum(1).astype(np.int64)  # below 2^24 times the width: exact
+        for dy in range(kernel):
+            expected += weight[dy * kernel + dx].astype(np.int64) * columns[dy : dy + height].sum(0)
+    if not np.array_equal(acc.sum(0).astype(np.int64).sum(0), expected):
+        raise wrong_sum()
+
+
+def verify_stream(
+    payload: bytes, z: IntArray | None, passes: Sequence[tuple[IntArray, Levels]], tables: Tables
+) -> None:
+    """ModelError unless the payload decodes to hyper-latents z [Z, h', w'] and the (residuals, levels) of each pass."""
+    decoder = Decoder(payload)
+    same = z is None or np.array_equal(decode_z(decoder, (len(z), *z.shape[1:]), tables), z)
+    for residuals, levels in passes:
+        same = same and np.array_equal(decode_pass(decoder, levels, tables), residuals)
+    decoder.finish()
+    if not same:
+        raise ModelError("this machine did not read back what it wrote: nothing was written")
+
+
+def wrong_sum() -> ModelError:
+    """The error of an encoder that does not trust its machine."""
+    return ModelError("this machine does not compute exactly: nothing was written")
