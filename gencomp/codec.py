@@ -28,7 +28,6 @@ from .runtime import open_runtime
 from .runtime.tiling import latent_size
 
 EMBEDDED = "gencomp-base"  # the model in the package
-CHECK_TILE = 48  # latents: the side of the tiles in which the encoder reads its own file
 STRIDE = 16  # pixels per latent that a tile's side must be a multiple of
 
 
@@ -112,11 +111,13 @@ class Codec:
             bytes = math.floor(bpp * width * height / 8)
         if bytes is None:
             quality_step = bitstream.quality_to_step(DEFAULT_QUALITY if quality is None else quality)
-            coded = self._code(pixels, quality_step)
+            coded = self._code(pixels, quality_step, check=True)
         else:
             room = bytes - self._overhead(width, height)
-            quality_step, coded = _largest_step(lambda step: self._code(pixels, step), room, bytes)
-        self._check(coded, quality_step)
+            quality_step, found = _largest_step(lambda step: self._code(pixels, step), room, bytes)
+            coded = self._code(pixels, quality_step, check=True)
+            if coded.payload != found.payload:
+                raise ModelError("this machine did not code the image twice alike: nothing was written")
         header = Header(self.model_id, width, height, quality_step, checksum(coded.y_int))
         data = bitstream.pack(header, coded.payload)
         return Encoded(data, coded.bits, bitstream.step_to_quality(quality_step), width, height)
@@ -167,20 +168,15 @@ class Codec:
         size = latent_size(header.height, header.width, STRIDE)
         return header, self._decode(payload, size, header.quality_step, self._tile)
 
-    def _code(self, pixels: npt.NDArray[np.uint8], quality_step: int) -> Coded:
+    def _code(self, pixels: npt.NDArray[np.uint8], quality_step: int, check: bool = False) -> Coded:
+        """check: for what is going to be kept; see `EntropyModel.encode`."""
         latents = self.runtime.analyze(pixels, quality_step)
-        return self.model.entropy.encode(latents, quality_step, tile=self._tile, arithmetic=self._arithmetic)
+        return self.model.entropy.encode(
+            latents, quality_step, tile=self._tile, arithmetic=self._arithmetic, check=check
+        )
 
     def _decode(self, payload: bytes, size: tuple[int, int], quality_step: int, tile: int) -> Coded:
         return self.model.entropy.decode(payload, *size, quality_step, tile=tile, arithmetic=self._arithmetic)
-
-    def _check(self, coded: Coded, quality_step: int) -> None:
-        """Read the payload back before anything is written, in other tiles, so that sums run in another order."""
-        _, height, width = coded.y_int.shape
-        with region("check"):
-            back = self._decode(coded.payload, (height, width), quality_step, CHECK_TILE)
-        if not np.array_equal(back.y_int, coded.y_int):
-            raise ModelError("this machine did not decode its own file to the same latents: nothing was written")
 
     def _overhead(self, width: int, height: int) -> int:
         return len(bitstream.pack(Header(self.model_id, width, height, 0, 0), b""))

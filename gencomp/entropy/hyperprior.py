@@ -121,7 +121,8 @@ class Hyperprior:
             part.put(y_int, MEAN_UNIT * residuals + mean)
         payload = encoder.finish()
         if check:
-            verify_stream(payload, z, written, self.tables)
+            with region("check"):
+                verify_stream(payload, z, written, self.tables)
         return Coded(payload, np.ascontiguousarray(y_int.transpose(2, 0, 1)), encoder.bits)
 
     def decode(
