@@ -6,10 +6,11 @@ import io
 import warnings
 
 import numpy as np
-from PIL import Image, ImageFile
+from PIL import Image
 
 SIDE = 96
 _MAX_PIXELS = 50_000_000
+_END_OF_JPEG = b"\xff\xd9"  # what is missing of one that is cut short; other formats do not read so far
 
 
 def thumbnail(data: bytes) -> bytes | None:
@@ -17,14 +18,10 @@ def thumbnail(data: bytes) -> bytes | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data)) as image:
-                if image.format == "GNC" or image.width * image.height > _MAX_PIXELS:
+            with Image.open(io.BytesIO(data + _END_OF_JPEG)) as seen:
+                if seen.format == "GNC" or seen.width * seen.height > _MAX_PIXELS:
                     return None
-            parser = ImageFile.Parser()
-            parser.feed(data)
-            seen = parser.image
-            if seen is None:
-                return None
+                seen.load()
             small = _to_grey(seen) if seen.mode in {"F", "I"} or seen.mode.startswith("I;") else seen.convert("RGB")
             small.thumbnail((SIDE, SIDE))
             encoded = io.BytesIO()

@@ -100,6 +100,8 @@ class _Crew:
         """What the workers say until the next tick."""
         ready = wait([worker.pipe for worker in self.workers], _TICK)
         for worker in [worker for worker in self.workers if worker.pipe in ready]:
+            if worker not in self.workers:  # all were dismissed
+                return
             try:
                 yield from self._heard(worker, worker.pipe.recv())
             except (EOFError, ConnectionError):
@@ -123,6 +125,8 @@ class _Crew:
             self._give(worker)
         if not isinstance(said, _Ready):
             yield said
+        if isinstance(said, Stopped):
+            self.dismiss()
 
     def _give(self, worker: _Worker) -> None:
         worker.shard = self.waiting.popleft() if self.waiting else None

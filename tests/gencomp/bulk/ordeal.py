@@ -1,0 +1,191 @@
+"""The ordeal: a data set is coded while processes are killed with SIGKILL at random moments; nothing may be lost.
+
+    python tests/gencomp/bulk/ordeal.py --images 5000 --kills 20 [--photos FOLDER] [--engine ray]
+
+Makes small images in folders, tar files and parquet files, with a corrupt one, an empty one, a huge one and one of an
+odd mode in each shard; codes them once undisturbed; then again and again, killing one worker or the whole command, and
+repeating the command, until so many were killed. Every destination must then hold the same bytes as the first, and its
+tables each input exactly once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+TINY = Path(__file__).parents[2] / "golden" / "tiny.safetensors"
+MAX_PIXELS = 400_000
+TROUBLES = 4  # in each shard
+
+
+def image(seed: int) -> bytes:
+    """Waves and noise, 40 to 160 pixels a side."""
+    draw = np.random.default_rng(seed)
+    height, width = draw.integers(40, 160, 2)
+    row, column = np.mgrid[:height, :width]
+    waves = 128 + 80 * np.sin(row / draw.uniform(2, 20) + column / draw.uniform(2, 20))
+    pixels = np.clip(waves[..., None] + draw.normal(0, 20, (height, width, 3)), 0, 255).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+def troubles(seed: int) -> Iterator[tuple[str, bytes]]:
+    yield "corrupt.jpg", image(seed)[:700]
+    yield "empty.png", b""
+    huge, odd = io.BytesIO(), io.BytesIO()
+    Image.new("L", (1000, 1000)).save(huge, "PNG")
+    Image.fromarray(np.random.default_rng(seed).random((20, 30), np.float32)).save(odd, "TIFF")
+    yield "huge.png", huge.getvalue()
+    yield "odd.tiff", odd.getvalue()
+
+
+def make_set(folder: Path, count: int, per_shard: int, photos: Path | None) -> int:
+    """A third in folders, a third in tar files, a third in parquet files; returns the number of inputs."""
+    names = sorted(path for path in photos.rglob("*") if path.is_file())[:300] if photos else []
+    files = [(f"{number:05d}.jpg", image(number)) for number in range(count)]
+    files += [(f"photo{number:03d}{path.suffix}", path.read_bytes()) for number, path in enumerate(names)]
+    random.Random(0).shuffle(files)
+    shards = [files[i : i + per_shard] for i in range(0, len(files), per_shard)]
+    inputs = 0
+    for number, shard in enumerate(shards):
+        shard = shard + list(troubles(number))
+        inputs += len(shard)
+        kind = ("folders", "tars", "parquets")[number % 3]
+        place = folder / kind / f"{number:05d}"
+        if kind == "folders":
+            place.mkdir(parents=True)
+            for name, data in shard:
+                (place / name).write_bytes(data)
+        else:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            (_write_tar if kind == "tars" else _write_parquet)(place, shard)
+    return inputs
+
+
+def _write_tar(place: Path, shard: list[tuple[str, bytes]]) -> None:
+    with tarfile.open(place.with_suffix(".tar"), "w") as tar:
+        for name, data in shard:
+            for member, content in ((name, data), (name.rpartition(".")[0] + ".txt", name.encode())):
+                info = tarfile.TarInfo(member)
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+
+
+def _write_parquet(place: Path, shard: list[tuple[str, bytes]]) -> None:
+    cells = [{"bytes": data, "path": name} for name, data in shard]
+    kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    columns = {"image": pa.array(cells, kind), "name": pa.array([name for name, _ in shard])}
+    pq.write_table(pa.table(columns), place.with_suffix(".parquet"))
+
+
+def command(source: Path, destination: Path, options: argparse.Namespace) -> list[str]:
+    more = ["--jobs", "2", "--quiet", "--model", options.model, "--max-pixels", str(MAX_PIXELS)]
+    more += ["--per-shard", str(options.per_shard + TROUBLES), "--engine", options.engine]
+    return [sys.executable, "-m", "gencomp", "bulk", str(source), str(destination), *more]
+
+
+def outputs(folder: Path) -> dict[str, bytes]:
+    inside = ((path.relative_to(folder), path) for path in folder.rglob("*") if path.is_file())
+    return {place.as_posix(): path.read_bytes() for place, path in inside if ".bulk" not in place.parts}
+
+
+def check_tables(folder: Path, inputs: int) -> None:
+    """Each input stands once in the tables, and no attempt has left anything."""
+    tables = sorted(folder.rglob(".bulk/status/**/*.parquet"))
+    samples = [(str(table), row["sample"]) for table in tables for row in pq.read_table(table).to_pylist()]
+    assert len(samples) == len(set(samples)) == inputs, (len(samples), len(set(samples)), inputs)
+    failed = sum(row["status"] == "failed" for table in tables for row in pq.read_table(table).to_pylist())
+    assert failed == TROUBLES * len(tables), (failed, len(tables))
+    assert not list(folder.rglob("*.part"))
+
+
+def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The processes that code: spawned by multiprocessing, or Ray's actors."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    marks = ("spawn_main", "ShardActor", "ray::Map")
+    return [child for child in children if any(mark in " ".join(child.cmdline()) for mark in marks)]
+
+
+def disturb(process: subprocess.Popen[str], chance: random.Random, options: argparse.Namespace) -> str | None:
+    """Wait for a random moment, then kill the command or one of its workers; what was killed, None if it had ended."""
+    deadline = time.monotonic() + options.after + chance.uniform(0, options.within)
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            return None
+        time.sleep(0.02)
+    try:
+        workers = workers_of(process)
+        if options.engine == "local" and (chance.random() < 0.5 or not workers):
+            process.kill()
+            return "command"
+        chance.choice(workers).kill()
+        return "worker"
+    except (psutil.Error, IndexError):
+        return None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=5000)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--per-shard", type=int, default=100)
+    parser.add_argument("--photos", type=Path)
+    parser.add_argument("--engine", choices=["local", "ray"], default="local")
+    parser.add_argument("--model", default=str(TINY))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--after", type=float, default=4, help="seconds of start-up in which nothing is killed")
+    parser.add_argument("--within", type=float, default=10, help="seconds in which one is")
+    options = parser.parse_args()
+    chance = random.Random(options.seed)
+    with tempfile.TemporaryDirectory(prefix="ordeal-") as scratch:
+        folder = Path(scratch)
+        inputs = make_set(folder / "in", options.images, options.per_shard, options.photos)
+        kinds = sorted(path.name for path in (folder / "in").iterdir())
+        start = time.monotonic()
+        for kind in kinds:
+            subprocess.run(command(folder / "in" / kind, folder / "calm" / kind, options), check=True)
+        print(f"undisturbed: {inputs} inputs in {time.monotonic() - start:.0f} s", flush=True)
+        check_tables(folder / "calm", inputs)
+        calm = outputs(folder / "calm")
+        killed: list[str] = []
+        rounds = 0
+        while len(killed) < options.kills:
+            rounds += 1
+            for kind in kinds:
+                source, destination = folder / "in" / kind, folder / "disturbed" / kind
+                code = None
+                while code != 0:
+                    process = subprocess.Popen(command(source, destination, options), text=True)
+                    while process.poll() is None and len(killed) < options.kills:
+                        what = disturb(process, chance, options)
+                        killed += [what] if what else []
+                    code = process.wait()
+                    assert code in (0, -signal.SIGKILL), code
+            check_tables(folder / "disturbed", inputs)
+            assert outputs(folder / "disturbed") == calm
+            shutil.rmtree(folder / "disturbed")
+            print(f"round {rounds}: {len(killed)} killed, {len(calm)} files of the same bytes", flush=True)
+        counts = {what: killed.count(what) for what in sorted(set(killed))}
+        print(f"passed: {counts} in {rounds} rounds, {time.monotonic() - start:.0f} s in all, pid {os.getpid()}")
+
+
+if __name__ == "__main__":
+    main()

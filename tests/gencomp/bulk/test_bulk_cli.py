@@ -1,0 +1,80 @@
+"""The verb itself, with its processes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from gencomp.bulk.cli import bulk
+
+TINY = str(Path(__file__).parents[2] / "golden" / "tiny.safetensors")
+
+
+def call(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "gencomp", "bulk", *map(str, arguments), "--model", TINY]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_coded_in_two_parts_summed_up_and_decoded_back(tmp_path: Path, sets: Any) -> None:
+    for number in range(3):
+        sets.write_tar(tmp_path / "in" / f"{number:05d}.tar", {**sets.some_images(3), **sets.troubles()})
+    more = ("--jobs", 1, "--max-pixels", 10_000)
+    first = call(tmp_path / "in", tmp_path / "out", "--shard", "0/2", *more)
+    assert (first.returncode, first.stderr) == (0, "")
+    assert "6 images coded, 8 failed" in first.stdout
+    second = call(tmp_path / "in", tmp_path / "out", "--json", "--quiet", *more)
+    record = json.loads(second.stdout)
+    assert (record["done"], record["failed"], record["shards"], record["broken"]) == (9, 12, 3, {})
+    assert Path(record["report"]).is_file()
+    settings = json.loads((tmp_path / "out" / ".bulk" / "settings.json").read_text())
+    assert settings["direction"] == "code"
+    other = call(tmp_path / "in", tmp_path / "out", "--quality", 20)
+    assert other.returncode == 1
+    assert other.stderr.splitlines()[0].endswith("quality default (now 20.0): name another destination")
+
+
+def test_a_shard_that_cannot_be_read_is_named_and_the_others_are_done(tmp_path: Path, sets: Any) -> None:
+    sets.write_tar(tmp_path / "in" / "good.tar", sets.some_images(2))
+    (tmp_path / "in" / "bad.tar").write_bytes(b"no tar file")
+    done = call(tmp_path / "in", tmp_path / "out", "--jobs", 2)
+    assert done.returncode == 1
+    assert "2 images coded" in done.stdout
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("Error")]
+    assert line.startswith("Error: shard bad: ")
+    assert "a damaged tar file" in line
+
+
+def test_the_forecast_writes_nothing(tmp_path: Path, sets: Any) -> None:
+    sets.write_folder(tmp_path / "in", sets.some_images(4))
+    done = call(tmp_path / "in", tmp_path / "out", "--dry-run")
+    assert done.returncode == 0
+    assert done.stdout.startswith("4 images in 1 shards; 4 were tried, 0 failed")
+    assert "core-hours" in done.stdout
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--quality", "30", "--bpp", "0.1"), "give one of quality, bpp and bytes"),
+        (("--shard", "4/4"), "no part i/n"),
+        (("--direction", "verify", "--quality", "3"), "quality has no effect on verify"),
+        (("--realism", "1"), "realism has no effect on code"),
+    ],
+)
+def test_what_cannot_be_meant_is_wrong_usage(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+    result = CliRunner().invoke(bulk, [str(tmp_path), str(tmp_path / "out"), *arguments])
+    assert result.exit_code == 2
+    assert said in result.output
+
+
+def test_the_coordinating_process_does_not_import_torch() -> None:
+    probe = (
+        "import sys, gencomp.bulk.run, gencomp.bulk.report, gencomp.bulk.workers, gencomp.bulk.shard\n"
+        "assert not {'torch', 'datasets', 'ray'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", probe], check=True, capture_output=True)

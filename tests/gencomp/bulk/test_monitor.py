@@ -1,0 +1,70 @@
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gencomp.bulk.events import Broken, Event, Finished, Lost, Sampled, Stopped
+from gencomp.bulk.monitor import Monitor, Progress, size_text, time_text
+from gencomp.bulk.plan import Shard
+from gencomp.bulk.run import RunError, _follow
+from gencomp.bulk.status import DONE, FAILED, Row, Tally, tally_of
+from gencomp.bulk.storage import Place
+
+SHARDS = [Shard(str(i), "folder", "", "", 0, 4, 4, "") for i in range(3)]
+ROW = Row("a.png", DONE, None, None, 1000, 100, 10, 10, 0.5)
+
+
+def test_what_a_lost_worker_had_done_is_not_counted_twice() -> None:
+    progress = Progress.of(SHARDS, Tally())
+    events: list[Event] = [Sampled("0", ROW), Sampled("1", ROW), Lost("0"), Sampled("0", ROW)]
+    for event in events:
+        progress.hear(event)
+    assert (progress.run.done, progress.lost, progress.share) == (2, 1, pytest.approx(2 / 12))
+    progress.hear(Finished("0", tally_of([ROW] * 4)))
+    progress.hear(Broken("2", "no tar file"))
+    assert (progress.run.done, progress.share) == (5, pytest.approx(9 / 12))
+
+
+@given(st.lists(st.sampled_from([Sampled("0", ROW), Lost("0"), Finished("1", tally_of([ROW] * 4))]), max_size=30))
+def test_the_share_stays_between_none_and_all(events: list[Event]) -> None:
+    progress = Progress.of(SHARDS, Tally())
+    seen = set()
+    for event in events:
+        if isinstance(event, Finished) and event.shard in seen:
+            continue
+        seen.add(event.shard if isinstance(event, Finished) else "")
+        progress.hear(event)
+        assert 0 <= progress.share <= 1
+
+
+def test_the_status_file_says_where_a_run_stands(tmp_path: Path) -> None:
+    earlier = tally_of([ROW, Row("b", FAILED, "not an image")])
+    monitor = Monitor(Progress.of(SHARDS, earlier), Place.of(str(tmp_path)), "status.json", quiet=True)
+    _follow(iter([Sampled("0", ROW), Finished("0", tally_of([ROW] * 4))]), monitor)
+    record = json.loads((tmp_path / ".bulk" / "status.json").read_text())
+    assert record["state"] == "finished"
+    assert (record["done"], record["failed"], record["bytes_in"], record["bytes_out"]) == (5, 1, 5000, 500)
+    assert (record["shards"], record["shards_finished"]) == (3, 1)
+
+
+def test_a_run_that_is_stopped_says_why_and_leaves_it_in_the_status_file(tmp_path: Path) -> None:
+    monitor = Monitor(Progress.of(SHARDS, Tally()), Place.of(str(tmp_path)), "status.json", quiet=True)
+    with pytest.raises(RunError, match="No space left"):
+        _follow(iter([Stopped("out: No space left on device")]), monitor)
+    assert json.loads((tmp_path / ".bulk" / "status.json").read_text())["state"] == "stopped"
+
+
+def test_the_line_has_speed_savings_failures_and_the_time_left(tmp_path: Path) -> None:
+    progress = Progress.of(SHARDS, Tally())
+    progress.hear(Finished("0", tally_of([ROW] * 3 + [Row("b", FAILED)])))
+    line = Monitor(progress, Place.of(str(tmp_path)), "status.json", quiet=True).line()
+    assert line.startswith("33.3%, 4 images, ")
+    for part in ("images/s", "megapixels/s", "2.7 kB saved", "1 failed", "left"):
+        assert part in line
+
+
+def test_sizes_and_times_for_people() -> None:
+    assert [size_text(n) for n in (0, 999, 1234, -5e6, 1.5e13)] == ["0 B", "999 B", "1.23 kB", "-5 MB", "15 TB"]
+    assert [time_text(s) for s in (None, 0, 61, 360_000)] == ["?", "0:00:00", "0:01:01", "100:00:00"]
