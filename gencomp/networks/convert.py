@@ -7,7 +7,17 @@ weights, W'[o, i] = W[o, i] unit_in[i], and one weight unit t[o] = max_i |W'[o, 
     acc = sum_i round(W' / t) x_i + round(b / t),    y = acc * (t / unit_out) = acc * M * 2^-s
 
 Post-training quantisation after Jacob et al. 2018 (eq. 5 to 7), with a unit for each channel: hidden channels take
-theirs from the largest activation on calibration pictures, outputs are given.
+theirs from the largest activation on calibration images, outputs are given.
+
+A transposed convolution of stride 2 is a convolution and a pixel shuffle, exactly. It spreads its input over every
+second place and sums W[i, o, t] x[i, j] into place r = 2 j - p + t, t = 0 .. k - 1, in each dimension. An output at
+r = 2 m + a, a = 0 or 1, so takes input j = m + d through
+
+    t = r - 2 j + p = a + p - 2 d,
+
+the same taps at every m: a 'same' convolution of kernel V[o a, i, d] = W[i, o, a + p - 2 d], zero where t lies outside
+0 .. k - 1, gives the outputs of phase a as channels, and the pixel shuffle puts channel 4 o + 2 a + b at row 2 m + a
+and column 2 n + b. Both pad with zeros outside the image. The output is 2 H high if the output padding is 2 + 2 p - k.
 """
 
 import math
@@ -35,11 +45,13 @@ class Layer(NamedTuple):
 
 
 def layers_of(network: nn.Sequential) -> list[Layer]:
-    """Group a Sequential of Conv2d, PixelShuffle and ReLU into layers; TypeError for anything else."""
+    """Group a Sequential of convolutions, PixelShuffle and ReLU into layers; TypeError for anything else."""
     layers: list[Layer] = []
     for module in network:
         if isinstance(module, nn.Conv2d):
             layers.append(Layer(module, 1, False))
+        elif isinstance(module, nn.ConvTranspose2d):
+            layers.append(Layer(as_convolution(module), 2, False))
         elif isinstance(module, nn.PixelShuffle) and layers:
             layers[-1] = layers[-1]._replace(shuffle=module.upscale_factor)
         elif isinstance(module, nn.ReLU) and layers:
@@ -47,6 +59,55 @@ def layers_of(network: nn.Sequential) -> list[Layer]:
         else:
             raise TypeError(f"{type(module).__name__} has no integer form")
     return layers
+
+
+@torch.no_grad()
+def as_convolution(transposed: nn.ConvTranspose2d) -> nn.Conv2d:
+    """The convolution [N, I, H, W] -> [N, 4 O, H, W] that, with a pixel shuffle by 2, equals a transposed convolution
+    of stride 2 that doubles height and width (derived above); TypeError for another one."""
+    weight = transposed.weight  # [I, O, k, k]
+    inputs, outputs, kernel, _ = weight.shape
+    pad, grown = int(transposed.padding[0]), int(transposed.output_padding[0])
+    if (transposed.stride, transposed.dilation, transposed.groups) != (
+        (2, 2),
+        (1, 1),
+        1,
+    ) or grown != 2 + 2 * pad - kernel:
+        raise TypeError("a transposed convolution that does not double height and width has no integer form")
+    places = [(a, d) for a in (0, 1) for d in range(-kernel, kernel + 1)]
+    taps = {(a, d): a + pad - 2 * d for a, d in places if 0 <= a + pad - 2 * d < kernel}
+    reach = max(abs(d) for _, d in taps)
+    conv = nn.Conv2d(inputs, 4 * outputs, 2 * reach + 1, padding=reach, dtype=weight.dtype, device=weight.device)
+    phases = torch.zeros(outputs, 2, 2, inputs, 2 * reach + 1, 2 * reach + 1, dtype=weight.dtype, device=weight.device)
+    for (a, down), vertical in taps.items():
+        for (b, across), horizontal in taps.items():
+            phases[:, a, b, :, down + reach, across + reach] = weight[:, :, vertical, horizontal].T
+    conv.weight.copy_(phases.reshape(conv.weight.shape))
+    conv.bias.zero_()  # type: ignore[union-attr]
+    if transposed.bias is not None:
+        conv.bias.copy_(transposed.bias.repeat_interleave(4))  # type: ignore[union-attr]
+    return conv
+
+
+@torch.no_grad()
+def side_by_side(first: nn.Sequential, second: nn.Sequential) -> nn.Sequential:
+    """Two networks of one form and one input as one network, whose outputs are those of the first, then the second.
+
+    The first layers are stacked; from there on each network is a group of a grouped convolution.
+    """
+    merged: list[nn.Module] = []
+    for index, (a, b) in enumerate(zip(layers_of(first), layers_of(second), strict=True)):
+        if a[1:] != b[1:] or a.conv.weight.shape != b.conv.weight.shape or a.conv.groups != 1 or b.conv.groups != 1:
+            raise TypeError("networks of unlike form cannot be merged")
+        groups = 1 if index == 0 else 2
+        outputs, inputs, kernel, _ = a.conv.weight.shape
+        conv = nn.Conv2d(groups * inputs, 2 * outputs, kernel, padding=kernel // 2, groups=groups)
+        conv = conv.to(a.conv.weight)
+        conv.weight.copy_(torch.cat([a.conv.weight, b.conv.weight]))
+        biases = [torch.zeros(outputs) if part.conv.bias is None else part.conv.bias for part in (a, b)]
+        conv.bias.copy_(torch.cat([bias.to(conv.weight) for bias in biases]))  # type: ignore[union-attr]
+        merged += [conv, *([nn.PixelShuffle(a.shuffle)] if a.shuffle > 1 else []), *([nn.ReLU()] if a.relu else [])]
+    return nn.Sequential(*merged)
 
 
 @torch.no_grad()
@@ -101,7 +162,7 @@ def _convert_layer(layer: Layer, input_units: np.ndarray, output_units: np.ndarr
     weight = layer.conv.weight.detach().double().cpu().numpy()
     bias = np.zeros(len(weight)) if layer.conv.bias is None else layer.conv.bias.detach().double().cpu().numpy()
     groups = layer.conv.groups
-    scaled = weight * (input_units[:, None, None, None] if groups > 1 else input_units[None, :, None, None])
+    scaled = weight * input_units.reshape(groups, -1).repeat(len(weight) // groups, axis=0)[:, :, None, None]
     tap = np.maximum(np.abs(scaled).max((1, 2, 3)) / MAX_WEIGHT, output_units * 2.0**-40)
     pairs = [_multiplier(float(r)) for r in tap / output_units]
     return IntConv(
@@ -133,3 +194,13 @@ def hyper_table(mass: np.ndarray, tail: float = 2**-18) -> Weights:
     while half < centre and max(mass[: centre - half].sum(), mass[centre + half + 1 :].sum()) > tail:
         half += 1
     return quantise_pmf(mass[centre - half : centre + half + 1])
+
+
+def latent_table(mass: np.ndarray, tail: float = 2**-18) -> Weights:
+    """Table of one latent channel, from its masses over -L..L [2 L + 1]: cut to the narrowest range, at least -1..1,
+    that leaves at most `tail` in all; what is left goes to the escape symbol, the last."""
+    centre, half = len(mass) // 2, 1
+    while half < centre and mass[: centre - half].sum() + mass[centre + half + 1 :].sum() > tail:
+        half += 1
+    kept = mass[centre - half : centre + half + 1]
+    return quantise_pmf([*kept, max(1 - float(kept.sum()), 0.0)])

@@ -1,9 +1,9 @@
 """A trained float prior to the integer prior that decides bits, once, at export.
 
-    networks --calibration pictures--> largest activations --convert--> integer networks, proved exact
-    p(z) --> integer tables a channel;  Gaussian levels --> the fixed tables
+    networks --calibration images--> largest activations --convert--> integer networks, proved exact
+    p(z) --> integer tables per channel;  Gaussian levels --> the fixed tables
 
-Also the price: rate of the integer prior against the float one, on the same pictures.
+Also the price: rate of the integer prior against the float one, on the same images.
 """
 
 import copy
@@ -15,13 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from gencomp.bitstream import ModelError
-from gencomp.entropy.constants import HYPER_UNIT, KNOTS, MEAN_UNIT, SEGMENT
+from gencomp.entropy.constants import HYPER_UNIT, KNOTS, LEVELS, MEAN_UNIT, SEGMENT
 from gencomp.entropy.contract import EntropyModel, Latents
+from gencomp.entropy.factorized import Factorized
 from gencomp.entropy.hyperprior import Hyperprior
-from gencomp.entropy.tables import Weights, default_tables
+from gencomp.entropy.tables import Tables, Weights, default_tables, escape_table, sigma_of_level
 from gencomp.networks.priors import (
     LEVEL_CENTRE,
     LEVEL_SPREAD,
+    FactorisedPrior,
     Prior,
     gaussian_bits,
     mean_and_level,
@@ -30,9 +32,19 @@ from gencomp.networks.priors import (
 from gencomp.networks.transforms import quality_condition
 
 from .contract import Calibration
-from .convert import MAX_HIDDEN, convert, hyper_table, largest_activations
+from .convert import (
+    MAX_HIDDEN,
+    convert,
+    hyper_table,
+    largest_activations,
+    latent_table,
+    layers_of,
+    side_by_side,
+)
 
 MAX_HYPER = 127  # largest |z| that a table may hold
+MAX_LATENT = 1023  # largest |y| of a factorized prior that a table may hold; what is larger escapes
+SCALE_UNIT = 512  # standard deviations are multiples of 1/512: 1.8 % of the smallest, and 64 is still below 2^15
 
 
 class FloatPass(NamedTuple):
@@ -61,7 +73,7 @@ def float_pass(prior: Prior, latents: Calibration) -> FloatPass:
 @torch.no_grad()
 def freeze_prior(prior: Prior, calibration: Sequence[Calibration]) -> Hyperprior:
     """The integer prior of a float one; calibration: latents over the whole range of qualities."""
-    z_tables = hyper_tables(prior)
+    z_tables = hyper_tables(prior.factorised)
     bounds = np.array([len(table) // 2 for table in z_tables])
     inputs = [_hyper_input(latents) for latents in calibration]
     synthesis, feature_units = convert(
@@ -89,11 +101,49 @@ def freeze_prior(prior: Prior, calibration: Sequence[Calibration]) -> Hyperprior
 
 
 @torch.no_grad()
-def hyper_tables(prior: Prior) -> list[Weights]:
-    """Integer tables of p(z), one a channel."""
-    channels = prior.hyper_analysis.channels
+def freeze_mean_scale(
+    mean: nn.Sequential, scale: nn.Sequential, factorised: FactorisedPrior, calibration: Sequence[Calibration]
+) -> Hyperprior:
+    """The integer prior of two networks, z_hat -> mean and z_hat -> standard deviation of every latent, without context
+    and without quality (HiFiC's form).
+
+    Both become one integer network. The scale is a number of 1 / SCALE_UNIT, and its level the nearest in ratio:
+    level i + 1 begins at the geometric mean of the standard deviations of levels i and i + 1.
+    """
+    z_tables = hyper_tables(factorised)
+    bounds = np.array([len(table) // 2 for table in z_tables])
+    merged = side_by_side(mean, scale)
+    inputs = [image.z_hat for image in calibration if image.z_hat is not None]
+    channels = layers_of(mean)[-1].conv.out_channels
+    synthesis, _ = convert(
+        merged,
+        np.full(len(bounds), 1 / HYPER_UNIT),
+        HYPER_UNIT * bounds,
+        largest_activations(merged, inputs),
+        output_units=np.repeat([1 / MEAN_UNIT, 1 / SCALE_UNIT], channels),
+    )
+    sigmas = np.array([sigma_of_level(level) for level in range(LEVELS)])
+    thresholds = np.ceil(SCALE_UNIT * np.sqrt(sigmas[1:] * sigmas[:-1])).astype(np.int64)
+    return Hyperprior(default_tables(z_tables), synthesis, (), thresholds)
+
+
+@torch.no_grad()
+def freeze_factorized(factorised: FactorisedPrior, centres: np.ndarray | None = None) -> Factorized:
+    """The tables of p(y). centres [M]: what is subtracted from each channel before rounding, by default 0; they are
+    rounded to 1 / MEAN_UNIT."""
+    channels = factorised.mean.shape[1]
+    rounded = np.rint(MEAN_UNIT * (np.zeros(channels) if centres is None else centres)).astype(np.int32)
+    grid = torch.arange(-MAX_LATENT, MAX_LATENT + 1.0) + torch.from_numpy(rounded / MEAN_UNIT).float()[:, None]
+    masses = factorised.mass(grid[None, :, None].to(factorised.mean.device))[0, :, 0].double().cpu().numpy()
+    return Factorized(Tables(tuple(map(latent_table, masses)), (), escape_table()), rounded)
+
+
+@torch.no_grad()
+def hyper_tables(factorised: FactorisedPrior) -> list[Weights]:
+    """Integer tables of p(z), one per channel."""
+    channels = factorised.mean.shape[1]
     grid = torch.arange(-MAX_HYPER, MAX_HYPER + 1.0)[None, None, None, :].expand(1, channels, 1, -1)
-    masses = prior.factorised.mass(grid)[0, :, 0].double().cpu().numpy()
+    masses = factorised.mass(grid.to(factorised.mean.device))[0, :, 0].double().cpu().numpy()
     return [hyper_table(mass) for mass in masses]
 
 

@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..bitstream import ModelError
 from ..entropy.contract import EntropyModel
 from .contract import Calibration, Halo, Network, Quantized, TrainingInputs
+from .freeze import freeze_mean_scale
 from .layers import lower_bound, round_straight_through
 from .priors import SIGMA_MIN, FactorisedPrior
 
@@ -222,7 +222,7 @@ class HificNetwork(Network):
 
     def freeze(self, calibration: Sequence[Calibration]) -> EntropyModel:
         """Mean and scale networks in integers."""
-        raise ModelError("HiFiC's hyperprior has no integer form")
+        return freeze_mean_scale(self.prior.mean, self.prior.scale, self.prior.factorised, calibration)
 
     def bits_of(self, calibration: Calibration) -> float:
         """Bits under the float hyperprior."""

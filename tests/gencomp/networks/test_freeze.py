@@ -1,10 +1,26 @@
 """Float priors to exact integer models: the price in bits."""
 
+import numpy as np
 import torch
 
+from gencomp.entropy import KINDS
+from gencomp.entropy.constants import LEVELS, SIGMA_MAX, SIGMA_MIN
+from gencomp.entropy.contract import Arithmetic, Latents
+from gencomp.entropy.evaluate import Evaluation
+from gencomp.entropy.tables import sigma_of_level
 from gencomp.networks.contract import Calibration
-from gencomp.networks.freeze import float_pass, freeze_prior, rate_change
-from gencomp.networks.priors import Prior, PriorConfig
+from gencomp.networks.freeze import (
+    float_pass,
+    freeze_factorized,
+    freeze_mean_scale,
+    freeze_prior,
+    latents_of,
+    rate_change,
+)
+from gencomp.networks.hific import HificConfig, Hyperprior
+from gencomp.networks.priors import FactorisedPrior, Prior, PriorConfig
+
+ARITHMETICS: tuple[Arithmetic, ...] = ("float64", "int64")
 
 
 def test_a_frozen_prior_costs_nearly_what_the_float_prior_does() -> None:
@@ -17,3 +33,52 @@ def test_a_frozen_prior_costs_nearly_what_the_float_prior_does() -> None:
     frozen = freeze_prior(prior, drawn[:2])
     assert abs(rate_change(lambda image: float_pass(prior, image).bits, frozen, drawn[2:])) < 0.005
     assert float_pass(prior, drawn[2]).bits > 100
+
+
+def test_a_mean_and_scale_hyperprior_keeps_its_rate_and_its_latents_come_back() -> None:
+    torch.manual_seed(2)
+    prior = Hyperprior(HificConfig(latent_channels=6, hyper_channels=8)).eval()
+    with torch.no_grad():
+        for parameter in (*list(prior.mean.parameters())[-2:-1], *list(prior.scale.parameters())[-2:-1]):
+            parameter.mul_(20)
+        list(prior.scale.parameters())[-1].add_(1.5)
+    drawn = []
+    with torch.no_grad():
+        for _ in range(4):
+            z_hat = torch.randint(-3, 4, (1, 8, 3, 4)).float()
+            mean, scale = prior.mean_and_scale(z_hat, 9, 13)
+            drawn.append(Calibration(mean + scale.clamp(min=SIGMA_MIN) * torch.randn(mean.shape), z_hat, 0))
+    frozen = freeze_mean_scale(prior.mean, prior.scale, prior.factorised, drawn[:2])
+    assert (frozen.kind, frozen.quality_inputs, frozen.hyper_stride) == ("hyperprior", 0, 4)
+    change = rate_change(lambda image: prior.bits(image.y, image.z_hat), frozen, drawn[2:])  # type: ignore[arg-type]
+    assert abs(change) < 0.005
+    again = KINDS[frozen.kind](frozen.arrays())
+    coded = frozen.encode(latents_of(drawn[3]), 0, check=True)
+    for arithmetic in ARITHMETICS:
+        assert np.array_equal(again.decode(coded.payload, 9, 13, 0, arithmetic=arithmetic).y_int, coded.y_int)
+    mean, scale = prior.mean_and_scale(drawn[3].z_hat, 9, 13)  # type: ignore[arg-type]
+    z = drawn[3].z_hat[0].int().numpy()  # type: ignore[index]
+    raw = frozen.features(z, 0, Evaluation())[:9, :13].transpose(2, 0, 1)
+    assert np.abs(raw[:6] / 64 - mean[0].detach().numpy()).max() < 0.1
+    sigma = np.array([sigma_of_level(level) for level in range(LEVELS)])[frozen.level_of(raw[6:])]
+    wanted = np.clip(scale[0].detach().numpy(), SIGMA_MIN, SIGMA_MAX)
+    assert np.abs(np.log(sigma / wanted)).max() < 0.1  # half a level is 0.05
+
+
+@torch.no_grad()
+def test_a_factorized_prior_keeps_its_rate_around_any_centre() -> None:
+    torch.manual_seed(4)
+    prior = FactorisedPrior(5)
+    with torch.no_grad():
+        prior.mean.add_(3 * torch.randn(1, 5, 1, 1))
+        prior.log_scale.add_(torch.randn(3, 5, 1, 1))
+    centres = prior.mean[1, :, 0, 0].detach().double().numpy()
+    y = torch.randn(1, 5, 40, 40) * 3 + prior.mean[1]
+    for chosen in (None, centres):
+        frozen = freeze_factorized(prior, chosen)
+        shift = torch.from_numpy(frozen.centres / 64).float()[:, None, None]
+        exact = float(prior.bits(torch.round(y - shift) + shift).sum())
+        coded = frozen.encode(Latents(y[0].numpy(), None), 0)
+        assert abs(coded.bits / exact - 1) < 0.005
+        assert np.array_equal(frozen.decode(coded.payload, 40, 40, 0).y_int, coded.y_int)
+        assert np.abs(coded.y_int / 64 - y[0].numpy()).max() < 0.501
