@@ -24,12 +24,31 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from gencomp.files import write_atomically
 
+from .questions import Question, questions_from
+
 PLAN_VERSION = 2
+Task = Literal["pairs", "dsis", "acr"]
 Layout = Literal["flip", "side", "inplace"]
 Method = Literal["full", "random", "active"]
-LAYOUTS: tuple[str, ...] = get_args(Layout)
+TASKS: tuple[str, ...] = get_args(Task)
 METHODS: tuple[str, ...] = get_args(Method)
-ORIGINAL, DEGRADED, MILD = "original", "degraded", "mild"  # images of a scene that are no codec's
+LAYOUTS: dict[Task, tuple[Layout, ...]] = {  # the first is the default
+    "pairs": ("flip", "side", "inplace"),
+    "dsis": ("side", "inplace"),
+    "acr": ("side",),
+}
+GRADES: dict[Task, tuple[str, ...]] = {  # best first: 5 to 1; BT.500-15 for DSIS, P.910 for ACR
+    "dsis": ("Imperceptible", "Perceptible, but not annoying", "Slightly annoying", "Annoying", "Very annoying"),
+    "acr": ("Excellent", "Good", "Fair", "Poor", "Bad"),
+}
+QUESTIONS: dict[Task, str] = {
+    "pairs": "Which is closer to the original, A or B?",
+    "dsis": "How far is the image from the original?",
+    "acr": "How good is this image?",
+}
+MAX_DENSITY = 2.5  # device pixels per point; beyond it an image at 1:1 is too small on the screen to be judged
+# Images of a scene that are no codec's. `hidden` is the original as it stands among the answers: another file.
+ORIGINAL, HIDDEN, DEGRADED, OBVIOUS, MILD = OWN = ("original", "hidden", "degraded", "obvious", "mild")
 IMAGE_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -60,7 +79,11 @@ class Rendering:
 
 @dataclass(frozen=True)
 class Scene:
-    """One crop of one photograph: the original, its renderings, and two spoilt copies for checks and training."""
+    """One crop of one photograph: the original, its renderings, and what checks and training need.
+
+    No file of a check or of the training is one that a rater has met in another role, so that comparing addresses or
+    bytes tells no more than looking does.
+    """
 
     id: str
     image: str
@@ -69,15 +92,16 @@ class Scene:
     width: int
     height: int
     original: str
-    degraded: str  # nobody who looks can take it for the original
-    mild: str  # softer, for training
+    hidden: str  # the original with single samples one level off: looks the same, is another file
+    degraded: str  # for checks: nobody who looks can take it for the original
+    obvious: str  # for training: as plain to see
+    mild: str  # for training: softer
     check: bool  # degraded differs enough here to serve as an attention check
     renderings: dict[str, Rendering]
 
     def image_id(self, name: str) -> str:
-        """The image id of a condition of this scene, or of "original", "degraded" or "mild"."""
-        own = {ORIGINAL: self.original, DEGRADED: self.degraded, MILD: self.mild}
-        return own[name] if name in own else self.renderings[name].image
+        """The image id of a condition of this scene, or of one of its own images (OWN)."""
+        return str(getattr(self, name)) if name in OWN else self.renderings[name].image
 
 
 @dataclass(frozen=True)
@@ -93,7 +117,7 @@ class Design:
 
 
 class Pair(NamedTuple):
-    """Two conditions (ids in the plan's order) on one scene: what a vote decides."""
+    """What a vote decides: two conditions (ids in the plan's order) on one scene, or one (second is "") to be rated."""
 
     scene: str
     first: str
@@ -104,10 +128,13 @@ class Pair(NamedTuple):
 class Study:
     title: str
     question: str
+    task: Task
     layout: Layout
     ties: bool
     seed: int
+    max_density: float
     design: Design
+    questions: tuple[Question, ...]
     conditions: tuple[Condition, ...]
     scenes: tuple[Scene, ...]
 
@@ -121,10 +148,27 @@ class Study:
         """The scenes by id."""
         return {scene.id: scene for scene in self.scenes}
 
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The answers that a trial takes."""
+        if self.task != "pairs":
+            return ("5", "4", "3", "2", "1")
+        return ("a", "b", "tie") if self.ties else ("a", "b")
+
+    @property
+    def flips(self) -> bool:
+        """Whether what is judged shares a place on the screen, so that no answer is possible without a flip."""
+        return self.layout == "inplace" or (self.layout == "flip" and self.task == "pairs")
+
     @cached_property
     def pairs(self) -> list[Pair]:
-        """Every pair of conditions on every scene that has both, in the plan's order."""
+        """Every pair of conditions on every scene that has both, in the plan's order; what is rated in other tasks.
+
+        ACR rates the hidden original, too, as in P.910's ACR-HR."""
         order = [condition.id for condition in self.conditions]
+        if self.task != "pairs":
+            rated = [HIDDEN, *order] if self.task == "acr" else order
+            return [Pair(s.id, name, "") for s in self.scenes for name in rated if name in (HIDDEN, *s.renderings)]
         return [
             Pair(scene.id, first, second)
             for scene in self.scenes
@@ -134,9 +178,7 @@ class Study:
     @property
     def images(self) -> frozenset[str]:
         """The ids of all images that a rater can see."""
-        return frozenset(
-            scene.image_id(name) for scene in self.scenes for name in (ORIGINAL, DEGRADED, MILD, *scene.renderings)
-        )
+        return frozenset(scene.image_id(name) for scene in self.scenes for name in (*OWN, *scene.renderings))
 
     def largest_crop(self) -> tuple[int, int]:
         """Width and height in pixels that hold every crop of the study."""
@@ -175,18 +217,23 @@ def _study(plan: Mapping[str, Any]) -> Study:
     if len(known) < len(conditions) or len(known) < 2 or not scenes:
         raise ValueError("it needs two or more different conditions and at least one scene")
     for scene in scenes:
-        names = [*scene.renderings, ORIGINAL, DEGRADED, MILD]
+        names = [*scene.renderings, *OWN]
         if not set(scene.renderings) <= known or not all(IMAGE_ID.fullmatch(scene.image_id(n)) for n in names):
             raise ValueError(f"scene {scene.id} names an unknown condition or image")
-    if plan["layout"] not in LAYOUTS or plan["design"]["method"] not in METHODS:
-        raise ValueError("unknown layout or design")
+    if plan["task"] not in TASKS or plan["layout"] not in LAYOUTS[plan["task"]]:
+        raise ValueError("unknown task or layout")
+    if plan["design"]["method"] not in METHODS or (plan["design"]["method"] == "active" and plan["task"] != "pairs"):
+        raise ValueError("unknown design")
     return Study(
         str(plan["title"]),
         str(plan["question"]),
+        plan["task"],
         plan["layout"],
         bool(plan["ties"]),
         int(plan["seed"]),
+        float(plan["max_density"]),
         Design(**plan["design"]),
+        questions_from(plan["questions"]),
         conditions,
         scenes,
     )

@@ -4,13 +4,14 @@ study    the plan's id: votes of another plan are not comparable and are refused
 rater    16 hex digits drawn at random; nothing about a person
 source   web, import or simulated
 n        number of the trial within its rater, from 0
-kind     training, pair, check or repeat
-scene, image, first, second    what was shown: first as A, second as B
-choice   a, b or tie
-ms       milliseconds from the images standing on the screen to the choice, pauses left out
+kind     training, pair, rating, check or repeat
+scene, image, first, second    what was shown: first as A, second as B; second is empty where one image is rated
+choice   a, b or tie; 5 (best) to 1 of ratings
+ms       milliseconds from the images standing on the screen to the choice, pauses left out; by the page's clock
+server_ms    milliseconds since the rater's answer before, pauses and all; by the server's clock, so never below ms
 flips    how often the rater flipped between the images
 dpr      device pixels per CSS pixel of the rater's screen; the images are 1:1 in device pixels at any
-at       UTC time of the vote, to the second
+at       UTC time of the vote, to the millisecond
 """
 
 from __future__ import annotations
@@ -22,15 +23,14 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, get_args
 
-from .design.trials import Kind, Trial
-from .plan import DEGRADED, MILD, ORIGINAL, Study, StudyError
+from .design.trials import COUNTED, Kind, Trial
+from .plan import DEGRADED, HIDDEN, MILD, OBVIOUS, ORIGINAL, Study, StudyError
 
 MAX_MS = 24 * 3600 * 1000
 MAX_FLIPS = 100_000
 RATER = re.compile(r"[0-9a-f]{16}")
-AT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+AT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z")
 SOURCES = ("web", "import", "simulated")
-CHOICES = ("a", "b", "tie")
 COLUMNS = (
     "study",
     "rater",
@@ -43,6 +43,7 @@ COLUMNS = (
     "second",
     "choice",
     "ms",
+    "server_ms",
     "flips",
     "dpr",
     "at",
@@ -56,9 +57,15 @@ class Vote(NamedTuple):
     trial: Trial
     choice: str
     ms: int
+    server_ms: int
     flips: int
     dpr: float
     at: str
+
+    @property
+    def seconds(self) -> float:
+        """How long the rater looked at most: the shorter of the two clocks."""
+        return min(self.ms, self.server_ms) / 1000
 
 
 def to_rows(study: Study, votes: Iterable[Vote]) -> list[dict[str, Any]]:
@@ -80,6 +87,7 @@ def to_rows(study: Study, votes: Iterable[Vote]) -> list[dict[str, Any]]:
                     v.trial.second,
                     v.choice,
                     v.ms,
+                    v.server_ms,
                     v.flips,
                     v.dpr,
                     v.at,
@@ -151,11 +159,12 @@ def _vote(study: Study, row: Mapping[str, Any]) -> Vote:
     rater, at, source = str(row["rater"]), str(row["at"]), str(row["source"])
     if not RATER.fullmatch(rater) or not AT.fullmatch(at) or source not in SOURCES:
         raise ValueError("the rater, the time or the source is not as this program writes it")
-    check_answer(study, row["choice"], int(row["ms"]), int(row["flips"]), float(row["dpr"]))
+    times = int(row["ms"]), int(row["server_ms"])
+    check_answer(study, row["choice"], times[0], int(row["flips"]), float(row["dpr"]))
     n = int(row["n"])
-    if not 0 <= n < 1_000_000:
-        raise ValueError(f"trial number {n}")
-    return Vote(rater, source, n, trial, str(row["choice"]), int(row["ms"]), int(row["flips"]), float(row["dpr"]), at)
+    if not 0 <= n < 1_000_000 or not 0 <= times[1] <= MAX_MS:
+        raise ValueError(f"trial number {n}, or its time, is out of range")
+    return Vote(rater, source, n, trial, str(row["choice"]), *times, int(row["flips"]), float(row["dpr"]), at)
 
 
 def check_trial(study: Study, trial: Trial) -> None:
@@ -164,15 +173,21 @@ def check_trial(study: Study, trial: Trial) -> None:
     names = {trial.first, trial.second}
     if trial.kind not in get_args(Kind) or scene is None or len(names) < 2:
         raise ValueError("no trial of this study")
-    spoilt = names in ({ORIGINAL, DEGRADED}, {ORIGINAL, MILD})
-    fits = {"check": names == {ORIGINAL, DEGRADED}, "training": spoilt or names <= set(scene.renderings)}
-    if not fits.get(trial.kind, names <= set(scene.renderings)):
+    pairs = study.task == "pairs"
+    judged = set(scene.renderings) | ({HIDDEN} if study.task == "acr" else set())
+    if pairs:
+        special = {"check": [{HIDDEN, DEGRADED}], "training": [{ORIGINAL, OBVIOUS}, {ORIGINAL, MILD}]}
+    else:
+        special = {"check": [{HIDDEN, ""}, {DEGRADED, ""}], "training": [{ORIGINAL, ""}, {OBVIOUS, ""}]}
+    ordinary = names <= judged if pairs else trial.second == "" and trial.first in judged
+    fits = names in special.get(trial.kind, []) or (trial.kind != "check" and ordinary)
+    if not fits or (trial.kind in COUNTED and pairs != (trial.kind == "pair")) or (not pairs and trial.second):
         raise ValueError("the images of the trial are not in this study")
 
 
 def check_answer(study: Study, choice: object, ms: int, flips: int, dpr: float) -> None:
     """ValueError unless the answer could have been given."""
-    if choice not in CHOICES or (choice == "tie" and not study.ties):
-        raise ValueError("choice must be a or b" + (" or tie" if study.ties else ""))
+    if choice not in study.choices:
+        raise ValueError(f"choice must be one of {', '.join(study.choices)}")
     if not 0 <= ms <= MAX_MS or not 0 <= flips <= MAX_FLIPS or not 0.1 <= dpr <= 20:
         raise ValueError("the time, the flips or the pixel ratio is out of range")

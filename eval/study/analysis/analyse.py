@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ..bradley_terry import groups
+from ..checks import rates
 from ..plan import Study, StudyError
 from ..votes import Vote
 from .correlation import MetricAgreement, metric_agreement
@@ -29,14 +30,14 @@ class Analysis(NamedTuple):
     warnings: list[str]
     resamples: int
     seed: int
-    min_checks: float
+    min_checks: float | None
 
 
 def analyse(
     study: Study,
     votes: Sequence[Vote],
     *,
-    min_checks: float = 0.75,
+    min_checks: float | None = None,
     wanted: float = 50.0,
     resamples: int = 1000,
     seed: int = 0,
@@ -45,18 +46,14 @@ def analyse(
 
     Raises StudyError if no vote is left.
     """
-    raters = screen(votes, min_checks)
+    raters = screen(study, votes, min_checks)
     kept = {rater.rater for rater in raters if rater.kept}
     used = [vote for vote in votes if vote.rater in kept]
     counted = ballots(study, used)
     if not counted.raters:
         raise StudyError(
             "no votes to analyse"
-            + (
-                ": every rater failed the attention checks"
-                if raters
-                else " yet; serve the study, or try `gencomp study simulate`"
-            )
+            + (": every rater was left out" if raters else " yet; serve the study, or try `gencomp study simulate`")
         )
     scores = score(counted, resamples=resamples, seed=seed)
     unscreened = scores if len(used) == len(votes) else score(ballots(study, votes), resamples=resamples, seed=seed)
@@ -105,6 +102,7 @@ def to_json(analysis: Analysis) -> dict[str, Any]:
         "title": study.title,
         "votes": analysis.votes,
         "raters": {"all": len(analysis.raters), "kept": scores.raters, "min_checks": analysis.min_checks},
+        "checks": rates(study.design.checks, study.task)._asdict(),
         "interval": 0.95,
         "resamples": analysis.resamples,
         "seed": analysis.seed,

@@ -17,9 +17,8 @@ from ..console import STUDY, one_line
 @click.option(
     "--min-checks",
     type=click.FloatRange(0, 1),
-    default=0.75,
-    show_default=True,
-    help="Leave out raters with a smaller share of attention checks right; 0 keeps all.",
+    help="Leave out raters with a smaller share of attention checks right. "
+    "Default: the share that all but one honest rater in 200 reaches.",
 )
 @click.option(
     "--want",
@@ -33,7 +32,7 @@ from ..console import STUDY, one_line
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the analysis as one JSON object.")
 def analyse(
-    folder: Path, out: Path | None, min_checks: float, want: float, resamples: int, seed: int, as_json: bool
+    folder: Path, out: Path | None, min_checks: float | None, want: float, resamples: int, seed: int, as_json: bool
 ) -> None:
     """Score the votes: a page (index.html), figures, CSV and JSON in DIR/analysis.
 
@@ -136,7 +135,8 @@ def simulate(
     from tqdm import tqdm
 
     from ..plan import Design, load
-    from .simulate import Population, coverage, synthetic
+    from .coverage import coverage
+    from .simulate import Population, synthetic
 
     given = click.get_current_context().get_parameter_source
     if like and (

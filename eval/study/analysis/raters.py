@@ -7,7 +7,10 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import NamedTuple
 
+from ..design.trials import COUNTED
+from ..plan import Study
 from ..votes import Vote
+from .screening import reasons
 
 
 class RaterSummary(NamedTuple):
@@ -15,6 +18,7 @@ class RaterSummary(NamedTuple):
 
     with_others: share of this rater's votes that agree with what most other raters chose on the same pair and image.
     chose_a: share of choices for the image labelled A; far from a half, the rater may not be looking.
+    reasons: why the rater is left out (`screening.py`); kept if there are none.
     """
 
     rater: str
@@ -29,7 +33,7 @@ class RaterSummary(NamedTuple):
     median_s: float | None
     dpr: float | None
     kept: bool
-    reason: str
+    reasons: str
 
 
 class Agreement(NamedTuple):
@@ -47,13 +51,13 @@ class Agreement(NamedTuple):
     ceiling: float | None
 
 
-def screen(votes: Sequence[Vote], min_checks: float = 0.75) -> list[RaterSummary]:
-    """Every rater with votes. Left out: whoever got less than min_checks of the attention checks right."""
+def screen(study: Study, votes: Sequence[Vote], min_checks: float | None = None) -> list[RaterSummary]:
+    """Every rater with votes, and why each is left out or not (`screening.reasons`)."""
     by_rater: dict[str, list[Vote]] = defaultdict(list)
     for vote in votes:
         by_rater[vote.rater].append(vote)
     items = _items(votes)
-    return [_summary(rater, own, items, min_checks) for rater, own in by_rater.items()]
+    return [_summary(rater, own, items, "; ".join(reasons(study, own, min_checks))) for rater, own in by_rater.items()]
 
 
 def agreement(votes: Iterable[Vote]) -> Agreement:
@@ -71,13 +75,11 @@ def agreement(votes: Iterable[Vote]) -> Agreement:
     return Agreement(len(items), alike / couples, 2 * alike / couples - 1, ceiling)
 
 
-def _summary(
-    rater: str, votes: Sequence[Vote], items: dict[tuple[str, ...], dict[str, str]], min_checks: float
-) -> RaterSummary:
+def _summary(rater: str, votes: Sequence[Vote], items: dict[tuple[str, ...], dict[str, str]], why: str) -> RaterSummary:
     kinds: dict[str, list[Vote]] = defaultdict(list)
     for vote in votes:
         kinds[vote.trial.kind].append(vote)
-    passed = sum(vote.choice == vote.trial.answer for vote in kinds["check"])
+    passed = sum(vote.choice in vote.trial.right for vote in kinds["check"])
     checks = len(kinds["check"])
     others = []
     for vote in kinds["pair"]:
@@ -85,33 +87,39 @@ def _summary(
         rest = Counter(c for other, c in items[key].items() if other != rater)
         if rest:
             others.append(_with_majority(choice, rest))
-    first = {key: choice for key, choice in map(_canonical, kinds["pair"])}
+    first = {key: choice for key, choice in map(_canonical, [*kinds["pair"], *kinds["rating"]])}
     again = [(first.get(key), choice) for key, choice in map(_canonical, kinds["repeat"])]
-    sided = [vote.choice for kind in ("pair", "repeat", "check") for vote in kinds[kind] if vote.choice != "tie"]
-    timed = [vote.ms / 1000 for kind in ("pair", "repeat") for vote in kinds[kind]]
-    kept = not checks or passed / checks >= min_checks
+    sided = [vote.choice for kind in ("pair", "repeat", "check") for vote in kinds[kind] if vote.choice in ("a", "b")]
+    timed = [vote.seconds for kind in (*COUNTED, "repeat") for vote in kinds[kind]]
     return RaterSummary(
         rater,
         votes[0].source,
-        len(kinds["pair"]),
+        sum(len(kinds[kind]) for kind in COUNTED),
         checks,
         passed,
         len(again),
-        sum(a == b for a, b in again),
+        sum(_alike(a, b) for a, b in again),
         sum(others) / len(others) if others else None,
         sided.count("a") / len(sided) if sided else None,
         median(timed) if timed else None,
         median(vote.dpr for vote in votes),
-        kept,
-        "" if kept else f"{passed} of {checks} attention checks right",
+        not why,
+        why,
     )
 
 
 def _canonical(vote: Vote) -> tuple[tuple[str, ...], str]:
     """The pair on its image, whichever side each stood on, and what was chosen."""
     trial = vote.trial
-    chosen = {"a": trial.first, "b": trial.second, "tie": "tie"}[vote.choice]
+    chosen = {"a": trial.first, "b": trial.second}.get(vote.choice, vote.choice)
     return (trial.scene, *sorted((trial.first, trial.second))), chosen
+
+
+def _alike(first: str | None, second: str) -> bool:
+    """Whether two answers to one question agree; grades may be one apart."""
+    if first is not None and first.isdigit() and second.isdigit():
+        return abs(int(first) - int(second)) <= 1
+    return first == second
 
 
 def _items(votes: Iterable[Vote]) -> dict[tuple[str, ...], dict[str, str]]:

@@ -19,7 +19,8 @@ from PIL import Image
 from gencomp.files import write_atomically
 from gencomp.image import read_image
 
-from ..plan import Condition, Design, Layout, Rendering, Scene, Study, StudyError, save
+from ..plan import MAX_DENSITY, OWN, Condition, Design, Layout, Rendering, Scene, Study, StudyError, Task, save
+from ..questions import DEFAULT, Question
 from .sources import Coded
 
 CHECK_DB = 32.0  # an attention check needs a spoilt copy at most this close to the original (PSNR in dB)
@@ -35,7 +36,10 @@ class Options:
     title: str
     question: str
     layout: Layout
+    task: Task = "pairs"
     ties: bool = False
+    max_density: float = MAX_DENSITY
+    questions: tuple[Question, ...] = DEFAULT
     seed: int = 0
     crop: tuple[int, int] | None = (512, 512)
     crops_per_image: int = 1
@@ -83,10 +87,13 @@ def build(
         study = Study(
             options.title,
             options.question,
+            options.task,
             options.layout,
             options.ties,
             options.seed,
+            options.max_density,
             options.design,
+            options.questions,
             _conditions(ids, scenes, measures or {}),
             tuple(scenes),
         )
@@ -134,6 +141,8 @@ def condition_ids(coded: Sequence[Coded]) -> dict[Key, str]:
         if len(settings) > 1 and setting:
             parts.append(setting)
         ids[key] = re.sub(r"[^\w.=@ -]+", "_", " ".join(parts)).strip(" .=@-") or "unnamed"
+    if taken := set(ids.values()) & set(OWN):
+        raise StudyError(f"a codec cannot be named {taken.pop()} here: a study's own images are")
     if len(set(ids.values())) < len(ids):
         raise StudyError(f"two conditions would have one name: {', '.join(sorted(ids.values()))}")
     return ids
@@ -149,27 +158,29 @@ def check(study: Study) -> None:
         )
     # A smaller study still asks each pair once; more trials than pairs would repeat them silently.
     if study.design.method != "full" and study.design.trials > len(study.pairs):
+        what = "pairs" if study.task == "pairs" else "images to rate"
         raise StudyError(
-            f"--trials {study.design.trials}: there are only {len(study.pairs)} pairs; "
+            f"--trials {study.design.trials}: there are only {len(study.pairs)} {what}; "
             "ask for fewer, or use --design full"
         )
 
 
 def _scenes(folder: Path, coded: Sequence[Coded], ids: Mapping[Key, str], options: Options) -> list[Scene]:
     """Every crop of one photograph. Each file is decoded once."""
-    original = read(coded[0].original)
+    whole = read(coded[0].original)
     decoded = [read(one.reconstruction) for one in coded]
     for one, image in zip(coded, decoded, strict=True):
-        if image.size != original.size:
+        if image.size != whole.size:
             raise StudyError(
                 f"{one.reconstruction} is {image.width}x{image.height}, its original {one.original} "
-                f"{original.width}x{original.height}; they must be of one size"
+                f"{whole.width}x{whole.height}; they must be of one size"
             )
     scenes = []
-    for shot in shots(coded[0].image, original.size, options):
+    for shot in shots(coded[0].image, whole.size, options):
         box = (shot.x, shot.y, shot.x + shot.width, shot.y + shot.height)
-        source = original.crop(box)
-        spoilt, mild = mosaic(source, 8), blurred(source, 3)
+        source = whole.crop(box)
+        degraded = mosaic(source, 8)
+        own = [source, *map(one_level_off, (source, degraded, blurred(source, 8), blurred(source, 3)))]
         renderings = {}
         for one, image in zip(coded, decoded, strict=True):
             crop = image.crop(box)
@@ -177,17 +188,9 @@ def _scenes(folder: Path, coded: Sequence[Coded], ids: Mapping[Key, str], option
             if math.isfinite(psnr_crop := psnr(source, crop)):
                 metrics["psnr_crop"] = round(psnr_crop, 4)
             renderings[ids[one.codec, one.setting, one.realism]] = Rendering(keep(folder, crop), one.bpp, metrics)
-        scenes.append(
-            Scene(
-                "",
-                *shot,
-                keep(folder, source),
-                keep(folder, spoilt),
-                keep(folder, mild),
-                psnr(source, spoilt) <= CHECK_DB,
-                renderings,
-            )
-        )
+        original, hidden, check, obvious, mild = (keep(folder, image) for image in own)
+        plain = psnr(source, degraded) <= CHECK_DB
+        scenes.append(Scene("", *shot, original, hidden, check, obvious, mild, plain, renderings))
     return scenes
 
 
@@ -224,6 +227,18 @@ def keep(folder: Path, image: Image.Image) -> str:
     name = hashlib.sha256(buffer.getvalue()).hexdigest()[:32]
     write_atomically(folder / "images" / f"{name}.png", buffer.getvalue())
     return name
+
+
+def one_level_off(image: Image.Image) -> Image.Image:
+    """The image with one sample in eight moved by one level towards mid-grey: looks the same, is another file.
+
+    Without it the original among the answers of a check has the very bytes of the original beside them, and a mosaic a
+    file a tenth as long. The same image is always changed in the same way.
+    """
+    pixels = np.asarray(image)
+    rng = np.random.default_rng([7, *hashlib.sha256(pixels.tobytes()).digest()])
+    step = np.where(pixels > 127, -1, 1) * (rng.random(pixels.shape) < 1 / 8)
+    return Image.fromarray((pixels + step).astype(np.uint8))
 
 
 def mosaic(image: Image.Image, factor: int) -> Image.Image:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..console import FILE, FOLDER, STUDY, one_line
+from ..plan import MAX_DENSITY
 
 if TYPE_CHECKING:
     from ..plan import Study
     from .sources import CodecFolder, Coded
 
-QUESTION = "Which is closer to the original, A or B?"
 MAX_TRIALS = 40  # of the random and active designs unless told otherwise: about seven minutes
 
 
@@ -88,19 +88,30 @@ def _folders(_: click.Context, __: click.Parameter, values: Sequence[str]) -> li
 )
 @click.option("--crops-per-image", type=click.IntRange(1, 20), default=1, show_default=True)
 @click.option(
+    "--task",
+    type=click.Choice(["pairs", "dsis", "acr"]),
+    default="pairs",
+    show_default=True,
+    help="pairs: which of two is closer to the original. dsis: grade one beside the original (BT.500-15). "
+    "acr: grade one alone, the hidden original among them (P.910).",
+)
+@click.option(
     "--design",
     type=click.Choice(["full", "random", "active"]),
     default="random",
     show_default=True,
-    help="full: each rater sees every pair. random: least shown pairs first. active: least certain pairs first.",
+    help="full: each rater sees every pair, or every image to rate. random: the least shown first. "
+    "active: the least certain pairs first.",
 )
 @click.option(
     "--trials",
     type=click.IntRange(1, 2000),
-    help=f"Pairs for each rater. Default: all pairs, at most {MAX_TRIALS}; full: all.",
+    help=f"Pairs, or images to rate, for each rater. Default: all, at most {MAX_TRIALS}; full: all.",
 )
 @click.option(
-    "--checks", type=click.IntRange(0, 100), help="Attention checks for each rater. Default: one in eight, at least 3."
+    "--checks",
+    type=click.IntRange(0, 100),
+    help="Attention checks for each rater. Default: as many as let one careless rater in 4000 through.",
 )
 @click.option(
     "--repeats",
@@ -121,13 +132,26 @@ def _folders(_: click.Context, __: click.Parameter, values: Sequence[str]) -> li
 @click.option(
     "--layout",
     type=click.Choice(["flip", "side", "inplace"]),
-    default="flip",
-    show_default=True,
-    help="flip: original beside A/B. side: all three. inplace: all three in one place, for small screens.",
+    help="flip: original beside A/B (default of pairs). side: all side by side (default of dsis, acr). "
+    "inplace: all in one place, for small screens.",
 )
 @click.option("--ties/--no-ties", default=False, help="Offer `no difference`. Default: forced choice.")
-@click.option("--question", default=QUESTION, show_default=True)
+@click.option("--question", help="What raters are asked at each trial. Default: by the task.")
 @click.option("--title", default="Comparing images", show_default=True)
+@click.option(
+    "--max-density",
+    type=click.FloatRange(1, 20),
+    default=MAX_DENSITY,
+    show_default=True,
+    help="Refuse screens with more device pixels per point: images at 1:1 would be too small there.",
+)
+@click.option(
+    "--questions",
+    "questions_file",
+    type=FILE,
+    help="JSON list of questions: id, when (before, after), text, options. Default: vision, screen, distance, remarks.",
+)
+@click.option("--no-questions", is_flag=True, help="Ask nothing but the trials.")
 @click.option("--consent", type=FILE, help="Your text that a rater reads first. Default: a draft to complete.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -180,27 +204,47 @@ def _chosen(coded: list[Coded], **wanted: tuple[Any, ...]) -> list[Coded]:
 def _options(
     coded: Sequence[Coded],
     *,
+    task: Any,
+    layout: Any,
+    question: str | None,
     design: Any,
     trials: int | None,
     checks: int | None,
     repeats: int,
     training: int,
     rest_every: int,
+    questions_file: Path | None,
+    no_questions: bool,
     **how: Any,
 ) -> Any:
-    from ..plan import Design
+    from ..checks import enough
+    from ..plan import LAYOUTS, QUESTIONS, Design, StudyError
+    from ..questions import DEFAULT, read_questions
     from .build import Options
 
     if design == "full" and trials is not None:
         raise click.UsageError("--trials has no place with --design full: each rater sees every pair")
+    if task != "pairs" and (design == "active" or how["ties"]):
+        raise click.UsageError("--design active and --ties are for --task pairs")
+    if layout is not None and layout not in LAYOUTS[task]:
+        raise click.UsageError(f"--layout {layout}: --task {task} has {', '.join(LAYOUTS[task])}")
+    if questions_file and no_questions:
+        raise click.UsageError("--questions and --no-questions contradict each other")
+    try:
+        questions = () if no_questions else read_questions(questions_file) if questions_file else DEFAULT
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StudyError(f"{questions_file} is no list of questions ({error})") from error
     by_image: dict[str, int] = {}
     for one in coded:
         by_image[one.image] = by_image.get(one.image, 0) + 1
     chosen = sorted(by_image.values(), reverse=True)[: how["draw"]]
-    pairs = sum(k * (k - 1) // 2 for k in chosen) * (how["crops_per_image"] if how["crop"] else 1)
+    items = {"pairs": lambda k: k * (k - 1) // 2, "dsis": lambda k: k, "acr": lambda k: k + 1}[task]
+    pairs = sum(map(items, chosen)) * (how["crops_per_image"] if how["crop"] else 1)
     asked = pairs if design == "full" else trials or min(MAX_TRIALS, pairs)
-    checks = max(min(3, asked), round(asked / 8)) if checks is None else checks
-    return Options(Design(design, asked, checks, repeats, training, rest_every), **how)
+    checks = enough(task) if checks is None else checks
+    made = Design(design, asked, checks, repeats, training, rest_every)
+    title, how = how.pop("title"), how | {"questions": questions}
+    return Options(made, title, question or QUESTIONS[task], layout or LAYOUTS[task][0], task, **how)
 
 
 def _bar(names: list[str]) -> Iterable[str]:
@@ -212,7 +256,10 @@ def _bar(names: list[str]) -> Iterable[str]:
 
 def report_new(folder: Path, made: Study, as_json: bool) -> None:
     """Say what was built and what to do next."""
+    from ..checks import rates
+
     width, height = made.largest_crop()
+    checks = rates(made.design.checks, made.task)
     trials = made.design.training + made.design.trials + made.design.checks + made.design.repeats
     if as_json:
         click.echo(
@@ -224,6 +271,8 @@ def report_new(folder: Path, made: Study, as_json: bool) -> None:
                     "scenes": len(made.scenes),
                     "pairs": len(made.pairs),
                     "trials_per_rater": trials,
+                    "checks": checks._asdict(),
+                    "task": made.task,
                     "crop": [width, height],
                     "design": made.design.method,
                     "seed": made.seed,
@@ -231,15 +280,21 @@ def report_new(folder: Path, made: Study, as_json: bool) -> None:
             )
         )
         return
+    what = "pairs" if made.task == "pairs" else "images to rate"
     click.echo(
         f"{folder}: {len(made.conditions)} conditions on {len(made.scenes)} crops of at most {width}x{height} "
-        f"pixels, {len(made.pairs)} pairs"
+        f"pixels, {len(made.pairs)} {what}"
     )
     click.echo(f"  conditions: {', '.join(c.id for c in made.conditions)}")
     click.echo(
-        f"  each rater: {trials} trials ({made.design.training} practice, {made.design.trials} pairs, "
+        f"  each rater: {trials} trials ({made.design.training} practice, {made.design.trials} {what}, "
         f"{made.design.checks} checks, {made.design.repeats} repeats), about {max(1, round(trials / 6))} minutes"
     )
+    if checks.checks:
+        click.echo(
+            f"  checks: {checks.required} of {checks.checks} must be right: {100 * checks.slips:.2g} % of raters who "
+            f"answer at random pass, {100 * checks.false_alarm:.2g} % of honest ones (2 % lapses) fail"
+        )
     click.echo(f"  edit {folder / 'consent.txt'}, then: gencomp study serve {folder}")
 
 
@@ -258,5 +313,5 @@ def demo(folder: Path, model: str | None, device: str, seed: int, as_json: bool)
     with one_line():
         from .demonstration import demonstration
 
-        made = demonstration(folder, question=QUESTION, model=model, device=device, seed=seed, progress=_bar)
+        made = demonstration(folder, model=model, device=device, seed=seed, progress=_bar)
     report_new(folder, made, as_json)

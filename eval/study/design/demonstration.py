@@ -18,7 +18,7 @@ from ...codecs import baseline, ours
 from ...codecs.baseline import Peer
 from ...run.coding import decode_from, encode_to
 from ...run.rates import RateSearch
-from ..plan import Design, Study, StudyError
+from ..plan import QUESTIONS, Design, Study, StudyError
 from .build import Options, build
 from .sources import Coded
 
@@ -31,7 +31,6 @@ REALISMS = (0.0, 1.0)
 def demonstration(
     folder: Path,
     *,
-    question: str,
     model: str | None = None,
     device: str = "auto",
     seed: int = 0,
@@ -47,9 +46,11 @@ def demonstration(
     with tempfile.TemporaryDirectory() as work:
         coded = [one for name in progress(list(PHOTOGRAPHS)) for one in code(name, codecs, Path(work))]
         pairs = len(coded) * (len(coded) // len(PHOTOGRAPHS) - 1) // 2
-        design = Design("full", pairs, checks=3, repeats=0, training=3, rest_every=0)
+        design = Design("full", pairs, checks=8, repeats=0, training=3, rest_every=0)
         title = "Which image is closer?"
-        return build(folder, coded, Options(design, title, question, "flip", seed=seed, crop=CROP, crop_at=CROP_AT))
+        return build(
+            folder, coded, Options(design, title, QUESTIONS["pairs"], "flip", seed=seed, crop=CROP, crop_at=CROP_AT)
+        )
 
 
 def code(name: str, codecs: Sequence[Peer], work: Path) -> list[Coded]:

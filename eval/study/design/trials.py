@@ -17,13 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bradley_terry import covariance, fit, preference
-from ..plan import DEGRADED, MILD, ORIGINAL, Design, Pair, Study
+from ..plan import DEGRADED, HIDDEN, MILD, OBVIOUS, ORIGINAL, Design, Pair, Study
 
-Kind = Literal["training", "pair", "check", "repeat"]
+Kind = Literal["training", "pair", "rating", "check", "repeat"]
+
+
+COUNTED: tuple[Kind, ...] = ("pair", "rating")  # what scores rest on
 
 
 class Trial(NamedTuple):
-    """One screen: first is shown as A, second as B. Names are condition ids, or those of a scene's own images."""
+    """One screen. Names are condition ids, or those of a scene's own images.
+
+    Pairs: first is shown as A, second as B. Ratings: first is rated, second is "".
+    """
 
     kind: Kind
     scene: str
@@ -31,9 +37,14 @@ class Trial(NamedTuple):
     second: str
 
     @property
-    def answer(self) -> Literal["a", "b"] | None:
-        """The right answer where there is one: the original itself."""
-        return "a" if self.first == ORIGINAL else "b" if self.second == ORIGINAL else None
+    def right(self) -> tuple[str, ...]:
+        """The right answers where there are any: the original; of ratings the upper two grades or the lower."""
+        originals = (ORIGINAL, HIDDEN)
+        if self.second:
+            return ("a",) if self.first in originals else ("b",) if self.second in originals else ()
+        if self.kind not in ("check", "training"):
+            return ()
+        return ("5", "4") if self.first in originals else ("1", "2") if self.first in (DEGRADED, OBVIOUS) else ()
 
 
 class Tally:
@@ -49,24 +60,30 @@ class Tally:
             self.couples.setdefault((pair.first, pair.second), []).append(pair)
 
     def pair(self, trial: Trial) -> Pair:
+        if not trial.second:
+            return Pair(trial.scene, trial.first, "")
         first, second = sorted((trial.first, trial.second), key=self.index.__getitem__)
         return Pair(trial.scene, first, second)
 
     def ask(self, trial: Trial) -> None:
-        i, j = self.index[trial.first], self.index[trial.second]
-        self.asked[i, j] += 1
-        self.asked[j, i] += 1
         self.shown[self.pair(trial)] += 1
+        if trial.kind == "pair":
+            i, j = self.index[trial.first], self.index[trial.second]
+            self.asked[i, j] += 1
+            self.asked[j, i] += 1
 
     def answer(self, trial: Trial, choice: str) -> None:
+        """Count the answer to a pair; ratings need no count."""
+        if trial.kind != "pair":
+            return
         i, j = self.index[trial.first], self.index[trial.second]
         self.wins[i, j] += {"a": 1.0, "tie": 0.5, "b": 0.0}[choice]
         self.wins[j, i] += {"a": 0.0, "tie": 0.5, "b": 1.0}[choice]
 
 
-def kinds(design: Design, pairs: int, rng: np.random.Generator) -> list[Kind]:
+def kinds(design: Design, pairs: int, rng: np.random.Generator, ordinary: Kind = "pair") -> list[Kind]:
     """The kinds of a rater's trials in order: training, then pairs with repeats (second half) and checks (spread)."""
-    body: list[Kind] = ["pair"] * pairs
+    body: list[Kind] = [ordinary] * pairs
     for position in sorted(rng.integers(max(1, (pairs + 1) // 2), pairs + 1, design.repeats), reverse=True):
         body.insert(int(position), "repeat")
     bounds = np.linspace(1, len(body), design.checks + 1)
@@ -79,9 +96,10 @@ def kinds(design: Design, pairs: int, rng: np.random.Generator) -> list[Kind]:
 def session(study: Study, rng: np.random.Generator, shown: Mapping[Pair, int]) -> list[Trial | Kind]:
     """All trials of a new rater. For the active design, a bare kind stands where the trial is chosen when it is due."""
     pairs = deal(study, rng, shown)
-    order = kinds(study.design, len(pairs), rng)
+    kind_of: Kind = "pair" if study.task == "pairs" else "rating"
+    order = kinds(study.design, len(pairs), rng, kind_of)
     checks, training = _checks(study, rng), _training(study, rng)
-    ordinary = iter(_sides([Trial("pair", *pair) for pair in pairs], rng))
+    ordinary = iter(_sides([Trial(kind_of, *pair) for pair in pairs], rng))
     plan: list[Trial | Kind] = []
     for kind in order:
         if kind == "training":
@@ -121,14 +139,14 @@ def apart(pairs: Sequence[Pair]) -> list[Pair]:
 
 
 def again(given: Iterable[Trial], rng: np.random.Generator) -> Trial:
-    """An earlier pair once more with its sides swapped, one not repeated yet and not the last few, if there is one."""
+    """An earlier pair once more with its sides swapped, one not repeated yet and not the last few, if there is one.
+    A rating comes again as it was."""
     given = list(given)
-    repeated = {(t.scene, t.second, t.first) for t in given if t.kind == "repeat"}
-    pairs = [t for t in given if t.kind == "pair"]
+    repeated = {_turn(t, True)[1:] for t in given if t.kind == "repeat"}
+    pairs = [t for t in given if t.kind in COUNTED]
     fresh = [t for t in pairs if t[1:] not in repeated]
     choice = fresh[:-5] or fresh or pairs
-    trial = choice[int(rng.integers(len(choice)))]
-    return Trial("repeat", trial.scene, trial.second, trial.first)
+    return _turn(choice[int(rng.integers(len(choice)))], True)._replace(kind="repeat")
 
 
 def most_informative(study: Study, tally: Tally, given: Iterable[Trial], rng: np.random.Generator) -> Trial:
@@ -163,29 +181,39 @@ def _sides(trials: list[Trial], rng: np.random.Generator) -> list[Trial]:
 
 
 def _turn(trial: Trial, swap: bool) -> Trial:
-    return Trial(trial.kind, trial.scene, trial.second, trial.first) if swap else trial
+    return Trial(trial.kind, trial.scene, trial.second, trial.first) if swap and trial.second else trial
 
 
 def _checks(study: Study, rng: np.random.Generator) -> Iterator[Trial]:
+    """Pairs: the hidden original against its degraded copy. Ratings: the one or the other, as many of each."""
     scenes = [scene.id for scene in study.scenes if scene.check]
     order: list[str] = []
     while len(order) < study.design.checks:
         order += [scenes[i] for i in rng.permutation(len(scenes))]
-    return iter(_sides([Trial("check", scene, ORIGINAL, DEGRADED) for scene in order[: study.design.checks]], rng))
+    order = order[: study.design.checks]
+    if study.task == "pairs":
+        return iter(_sides([Trial("check", scene, HIDDEN, DEGRADED) for scene in order], rng))
+    which = rng.permutation(np.arange(len(order)) % 2)
+    return iter([Trial("check", scene, (HIDDEN, DEGRADED)[k], "") for scene, k in zip(order, which, strict=True)])
 
 
 def _training(study: Study, rng: np.random.Generator) -> Iterator[Trial]:
-    """Plain to see, then less plain, both with the answer told; then a real pair, which has no right answer."""
+    """Plain to see, then less plain, both with the answer told; then a real one, which has no right answer.
+
+    The originals and copies that training shows are other files than those of the checks: what is told here helps there
+    no further than looking does.
+    """
     scenes = sorted((scene.id for scene in study.scenes if scene.check), key=lambda _: rng.random())
     scenes = scenes or [scene.id for scene in study.scenes]
-    real = study.pairs
     trials: list[Trial] = []
     for k in range(study.design.training):
         scene = scenes[k % len(scenes)]
         last = study.design.training > 2 and k == study.design.training - 1
-        trials.append(
-            Trial("training", *real[int(rng.integers(len(real)))])
-            if last
-            else Trial("training", scene, ORIGINAL, MILD if k % 2 else DEGRADED)
-        )
-    return iter([_turn(trial, bool(rng.integers(2))) for trial in trials])
+        if last:
+            trial = Trial("training", *study.pairs[int(rng.integers(len(study.pairs)))])
+        elif study.task == "pairs":
+            trial = Trial("training", scene, ORIGINAL, MILD if k % 2 else OBVIOUS)
+        else:
+            trial = Trial("training", scene, ORIGINAL if k % 2 else OBVIOUS, "")
+        trials.append(_turn(trial, bool(rng.integers(2))))
+    return iter(trials)

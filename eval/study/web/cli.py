@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
@@ -24,24 +25,49 @@ if TYPE_CHECKING:
 @click.option(
     "--base-url", metavar="URL", help="Where raters reach the server, if through a proxy: https://study.example.org"
 )
-def serve(folder: Path, host: str, port: int, invite: int | None, base_url: str | None) -> None:
+@click.option(
+    "--panel",
+    metavar="PARAMETER",
+    help="Raters come from a panel by one link; this parameter of it names them: PROLIFIC_PID.",
+)
+@click.option("--completion-code", metavar="CODE", help="Shown to a rater who is done.")
+@click.option("--completion-url", metavar="URL", help="Where a rater who is done is led: the panel's address for it.")
+def serve(
+    folder: Path,
+    host: str,
+    port: int,
+    invite: int | None,
+    base_url: str | None,
+    panel: str | None,
+    completion_code: str | None,
+    completion_url: str | None,
+) -> None:
     """Serve the study in DIR until Ctrl-C.
 
     On this machine alone (the default) whoever opens the page takes part. Reached from elsewhere, by --host or through
     a proxy (--base-url), each rater needs a link of its own: make them with --invite; they are written to
-    DIR/links.txt. Ctrl-C, a crash or a power cut loses no vote; start again and every rater goes on where they were.
+    DIR/links.txt. Or let a panel such as Prolific send the raters (--panel). Ctrl-C, a crash or a power cut loses no
+    vote; start again and every rater goes on where they were.
     """
     from ..plan import load
     from . import server
     from .session import Course
     from .store import Store
 
+    if panel and invite:
+        raise click.UsageError("--panel and --invite: raters come either by a panel's link or by their own")
+    if panel and not re.fullmatch(r"\w{1,40}", panel, re.ASCII):
+        raise click.BadParameter("give the name of a parameter, such as PROLIFIC_PID", param_hint="--panel")
+    if completion_url and urlsplit(completion_url).scheme != "https":
+        raise click.BadParameter("give https://...", param_hint="--completion-url")
     public = _public(base_url) if base_url else None
     near = server.is_loopback(host)
     with one_line():
         plan = load(folder)
         store = Store(folder, plan.id)
-        invited_only = not near or public is not None
+        invited_only = (not near or public is not None) and not panel
+        if panel:
+            _consent_ready(folder)
         if invited_only:
             _ready_for_others(folder, store, invite, host if public is None else "")
         hosts = (
@@ -49,7 +75,12 @@ def serve(folder: Path, host: str, port: int, invite: int | None, base_url: str 
         )
         course = Course(plan, store)
         app = server.create_app(
-            course, folder, invited_only=invited_only, hosts=hosts, public=_origin(public) if public else None
+            course,
+            folder,
+            invited_only=invited_only,
+            hosts=hosts,
+            public=_origin(public) if public else None,
+            panel=server.Panel(panel, completion_code, completion_url),
         )
 
         def ready(bound: int) -> None:
@@ -87,7 +118,6 @@ def _origin(url: SplitResult) -> str:
 
 def _ready_for_others(folder: Path, store: Store, invite: int | None, shown_as: str) -> None:
     """What must be true before strangers are let in."""
-    from ..design.build import CONSENT
     from ..plan import StudyError
 
     if invite is None and store.raters() == 0:
@@ -96,6 +126,13 @@ def _ready_for_others(folder: Path, store: Store, invite: int | None, shown_as: 
         raise StudyError(
             f"{shown_as} is no address that a rater can open; say the true one: --base-url http://HOST:PORT"
         )
+    _consent_ready(folder)
+
+
+def _consent_ready(folder: Path) -> None:
+    from ..design.build import CONSENT
+    from ..plan import StudyError
+
     if "[name and address" in (folder / CONSENT).read_text("utf-8"):
         raise StudyError(f"{folder / CONSENT} does not say yet who is responsible; complete it first")
 

@@ -1,16 +1,20 @@
 """The web side of a study: a Flask application, thin over `session.py`, and the server that runs it.
 
-Every address that says anything about a rater holds that rater's token, 128 random bits. Images are named by the hash
-of their bytes, so an address can neither be guessed nor tells the codec. No page fetches anything from elsewhere and
-the content policy forbids it. A refused request gets a plain status and changes nothing.
+Every address that says anything about a rater holds that rater's token, 128 random bits. The address of an image holds
+the rater, the trial and the place on the page, so that it tells neither the codec nor whether two images are one. No
+page fetches anything from elsewhere and the content policy forbids it. A refused request gets a plain status and
+changes nothing.
 """
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
-from collections.abc import Callable
+import re
+import secrets
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, abort, jsonify, redirect, render_template, request, send_from_directory, url_for
@@ -18,11 +22,26 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
 from ..design.build import CONSENT
-from ..plan import Study, StudyError
-from .session import Course, Receipt, Refused, Screen
+from ..design.trials import Trial
+from ..plan import GRADES, Study, StudyError
+from .session import Course, Refused, Screen, shown
 from .store import Rater
 
-MAX_BODY = 4096  # bytes; an answer has about a hundred
+MAX_BODY = 1 << 16  # bytes of a form; a free answer has up to 2,000 characters
+MAX_JSON = 4096  # bytes; an answer has about a hundred
+PARTICIPANT = re.compile(r"[\w.-]{6,100}", re.ASCII)
+ANSWER: dict[str, tuple[type, ...]] = {
+    "n": (int,),
+    "choice": (str,),
+    "ms": (int,),
+    "flips": (int,),
+    "dpr": (int, float),
+}
+DISPLAY: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("screen_width", "screen_height", "window_width", "window_height"), (int, float)),
+    **dict.fromkeys(("dpr", "colour_depth"), (int, float)),
+    **dict.fromkeys(("gamut", "dynamic_range", "pointer"), (str,)),
+}
 POLICY = (
     "default-src 'none'; img-src 'self'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -44,8 +63,23 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+class Panel(NamedTuple):
+    """How raters come and go. participant: the query parameter by which a panel names its people; None: whoever opens
+    the page is a new rater. code, url: what a rater who is done is shown, and where the way back to the panel leads."""
+
+    participant: str | None = None
+    code: str | None = None
+    url: str | None = None
+
+
 def create_app(
-    course: Course, folder: Path, *, invited_only: bool, hosts: list[str] | None = None, public: str | None = None
+    course: Course,
+    folder: Path,
+    *,
+    invited_only: bool,
+    hosts: list[str] | None = None,
+    public: str | None = None,
+    panel: Panel | None = None,
 ) -> Flask:
     """The application for one study.
 
@@ -56,75 +90,118 @@ def create_app(
     """
     app = Flask(__name__)
     app.config.update(MAX_CONTENT_LENGTH=MAX_BODY, TRUSTED_HOSTS=hosts)
-    study, store = course.study, course.store
     folder = folder.resolve()  # Flask takes a relative path as relative to this package
-    images = study.images
-    if missing := sorted(name for name in images if not (folder / "images" / f"{name}.png").is_file()):
+    if missing := sorted(n for n in course.study.images if not (folder / "images" / f"{n}.png").is_file()):
         raise StudyError(
             f"{folder / 'images'} lacks {missing[0]}.png"
             + (f" and {len(missing) - 1} more" if missing[1:] else "")
             + "; copy the study's folder whole"
         )
+    panel = panel or Panel()
+    _entrance(app, course, folder, panel, invited_only)
+    _way(app, course, folder, panel)
+    _trials(app, course, folder)
+    _guard(app, public)
+    return app
 
-    def rater_or_404(token: str) -> Rater:
-        return store.rater(token) or abort(404)
+
+def _entrance(app: Flask, course: Course, folder: Path, panel: Panel, invited_only: bool) -> None:
+    """Where raters without a link of their own come in. Whoever comes again under the same name, or goes back to the
+    consent and begins again, stays the same rater: the name alone decides the link."""
+    study, parameter = course.study, panel.participant or "visit"
 
     @app.get("/")
     def start() -> Answer:
-        if invited_only:
-            return render_template(
-                "message.html",
-                title=study.title,
-                text="Please open the personal link that you were "
-                "given: it brings you to the study, and back to where you stopped.",
-            )
-        return render_template("consent.html", title=study.title, consent=_consent(folder), action=url_for("join"))
+        name = request.args.get(parameter, "")
+        if invited_only or (panel.participant and not PARTICIPANT.fullmatch(name)):
+            source = "the panel that invited you" if panel.participant else "the personal link that you were given"
+            text = f"Please come by {source}: it brings you to the study, and back to where you stopped."
+            return render_template("message.html", title=study.title, text=text)
+        if not PARTICIPANT.fullmatch(name):
+            return redirect(url_for("start", visit=secrets.token_urlsafe(16)), 303)
+        token = course.token_of(name)
+        if course.store.rater(token):
+            return redirect(url_for("rate", token=token), 303)
+        return _ask_consent(study, folder, url_for("join"), name)
 
     @app.post("/join")
     def join() -> Answer:
-        if invited_only or request.form.get("agree") != "yes":
+        name = request.form.get("participant", "")
+        if invited_only or request.form.get("agree") != "yes" or not PARTICIPANT.fullmatch(name):
             abort(403)
-        return redirect(url_for("rate", token=course.join(agreed=True)), 303)
+        rater = hashlib.sha256(f"{study.id}:{name}".encode()).hexdigest()[:16] if panel.participant else None
+        return redirect(url_for("rate", token=course.join(agreed=True, token=course.token_of(name), rater=rater)), 303)
+
+
+def _way(app: Flask, course: Course, folder: Path, panel: Panel) -> None:
+    """A rater's own link: consent, questions, trials, questions, thanks, one after the other."""
+    study = course.study
+
+    def rater_or_404(token: str) -> Rater:
+        return course.store.rater(token) or abort(404)
 
     @app.get("/r/<token>")
     def rate(token: str) -> Answer:
-        if not rater_or_404(token).agreed:
-            return render_template(
-                "consent.html", title=study.title, consent=_consent(folder), action=url_for("agree", token=token)
-            )
+        rater = rater_or_404(token)
+        if not rater.agreed:
+            return _ask_consent(study, folder, url_for("agree", token=token))
+        if questions := course.unanswered(rater):
+            after = rater.done == rater.total
+            return render_template("questions.html", title=study.title, questions=questions, after=after, token=token)
+        if rater.done == rater.total:
+            return render_template("done.html", title=study.title, panel=panel)
         width, height = study.largest_crop()
-        return render_template("trial.html", study=study, width=width, height=height)
+        return render_template("trial.html", study=study, width=width, height=height, grades=GRADES.get(study.task, ()))
 
     @app.post("/r/<token>/agree")
     def agree(token: str) -> Answer:
         rater = rater_or_404(token)
         if request.form.get("agree") != "yes":
             abort(403)
-        store.agree(rater.id)
+        course.agree(rater)
         return redirect(url_for("rate", token=token), 303)
 
-    @app.get("/r/<token>/state")
-    def state(token: str) -> Answer:
-        rater = rater_or_404(token)
-        return jsonify(_screen(study, course.screen(rater))) if rater.agreed else abort(403)
-
-    @app.post("/r/<token>/vote")
-    def vote(token: str) -> Answer:
+    @app.post("/r/<token>/answers")
+    def answers(token: str) -> Answer:
         rater = rater_or_404(token)
         if not rater.agreed:
             abort(403)
-        return jsonify(_receipt(study, course.vote(rater, *_answer())))
+        course.answer(rater, request.form.to_dict())
+        return redirect(url_for("rate", token=token), 303)
 
-    @app.get("/p/<name>.png")
-    def image(name: str) -> Answer:
-        if name not in images:
-            abort(404)
-        response = send_from_directory(folder / "images", f"{name}.png", mimetype="image/png", max_age=None)
-        response.headers["Cache-Control"] = "private, max-age=31536000, immutable"
+
+def _trials(app: Flask, course: Course, folder: Path) -> None:
+    """What the page of the trials asks for and sends."""
+    study = course.study
+
+    def rater_in_trials(token: str) -> Rater:
+        rater = course.store.rater(token) or abort(404)
+        if not rater.agreed or (rater.done < rater.total and course.unanswered(rater)):
+            abort(403)
+        return rater
+
+    @app.get("/r/<token>/state")
+    def state(token: str) -> Answer:
+        return jsonify(_screen(study, token, course.screen(rater_in_trials(token))))
+
+    @app.post("/r/<token>/vote")
+    def vote(token: str) -> Answer:
+        receipt = course.vote(rater_in_trials(token), *_answer())
+        screen = _screen(study, token, receipt.screen)
+        return jsonify({"counted": receipt.counted, "right": receipt.right, "screen": screen})
+
+    @app.post("/r/<token>/display")
+    def display(token: str) -> Answer:
+        course.show_on(rater_in_trials(token), _fields(DISPLAY))
+        return Response(status=204)
+
+    @app.get("/r/<token>/i/<int:n>/<name>.png")
+    def image(token: str, n: int, name: str) -> Answer:
+        stem = course.image(rater_in_trials(token), n, name) or abort(404)
+        response = send_from_directory(folder / "images", f"{stem}.png", mimetype="image/png", max_age=None, etag=False)
+        response.headers.remove("Last-Modified")  # the same for the same file, and so a way to tell files apart
+        response.headers["Cache-Control"] = "private, max-age=86400, immutable"
         return response
-
-    _guard(app, public)
-    return app
 
 
 def _guard(app: Flask, public: str | None) -> None:
@@ -156,53 +233,55 @@ def _guard(app: Flask, public: str | None) -> None:
         return Response("500 Internal Server Error\n", mimetype="text/plain"), 500
 
 
-def _answer() -> tuple[int, str, int, int, float]:
-    """The fields of the answer that was sent, each of its type; nothing is converted. 400 otherwise."""
+def _fields(fields: Mapping[str, tuple[type, ...]]) -> dict[str, Any]:
+    """The fields of the object that was sent, each of its type; nothing is converted. 400 otherwise."""
+    if (request.content_length or 0) > MAX_JSON:
+        abort(413)
     try:
         sent: Any = request.get_json()
     except (RecursionError, ValueError):  # nested thousandfold, or a number of thousands of digits
         abort(400)
-    fields: dict[str, tuple[type, ...]] = {
-        "n": (int,),
-        "choice": (str,),
-        "ms": (int,),
-        "flips": (int,),
-        "dpr": (int, float),
-    }
     if not isinstance(sent, dict) or set(sent) != set(fields):
         abort(400)
-    if any(isinstance(sent[key], bool) or not isinstance(sent[key], kinds) for key, kinds in fields.items()):
-        abort(400)
+    for key, kinds in fields.items():
+        value = sent[key]
+        if isinstance(value, bool) or not isinstance(value, kinds) or (isinstance(value, str) and len(value) > 40):
+            abort(400)
+    return sent
+
+
+def _answer() -> tuple[int, str, int, int, float]:
+    sent = _fields(ANSWER)
     return sent["n"], sent["choice"], sent["ms"], sent["flips"], sent["dpr"]
 
 
-def _screen(study: Study, screen: Screen) -> dict[str, Any]:
-    """What the page is told. Neither the codecs nor which trials are checks."""
+def _screen(study: Study, token: str, screen: Screen) -> dict[str, Any]:
+    """What the page is told. Neither the codecs nor which trials are checks; an image's address names the trial and the
+    place, never the file, so equal addresses are no more a hint than unequal ones."""
 
-    def images(trial: Any) -> dict[str, Any] | None:
+    def images(n: int, trial: Trial | None) -> dict[str, Any] | None:
         if trial is None:
             return None
         scene = study.scene[trial.scene]
-        names = {"original": scene.original, "a": scene.image_id(trial.first), "b": scene.image_id(trial.second)}
-        return {"width": scene.width, "height": scene.height} | {
-            key: f"{request.script_root}/p/{name}.png" for key, name in names.items()
+        base = f"{request.script_root}/r/{token}/i/{n}"
+        return {
+            "width": scene.width,
+            "height": scene.height,
+            "images": {name: f"{base}/{name}.png" for name in shown(study, trial)},
         }
 
     return {
         "n": screen.n,
         "total": screen.total,
         "training": screen.training,
-        "trial": images(screen.trial),
-        "ahead": images(screen.ahead),
+        "trial": images(screen.n, screen.trial),
+        "ahead": images(screen.n + 1, screen.ahead),
     }
 
 
-def _receipt(study: Study, receipt: Receipt) -> dict[str, Any]:
-    return {"counted": receipt.counted, "answer": receipt.answer, "screen": _screen(study, receipt.screen)}
-
-
-def _consent(folder: Path) -> str:
-    return (folder / CONSENT).read_text("utf-8")
+def _ask_consent(study: Study, folder: Path, action: str, participant: str = "") -> str:
+    text = (folder / CONSENT).read_text("utf-8")
+    return render_template("consent.html", title=study.title, consent=text, action=action, participant=participant)
 
 
 def run(app: Flask, host: str, port: int, ready: Callable[[int], None]) -> None:

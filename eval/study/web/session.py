@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
+import json
 import secrets
 import threading
+import time
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 import numpy as np
 
-from ..design.trials import Kind, Tally, Trial, again, most_informative, session
-from ..plan import Study
-from ..votes import check_answer
+from ..design.trials import COUNTED, Kind, Tally, Trial, again, most_informative, session
+from ..plan import ORIGINAL, Study
+from ..questions import Question
+from ..votes import MAX_MS, check_answer
 from .store import Rater, Store
+
+LEAST_MS = 300  # nobody has looked at two images in less; the page takes no answer sooner either
+CLOCKS = 2000  # ms by which the page's clock may run ahead of the server's before an answer is refused
 
 
 class Refused(Exception):
@@ -33,37 +43,63 @@ class Screen(NamedTuple):
 
 
 class Receipt(NamedTuple):
-    """counted: False if the trial had an answer already, which stands. answer: the right one, told in training only."""
+    """counted: False if the trial had an answer already, which stands. right: right answers, told in training only."""
 
     counted: bool
-    answer: str | None
+    right: tuple[str, ...]
     screen: Screen
 
 
 class Course:
     """All raters of one study. Safe to use from many threads."""
 
-    def __init__(self, study: Study, store: Store) -> None:
-        self.study, self.store = study, store
+    def __init__(self, study: Study, store: Store, clock: Callable[[], float] = time.time) -> None:
+        """clock: UNIX time in seconds."""
+        self.study, self.store, self._clock = study, store, clock
         self._choosing = threading.Lock()
         self._tally = Tally(study)
         for trial in store.given():
             self._tally.ask(trial)
         for vote in store.votes():
-            if vote.trial.kind == "pair":
-                self._tally.answer(vote.trial, vote.choice)
+            self._tally.answer(vote.trial, vote.choice)
 
-    def join(self, *, agreed: bool) -> str:
-        """A new rater; returns the token of the rater's own link."""
-        token = secrets.token_urlsafe(16)
-        rater = secrets.token_hex(8)
+    def token_of(self, participant: str) -> str:
+        """The token of a panel's participant: always the same one, and not to be guessed from the participant's id."""
+        digest = hmac.digest(self.store.secret, participant.encode("utf-8", "replace"), hashlib.sha256)
+        return base64.urlsafe_b64encode(digest[:16]).decode().rstrip("=")
+
+    def join(self, *, agreed: bool, token: str | None = None, rater: str | None = None) -> str:
+        """A new rater, unless the token has one already; returns the token of the rater's own link."""
+        token = token or secrets.token_urlsafe(16)
+        rater = rater or secrets.token_hex(8)
         with self._choosing:
+            if self.store.rater(token):
+                return token
             plan = session(self.study, self._rng(rater, 0), self._tally.shown)
-            self.store.add_rater(rater, token, agreed=agreed, source="web", plan=plan)
+            self.store.add_rater(rater, token, agreed=self._clock() if agreed else None, source="web", plan=plan)
             for trial in plan:
-                if isinstance(trial, Trial) and trial.kind == "pair":
+                if isinstance(trial, Trial) and trial.kind in COUNTED:
                     self._tally.ask(trial)
         return token
+
+    def agree(self, rater: Rater) -> None:
+        self.store.agree(rater.id, self._clock())
+
+    def unanswered(self, rater: Rater) -> list[Question]:
+        """What the rater is to be asked now: the questions before the trials, or, when these are done, those after."""
+        when = "before" if rater.done < rater.total else "after"
+        return [q for q in self.study.questions if q.when == when and q.id not in rater.answered]
+
+    def answer(self, rater: Rater, answers: Mapping[str, str]) -> None:
+        """Take the answers to all questions that are due; Refused if one is missing or is no answer."""
+        due = self.unanswered(rater)
+        if not all(question.fits(answers.get(question.id, "")) for question in due):
+            raise Refused("please answer every question")
+        self.store.answer(rater.id, {question.id: answers.get(question.id, "") for question in due})
+
+    def show_on(self, rater: Rater, facts: Mapping[str, float | str]) -> None:
+        """Note the facts of the rater's screen."""
+        self.store.add_display(rater.id, json.dumps(dict(sorted(facts.items()))))
 
     def screen(self, rater: Rater) -> Screen:
         """What is due. In the active design this is where a trial is chosen, one ahead so that it can be fetched."""
@@ -81,7 +117,13 @@ class Course:
         )
 
     def vote(self, rater: Rater, n: int, choice: str, ms: int, flips: int, dpr: float) -> Receipt:
-        """Take an answer. Repeating an answer is harmless; Refused if trial n is not due or the answer is no answer."""
+        """Take an answer. Repeating an answer is harmless.
+
+        Refused if trial n is not due, the answer is no answer, or it cannot come from a rater who saw what was to be
+        judged: too soon by either clock, longer ago than the trial, without a flip where one is needed, or on a screen
+        too dense for this study.
+        """
+        now = self._clock()
         try:
             check_answer(self.study, choice, ms, flips, dpr)
         except ValueError as error:
@@ -91,13 +133,39 @@ class Course:
         trial = self.store.trials(rater.id, n, n + 1)[0]
         if not isinstance(trial, Trial):
             raise Refused("this trial was not shown yet")
-        at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        counted = self.store.add_vote(rater.id, n, choice, ms, flips, dpr, at)
-        if counted and trial.kind == "pair":
+        counted = False
+        if n == rater.done:
+            server_ms = max(0, min(MAX_MS, round(1000 * (now - rater.since))))
+            self._looked(ms, server_ms, flips, dpr)
+            at = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            counted = self.store.add_vote(rater.id, n, choice, ms, server_ms, flips, dpr, at)
+        if counted:
             with self._choosing:
                 self._tally.answer(trial, choice)
         after = rater._replace(done=rater.done + 1) if n == rater.done else rater
-        return Receipt(counted, trial.answer if trial.kind == "training" else None, self.screen(after))
+        return Receipt(counted, trial.right if trial.kind == "training" else (), self.screen(after))
+
+    def _looked(self, ms: int, server_ms: int, flips: int, dpr: float) -> None:
+        if ms < LEAST_MS or server_ms < LEAST_MS:
+            raise Refused(f"nobody can have looked in less than {LEAST_MS} ms")
+        if ms > server_ms + CLOCKS:
+            raise Refused("the trial has not been open for so long")
+        if self.study.flips and not flips:
+            raise Refused("not everything was looked at")
+        if dpr > 1.001 * self.study.max_density:
+            raise Refused("this screen is too dense")
+
+    def image(self, rater: Rater, n: int, name: str) -> str | None:
+        """The image of a trial by its name on the page, or None where there is none.
+
+        Only what is due, comes next or was just judged is given out: nobody can look ahead through the study."""
+        if not rater.done - 1 <= n <= rater.done + 1 or n < 0:
+            return None
+        trial = next(iter(self.store.trials(rater.id, n, n + 1)), None)
+        if not isinstance(trial, Trial):
+            return None
+        names = shown(self.study, trial)
+        return self.study.scene[trial.scene].image_id(names[name]) if name in names else None
 
     def _choose(self, rater: Rater, n: int, kind: Kind) -> Trial:
         with self._choosing:
@@ -108,7 +176,7 @@ class Course:
             rng = self._rng(rater.id, n + 1)
             trial = again(given, rng) if kind == "repeat" else most_informative(self.study, self._tally, given, rng)
             self.store.choose(rater.id, n, trial)
-            if kind == "pair":
+            if kind in COUNTED:
                 self._tally.ask(trial)
         return trial
 
@@ -116,3 +184,9 @@ class Course:
         """By the rater's random id and not by a running number: copies of a study that are served in several places
         must not give their first raters the same trials in the same order."""
         return np.random.default_rng([self.study.seed, 3, int(rater, 16), n])
+
+
+def shown(study: Study, trial: Trial) -> dict[str, str]:
+    """What a trial shows: names on the page, and the images of its scene that they stand for."""
+    reference = {} if study.task == "acr" else {"original": ORIGINAL}
+    return reference | ({"a": trial.first, "b": trial.second} if study.task == "pairs" else {"image": trial.first})

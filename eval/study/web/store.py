@@ -5,49 +5,65 @@ neither a killed server nor a lost power line takes an acknowledged vote. The pr
 once however often it is sent. One connection under one lock: a commit takes well under a millisecond on a solid-state
 disk, far below what hundreds of raters need, and nothing can deadlock.
 
-Stored about a rater: a random id, a running number, the hash of the link's token, and that consent was given. No name,
-no address, no cookie, nothing of the browser but the pixel ratio.
+Stored about a rater: a random id, a running number, the hash of the link's token, when consent was given, the answers
+to the study's questions, and facts of the screen (sizes, pixel ratio, colour depth and gamut). No name, no address, no
+cookie, no name of the browser.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import secrets
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..design.trials import Kind, Trial
 from ..plan import StudyError
 from ..votes import Vote
 
 NAME = "votes.sqlite"
+MAX_DISPLAYS = 20  # of one rater
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS study (only INTEGER PRIMARY KEY CHECK (only = 0), id TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS study (
+    only INTEGER PRIMARY KEY CHECK (only = 0), id TEXT NOT NULL, secret BLOB NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS raters (
-    id TEXT PRIMARY KEY, number INTEGER NOT NULL UNIQUE, token TEXT UNIQUE, agreed INTEGER NOT NULL,
-    source TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    id TEXT PRIMARY KEY, number INTEGER NOT NULL UNIQUE, token TEXT UNIQUE, agreed REAL, source TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS trials (
     rater TEXT NOT NULL REFERENCES raters, n INTEGER NOT NULL, kind TEXT NOT NULL, scene TEXT, first TEXT, second TEXT,
     PRIMARY KEY (rater, n)) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS votes (
-    rater TEXT NOT NULL, n INTEGER NOT NULL, choice TEXT NOT NULL CHECK (choice IN ('a', 'b', 'tie')),
-    ms INTEGER NOT NULL, flips INTEGER NOT NULL, dpr REAL NOT NULL, at TEXT NOT NULL,
+    rater TEXT NOT NULL, n INTEGER NOT NULL, choice TEXT NOT NULL,
+    ms INTEGER NOT NULL, server_ms INTEGER NOT NULL, flips INTEGER NOT NULL, dpr REAL NOT NULL, at TEXT NOT NULL,
     PRIMARY KEY (rater, n), FOREIGN KEY (rater, n) REFERENCES trials) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS answers (
+    rater TEXT NOT NULL REFERENCES raters, question TEXT NOT NULL, answer TEXT NOT NULL,
+    PRIMARY KEY (rater, question)) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS displays (
+    rater TEXT NOT NULL REFERENCES raters, facts TEXT NOT NULL, PRIMARY KEY (rater, facts)) STRICT, WITHOUT ROWID;
 """
 _ADD_RATER = "INSERT INTO raters SELECT ?, COALESCE(MAX(number) + 1, 0), ?, ?, ? FROM raters"
 
 
 class Rater(NamedTuple):
-    """agreed: has consented. done: votes given, and so the number of the trial that is due. total: trials in all."""
+    """agreed: has consented. done: votes given, and so the number of the trial that is due. total: trials in all.
+
+    since: UNIX time of the last answer, or of the consent. answered: ids of the questions that have an answer.
+    """
 
     id: str
     agreed: bool
     done: int
     total: int
+    since: float
+    answered: frozenset[str]
 
 
 class Store:
@@ -65,8 +81,8 @@ class Store:
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.execute("PRAGMA foreign_keys = ON")
             self._db.executescript(_SCHEMA)
-            self._db.execute("INSERT OR IGNORE INTO study VALUES (0, ?)", (study_id,))
-            (there,) = self._db.execute("SELECT id FROM study").fetchone()
+            self._db.execute("INSERT OR IGNORE INTO study VALUES (0, ?, ?)", (study_id, secrets.token_bytes(32)))
+            there, self.secret = self._db.execute("SELECT id, secret FROM study").fetchone()
         except (sqlite3.Error, OSError) as error:
             raise StudyError(f"{self.path} cannot be used ({error})") from error
         if there != study_id:
@@ -94,10 +110,13 @@ class Store:
             return int(self._db.execute("SELECT COUNT(*) FROM raters").fetchone()[0])
 
     def add_rater(
-        self, rater: str, token: str | None, *, agreed: bool, source: str, plan: Iterable[Trial | Kind]
+        self, rater: str, token: str | None, *, agreed: float | None, source: str, plan: Iterable[Trial | Kind]
     ) -> None:
-        """A new rater with all trials; a bare kind is a trial that is chosen when it is due."""
+        """A new rater with all trials; a bare kind is a trial that is chosen when it is due. agreed: UNIX time of the
+        consent. A token that has a rater already keeps it."""
         with self._transaction() as db:
+            if token is not None and db.execute("SELECT 1 FROM raters WHERE token = ?", (_hash(token),)).fetchone():
+                return
             db.execute(_ADD_RATER, (rater, _hash(token), agreed, source))
             rows = (trial if isinstance(trial, Trial) else (trial, None, None, None) for trial in plan)
             db.executemany(
@@ -108,14 +127,42 @@ class Store:
         with self._lock:
             row = self._db.execute(
                 "SELECT id, agreed, (SELECT COUNT(*) FROM votes WHERE rater = id),"
-                " (SELECT COUNT(*) FROM trials WHERE rater = id) FROM raters WHERE token = ?",
+                " (SELECT COUNT(*) FROM trials WHERE rater = id), (SELECT MAX(at) FROM votes WHERE rater = id)"
+                " FROM raters WHERE token = ?",
                 (_hash(token),),
             ).fetchone()
-        return row and Rater(row[0], bool(row[1]), row[2], row[3])
+            if row is None:
+                return None
+            answered = self._db.execute("SELECT question FROM answers WHERE rater = ?", (row[0],)).fetchall()
+        since = datetime.fromisoformat(row[4]).timestamp() if row[4] else row[1] or 0.0
+        return Rater(row[0], row[1] is not None, row[2], row[3], since, frozenset(q for (q,) in answered))
 
-    def agree(self, rater: str) -> None:
+    def agree(self, rater: str, at: float) -> None:
         with self._transaction() as db:
-            db.execute("UPDATE raters SET agreed = 1 WHERE id = ?", (rater,))
+            db.execute("UPDATE raters SET agreed = ? WHERE id = ? AND agreed IS NULL", (at, rater))
+
+    def answer(self, rater: str, answers: Mapping[str, str]) -> None:
+        """Store the answers to questions; the first answer to a question stands."""
+        with self._transaction() as db:
+            rows = ((rater, question, answer) for question, answer in answers.items())
+            db.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", rows)
+
+    def add_display(self, rater: str, facts: str) -> None:
+        """Store what is known of a screen, once; a rater may use several, but not endlessly many."""
+        with self._transaction() as db:
+            (count,) = db.execute("SELECT COUNT(*) FROM displays WHERE rater = ?", (rater,)).fetchone()
+            if count < MAX_DISPLAYS:
+                db.execute("INSERT OR IGNORE INTO displays VALUES (?, ?)", (rater, facts))
+
+    def told(self) -> dict[str, dict[str, Any]]:
+        """By rater: the answers to questions by their ids, and `displays`, the facts of each screen used."""
+        found: dict[str, dict[str, Any]] = {}
+        with self._lock:
+            for rater, question, answer in self._db.execute("SELECT * FROM answers ORDER BY rater, question"):
+                found.setdefault(rater, {})[question] = answer
+            for rater, facts in self._db.execute("SELECT * FROM displays ORDER BY rater"):
+                found.setdefault(rater, {}).setdefault("displays", []).append(json.loads(facts))
+        return found
 
     def trials(self, rater: str, first: int, last: int) -> list[Trial | Kind]:
         """Trials first .. last - 1 of a rater, as far as they exist; a bare kind is not chosen yet."""
@@ -133,17 +180,19 @@ class Store:
                 (*trial[1:], rater, n),
             )
 
-    def add_vote(self, rater: str, n: int, choice: str, ms: int, flips: int, dpr: float, at: str) -> bool:
+    def add_vote(
+        self, rater: str, n: int, choice: str, ms: int, server_ms: int, flips: int, dpr: float, at: str
+    ) -> bool:
         """True if the vote is new and now on the disk, False if the trial had one already (the first one stands)."""
         with self._transaction() as db:
-            row = (rater, n, choice, ms, flips, dpr, at)
-            return db.execute("INSERT OR IGNORE INTO votes VALUES (?, ?, ?, ?, ?, ?, ?)", row).rowcount == 1
+            row = (rater, n, choice, ms, server_ms, flips, dpr, at)
+            return db.execute("INSERT OR IGNORE INTO votes VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row).rowcount == 1
 
     def given(self) -> list[Trial]:
-        """Every ordinary pair that was given to a rater, answered or not."""
+        """Every trial that counts and was given to a rater, answered or not."""
         with self._lock:
             rows = self._db.execute(
-                "SELECT kind, scene, first, second FROM trials WHERE kind = 'pair' AND scene IS NOT NULL"
+                "SELECT kind, scene, first, second FROM trials WHERE kind IN ('pair', 'rating') AND scene IS NOT NULL"
             ).fetchall()
         return [Trial(*row) for row in rows]
 
@@ -151,7 +200,8 @@ class Store:
         """Every vote, by rater and trial."""
         with self._lock:
             rows = self._db.execute(
-                "SELECT r.id, r.source, t.n, t.kind, t.scene, t.first, t.second, v.choice, v.ms, v.flips, v.dpr, v.at"
+                "SELECT r.id, r.source, t.n, t.kind, t.scene, t.first, t.second, v.choice, v.ms,"
+                " v.server_ms, v.flips, v.dpr, v.at"
                 " FROM votes v JOIN trials t USING (rater, n) JOIN raters r ON r.id = v.rater"
                 " ORDER BY r.number, t.n"
             ).fetchall()
@@ -177,9 +227,9 @@ class Store:
             for vote in fresh:
                 if vote.rater not in known:
                     known.add(vote.rater)
-                    db.execute(_ADD_RATER, (vote.rater, None, True, "import" if vote.source == "web" else vote.source))
+                    db.execute(_ADD_RATER, (vote.rater, None, 0.0, "import" if vote.source == "web" else vote.source))
                 db.execute("INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?)", (vote.rater, vote.n, *vote.trial))
-                db.execute("INSERT INTO votes VALUES (?, ?, ?, ?, ?, ?, ?)", (vote.rater, vote.n, *vote[4:]))
+                db.execute("INSERT INTO votes VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (vote.rater, vote.n, *vote[4:]))
         return len(fresh), len(votes) - len(fresh)
 
 

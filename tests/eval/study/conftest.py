@@ -43,7 +43,7 @@ def made_up_codings(folder: Path, images: int = 4, codecs: dict[str, int] = QUAL
 
 def options(**changes: Any) -> Options:
     design = Design("random", 12, checks=2, repeats=1, training=2, rest_every=0)
-    given = Options(design, "A test", "Which is closer?", "flip", crop=(64, 64))
+    given = Options(design, "A test", "Which is closer?", "flip", crop=(64, 64), questions=())
     return replace(given, **changes)
 
 
@@ -65,12 +65,12 @@ def study(folder: Path) -> Study:
     return load(folder)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def codings() -> Callable[..., list[Coded]]:
     return made_up_codings
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_options() -> Callable[..., Options]:
     return options
 

@@ -1,11 +1,11 @@
 // The course of a rater on the page: introduction, training with feedback, trials, pause, rest, thanks.
 import { Views } from "./views.js";
-import { current, send, Lost } from "./wire.js";
+import { current, display, send, Lost } from "./wire.js";
 
 const $ = (id) => document.getElementById(id);
 const study = $("study").dataset;
-const views = new Views($("views"), study.layout);
-const PANELS = ["small", "intro", "trial", "ready", "rest", "pause", "done", "lost"];
+const views = new Views($("views"), study.task, study.layout, Boolean(study.flips));
+const PANELS = ["small", "intro", "trial", "ready", "rest", "pause", "lost"];
 const SETTLE = 300;  // ms for which a new trial takes no answer: the second click of a double click must not be one
 
 let panel = null;     // what the rater is doing; "small" covers it while the window is too small
@@ -34,7 +34,7 @@ function go(name) {
   scrollTo(0, 0);
 }
 
-// Shows the panel, or that the window is too small for the images; keeps the clock right in both cases.
+// Shows the panel, or that the screen is unfit for the images; keeps the clock right in both cases.
 function refresh() {
   const small = ["intro", "trial", "ready", "rest"].includes(panel) && !fits();
   for (const name of PANELS) $(name).hidden = name !== (small ? "small" : panel);
@@ -50,9 +50,33 @@ function fits() {
   const around = page.querySelector("header").offsetHeight + page.querySelector("footer").offsetHeight + 37;  // and captions
   page.hidden = hidden;
   const [width, height] = views.needed(+study.width, +study.height, around);
-  $("need").textContent = `${width} × ${height}`;
-  $("have").textContent = `${innerWidth} × ${innerHeight}`;
-  return innerWidth >= width && innerHeight >= height;
+  const ratio = devicePixelRatio, points = (side) => Math.round(side / ratio), short = (x) => +(+x).toFixed(2);
+  const dense = ratio > 1.001 * study.density, room = innerWidth >= width && innerHeight >= height;
+  $("unfit").textContent = dense ? "This screen is too dense" : "This window is too small";
+  $("remedy").textContent = dense
+    ? "The images must be seen pixel by pixel, and on this screen they would be too small to be judged. Please set the browser's zoom to 100 % or less, or open this link on a screen with larger pixels."
+    : "The images must be seen pixel by pixel, and they do not fit in here. Please make the window larger, set the browser's zoom to 100 % or less, or open this link on a larger screen.";
+  $("need").textContent = dense ? `at most ${short(study.density)} pixels per point`
+    : `${width} × ${height} points (${Math.ceil(width * ratio)} × ${Math.ceil(height * ratio)} pixels)`;
+  $("have").textContent = dense
+    ? `${short(ratio)} pixels per point: an image of ${study.width} × ${study.height} pixels has ${points(study.width)} × ${points(study.height)} points`
+    : `${innerWidth} × ${innerHeight} points (${Math.round(innerWidth * ratio)} × ${Math.round(innerHeight * ratio)} pixels)`;
+  return room && !dense;
+}
+
+// What kind of screen this is, told once and again when it changes.
+let told = "";
+function tellDisplay() {
+  const is = (query) => matchMedia(query).matches;
+  const facts = {
+    screen_width: window.screen.width, screen_height: window.screen.height, window_width: innerWidth, window_height: innerHeight,
+    dpr: Math.round(devicePixelRatio * 1000) / 1000, colour_depth: window.screen.colorDepth,
+    gamut: is("(color-gamut: rec2020)") ? "rec2020" : is("(color-gamut: p3)") ? "p3" : "srgb",
+    dynamic_range: is("(dynamic-range: high)") ? "high" : "standard",
+    pointer: is("(pointer: coarse)") ? "coarse" : is("(pointer: fine)") ? "fine" : "none",
+  };
+  const text = JSON.stringify(facts);
+  if (text !== told) { told = text; display(facts); }
 }
 
 function waiting(on) {
@@ -61,7 +85,8 @@ function waiting(on) {
 }
 
 async function trial() {
-  if (!screen.trial) return go("done");
+  if (!screen.trial) return location.reload();  // the server goes on: questions, thanks
+  tellDisplay();
   const training = screen.n < screen.training;
   const [k, of] = training ? [screen.n, screen.training] : [screen.n - screen.training, screen.total - screen.training];
   let loaded;
@@ -75,7 +100,7 @@ async function trial() {
   $("bar").parentElement.setAttribute("aria-valuenow", k);
   $("choices").hidden = $("hint").hidden = false;
   $("feedback").hidden = true;
-  $("hint").textContent = views.flips ? "Look at both A and B, then choose." : "";
+  $("hint").textContent = views.flips ? study.task === "pairs" ? "Look at both A and B, then choose." : "Look at both, then choose." : "";
   flips = 0;
   open = false;
   clock = null;
@@ -88,9 +113,9 @@ async function trial() {
 }
 
 function update() {
-  const ready = open && views.seen.size === 2 && clock.read() >= SETTLE;
-  for (const button of $("choices").querySelectorAll("[data-act=a], [data-act=b], [data-act=tie]")) button.disabled = !ready;
-  $("hint").style.visibility = views.seen.size === 2 ? "hidden" : "visible";
+  const ready = open && views.all && clock.read() >= SETTLE;
+  for (const button of $("choices").querySelectorAll("[data-choice]")) button.disabled = !ready;
+  $("hint").style.visibility = views.all ? "hidden" : "visible";
   return ready;
 }
 
@@ -99,11 +124,11 @@ const inView = () => panel === "trial" && !$("trial").hidden;
 
 function turn(name) {
   if (!inView() || !views.flips) return;
-  if (name !== "original" && name !== views.shown) flips++;
+  if (views.judged.includes(name) && name !== views.shown) flips++;
   views.turn(name);
   update();
 }
-const flip = () => turn(views.shown === "a" ? "b" : "a");
+const flip = () => turn(views.judged[1 - views.judged.indexOf(views.shown)]);
 
 async function choose(choice) {
   if (!inView() || !open || !update()) return;
@@ -115,7 +140,7 @@ async function choose(choice) {
   const receipt = await send(answer, waiting);
   if (!receipt) { screen = await current(waiting); return trial(); }
   screen = receipt.screen;
-  if (training) return tell(choice, receipt.answer);
+  if (training) return tell(choice, receipt.right);
   const done = screen.n - screen.training;
   if (screen.trial && +study.rest && done % +study.rest === 0) {
     $("rested").textContent = `${done} of ${screen.total - screen.training}`;
@@ -126,11 +151,11 @@ async function choose(choice) {
 }
 
 // After a training trial: what was right, with the images still there to flip.
-function tell(choice, answer) {
-  const upper = answer?.toUpperCase();
-  $("told").textContent = !answer ? "Here nobody can say what is right: such trials ask for your judgement."
-    : choice === answer ? `Right: ${upper} was the original itself.`
-    : `Look again: ${upper} was the original itself.`;
+function tell(choice, right) {
+  const what = study.task !== "pairs" ? (right.includes("5") ? "this was the original itself." : "this was coarsely spoilt.")
+    : right.length ? `${right[0].toUpperCase()} was the original itself.` : "";
+  $("told").textContent = !right.length ? "Here nobody can say what is right: such trials ask for your judgement."
+    : `${right.includes(choice) ? "Right" : "Look again"}: ${what}`;
   $("choices").hidden = $("hint").hidden = true;
   $("feedback").hidden = false;
   $("feedback").querySelector("button").focus({ preventScroll: true });
@@ -146,13 +171,13 @@ function pause() {
 const ACTS = {
   begin: trial,
   next: () => { const f = next; next = null; f?.(); },
-  a: () => choose("a"), b: () => choose("b"), tie: () => choose("tie"),
   flip, pause,
   resume: () => go("trial"),
   copy: () => { $("link").select(); navigator.clipboard?.writeText($("link").value).catch(() => {}); },
   reload: () => location.reload(),
 };
-const KEYS = { ArrowLeft: "a", ArrowRight: "b", ArrowDown: "tie", " ": "flip", p: "pause", P: "pause" };
+const KEYS = { " ": "flip", p: "pause", P: "pause" };
+const CHOICES = { ArrowLeft: "a", ArrowRight: "b", ArrowDown: "tie", 1: "1", 2: "2", 3: "3", 4: "4", 5: "5" };
 
 function act(name) {
   Promise.resolve(ACTS[name]?.()).catch(fail);
@@ -165,7 +190,9 @@ function fail(error) {
 
 document.addEventListener("click", (event) => {
   const button = event.target.closest("button[data-act]"), tab = event.target.closest("[data-tab]");
+  const chosen = event.target.closest("button[data-choice]");
   if (button) act(button.dataset.act);
+  else if (chosen) choose(chosen.dataset.choice).catch(fail);
   else if (tab) turn(tab.dataset.tab);
   else if (event.target.closest(".frame")) flip();
 });
@@ -177,14 +204,17 @@ document.addEventListener("keydown", (event) => {
     event.preventDefault();
     if (button && !event.repeat) button.click();
   } else if (event.key === "o" || event.key === "O") {
-    if (!event.repeat) turn("original");
+    if (!event.repeat && study.task === "pairs") turn("original");
   } else if (KEYS[event.key] && panel === "trial") {
     event.preventDefault();
-    if (!event.repeat && (KEYS[event.key] !== "tie" || document.querySelector("[data-act=tie]"))) act(KEYS[event.key]);
+    if (!event.repeat) act(KEYS[event.key]);
+  } else if (CHOICES[event.key] && panel === "trial" && document.querySelector(`[data-choice="${CHOICES[event.key]}"]`)) {
+    event.preventDefault();
+    if (!event.repeat) choose(CHOICES[event.key]).catch(fail);
   }
 });
 document.addEventListener("keyup", (event) => {
-  if (event.key === "o" || event.key === "O") turn(views.shown);
+  if ((event.key === "o" || event.key === "O") && study.task === "pairs") turn(views.shown);
   if (event.key === " " && panel === "trial") event.preventDefault();  // or a focused button would be pressed as well
 });
 document.addEventListener("visibilitychange", refresh);
@@ -192,7 +222,7 @@ addEventListener("resize", refresh);
 
 current(waiting).then((now) => {
   screen = now;
-  if (!screen.trial) go("done");
+  if (!screen.trial) location.reload();
   else if (screen.n === 0) go("intro");
   else { next = trial; return trial(); }
 }).catch(fail);

@@ -1,30 +1,34 @@
 // The images of one trial on the screen, one image pixel on one pixel of the screen.
 
-const CAPTION = { original: "Original", a: "A", b: "B" };
+const CAPTION = { original: "Original", a: "A", b: "B", image: "" };
 const LAYOUTS = {
-  flip: [["original"], ["a", "b"]],
-  side: [["a"], ["original"], ["b"]],
-  inplace: [["original", "a", "b"]],
+  pairs: { flip: [["original"], ["a", "b"]], side: [["a"], ["original"], ["b"]], inplace: [["original", "a", "b"]] },
+  dsis: { side: [["original"], ["image"]], inplace: [["original", "image"]] },
+  acr: { side: [["image"]] },
 };
 const GAP = 24, MARGIN = 16;  // as in study.css
 
 export class Views {
-  constructor(root, layout) {
+  constructor(root, task, layout, flips) {
     this.root = root;
-    this.columns = LAYOUTS[layout];
-    this.flips = layout !== "side";
-    root.classList.toggle("flips", this.flips);
-    this.shown = "a";
+    this.columns = LAYOUTS[task][layout];
+    this.flips = flips;
+    this.judged = task === "pairs" ? ["a", "b"] : ["original", "image"];  // between these a rater flips
+    root.classList.toggle("flips", flips);
+    this.shown = this.judged[0];
   }
 
-  // Fetches and decodes all three images before anything is shown. Rejects if one cannot be had.
+  // Whether everything to be judged was looked at.
+  get all() { return !this.flips || this.seen.size === 2; }
+
+  // Fetches and decodes all images of a trial before anything is shown. Rejects if one cannot be had.
   async load(trial) {
     const images = {};
-    await Promise.all(Object.keys(CAPTION).map(async (name) => {
+    await Promise.all(Object.entries(trial.images).map(async ([name, address]) => {
       images[name] = new Image(trial.width, trial.height);
-      images[name].alt = CAPTION[name];
+      images[name].alt = CAPTION[name] || "Image";
       images[name].draggable = false;
-      images[name].src = trial[name];
+      images[name].src = address;
       await images[name].decode();
     }));
     return { trial, images };
@@ -32,9 +36,9 @@ export class Views {
 
   show({ trial, images }) {
     this.trial = trial;
-    this.seen = new Set(this.flips ? [] : ["a", "b"]);
+    this.seen = new Set();
     this.root.replaceChildren(...this.columns.map((names) => this.column(names, images)));
-    this.turn("a");
+    this.turn(this.judged[0]);
     this.fit();
   }
 
@@ -43,16 +47,16 @@ export class Views {
     const caption = document.createElement("figcaption");
     caption.append(...names.map((name) => {
       const label = document.createElement("span");
-      label.textContent = CAPTION[name];
+      label.textContent = CAPTION[name] || (this.columns.length + names.length > 2 ? "To be rated" : "");
       if (names.length > 1) { label.className = "tab"; label.dataset.tab = name; }
       return label;
     }));
     const frame = document.createElement("div");
     frame.className = "frame";
     // In the place of A and B the original can be held up too: the same file, so nothing is fetched.
-    const here = names.length === 2 ? [...names, "original"] : names;
+    const here = names.includes("a") && names.length === 2 ? [...names, "original"] : names;
     for (const name of here) {
-      const image = images[name].isConnected || names.length === 2 && name === "original"
+      const image = images[name].isConnected || here !== names && name === "original"
         ? images[name].cloneNode() : images[name];
       image.dataset.name = name;
       image.classList.toggle("on", names.length === 1);
@@ -62,9 +66,9 @@ export class Views {
     return figure;
   }
 
-  // Shows a, b or (held) original in the place that they share.
+  // Shows what is judged, or (held) the original, in the place that they share.
   turn(name) {
-    if (name !== "original") { this.shown = name; this.seen.add(name); }
+    if (this.judged.includes(name)) { this.shown = name; this.seen.add(name); }
     for (const image of this.root.querySelectorAll("img")) {
       if (image.parentElement.childElementCount > 1) image.classList.toggle("on", image.dataset.name === name);
     }

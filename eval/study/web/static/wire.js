@@ -55,3 +55,10 @@ export async function send(answer, waiting) {
   keep(null);
   return reply.ok ? reply.json() : null;
 }
+
+// Facts of the screen; not worth a word to the rater if they do not get through.
+export function display(facts) {
+  fetch(base + "/display", {
+    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(facts),
+  }).catch(() => {});
+}

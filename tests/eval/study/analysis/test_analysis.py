@@ -31,7 +31,7 @@ def simulated(study: Study, raters: int = 12, seed: int = 0, **population: Any) 
 
 
 def vote(rater: str, trial: tuple[Kind, str, str, str], choice: str, n: int = 0) -> Vote:
-    return Vote(rater, "web", n, Trial(*trial), choice, 1000, 2, 1.0, "2026-01-01T00:00:00Z")
+    return Vote(rater, "web", n, Trial(*trial), choice, 3000, 3000, 2, 1.0, "2026-01-01T00:00:00Z")
 
 
 def test_codecs_are_ranked_rightly_and_intervals_hold_the_scores(study: Study) -> None:
@@ -55,23 +55,23 @@ def test_the_side_on_which_a_image_stood_does_not_matter(study: Study) -> None:
 
 
 def test_careless_raters_are_left_out_by_the_checks(study: Study) -> None:
-    patient = replace(study, design=replace(study.design, checks=8))
+    patient = replace(study, design=replace(study.design, checks=18))
     cast = simulated(patient, raters=30, careless=0.3, lapse=0.0)
-    found = screen(cast)
+    found = screen(patient, cast)
     assert 3 <= sum(not r.kept for r in found) <= 15
-    assert all(r.kept == (r.passed >= 6) for r in found)
-    assert all(r.reason.endswith("of 8 attention checks right") for r in found if not r.kept)
+    assert all(r.kept == (r.passed >= 16) for r in found)
+    assert all("of 18 attention checks right" in r.reasons for r in found if not r.kept)
     screened = {s.condition: s.elo for s in analyse(patient, cast, resamples=100).scores.scores}
-    everybody = {s.condition: s.elo for s in analyse(patient, cast, resamples=100, min_checks=0).scores.scores}
+    everybody = {s.condition: s.elo for s in analyse(patient, cast, resamples=100).unscreened.scores}
     assert screened["good"] - screened["bad"] > everybody["good"] - everybody["bad"]
 
 
 def test_no_votes_is_said_in_one_line(study: Study) -> None:
     with pytest.raises(StudyError, match="no votes to analyse"):
         analyse(study, [])
-    with pytest.raises(StudyError, match="every rater failed"):
-        analyse(study, [vote("0" * 16, ("check", "s0", "original", "degraded"), "b"),
-                        vote("0" * 16, ("pair", "s0", "good", "bad"), "b", 1)])  # fmt: skip
+    wrong = [vote("0" * 16, ("check", f"s{k}", "hidden", "degraded"), "b", k) for k in range(2)]
+    with pytest.raises(StudyError, match="every rater was left out"):
+        analyse(study, [*wrong, vote("0" * 16, ("pair", "s0", "good", "bad"), "b", 2)])
 
 
 def test_checks_training_and_repeats_do_not_count_towards_scores(study: Study) -> None:
@@ -135,8 +135,8 @@ def test_agreement_is_one_for_unanimity_and_zero_for_coins() -> None:
 def test_repeats_measure_a_raters_consistency(study: Study) -> None:
     first = vote("0" * 16, ("pair", "s0", "good", "bad"), "a")
     same = vote("0" * 16, ("repeat", "s0", "bad", "good"), "b", 1)
-    assert [(r.repeats, r.consistent) for r in screen([first, same])] == [(1, 1)]
-    assert [(r.repeats, r.consistent) for r in screen([first, same._replace(choice="a")])] == [(1, 0)]
+    assert [(r.repeats, r.consistent) for r in screen(study, [first, same])] == [(1, 1)]
+    assert [(r.repeats, r.consistent) for r in screen(study, [first, same._replace(choice="a")])] == [(1, 0)]
 
 
 def conditions(*points: tuple[str, float]) -> list[Condition]:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from gencomp.eval.study.analysis.simulate import Population, coverage, offsets, synthetic, truth, votes
+from gencomp.eval.study.analysis.coverage import coverage
+from gencomp.eval.study.analysis.simulate import Population, offsets, synthetic, truth, votes
 from gencomp.eval.study.bradley_terry import ELO
 from gencomp.eval.study.cli import study as command
 from gencomp.eval.study.plan import Design, Method, Study

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gencomp.eval.study.analysis.simulate import synthetic
 from gencomp.eval.study.design.trials import Kind, Tally, Trial, again, apart, deal, most_informative, session
-from gencomp.eval.study.plan import DEGRADED, ORIGINAL, Design, Method, Pair, Study
+from gencomp.eval.study.plan import DEGRADED, HIDDEN, ORIGINAL, Design, Method, Pair, Study
 
 
 def rng(*seed: int) -> np.random.Generator:
@@ -61,7 +61,7 @@ def test_sides_are_balanced_within_a_rater() -> None:
     for seed in range(10):
         plan = trials(study, seed)
         assert sum(order.index(t.first) < order.index(t.second) for t in plan if t.kind == "pair") == 18
-        assert sum(t.first == ORIGINAL for t in plan if t.kind == "check") == 2
+        assert sum(t.first == HIDDEN for t in plan if t.kind == "check") == 2
 
 
 @given(st.lists(st.integers(0, 4), max_size=24))
@@ -89,11 +89,11 @@ def test_training_comes_first_and_checks_are_spread_but_never_first() -> None:
 
 def test_checks_have_an_answer_and_ordinary_pairs_have_none() -> None:
     for trial in trials(a_study()):
-        assert (trial.answer is not None) == (ORIGINAL in trial)
+        assert (trial.right != ()) == (HIDDEN in trial or ORIGINAL in trial)
         if trial.kind == "check":
-            assert {trial.first, trial.second} == {ORIGINAL, DEGRADED}
+            assert {trial.first, trial.second} == {HIDDEN, DEGRADED}
         elif trial.kind == "pair":
-            assert trial.answer is None
+            assert trial.right == ()
 
 
 def test_repeats_show_an_earlier_pair_with_sides_swapped() -> None:

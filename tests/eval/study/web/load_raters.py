@@ -57,18 +57,17 @@ class Rater:
     def _run(self, port: int, rng: random.Random) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         form = {"Content-Type": "application/x-www-form-urlencoded"}
-        link = self._ask(connection, "POST", "/join", b"agree=yes", form)[1]
+        who = f"agree=yes&participant=rater{rng.getrandbits(64):x}"
+        link = self._ask(connection, "POST", "/join", who.encode(), form)[1]
         screen = json.loads(self._ask(connection, "GET", f"{link}/state")[0])
         time.sleep(rng.uniform(0, 2 * self.pause))  # raters do not vote in step
-        cached: set[str] = set()
         while screen["trial"] and len(self.sent) < self.votes:
             if self.images:
-                for address in {screen["trial"][name] for name in ("original", "a", "b")} - cached:
+                for address in screen["trial"]["images"].values():
                     self._ask(connection, "GET", address)
-                    cached.add(address)
-            time.sleep(rng.uniform(0.5, 1.5) * self.pause)
+            time.sleep(max(0.31, rng.uniform(0.5, 1.5) * self.pause))  # the server takes no answer sooner
             choice = rng.choice("ab")
-            answer = {"n": screen["n"], "choice": choice, "ms": 500, "flips": 2, "dpr": 1.0}
+            answer = {"n": screen["n"], "choice": choice, "ms": 350, "flips": 2, "dpr": 1.0}
             start = time.perf_counter()
             body, _ = self._ask(connection, "POST", f"{link}/vote", json.dumps(answer).encode(),
                                 {"Content-Type": "application/json"})  # fmt: skip
@@ -108,7 +107,7 @@ def make_study(folder: Path, votes: int, design: Method) -> Study:
             blurred(image, factor).save(path)
             coded.append(Coded(f"p{k}", f"c{factor}", "", None, work / f"{k}-1.png", path, None, {}))
     how = Design(design, votes, 0, 0, 0, 0)
-    study = build(folder, coded, Options(how, "Load", "Which?", "flip", crop=(256, 256)))
+    study = build(folder, coded, Options(how, "Load", "Which?", "flip", crop=(256, 256), questions=()))
     shutil.rmtree(work)
     return study
 

@@ -1,21 +1,27 @@
+import hashlib
 import json
 import re
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gencomp.eval.study.design.build import build
 from gencomp.eval.study.plan import Study, StudyError
-from gencomp.eval.study.web.server import create_app, is_loopback
+from gencomp.eval.study.questions import questions_from
+from gencomp.eval.study.web.server import Panel, create_app, is_loopback
 from gencomp.eval.study.web.session import Course
 from gencomp.eval.study.web.store import Store
 
-ANSWER = {"n": 0, "choice": "a", "ms": 1500, "flips": 3, "dpr": 1.0}
+CLOCK = count(1_800_000_000, 5).__next__  # five seconds pass whenever somebody looks
+JOIN = {"agree": "yes", "participant": "somebody"}
+ANSWER: dict[str, Any] = {"n": 0, "choice": "a", "ms": 1500, "flips": 3, "dpr": 1.0}
 
 
 @pytest.fixture
 def course(folder: Path, study: Study) -> Course:
-    return Course(study, Store(folder, study.id))
+    return Course(study, Store(folder, study.id), CLOCK)
 
 
 @pytest.fixture
@@ -25,7 +31,7 @@ def client(course: Course, folder: Path) -> Any:
 
 @pytest.fixture
 def link(client: Any) -> str:
-    reply = client.post("/join", data={"agree": "yes"})
+    reply = client.post("/join", data=JOIN)
     assert reply.status_code == 303
     return str(reply.location)
 
@@ -36,19 +42,21 @@ def state_of(course: Course) -> Any:
 
 
 def test_a_rater_goes_from_consent_to_the_last_trial(client: Any, course: Course) -> None:
-    assert b"I want to take part" in client.get("/").data
-    link = client.post("/join", data={"agree": "yes"}).location
+    entrance = client.get("/").location
+    assert b"I want to take part" in client.get(entrance).data
+    link = client.post("/join", data=JOIN).location
     assert b"Which is closer?" in client.get(link).data
     screen = client.get(f"{link}/state").json
     for n in range(screen["total"]):
         assert screen["n"] == n
-        for name in ("original", "a", "b"):
-            image = client.get(screen["trial"][name])
+        assert set(screen["trial"]["images"]) == {"original", "a", "b"}
+        for address in screen["trial"]["images"].values():
+            image = client.get(address)
             assert image.mimetype == "image/png"
             assert "immutable" in image.headers["Cache-Control"]
         receipt = client.post(f"{link}/vote", json=ANSWER | {"n": n}).json
         assert receipt["counted"]
-        assert (receipt["answer"] is not None) <= (n < screen["training"])
+        assert (receipt["right"] != []) <= (n < screen["training"])
         screen = receipt["screen"]
     assert screen["trial"] is None
     assert [v.n for v in course.store.votes()] == list(range(17))
@@ -59,11 +67,10 @@ def test_a_study_named_by_a_relative_path_shows_its_images(
 ) -> None:
     monkeypatch.chdir(folder.parent)
     client = create_app(course, Path(folder.name), invited_only=False).test_client()
-    link = client.post("/join", data={"agree": "yes"}).location
+    link = client.post("/join", data=JOIN).location
     screen = client.get(f"{link}/state").json
     assert screen
-    shown = screen["trial"]
-    assert [client.get(shown[name]).status_code for name in ("original", "a", "b")] == [200, 200, 200]
+    assert [client.get(address).status_code for address in screen["trial"]["images"].values()] == [200, 200, 200]
 
 
 def test_a_study_that_lacks_a_image_is_not_served(course: Course, folder: Path) -> None:
@@ -76,7 +83,7 @@ def test_a_study_that_lacks_a_image_is_not_served(course: Course, folder: Path) 
 def test_no_consent_no_study(client: Any, course: Course, folder: Path) -> None:
     before = state_of(course)
     assert client.post("/join").status_code == 403
-    assert client.post("/join", data={"agree": "no"}).status_code == 403
+    assert client.post("/join", data=JOIN | {"agree": "no"}).status_code == 403
     assert state_of(course) == before
     link = f"/r/{course.join(agreed=False)}"
     assert b"I want to take part" in client.get(link).data
@@ -98,8 +105,8 @@ def test_the_page_does_not_tell_codecs_or_checks(client: Any, link: str, course:
 
 
 def test_nothing_is_fetched_from_elsewhere(client: Any, link: str) -> None:
-    pages = [client.get(page) for page in ("/", link, "/static/trial.js", "/static/views.js", "/static/wire.js",
-                                           "/static/study.css", "/static/icon.svg")]  # fmt: skip
+    pages = [client.get(page) for page in ("/?visit=another", link, "/static/trial.js", "/static/views.js",
+                                           "/static/wire.js", "/static/study.css", "/static/icon.svg")]  # fmt: skip
     for page in pages:
         assert page.status_code == 200
         addresses = set(re.findall(rb"(?:https?:)?//[\w.]+", re.sub(rb"^\s*//.*$|  //.*$", b"", page.data, flags=re.M)))
@@ -113,9 +120,8 @@ def test_nothing_is_fetched_from_elsewhere(client: Any, link: str) -> None:
 
 @pytest.mark.parametrize("path", [
     "/r/nobody", "/r/nobody/state", "/r/<script>alert(1)</script>", "/r/%00", "/r/..%2f..%2fstudy.json",
-    "/r/" + "a" * 5000, "/r/\u2603", "/r/%ff%fe", "/p/../study.json", "/p/..%2fstudy.png", "/p/%2e%2e/votes.sqlite",
-    "/p/" + "0" * 32 + ".png",
-    "/p/study.png", "/static/../server.py", "/static/..%2fserver.py", "/votes.sqlite", "/study.json", "/links.txt",
+    "/r/" + "a" * 5000, "/r/\u2603", "/r/%ff%fe", "/r/nobody/i/0/a.png", "/r/nobody/i/0/..%2f..%2fstudy.png",
+    "/static/../server.py", "/static/..%2fserver.py", "/votes.sqlite", "/study.json", "/links.txt",
 ])  # fmt: skip
 def test_unknown_addresses_are_a_plain_404(client: Any, course: Course, path: str) -> None:
     before = state_of(course)
@@ -169,7 +175,7 @@ def test_another_site_cannot_act_for_a_rater(client: Any, link: str, course: Cou
     before = state_of(course)
     for origin in ("https://evil.example", "null", "http://localhost.evil.example"):
         headers = {"Origin": origin}
-        assert client.post("/join", data={"agree": "yes"}, headers=headers).status_code == 403
+        assert client.post("/join", data=JOIN, headers=headers).status_code == 403
         assert client.post(f"{link}/vote", json=ANSWER, headers=headers).status_code == 403
     assert client.get("/", headers={"Host": "evil.example"}).status_code == 400
     assert state_of(course) == before
@@ -177,7 +183,7 @@ def test_another_site_cannot_act_for_a_rater(client: Any, link: str, course: Cou
 
 
 def test_one_rater_cannot_answer_for_another(client: Any, link: str, course: Course) -> None:
-    other = client.post("/join", data={"agree": "yes"}).location
+    other = client.post("/join", data=JOIN | {"participant": "another"}).location
     client.post(f"{link}/vote", json=ANSWER)
     assert client.get(f"{other}/state").json["n"] == 0
     assert len({v.rater for v in course.store.votes()}) == 1
@@ -195,7 +201,7 @@ def test_strangers_need_an_invitation(course: Course, folder: Path) -> None:
     client = create_app(course, folder, invited_only=True).test_client()
     assert b"personal link" in client.get("/").data
     before = state_of(course)
-    assert client.post("/join", data={"agree": "yes"}).status_code == 403
+    assert client.post("/join", data=JOIN).status_code == 403
     assert state_of(course) == before
     assert b"I want to take part" in client.get(f"/r/{course.join(agreed=False)}").data
 
@@ -203,7 +209,7 @@ def test_strangers_need_an_invitation(course: Course, folder: Path) -> None:
 def test_a_script_in_the_owners_words_is_shown_as_text(course: Course, folder: Path, built_with: Any) -> None:
     (folder / "consent.txt").write_text("<script>alert('consent')</script>")
     client = create_app(course, folder, invited_only=False).test_client()
-    page = client.get("/").data
+    page = client.get("/?visit=somebody").data
     assert b"<script>alert" not in page
     assert b"&lt;script&gt;alert" in page
 
@@ -215,3 +221,108 @@ def test_a_script_in_the_owners_words_is_shown_as_text(course: Course, folder: P
 )  # fmt: skip
 def test_only_loopback_is_near(host: str, near: bool) -> None:
     assert is_loopback(host) is near
+
+
+def test_back_and_begin_again_is_the_same_rater(client: Any, course: Course) -> None:
+    entrance = client.get("/").location
+    name = re.search(r'name="participant" value="([^"]+)"', client.get(entrance).text)
+    assert name
+    begin = {"agree": "yes", "participant": name[1]}
+    first = client.post("/join", data=begin).location
+    client.post(f"{first}/vote", json=ANSWER)
+    assert client.get(entrance).location == first  # Back leads into the study
+    assert client.post("/join", data=begin).location == first  # and so does the form once more
+    assert course.store.raters() == 1
+    assert client.get("/").location != entrance  # but whoever comes anew may be another person
+
+
+def test_a_panel_brings_raters_and_takes_them_back(course: Course, folder: Path) -> None:
+    panel = Panel("PROLIFIC_PID", "C0DE", "https://panel.example/complete?cc=C0DE")
+    client = create_app(course, folder, invited_only=False, panel=panel).test_client()
+    assert b"the panel that invited you" in client.get("/").data
+    assert client.post("/join", data={"agree": "yes"}).status_code == 403
+    arrived = client.get("/?PROLIFIC_PID=5f00c0ffee&STUDY_ID=1")
+    assert b'value="5f00c0ffee"' in arrived.data
+    link = client.post("/join", data={"agree": "yes", "participant": "5f00c0ffee"}).location
+    assert client.get("/?PROLIFIC_PID=5f00c0ffee&STUDY_ID=1").location == link
+    assert b"C0DE" not in client.get(link).data
+    for n in range(17):
+        client.post(f"{link}/vote", json=ANSWER | {"n": n})
+    end = client.get(link).data
+    assert b"C0DE" in end
+    assert b'href="https://panel.example/complete?cc=C0DE"' in end
+    expected = hashlib.sha256(f"{course.study.id}:5f00c0ffee".encode()).hexdigest()[:16]
+    assert {v.rater for v in course.store.votes()} == {expected}
+    assert "5f00c0ffee" not in "".join(state_of(course))
+
+
+def test_questions_come_before_and_after_the_trials(codings: Any, make_options: Any, tmp_path: Path) -> None:
+    asked = questions_from([
+        {"id": "vision", "when": "before", "text": "Sharp?", "options": ["yes", "no"]},
+        {"id": "remarks", "when": "after", "text": "Anything?"},
+    ])  # fmt: skip
+    study = build(tmp_path / "s", codings(tmp_path / "images"), make_options(questions=asked))
+    course = Course(study, Store(tmp_path / "s", study.id), CLOCK)
+    client = create_app(course, tmp_path / "s", invited_only=False).test_client()
+    link = client.post("/join", data=JOIN).location
+    assert b"Sharp?" in client.get(link).data
+    assert client.get(f"{link}/state").status_code == 403
+    assert client.post(f"{link}/vote", json=ANSWER).status_code == 403
+    for wrong in ({}, {"vision": "perhaps"}, {"remarks": "yes"}):
+        assert client.post(f"{link}/answers", data=wrong).status_code == 409
+    assert client.post(f"{link}/answers", data={"vision": "no", "remarks": "too soon"}).status_code == 303
+    for n in range(17):
+        assert client.post(f"{link}/vote", json=ANSWER | {"n": n}).status_code == 200
+    assert b"Anything?" in client.get(link).data
+    client.post(f"{link}/answers", data={"remarks": "<b>fine</b>", "vision": "yes"})
+    assert b"Thank you" in client.get(link).data
+    assert list(course.store.told().values()) == [{"vision": "no", "remarks": "<b>fine</b>"}]
+
+
+def test_facts_of_the_screen_are_kept_once_and_checked(client: Any, link: str, course: Course) -> None:
+    facts = {"screen_width": 1920, "screen_height": 1080, "window_width": 1000, "window_height": 700.5, "dpr": 1.5,
+             "colour_depth": 24, "gamut": "p3", "dynamic_range": "standard", "pointer": "fine"}  # fmt: skip
+    for _ in range(2):
+        assert client.post(f"{link}/display", json=facts).status_code == 204
+    for wrong in ({"gamut": 3}, {"dpr": "1"}, {"agent": "browser"}, {"pointer": "x" * 50}):
+        assert client.post(f"{link}/display", json=facts | wrong).status_code == 400
+    for width in range(50):
+        client.post(f"{link}/display", json=facts | {"window_width": width})
+    (told,) = course.store.told().values()
+    assert facts in told["displays"]
+    assert len(told["displays"]) == 20
+
+
+def test_only_the_images_of_the_present_trials_are_given_out(client: Any, link: str) -> None:
+    assert client.get(f"{link}/i/0/a.png").status_code == client.get(f"{link}/i/1/b.png").status_code == 200
+    for address in ("i/2/a.png", "i/16/a.png", "i/-1/a.png", "i/0/degraded.png", "i/0/good.png", "i/0/image.png"):
+        assert client.get(f"{link}/{address}").status_code == 404
+    for n in range(4):
+        client.post(f"{link}/vote", json=ANSWER | {"n": n})
+    assert client.get(f"{link}/i/3/a.png").status_code == 200
+    assert client.get(f"{link}/i/0/a.png").status_code == 404
+    headers = client.get(f"{link}/i/4/a.png").headers
+    assert "ETag" not in headers
+    assert "Last-Modified" not in headers
+
+
+BLIND: list[dict[str, Any]] = [{"ms": 299}, {"ms": 60_000}, {"flips": 0}, {"dpr": 3.0}]
+
+
+@pytest.mark.parametrize("change", BLIND)
+def test_an_answer_without_a_look_is_refused(client: Any, link: str, course: Course, change: dict[str, Any]) -> None:
+    assert client.post(f"{link}/vote", json=ANSWER | change).status_code == 409
+    assert course.store.votes() == []
+    assert client.post(f"{link}/vote", json=ANSWER).status_code == 200
+
+
+def test_the_servers_own_clock_counts(folder: Path, study: Study) -> None:
+    now = [1_800_000_000.0]
+    course = Course(study, Store(folder, study.id), lambda: now[0])
+    client = create_app(course, folder, invited_only=False).test_client()
+    link = client.post("/join", data=JOIN).location
+    now[0] += 0.2
+    assert client.post(f"{link}/vote", json=ANSWER | {"ms": 900}).status_code == 409
+    now[0] += 1.05
+    assert client.post(f"{link}/vote", json=ANSWER | {"ms": 900}).status_code == 200
+    assert [(v.ms, v.server_ms) for v in course.store.votes()] == [(900, 1250)]

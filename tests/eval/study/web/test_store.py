@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from gencomp.eval.study.votes import Vote, parse, to_csv, to_json
 from gencomp.eval.study.web.session import Course, Refused
 from gencomp.eval.study.web.store import NAME, Rater, Store
 
+CLOCK = count(1_800_000_000, 5).__next__  # five seconds pass whenever somebody looks
 AT = "2026-01-01T00:00:00Z"
 
 
@@ -33,7 +35,7 @@ def vote_to_the_end(course: Course, choice: str = "a") -> Rater:
 
 
 def test_a_vote_counts_once_and_the_first_one_stands(folder: Path, study: Study) -> None:
-    course = Course(study, Store(folder, study.id))
+    course = Course(study, Store(folder, study.id), CLOCK)
     rater = joined(course)
     assert course.vote(rater, 0, "a", 900, 2, 1.0).counted
     again = course.vote(rater._replace(done=1), 0, "b", 950, 2, 1.0)
@@ -44,17 +46,17 @@ def test_a_vote_counts_once_and_the_first_one_stands(folder: Path, study: Study)
 
 @pytest.mark.parametrize("n", [-1, 1, 5, 10**9])
 def test_a_trial_that_is_not_due_takes_no_vote(folder: Path, study: Study, n: int) -> None:
-    course = Course(study, Store(folder, study.id))
+    course = Course(study, Store(folder, study.id), CLOCK)
     with pytest.raises(Refused):
         course.vote(joined(course), n, "a", 900, 2, 1.0)
     assert course.store.votes() == []
 
 
 def test_many_threads_with_one_answer_count_once(folder: Path, study: Study) -> None:
-    course = Course(study, Store(folder, study.id))
+    course = Course(study, Store(folder, study.id), CLOCK)
     rater = joined(course)
     counted: list[bool] = []
-    vote = lambda: counted.append(course.vote(rater, 0, "a", 9, 1, 1.0).counted)  # noqa: E731
+    vote = lambda: counted.append(course.vote(rater, 0, "a", 900, 1, 1.0).counted)  # noqa: E731
     threads = [threading.Thread(target=vote) for _ in range(16)]
     for thread in threads:
         thread.start()
@@ -67,7 +69,7 @@ def test_copies_served_in_several_places_do_not_repeat_each_others_orders(folder
     elsewhere = Path(shutil.copytree(folder, folder.with_name("elsewhere")))
     stores = Store(folder, study.id), Store(elsewhere, study.id)
     for store in stores:
-        vote_to_the_end(Course(study, store))
+        vote_to_the_end(Course(study, store, CLOCK))
     here, there = ([vote.trial for vote in store.votes()] for store in stores)
     assert here != there
 
@@ -78,11 +80,13 @@ def test_votes_that_were_acknowledged_survive_kill_9(folder: Path, study: Study)
         "import sys; from pathlib import Path\n"
         "from gencomp.eval.study.plan import load; from gencomp.eval.study.web.store import Store\n"
         "from gencomp.eval.study.web.session import Course\n"
-        "folder = Path(sys.argv[1]); course = Course(load(folder), Store(folder, load(folder).id))\n"
+        "folder = Path(sys.argv[1])\n"
+        "from itertools import count\n"
+        "course = Course(load(folder), Store(folder, load(folder).id), count(1_800_000_000, 5).__next__)\n"
         "while True:\n"
         "    token = course.join(agreed=True)\n"
         "    for n in range(course.store.rater(token).total):\n"
-        "        rater = course.store.rater(token); course.vote(rater, n, 'b', n, 1, 1.0)\n"
+        "        rater = course.store.rater(token); course.vote(rater, n, 'b', 900, 1, 1.0)\n"
         "        print(rater.id, n, flush=True)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", writer, str(folder)], stdout=subprocess.PIPE, text=True)
@@ -105,14 +109,14 @@ def test_every_vote_is_flushed_to_the_disk(folder: Path, study: Study) -> None:
 
 def test_a_rater_goes_on_after_a_restart(folder: Path, study: Study) -> None:
     store = Store(folder, study.id)
-    course = Course(study, store)
+    course = Course(study, store, CLOCK)
     token = course.join(agreed=True)
     rater = store.rater(token)
     assert rater
     shown = course.screen(rater)
-    course.vote(rater, 0, "a", 1, 1, 1.0)
+    course.vote(rater, 0, "a", 900, 1, 1.0)
     store.close()
-    again = Course(study, Store(folder, study.id))
+    again = Course(study, Store(folder, study.id), CLOCK)
     back = again.store.rater(token)
     assert back
     assert back.done == 1
@@ -122,7 +126,7 @@ def test_a_rater_goes_on_after_a_restart(folder: Path, study: Study) -> None:
 @pytest.mark.parametrize("method", ["full", "random", "active"])
 def test_a_rater_sees_what_the_design_says(built_with: Any, method: str) -> None:
     folder, study = built_with(method)
-    course = Course(study, Store(folder, study.id))
+    course = Course(study, Store(folder, study.id), CLOCK)
     for _ in range(3):
         vote_to_the_end(course)
     kinds = [v.trial.kind for v in course.store.votes()]
@@ -136,7 +140,7 @@ def test_a_rater_sees_what_the_design_says(built_with: Any, method: str) -> None
 
 def test_an_active_trial_stays_the_same_until_it_is_answered(built_with: Any) -> None:
     folder, study = built_with("active")
-    course = Course(study, Store(folder, study.id))
+    course = Course(study, Store(folder, study.id), CLOCK)
     first, other = joined(course), joined(course)
     shown = course.screen(first._replace(done=2))
     vote_to_the_end(course)
@@ -146,7 +150,7 @@ def test_an_active_trial_stays_the_same_until_it_is_answered(built_with: Any) ->
 
 def test_nothing_stored_leads_back_to_a_person_or_lets_anybody_vote(folder: Path, study: Study) -> None:
     store = Store(folder, study.id)
-    token = Course(study, store).join(agreed=True)
+    token = Course(study, store, CLOCK).join(agreed=True)
     assert token.encode() not in b"".join(path.read_bytes() for path in folder.glob(f"{NAME}*"))
     assert store.rater("nobody") is None
 
@@ -164,7 +168,7 @@ def test_votes_of_another_plan_are_not_mixed_in(folder: Path, study: Study) -> N
 def test_votes_travel_to_another_copy_of_the_study_and_count_once(
     folder: Path, study: Study, tmp_path: Path, to_text: Any
 ) -> None:
-    course = Course(study, Store(folder, study.id))
+    course = Course(study, Store(folder, study.id), CLOCK)
     vote_to_the_end(course)
     votes = course.store.votes()
     text = to_text(study, votes)
@@ -183,9 +187,13 @@ HOSTILE: list[tuple[str, dict[str, str]]] = [
     ("no trial of this study", {"scene": "s99"}),
     ("no trial of this study", {"kind": "bribe"}),
     ("no trial of this study", {"first": "good", "second": "good"}),
-    ("images of the trial", {"kind": "pair", "first": "original", "second": "degraded"}),
+    ("images of the trial", {"kind": "pair", "first": "hidden", "second": "degraded"}),
     ("images of the trial", {"kind": "check", "first": "good", "second": "bad"}),
     ("images of the trial", {"kind": "pair", "first": "=cmd", "second": "bad"}),
+    ("images of the trial", {"kind": "check", "first": "original", "second": "degraded"}),
+    ("images of the trial", {"kind": "rating", "first": "good", "second": ""}),
+    ("choice", {"choice": "5"}),
+    ("out of range", {"server_ms": "-5"}),
     ("choice", {"choice": "tie"}),
     ("choice", {"choice": "c"}),
     ("out of range", {"ms": "-1"}),
@@ -198,7 +206,7 @@ HOSTILE: list[tuple[str, dict[str, str]]] = [
 
 @pytest.mark.parametrize(("message", "change"), HOSTILE)
 def test_a_forged_vote_refuses_the_file(folder: Path, study: Study, message: str, change: dict[str, str]) -> None:
-    good = Vote("0" * 16, "web", 0, Trial("pair", "s0", "good", "bad"), "a", 1000, 2, 1.0, AT)
+    good = Vote("0" * 16, "web", 0, Trial("pair", "s0", "good", "bad"), "a", 1000, 1000, 2, 1.0, AT)
     lines = to_csv(study, [good, good._replace(n=1)]).splitlines()
     row = dict(zip(lines[0].split(","), lines[2].split(","), strict=True)) | change
     with pytest.raises(StudyError, match=f"vote 2: .*{message}"):
@@ -211,19 +219,19 @@ def test_a_file_that_is_no_file_of_votes_is_refused(study: Study) -> None:
     for text in ("study,rater\n1,2\n", "{", '{"votes": 3}', '{"study": 1, "votes": [[]]}', *deep):
         with pytest.raises(StudyError):
             parse(study, text)
-    vote = Vote("0" * 16, "web", 0, Trial("pair", "s0", "good", "bad"), "a", 1000, 2, 1.0, AT)
+    vote = Vote("0" * 16, "web", 0, Trial("pair", "s0", "good", "bad"), "a", 1000, 1000, 2, 1.0, AT)
     with pytest.raises(StudyError, match="a second vote"):
         parse(study, to_csv(study, [vote, vote._replace(choice="b")]))
 
 
 def test_an_import_that_contradicts_what_is_here_changes_nothing(folder: Path, study: Study) -> None:
-    course = Course(study, Store(folder, study.id))
+    course = Course(study, Store(folder, study.id), CLOCK)
     rater = vote_to_the_end(course)
     before = course.store.votes()
-    changed = [before[0]._replace(choice="b"), Vote("1" * 16, "web", 0, before[3].trial, "a", 1, 1, 1.0, AT)]
+    changed = [before[0]._replace(choice="b"), Vote("1" * 16, "web", 0, before[3].trial, "a", 1, 1, 1, 1.0, AT)]
     with pytest.raises(StudyError, match="not the answer that stands here"):
         course.store.add_votes(changed)
-    ahead = Vote(rater.id, "web", 99, before[3].trial, "a", 1, 1, 1.0, AT)
+    ahead = Vote(rater.id, "web", 99, before[3].trial, "a", 1, 1, 1, 1.0, AT)
     with pytest.raises(StudyError, match="not the answer that stands here"):
         course.store.add_votes([ahead])
     assert course.store.votes() == before
@@ -232,8 +240,8 @@ def test_an_import_that_contradicts_what_is_here_changes_nothing(folder: Path, s
 def test_two_stores_on_one_file_do_not_lose_votes(folder: Path, study: Study) -> None:
     """`analyse` and `import` open the database while the server has it open."""
     served, beside = Store(folder, study.id), Store(folder, study.id)
-    vote_to_the_end(Course(study, served))
-    beside.add_votes([Vote("2" * 16, "web", 0, Trial("pair", "s0", "good", "bad"), "a", 1, 1, 1.0, AT)])
+    vote_to_the_end(Course(study, served, CLOCK))
+    beside.add_votes([Vote("2" * 16, "web", 0, Trial("pair", "s0", "good", "bad"), "a", 1, 1, 1, 1.0, AT)])
     assert len(served.votes()) == len(beside.votes()) == 18
     with sqlite3.connect(folder / NAME) as db:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
