@@ -71,7 +71,7 @@ async function bestQuality(canvas, type, bytes, tick) {
   let [low, high] = [0, 100];
   while (low <= high) {
     await tick();
-    const quality = best === null && low === 0 && high === 100 ? 0 : Math.ceil((low + high) / 2); // is any small enough?
+    const quality = best ? Math.ceil((low + high) / 2) : 0; // first: is any small enough?
     const blob = await canvas.convertToBlob({ type, quality: quality / 100 });
     if (blob.type !== type) throw new TypeError(`this browser writes no ${type}`);
     if (blob.size > bytes) {
@@ -86,7 +86,8 @@ async function bestQuality(canvas, type, bytes, tick) {
 }
 
 function scaled(canvas, scale) {
-  const small = new OffscreenCanvas(Math.max(1, Math.round(canvas.width * scale)), Math.max(1, Math.round(canvas.height * scale)));
+  const side = (length) => Math.max(1, Math.round(length * scale));
+  const small = new OffscreenCanvas(side(canvas.width), side(canvas.height));
   const context = small.getContext("2d");
   context.imageSmoothingQuality = "high";
   context.drawImage(canvas, 0, 0, small.width, small.height);

@@ -57,6 +57,7 @@ function label() {
 function progress(doing, share = 0) {
   document.body.dataset.state = doing ? "working" : "ready";
   $("work").hidden = !doing;
+  $("cancel").textContent = "Cancel";
   $("doing").textContent = doing ? `${doing} …` : "";
   $("share").value = share;
 }
@@ -64,8 +65,9 @@ function progress(doing, share = 0) {
 function cancel() {
   if (document.body.dataset.state !== "working") return;
   item?.cancel();
-  progress(null);
   document.body.dataset.state = "cancelled";
+  $("doing").textContent = "Cancelled";
+  $("cancel").textContent = "Go on";
 }
 
 // ---- what is seen
@@ -99,7 +101,7 @@ function show() {
 }
 
 function showSides() {
-  const offered = Object.entries(sides).filter(([side]) => (item.coded ? side === "even" : side !== "even" || model?.knowsRealism !== false));
+  const offered = Object.entries(sides).filter(([side]) => side === "even" || !item.coded);
   const before = $("side").value;
   $("side").replaceChildren(...offered.map(([side, name]) => new Option(name, side)));
   if (offered.some(([side]) => side === before)) $("side").value = before;
@@ -240,7 +242,7 @@ on("files", "change", () => {
 on("example", "click", example);
 on("theme", "click", theme);
 on("help", "click", () => $("keys").showModal());
-on("cancel", "click", cancel);
+on("cancel", "click", () => (document.body.dataset.state === "cancelled" ? update() : cancel()));
 on("save-gnc", "click", saveGnc);
 on("save-png", "click", savePng);
 on("in", "click", () => view.zoom(2));

@@ -49,8 +49,8 @@ export function errorText(error, name) {
   if (/^damaged file: /.test(message)) return `${name} is damaged: ${message.slice(14)}.`;
   if (error.name === "BitstreamError" || error.name === "TypeError") return `${name}: ${message}.`;
   if (error.name === "RateError") return `${name}: ${message}. Allow more bytes.`;
-  if (error instanceof RangeError || error.name === "RangeError") {
-    return /too large|cannot be as small/.test(message) ? `${name}: ${message}.` : `${name}: this browser has not enough memory for it.`;
+  if (error.name === "RangeError" && !/too large|cannot be as small/.test(message)) {
+    return `${name}: this browser has not enough memory for it.`;
   }
   return `${name}: ${message || error.name}.`;
 }

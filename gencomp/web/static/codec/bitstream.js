@@ -49,13 +49,15 @@ export function unpack(file) {
   const { header, end } = readHeader(file);
   const reader = { file, at: end };
   const stored = new DataView(take(reader, 4, "the header").slice().buffer).getUint32(0, true);
-  const { extras, payload } = header.version === 1 ? { extras: new Map(), payload: file.subarray(end + 4) } : readSections(reader);
+  const plain = { extras: new Map(), payload: file.subarray(end + 4) };
+  const { extras, payload } = header.version === 1 ? plain : readSections(reader);
   if (crc32(file.subarray(end + 4), crc32(file.subarray(0, end))) !== stored) {
     throw new BitstreamError("damaged file: its checksum does not match (cut short, altered or extended)");
   }
-  const named = Object.fromEntries([...extras].map(([kind, content]) => [SECTION_NAMES[kind] ?? `section ${kind}`, content.length]));
-  const used = Object.values(named).reduce((a, b) => a + b, 8 + payload.length);
-  return { header, payload, extras, sections: { header: file.length - used, checksums: 8, ...named, payload: payload.length } };
+  const named = [...extras].map(([kind, content]) => [SECTION_NAMES[kind] ?? `section ${kind}`, content.length]);
+  const used = named.reduce((sum, [, bytes]) => sum + bytes, 8 + payload.length);
+  const sections = { header: file.length - used, checksums: 8, ...Object.fromEntries(named), payload: payload.length };
+  return { header, payload, extras, sections };
 }
 
 function readHeader(file) {

@@ -49,7 +49,8 @@ export class Codec {
     this.#entropy = entropyModel(kernel, coder, file);
   }
 
-  // A file's integers: {header, sections, extras, latents, bits, crc, latentsOk}; crc is over what was decoded. BitstreamError for what cannot be decoded.
+  // A file's integers: {header, sections, extras, latents, bits, crc, latentsOk}; crc is over what was decoded.
+  // BitstreamError for what cannot be decoded.
   async read(file, { maxPixels = Infinity, tick = idle } = {}) {
     const { header, payload, sections, extras } = unpack(file);
     const { width, height, step } = header;
@@ -63,7 +64,8 @@ export class Codec {
     }
     const latents = await this.#entropy.decode(payload, ...latentSize(height, width), step, tick);
     const crc = storedCrc(header, checksum(latents));
-    return { header, sections, extras, latents, bits: this.#entropy.coder.bits, crc, latentsOk: crc === header.latentsCrc };
+    const { bits } = this.#entropy.coder;
+    return { header, sections, extras, latents, bits, crc, latentsOk: crc === header.latentsCrc };
   }
 
   // The image of integers that `read` gave: RGBA, Uint8ClampedArray.

@@ -5,7 +5,8 @@ import { bytesOf, hex, Sha256 } from "./bytes.js";
 import { ModelError } from "./errors.js";
 import { IntNet } from "./integers.js";
 import { readPass, tablesOf, writePass } from "./latents.js";
-import { clamp, HYPER_UNIT, KNOTS, knotWeights, LEVELS, MAX_RESIDUAL, MEAN_UNIT, ORDER, placesOf, rint, scatter } from "./numbers.js";
+import { clamp, placesOf, rint, scatter } from "./numbers.js";
+import { HYPER_UNIT, KNOTS, knotWeights, LEVELS, MAX_RESIDUAL, MEAN_UNIT, ORDER } from "./numbers.js";
 
 const TILE = 64; // latents a side that the networks see at a time; any value gives the same integers
 
