@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
+import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
@@ -40,6 +41,11 @@ def address(server: ThreadingHTTPServer) -> str:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A browser that went away in the middle is no error; others are shown as ever."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
+
 
 def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
@@ -58,11 +64,17 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
             if content is None:
                 self.send_error(404)
                 return
+            tag = f'"{site.version}"'
+            if self.headers.get("If-None-Match") == tag:
+                self.send_response(304)
+                self.end_headers()
+                return
             suffix = "." + (name or "index.html").rpartition(".")[2]
             self.send_response(200)
             self.send_header(
                 "Content-Type", TYPES.get(suffix) or mimetypes.types_map.get(suffix, "application/octet-stream")
             )
+            self.send_header("ETag", tag)
             self.send_header("Content-Length", str(len(content)))
             for header, value in HEADERS.items():
                 self.send_header(header, value)

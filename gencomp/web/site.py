@@ -20,10 +20,16 @@ MODEL, PRECACHE, PAGE = "model.safetensors", "precache.js", "index.html"
 
 
 class Site(NamedTuple):
-    """files: where each file of the page lies, by its name in the page; precache: the content of precache.js."""
+    """files: where each file of the page lies, by its name in the page; version: a digest over all of them."""
 
     files: dict[str, Path]
-    precache: bytes
+    version: str
+
+    @property
+    def precache(self) -> bytes:
+        """The content of precache.js."""
+        listed = {"version": self.version, "files": ["./", *self.files]}
+        return f"self.PRECACHE = {json.dumps(listed)};\n".encode()
 
     def read(self, name: str) -> bytes | None:
         """The content of a file by its name; "" is the page itself. None where there is no such file."""
@@ -42,8 +48,7 @@ def site_of(model: Path) -> Site:
     for name, path in files.items():
         digest.update(f"{name} {path.stat().st_size} ".encode())
         digest.update(path.read_bytes())
-    listed = {"version": digest.hexdigest()[:16], "files": ["./", *files]}
-    return Site(files, f"self.PRECACHE = {json.dumps(listed)};\n".encode())
+    return Site(files, digest.hexdigest()[:16])
 
 
 def export(site: Site, folder: Path) -> int:

@@ -39,7 +39,8 @@ function ticker(id, begin = 0, end = 1) {
 }
 
 async function fetched(url, progress = () => {}) {
-  const response = await fetch(url);
+  const kept = await globalThis.caches?.match(url).catch(() => null); // by the service worker, which may be ahead
+  const response = kept ?? (await fetch(url));
   if (!response.ok) throw new Error(`${new URL(url).pathname} could not be loaded (${response.status})`);
   const length = Number(response.headers.get("Content-Length")) || 2e7;
   const parts = [];

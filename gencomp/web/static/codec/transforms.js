@@ -6,7 +6,7 @@ import { knotWeights, SEGMENT } from "./numbers.js";
 export const STRIDE = 16; // pixels a latent, both ways
 const REACH = 2; // positions a side that an output of a block sees
 const WHOLE = 6144; // latents a channel up to which an image is coded in one piece: 1.5 megapixels
-const SIDE = 64; // side of a tile of a larger image, in latents
+const SIDE = 96; // side of a tile of a larger image, in latents
 
 export const latentSize = (height, width) => [Math.ceil(height / STRIDE), Math.ceil(width / STRIDE)];
 
@@ -84,6 +84,28 @@ function* tiles(height, width, halo, side = height * width <= WHOLE ? Math.max(h
   }
 }
 
+// The part of x that reaches `halo` latents beyond what a tile yields; `seen` is the part of the image that x covers, in
+// latents, and becomes the part kept. What lies nearer to a cut than the blocks before reach is wrong, and is cut off.
+function trimmed(kernel, x, seen, yields, halo) {
+  const scale = x.height / seen.height;
+  const [bottom, right] = [yields.top + yields.height + halo, yields.left + yields.width + halo];
+  const [top, left] = [Math.max(seen.top, yields.top - halo), Math.max(seen.left, yields.left - halo)];
+  const height = Math.min(seen.top + seen.height, bottom) - top;
+  const width = Math.min(seen.left + seen.width, right) - left;
+  if (height === seen.height && width === seen.width) return x;
+  const out = kernel.tensor(x.channels, height * scale, width * scale);
+  const from = kernel.f32(x.at, x.channels * x.height * x.width);
+  const to = kernel.f32(out.at, x.channels * out.height * out.width);
+  for (let c = 0, row = 0; c < x.channels; c++) {
+    for (let r = 0; r < out.height; r++, row++) {
+      const at = (c * x.height + (top - seen.top) * scale + r) * x.width + (left - seen.left) * scale;
+      to.set(from.subarray(at, at + out.width), row * out.width);
+    }
+  }
+  Object.assign(seen, { top, left, height, width });
+  return out;
+}
+
 export class Analysis {
   constructor(kernel, file, config) {
     const [fine, coarse] = config.encoder_depths;
@@ -108,9 +130,9 @@ export class Analysis {
     for (const [index, tile] of all.entries()) {
       const mark = this.kernel.mark();
       try {
-        const part = await this.#tile(image, tile.sees, step, (share) => tick((index + share) / all.length));
-        const values = this.kernel.f32(part.at, part.channels * part.height * part.width);
         const { yields, sees } = tile;
+        const part = await this.#tile(image, tile, step, (share) => tick((index + share) / all.length));
+        const values = this.kernel.f32(part.at, part.channels * part.height * part.width);
         for (let c = 0; c < part.channels; c++) {
           for (let r = 0; r < yields.height; r++) {
             const from = (c * part.height + yields.top - sees.top + r) * part.width + yields.left - sees.left;
@@ -125,7 +147,7 @@ export class Analysis {
     return y;
   }
 
-  async #tile(image, sees, step, tick) {
+  async #tile(image, { yields, sees }, step, tick) {
     const { kernel } = this;
     const condition = qualityCondition(step);
     const top = sees.top * STRIDE;
@@ -151,6 +173,7 @@ export class Analysis {
       }
     };
     await stage(this.stage8, 4);
+    x = trimmed(kernel, x, sees, yields, REACH * this.stage16.length);
     x = this.down16.run(unshuffled(kernel, x, 2));
     await stage(this.stage16, 1);
     return this.head.run(x);
@@ -194,7 +217,7 @@ export class Synthesis {
     this.refine = own("refine");
     this.head = own("head.0");
     this.grain = config.grain ? [0, 1].map((i) => this.#grainOf(file, i)) : [];
-    this.halo = Math.ceil(REACH * (d16 + d8 / 2 + d4 / 4) + 2 / 8);
+    this.halos = [d16 + d8 / 2 + d4 / 4, d8 / 2 + d4 / 4, d4 / 4, 0].map((n) => Math.ceil(REACH * n + 2 / 8));
   }
 
   #grainOf(file, index) {
@@ -207,12 +230,12 @@ export class Synthesis {
   async run(latents, height, width, step, realism, tick) {
     const [h, w] = latentSize(height, width);
     const rgba = new Uint8ClampedArray(4 * height * width);
-    const all = [...tiles(h, w, this.halo)];
+    const all = [...tiles(h, w, this.halos[0])];
     for (const [index, tile] of all.entries()) {
       const mark = this.kernel.mark();
       try {
         const share = (part) => tick((index + part) / all.length);
-        const x = await this.#tile(this.#cut(latents, h, w, tile.sees, step), tile.sees, step, realism, share);
+        const x = await this.#tile(this.#cut(latents, h, w, tile.sees, step), tile, step, realism, share);
         this.#show(x, tile, { width, height, rgba });
       } finally {
         this.kernel.release(mark);
@@ -235,7 +258,7 @@ export class Synthesis {
     return x;
   }
 
-  async #tile(latents, sees, step, realism, tick) {
+  async #tile(latents, { yields, sees }, step, realism, tick) {
     const { kernel } = this;
     const condition = [...qualityCondition(step), realism];
     const all = this.stages.flatMap((blocks, i) => blockLayers(blocks, 4 ** i));
@@ -249,7 +272,7 @@ export class Synthesis {
         block.run(x, condition);
         done += macs(blockLayers([block], 4 ** i));
       }
-      x = shuffled(kernel, this.ups[i].run(x), 2);
+      x = shuffled(kernel, this.ups[i].run(trimmed(kernel, x, sees, yields, this.halos[i + 1])), 2);
     }
     await tick(done / work);
     const refined = this.refine.run(x, { mode: MODE.leaky });
