@@ -56,15 +56,18 @@ class Codec:
     """One model in one run-time. Safe to use again and again; every call stands alone.
 
     device: where the transforms run, "cpu", "cuda" or "auto"; what decides bits always runs on the CPU. tile: side of
-    the tiles in pixels, a multiple of 16; None chooses by the image's size.
+    the tiles in pixels, a multiple of 16; None chooses by the image's size. runtime: "onnx", "torch", or "auto", which is
+    ONNX Runtime on a CPU where the model has its graphs.
     """
 
-    def __init__(self, model: Model, device: str = "auto", tile: int | None = None) -> None:
+    def __init__(
+        self, model: Model, device: str = "auto", tile: int | None = None, *, runtime: str = "auto"
+    ) -> None:
         if tile is not None and (tile < STRIDE or tile % STRIDE):
             raise ValueError(f"tiles are a multiple of {STRIDE} pixels, not {tile}")
         side = None if tile is None else tile // STRIDE
         self.model = model
-        self.runtime = open_runtime(model, device, side)
+        self.runtime = open_runtime(model, device, side, runtime)
         self.model_name, self.model_id = model.name, model.id
         self.knows_realism = bool(model.facts.get("realism", False))
         self._tile = TILE if side is None else side
@@ -182,12 +185,14 @@ class Codec:
         return len(bitstream.pack(Header(self.model_id, width, height, 0, 0), b""))
 
 
-def load(model: str | Path | None = None, *, device: str = "auto", tile: int | None = None) -> Codec:
+def load(
+    model: str | Path | None = None, *, device: str = "auto", tile: int | None = None, runtime: str = "auto"
+) -> Codec:
     """A codec: the embedded model, one by name in the package, a model file, or a hub id "user/name".
 
     ModelError where there is no such model or it fails its own checks.
     """
-    return Codec(load_model(model_path(model)), device, tile)
+    return Codec(load_model(model_path(model)), device, tile, runtime=runtime)
 
 
 def model_path(model: str | Path | None) -> Path:

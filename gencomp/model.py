@@ -4,6 +4,7 @@
                 answer, facts about the training, and a digest
     network.*   float16: the weights of the network family, from which training goes on, too
     integer.*   integers: all that the entropy model is; they alone decide bits
+    graph.*     uint8: the transforms as ONNX graphs without their weights (networks/graphs.py); may be absent
 
 The model id is the first bytes of the SHA-256 over the integers, their names and shapes, and the constants of the
 format that act on them. It does not cover the transforms: a model with a better synthesis and the same integers
@@ -15,6 +16,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +33,7 @@ from .files import write_atomically
 FORMAT, FIRST_FORMAT = "gencomp-model-2", "gencomp-model-1"
 MAX_FILE_BYTES = 1 << 30
 MAX_TENSORS = 4096
+MAX_HALO = 1024  # latents
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -39,7 +42,8 @@ class Model(NamedTuple):
     """A codec ready to use.
 
     family, config: what `gencomp.networks` rebuilds the transforms from; weights: theirs, float16 by name; answer: what
-    `EntropyModel.known_answer` gave where the model was exported; facts: plain values about training and calibration.
+    `EntropyModel.known_answer` gave where the model was exported; facts: plain values about training and calibration;
+    stride: pixels per latent; halo: of analysis and synthesis, in latents; graphs: serialised, by name, or none.
     """
 
     name: str
@@ -49,6 +53,9 @@ class Model(NamedTuple):
     entropy: EntropyModel
     answer: str
     facts: dict[str, Any]
+    stride: int = 16
+    halo: tuple[int, int] = (0, 0)
+    graphs: Mapping[str, npt.NDArray[np.uint8]] = MappingProxyType({})
 
     @property
     def id(self) -> bytes:
@@ -75,6 +82,8 @@ def save_model(model: Model, path: Path) -> None:
     _check_weights(tensors)
     for name, array in model.entropy.arrays().items():
         tensors[f"integer.{name}"] = np.ascontiguousarray(array)
+    for name, graph in model.graphs.items():
+        tensors[f"graph.{name}"] = np.ascontiguousarray(graph, np.uint8)
     metadata = {
         "format": FORMAT,
         "name": model.name,
@@ -83,6 +92,8 @@ def save_model(model: Model, path: Path) -> None:
         "kind": model.entropy.kind,
         "known_answer": model.answer,
         "facts": model.facts,
+        "stride": model.stride,
+        "halo": list(model.halo),
     }
     metadata["digest"] = _digest(metadata, tensors)
     # safetensors writes the metadata in an order that changes from run to run; one key keeps the file reproducible.
@@ -128,7 +139,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
 def _upgraded(metadata: dict[str, Any]) -> dict[str, Any]:
     """Metadata of the first form as the present one has them."""
     parsed = {key: json.loads(metadata[key]) for key in ("config", "facts")}
-    return {**metadata, **parsed, "family": "hyperprior", "kind": "context"}
+    return {**metadata, **parsed, "family": "hyperprior", "kind": "context", "stride": 16, "halo": [0, 0]}
 
 
 def _model(metadata: dict[str, Any], tensors: Arrays) -> Model:
@@ -137,22 +148,33 @@ def _model(metadata: dict[str, Any], tensors: Arrays) -> Model:
         raise ModelError(f"entropy models of the kind {kind!r} are not known here")
     if not isinstance(config, dict) or not isinstance(facts, dict):
         raise ModelError("its configuration and facts are no objects")
-    unknown = [name for name in tensors if not name.startswith(("network.", "integer."))]
+    unknown = [name for name in tensors if not name.startswith(("network.", "integer.", "graph."))]
     if unknown:
         raise ModelError(f"unknown tensor {min(unknown)!r}")
-    weights = {name: array for name, array in tensors.items() if name.startswith("network.")}
+    weights, graphs = _below("network.", tensors), _below("graph.", tensors)
     _check_weights(weights)
+    if any(graph.dtype != np.uint8 or graph.ndim != 1 for graph in graphs.values()):
+        raise ModelError("its graphs are no bytes")
+    stride, halo = metadata["stride"], metadata["halo"]
+    if stride != 16 or len(halo) != 2 or not all(isinstance(h, int) and 0 <= h <= MAX_HALO for h in halo):
+        raise ModelError(f"a stride of {stride} and a halo of {halo}")
     return Model(
         name=str(metadata["name"]),
         family=str(metadata["family"]),
         config=config,
-        weights={name.removeprefix("network."): array for name, array in weights.items()},
-        entropy=KINDS[kind](
-            {n.removeprefix("integer."): array for n, array in tensors.items() if n.startswith("integer.")}
-        ),
+        weights=weights,
+        entropy=KINDS[kind](_below("integer.", tensors)),
         answer=str(metadata["known_answer"]),
         facts=facts,
+        stride=stride,
+        halo=(halo[0], halo[1]),
+        graphs=graphs,
     )
+
+
+def _below(prefix: str, tensors: Arrays) -> dict[str, npt.NDArray[Any]]:
+    """The tensors whose names begin with `prefix`, by the rest of their names."""
+    return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
 
 
 def _check_weights(weights: Arrays) -> None:

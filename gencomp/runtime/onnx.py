@@ -1,0 +1,110 @@
+"""The transforms in ONNX Runtime, on the CPU: no PyTorch, a start of some tenths of a second.
+
+The graphs come with the model file and name their weights; the weights are handed in from it (networks/graphs.py).
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..bitstream import ModelError
+from ..entropy.contract import Latents
+from ..model import Model
+from ..regions import region
+from .tiling import latent_size, pad_to_multiple, tile_side, tiles
+
+SMALL_LATENTS = 1024  # images of up to so many latents per channel take one thread: more would wait for one another
+
+
+class OnnxRuntime:
+    """A model's graphs. tile: side of the tiles in latents; None chooses by the image's size. threads: None for one on
+    small images and all cores on larger ones."""
+
+    name, device = "onnx", "cpu"
+
+    def __init__(self, model: Model, tile: int | None = None, threads: int | None = None) -> None:
+        if not model.graphs:
+            raise ModelError(f"{model.name} has no graphs for ONNX Runtime: export it again, or install gencomp[train]")
+        self._model, self._tile, self._threads = model, tile, threads
+        self._stride, self._halo = model.stride, model.halo
+
+    def analyze(self, pixels: npt.NDArray[np.uint8], quality_step: int) -> Latents:
+        """See `Runtime.analyze`."""
+        height, width = latent_size(pixels.shape[0], pixels.shape[1], self._stride)
+        y = np.empty((1, self._model.entropy.latent_channels, height, width), np.float32)
+        step, stride = np.array([quality_step], np.int64), self._stride
+        with region("transform"):
+            session = self._session("analysis", height * width)
+            for tile in tiles(height, width, tile_side(height, width, self._tile), self._halo[0]):
+                top, left, bottom, right = (v * stride for v in tile.sees)
+                seen = pad_to_multiple(pixels[top:bottom, left:right], stride)
+                x = np.ascontiguousarray(seen.transpose(2, 0, 1)[None], np.float32) / np.float32(255)
+                (part,) = session.run(None, {"x": x, "quality_step": step})
+                t, l, b, r = tile.yields
+                dy, dx = t - tile.sees[0], l - tile.sees[1]
+                y[:, :, t:b, l:r] = part[:, :, dy : dy + b - t, dx : dx + r - l]
+        if "hyper_analysis" not in self._model.graphs:
+            return Latents(y[0], None)
+        with region("hyper"):
+            (z,) = self._session("hyper_analysis", height * width).run(None, {"y": y})
+        return Latents(y[0], z[0])
+
+    def synthesize(
+        self, y_hat: npt.NDArray[np.float32], size: tuple[int, int], quality_step: int, realism: float
+    ) -> npt.NDArray[np.uint8]:
+        """See `Runtime.synthesize`."""
+        height, width = y_hat.shape[1:]
+        stride = self._stride
+        pixels = np.empty((height * stride, width * stride, 3), np.uint8)
+        session = self._session("synthesis", height * width)
+        given = {"quality_step": np.array([quality_step], np.int64), "realism": np.array([realism], np.float32)}
+        wanted = {node.name for node in session.get_inputs()}  # a family may heed neither
+        for tile in tiles(height, width, tile_side(height, width, self._tile), self._halo[1]):
+            top, left, bottom, right = tile.sees
+            given["y_hat"] = np.ascontiguousarray(y_hat[None, :, top:bottom, left:right], np.float32)
+            given["origin"] = np.array([[top, left]], np.int64)
+            ((shown,),) = session.run(None, {name: value for name, value in given.items() if name in wanted})
+            t, l, b, r = tile.yields
+            dy, dx = (t - top) * stride, (l - left) * stride
+            rows, columns = slice(dy, dy + (b - t) * stride), slice(dx, dx + (r - l) * stride)
+            pixels[t * stride : b * stride, l * stride : r * stride] = shown[rows, columns]
+        return pixels[: size[0], : size[1]]
+
+    def _session(self, name: str, latents: int) -> Any:
+        """The graph ready to run, with as many threads as the work wants."""
+        threads = self._threads or (1 if latents <= SMALL_LATENTS else _cores())
+        sessions = self._sessions
+        if (name, threads) not in sessions:
+            sessions[name, threads] = _open(self._model.graphs[name], self._model.weights, threads)
+        return sessions[name, threads]
+
+    @cached_property
+    def _sessions(self) -> dict[tuple[str, int], Any]:
+        return {}
+
+
+def _open(graph: npt.NDArray[np.uint8], weights: Mapping[str, npt.NDArray[np.float16]], threads: int) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 4
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # a waiting thread leaves its core
+    data = graph.tobytes()
+    named = sorted({name.decode() for name in re.findall(rb"<([\w.]+)>", data)} & weights.keys())
+    values = [onnxruntime.OrtValue.ortvalue_from_numpy(weights[name].astype(np.float32)) for name in named]
+    options.add_external_initializers([f"<{name}>" for name in named], values)
+    try:
+        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exceptions have no common base but this
+        raise ModelError(f"ONNX Runtime refuses the model's graph: {str(error).splitlines()[0]}") from error
+
+
+def _cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
