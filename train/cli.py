@@ -186,6 +186,12 @@ def _describe(chosen: Recipe) -> None:
     metavar="R",
     help="The realism of training that becomes realism 1: less of it costs less distortion.",
 )
+@click.option(
+    "--graphs/--no-graphs",
+    default=True,
+    show_default=True,
+    help="Write the transforms as ONNX graphs, too, for decoding without PyTorch.",
+)
 @click.option("--push-to-hub", metavar="USER/NAME", help="Upload the model, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def export(
@@ -196,6 +202,7 @@ def export(
     integers: Path | None,
     strict: bool,
     strongest: float,
+    graphs: bool,
     push_to_hub: str | None,
     as_json: bool,
 ) -> None:
@@ -210,7 +217,8 @@ def export(
     from .export import export as convert
 
     done = convert(
-        run, output, name=name, data=list(data) or None, integers_of=integers, strict=strict, strongest=strongest
+        run, output, name=name, data=list(data) or None, integers_of=integers, strict=strict, strongest=strongest,
+        graphs=graphs,
     )
     facts = done.model.facts
     if as_json:

@@ -46,12 +46,13 @@ def export(
     integers_of: Path | None = None,
     strict: bool = False,
     strongest: float = 1.0,
+    graphs: bool = False,
 ) -> Export:
     """Convert the newest checkpoint of `run` (a folder, or one checkpoint) to a model file; equal runs, equal bytes.
 
     data: photographs to calibrate on, by default those of the run. integers_of: a model file whose integers are kept,
     by default the one that the run began with, if nothing that decides bits has changed since. strict: CheckpointError,
-    and nothing written, where the rate changes by over 0.2 %. strongest: the realism of training that becomes
+    and nothing written, where the rate changes by over 0.2 %. graphs: also write the transforms as ONNX graphs. strongest: the realism of training that becomes
     1; CheckpointError for a run that has not learnt any.
     """
     folder, checkpoint = _newest(run)
@@ -72,7 +73,16 @@ def export(
     facts = {"recipe": recipe["name"], "steps": checkpoint.step, "realism": stage_2 and network.knows_realism}
     facts |= {"parameters": parameter_count(network), "rate_change": round(change, 6)}
     model = Model(
-        name or recipe["name"], family, network.config.to_dict(), weights_of(network), entropy, _answer(entropy), facts
+        name or recipe["name"],
+        family,
+        network.config.to_dict(),
+        weights_of(network),
+        entropy,
+        _answer(entropy),
+        facts,
+        network.stride,
+        network.halo,
+        _graphs(network) if graphs else {},
     )
     save_model(model, out)
     return Export(model, change)
@@ -142,6 +152,12 @@ def _entropy_weights(network: Network) -> list[np.ndarray]:
 def _through_half(network: Network) -> Network:
     """The weights as the model file will hold them."""
     return network.half().float().eval().requires_grad_(False)
+
+
+def _graphs(network: Network) -> dict[str, np.ndarray]:
+    from gencomp.networks.graphs import graphs_of
+
+    return {name: np.frombuffer(graph, np.uint8) for name, graph in graphs_of(network).items()}
 
 
 def _answer(entropy: EntropyModel) -> str:

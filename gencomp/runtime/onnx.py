@@ -6,7 +6,6 @@ The graphs come with the model file and name their weights; the weights are hand
 import os
 import re
 from collections.abc import Mapping
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -32,6 +31,7 @@ class OnnxRuntime:
             raise ModelError(f"{model.name} has no graphs for ONNX Runtime: export it again, or install gencomp[train]")
         self._model, self._tile, self._threads = model, tile, threads
         self._stride, self._halo = model.stride, model.halo
+        self._sessions: dict[tuple[str, int, int], Any] = {}
 
     def analyze(self, pixels: npt.NDArray[np.uint8], quality_step: int) -> Latents:
         """See `Runtime.analyze`."""
@@ -78,14 +78,10 @@ class OnnxRuntime:
     def _session(self, name: str, latents: int) -> Any:
         """The graph ready to run, with as many threads as the work wants."""
         threads = self._threads or (1 if latents <= SMALL_LATENTS else _cores())
-        sessions = self._sessions
-        if (name, threads) not in sessions:
-            sessions[name, threads] = _open(self._model.graphs[name], self._model.weights, threads)
-        return sessions[name, threads]
-
-    @cached_property
-    def _sessions(self) -> dict[tuple[str, int], Any]:
-        return {}
+        key = name, threads, os.getpid()  # a forked child has none of the threads of its parent's sessions
+        if key not in self._sessions:
+            self._sessions[key] = _open(self._model.graphs[name], self._model.weights, threads)
+        return self._sessions[key]
 
 
 def _open(graph: npt.NDArray[np.uint8], weights: Mapping[str, npt.NDArray[np.float16]], threads: int) -> Any:
