@@ -56,13 +56,11 @@ class Codec:
     """One model in one run-time. Safe to use again and again; every call stands alone.
 
     device: where the transforms run, "cpu", "cuda" or "auto"; what decides bits always runs on the CPU. tile: side of
-    the tiles in pixels, a multiple of 16; None chooses by the image's size. runtime: "onnx", "torch", or "auto", which is
-    ONNX Runtime on a CPU where the model has its graphs.
+    the tiles in pixels, a multiple of 16; None chooses by the image's size. runtime: "onnx", "torch", or "auto", which
+    is ONNX Runtime on a CPU where the model has its graphs.
     """
 
-    def __init__(
-        self, model: Model, device: str = "auto", tile: int | None = None, *, runtime: str = "auto"
-    ) -> None:
+    def __init__(self, model: Model, device: str = "auto", tile: int | None = None, *, runtime: str = "auto") -> None:
         if tile is not None and (tile < STRIDE or tile % STRIDE):
             raise ValueError(f"tiles are a multiple of {STRIDE} pixels, not {tile}")
         side = None if tile is None else tile // STRIDE

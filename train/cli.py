@@ -217,7 +217,13 @@ def export(
     from .export import export as convert
 
     done = convert(
-        run, output, name=name, data=list(data) or None, integers_of=integers, strict=strict, strongest=strongest,
+        run,
+        output,
+        name=name,
+        data=list(data) or None,
+        integers_of=integers,
+        strict=strict,
+        strongest=strongest,
         graphs=graphs,
     )
     facts = done.model.facts

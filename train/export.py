@@ -52,8 +52,8 @@ def export(
 
     data: photographs to calibrate on, by default those of the run. integers_of: a model file whose integers are kept,
     by default the one that the run began with, if nothing that decides bits has changed since. strict: CheckpointError,
-    and nothing written, where the rate changes by over 0.2 %. graphs: also write the transforms as ONNX graphs. strongest: the realism of training that becomes
-    1; CheckpointError for a run that has not learnt any.
+    and nothing written, where the rate changes by over 0.2 %. strongest: the realism of training that becomes
+    1; CheckpointError for a run that has not learnt any. graphs: also write the transforms as ONNX graphs.
     """
     folder, checkpoint = _newest(run)
     recipe = checkpoint.meta["recipe"]

@@ -108,7 +108,11 @@ def _without_weights(model: Any, weights: set[str]) -> bytes:
             tensor.name = renamed[tensor.name]
             tensor.ClearField("raw_data")
             tensor.data_location = onnx.TensorProto.EXTERNAL
-            for key, value in (("location", "weights"), ("offset", "0"), ("length", str(4 * int(np.prod(tensor.dims))))):
+            for key, value in (
+                ("location", "weights"),
+                ("offset", "0"),
+                ("length", str(4 * int(np.prod(tensor.dims)))),
+            ):
                 tensor.external_data.add(key=key, value=value)
     for node in graph.node:
         for index, name in enumerate(node.input):

@@ -18,7 +18,7 @@ from gencomp.runtime.torch import TorchRuntime
 
 def main() -> None:
     folder = Path(sys.argv[1])
-    codec = Codec(load_model(folder / "tiny.safetensors"), "cpu")
+    codec = Codec(load_model(folder / "tiny.safetensors"), "cpu", runtime="torch")
     if "--compile" in sys.argv:
         assert isinstance(codec.runtime, TorchRuntime)
         network = codec.runtime.network
