@@ -9,7 +9,8 @@ import importlib.resources
 import math
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,10 +19,21 @@ import numpy.typing as npt
 from PIL import Image
 
 from . import bitstream
-from .bitstream import DEFAULT_QUALITY, MAX_PIXELS, STEPS, BitstreamError, Header, ModelError
+from .bitstream import (
+    DEFAULT_QUALITY,
+    FORMAT_VERSION,
+    MAX_PIXELS,
+    SECTIONS_VERSION,
+    STEPS,
+    BitstreamError,
+    Header,
+    ModelError,
+)
 from .entropy.constants import MEAN_UNIT, TILE
 from .entropy.contract import Arithmetic, Coded
-from .image import Source, read_image
+from .image import ImageError, Source, read_kept, warn_if_large
+from .memory import memory_for
+from .metadata import to_info
 from .model import Model, load_model
 from .regions import region
 from .runtime import open_runtime
@@ -84,9 +96,10 @@ class Codec:
         bpp: float | None = None,
         bytes: int | None = None,
         max_pixels: int | None = MAX_PIXELS,
+        keep: Collection[str] = (),
     ) -> bytes:
         """The image as a .gnc file; see `encode`."""
-        return self.encode(image, quality=quality, bpp=bpp, bytes=bytes, max_pixels=max_pixels).data
+        return self.encode(image, quality=quality, bpp=bpp, bytes=bytes, max_pixels=max_pixels, keep=keep).data
 
     def encode(
         self,
@@ -96,20 +109,27 @@ class Codec:
         bpp: float | None = None,
         bytes: int | None = None,
         max_pixels: int | None = MAX_PIXELS,
+        keep: Collection[str] = (),
+        extras: Mapping[int, bytes] | None = None,
     ) -> Encoded:
         """Compress an image and say what came out.
 
         image: a Pillow image, an array, a path or an open file; brought to sRGB (see image.py). One of quality,
         1..100 (default 45, about 0.12 bpp on Kodak); bpp, bits per pixel of the file; bytes, its length: for the last
-        two the largest quality whose file is at most that. RateError where even quality 1 is larger; ImageError for
-        the image.
+        two the largest quality whose file is at most that. keep: names of metadata to keep (metadata.py); extras:
+        further sections by kind. RateError where even quality 1 is larger; ImageError for the image.
         """
         if sum(v is not None for v in (quality, bpp, bytes)) > 1:
             raise ValueError("give one of quality, bpp and bytes")
-        pixels = np.asarray(read_image(image, max_pixels))
+        if bpp is not None and not 0 < bpp < math.inf:
+            raise ValueError(f"bpp must be a positive number, not {bpp:g}")
+        seen, kept = read_kept(image, keep, max_pixels)
+        pixels, sections = np.asarray(seen), {**kept, **(extras or {})}
         height, width = pixels.shape[:2]
+        header = Header(self.model_id, width, height, 0, 0, SECTIONS_VERSION if sections else FORMAT_VERSION)
         if bpp is not None:
             bytes = math.floor(bpp * width * height / 8)
+<<<<<<< Updated upstream
         if bytes is None:
             quality_step = bitstream.quality_to_step(DEFAULT_QUALITY if quality is None else quality)
             coded = self._code(pixels, quality_step, check=True)
@@ -121,12 +141,24 @@ class Codec:
                 raise ModelError("this machine did not code the image twice alike: nothing was written")
         header = Header(self.model_id, width, height, quality_step, checksum(coded.y_int))
         data = bitstream.pack(header, coded.payload)
+=======
+        with memory_for(width, height, ImageError):
+            if bytes is None:
+                quality_step = bitstream.quality_to_step(DEFAULT_QUALITY if quality is None else quality)
+                coded = self._code(pixels, quality_step)
+            else:
+                room = bitstream.payload_room(bytes, header, sections)
+                quality_step, coded = _largest_step(lambda step: self._code(pixels, step), room, bytes)
+            self._check(coded, quality_step)
+        header = replace(header, quality_step=quality_step).sealed(checksum(coded.y_int))
+        data = bitstream.pack(header, coded.payload, sections)
+>>>>>>> Stashed changes
         return Encoded(data, coded.bits, bitstream.step_to_quality(quality_step), width, height)
 
     def decompress(
         self, data: bytes, *, realism: float | None = None, max_pixels: int | None = MAX_PIXELS
     ) -> Image.Image:
-        """The image in a .gnc file, mode RGB.
+        """The image in a .gnc file, mode RGB; its `info` holds the metadata that the file keeps, if any.
 
         realism: 0 is the least distortion, 1 (the default) the most realistic; a model that does not know it
         (`knows_realism`) warns that it has no effect. max_pixels: refuse larger images before any work. Raises
@@ -136,14 +168,14 @@ class Codec:
             raise ValueError(f"realism must lie in 0 to 1, not {realism:g}")
         if realism is not None and not self.knows_realism:
             warnings.warn(f"the model {self.model_name} does not know realism: it has no effect", stacklevel=2)
-        header, coded = self._read(data, max_pixels)
-        if header.stored_crc(checksum(coded.y_int)) != header.latents_crc:
-            raise BitstreamError("the decoded latents are not those that were encoded (another coder or a forged file)")
-        y_hat = coded.y_int.astype(np.float32) / np.float32(MEAN_UNIT)
+        header, y_int = self._exact(data, max_pixels)
         strength = (1.0 if realism is None else realism) if self.knows_realism else 0.0
         size = (header.height, header.width)
-        with region("synthesis"):
-            return Image.fromarray(self.runtime.synthesize(y_hat, size, header.quality_step, strength))
+        with memory_for(header.width, header.height, BitstreamError), region("synthesis"):
+            y_hat = y_int.astype(np.float32) / np.float32(MEAN_UNIT)
+            image = Image.fromarray(self.runtime.synthesize(y_hat, size, header.quality_step, strength))
+        image.info.update(to_info(bitstream.inspect(data).extras))
+        return image
 
     def verify(self, data: bytes, *, max_pixels: int | None = MAX_PIXELS) -> Verified:
         """Decode the integers alone and compare them with the file's checksum; BitstreamError as for `decompress`."""
@@ -152,7 +184,13 @@ class Codec:
 
     def latents(self, data: bytes, *, max_pixels: int | None = MAX_PIXELS) -> npt.NDArray[np.int32]:
         """The integer latents of a .gnc file, int32 [M, h, w], in units of 1/64; equal on every machine."""
-        return self._read(data, max_pixels)[1].y_int
+        return self._exact(data, max_pixels)[1]
+
+    def _exact(self, data: bytes, max_pixels: int | None) -> tuple[Header, npt.NDArray[np.int32]]:
+        header, coded = self._read(data, max_pixels)
+        if header.stored_crc(checksum(coded.y_int)) != header.latents_crc:
+            raise BitstreamError("the decoded latents are not those that were encoded (another coder or a forged file)")
+        return header, coded.y_int
 
     def _read(self, data: bytes, max_pixels: int | None) -> tuple[Header, Coded]:
         header, payload = bitstream.unpack(data)
@@ -166,8 +204,10 @@ class Codec:
                 f"the image is said to have {header.width}x{header.height} pixels, over the limit of {max_pixels}: "
                 "raise max_pixels (--max-pixels) if you trust it"
             )
+        warn_if_large(header.width, header.height, max_pixels)
         size = latent_size(header.height, header.width, STRIDE)
-        return header, self._decode(payload, size, header.quality_step, self._tile)
+        with memory_for(header.width, header.height, BitstreamError):
+            return header, self._decode(payload, size, header.quality_step, self._tile)
 
     def _code(self, pixels: npt.NDArray[np.uint8], quality_step: int, check: bool = False) -> Coded:
         """check: for what is going to be kept; see `EntropyModel.encode`."""
@@ -179,8 +219,18 @@ class Codec:
     def _decode(self, payload: bytes, size: tuple[int, int], quality_step: int, tile: int) -> Coded:
         return self.model.entropy.decode(payload, *size, quality_step, tile=tile, arithmetic=self._arithmetic)
 
+<<<<<<< Updated upstream
     def _overhead(self, width: int, height: int) -> int:
         return len(bitstream.pack(Header(self.model_id, width, height, 0, 0), b""))
+=======
+    def _check(self, coded: Coded, quality_step: int) -> None:
+        """Read the payload back before anything is written, in other tiles, so that sums run in another order."""
+        _, height, width = coded.y_int.shape
+        with region("check"):
+            back = self._decode(coded.payload, (height, width), quality_step, CHECK_TILE)
+        if not np.array_equal(back.y_int, coded.y_int):
+            raise ModelError("this machine did not decode its own file to the same latents: nothing was written")
+>>>>>>> Stashed changes
 
 
 def load(

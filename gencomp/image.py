@@ -1,20 +1,23 @@
-"""Pictures: from a file of any kind to sRGB, 8 bits, upright; to a file by suffix; to tensors and back.
+"""Images: from a file of any kind to sRGB, 8 bits, upright; to a file by suffix; to tensors and back.
 
-What becomes of a picture on its way in (`read_image`), in this order:
+What becomes of an image on its way in (`read_image`), in this order:
 
     16-bit grey         v / 257, rounded (12-bit TIFF: v / 4095 * 255; white-is-zero TIFF: inverted)
     16-bit RGB, RGBA    the high byte, which is all that Pillow reads: at most one level from v / 257
     palette, 1-bit      their colours
     YCbCr, HSV, LAB     Pillow's conversion
-    float, 32-bit       refused: no range is known that would make them a picture
+    float, 32-bit       refused: no range is known that would make them an image
     vector graphics     refused: their size is a choice that the user must make
-    ICC profile         converted to sRGB (perceptual intent); without one a picture is taken as sRGB, CMYK by
-                        Pillow's formula. A profile that cannot be used is ignored with a ImageWarning
+    ICC profile         converted to sRGB (perceptual intent); without one an image is taken as sRGB, CMYK by
+                        Pillow's formula. A profile that cannot be used is ignored with an ImageWarning
     alpha, colour key   composited on white, in sRGB values, as a browser does on a white page
     EXIF orientation    applied
-    several frames      the first one, with a ImageWarning
+    several frames      the first one, with an ImageWarning
+    EXIF, XMP, comment, pixels per inch and the profile itself
+                        left out, unless they are asked for by name (`read_kept`, rules in metadata.py)
 
 PNG's gAMA and cHRM chunks and 16-bit depth beyond the above are not used. This is the only module that rounds pixels.
+An image larger than Pillow warns of (Image.MAX_IMAGE_PIXELS) is a DecompressionBombWarning here too.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from __future__ import annotations
 import io
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
@@ -32,8 +35,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, UnidentifiedImageError
 from PIL.ExifTags import Base as ExifTag
 
-from gencomp.bitstream import MAX_PIXELS
+from gencomp.bitstream import MAX_PIXELS, SECTION_KINDS
 from gencomp.files import write_atomically
+from gencomp.memory import memory_for
+from gencomp.metadata import ImageWarning, collect, save_options
 
 if TYPE_CHECKING:
     import torch
@@ -54,11 +59,7 @@ _TIFF_BITS, _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
 
 
 class ImageError(ValueError):
-    """A picture that cannot be read or written: unreadable, too large, or of a kind that has no rule here."""
-
-
-class ImageWarning(UserWarning):
-    """Something in a picture was left out: further frames, a broken colour profile."""
+    """An image that cannot be read or written: unreadable, too large, or of a kind that has no rule here."""
 
 
 class _Format(NamedTuple):
@@ -74,50 +75,71 @@ _FORMATS = {".png": _PNG, ".jpg": _JPEG, ".jpeg": _JPEG, ".webp": _WEBP, ".tif":
 
 
 def read_image(source: Source, max_pixels: int | None = MAX_PIXELS) -> Image.Image:
-    """The picture in `source` as mode RGB, sRGB, upright (rules in the module docstring).
+    """The image in `source` as mode RGB, sRGB, upright (rules in the module docstring).
 
-    source: a path, an open binary file, a Pillow picture, or an array HxW, HxWx3 or HxWx4 of uint8 or uint16. A
-    Pillow picture that needs no conversion is returned as it is. max_pixels: the largest width * height that is
-    decoded; None lifts the limit. Raises ImageError, or OSError if the file itself cannot be opened.
+    source: a path, an open binary file, a Pillow image, or an array HxW, HxWx3 or HxWx4 of uint8 or uint16. A Pillow
+    image that needs no conversion is returned as it is. max_pixels: the largest width * height that is decoded; None
+    lifts the limit. Raises ImageError, or OSError if the file itself cannot be opened.
+    """
+    return read_kept(source, (), max_pixels)[0]
+
+
+def read_kept(
+    source: Source, keep: Collection[str], max_pixels: int | None = MAX_PIXELS
+) -> tuple[Image.Image, dict[int, bytes]]:
+    """`read_image`, and the metadata to keep as sections of a .gnc file by kind (metadata.py).
+
+    Where the colour profile is kept the pixels stay in its colours.
     """
     if isinstance(source, np.ndarray):
         source = _from_array(source)
     try:
         if isinstance(source, Image.Image):
             _check_size(source, max_pixels)
-            return _to_rgb(source)
+            return _convert(source, keep)
         with _pillow_limit(max_pixels), Image.open(source) as image:
             _check_kind(image)
             _check_size(image, max_pixels)
-            return _to_rgb(image)
-    except (ImageError, MemoryError):
+            return _convert(image, keep)
+    except ImageError:
         raise
     except UnidentifiedImageError:
-        raise ImageError("not a picture that can be read") from None
+        raise ImageError("not an image that can be read") from None
     except Image.DecompressionBombError as error:
         raise ImageError(str(error)) from None
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         # Pillow's readers raise nearly everything on damaged input: struct.error, SyntaxError, zlib.error, ...
-        raise ImageError(f"the picture cannot be read: {error}") from error
+        raise ImageError(f"the image cannot be read: {error}") from error
 
 
-def write_image(picture: Image.Image, path: str | Path, like: Path | None = None) -> None:
-    """Write `picture` by suffix, whole or not at all: PNG, JPEG (quality 95, 4:4:4), WebP (lossless) or TIFF.
+def write_image(
+    image: Image.Image, path: str | Path, like: Path | None = None, info: Mapping[Any, Any] | None = None
+) -> None:
+    """Write `image` by suffix, whole or not at all: PNG, JPEG (quality 95, 4:4:4), WebP (lossless) or TIFF.
 
-    like: the file whose permissions a new one gets, as in `write_atomically`.
-    Raises ImageError for an unknown suffix or a picture that the format cannot hold, OSError from the disk.
+    like: the file whose permissions a new one gets, as in `write_atomically`. info: metadata to write into it, named as
+    in `Image.info`; what the format cannot hold is left out with an ImageWarning. Raises ImageError for an unknown
+    suffix or an image that the format cannot hold, OSError from the disk.
     """
     name, options = image_format(path)
-    encoded = io.BytesIO()
     try:
-        picture.save(encoded, name, **options)
-    except (OSError, ValueError) as error:
-        width, height = picture.size
-        what = f"a {picture.mode} picture of {width}x{height}"
-        raise ImageError(f"{what} cannot be written as {name}: {error}") from error
+        encoded = _encoded(image, name, {**options, **save_options(info or {}, name)})
+    except Exception as error:  # metadata come from outside: they must not cost the image
+        if not info:
+            raise
+        warnings.warn(f"its metadata cannot be written as {name} ({error})", ImageWarning, stacklevel=2)
+        encoded = _encoded(image, name, options)
     write_atomically(path, encoded.getbuffer(), like)
+
+
+def warn_if_large(width: int, height: int, max_pixels: int | None) -> None:
+    """Warn where Pillow does of a decompression bomb, unless the caller has raised the limit on purpose."""
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and max_pixels is not None and limit < width * height <= max_pixels <= 2 * limit:
+        text = f"an image of {width}x{height} pixels, over {limit}: is it what it says it is?"
+        warnings.warn(text, Image.DecompressionBombWarning, stacklevel=3)
 
 
 def image_format(path: str | Path) -> _Format:
@@ -125,7 +147,7 @@ def image_format(path: str | Path) -> _Format:
     suffix = Path(path).suffix.lower()
     if suffix not in _FORMATS:
         what = f"suffix {suffix}" if suffix else "a name without a suffix"
-        raise ImageError(f"{what} names no picture format that can be written; known: {' '.join(_FORMATS)}")
+        raise ImageError(f"{what} names no image format that can be written; known: {' '.join(_FORMATS)}")
     return _FORMATS[suffix]
 
 
@@ -133,7 +155,7 @@ def to_tensor(array: NDArray[np.uint8]) -> torch.Tensor:
     """uint8 HxWx3 -> float32 1x3xHxW in [0, 1]."""
     import torch
 
-    planes = np.ascontiguousarray(array.transpose(2, 0, 1)[None])
+    planes = np.array(array.transpose(2, 0, 1)[None], order="C")  # a copy: torch warns of what it could not write to
     return torch.from_numpy(planes).to(torch.float32).div_(255)
 
 
@@ -154,12 +176,23 @@ def pad_to_multiple(x: torch.Tensor, multiple: int) -> torch.Tensor:
     return F.pad(x, (0, -width % multiple, 0, -height % multiple), mode="replicate")
 
 
+def _encoded(image: Image.Image, name: str, options: dict[str, Any]) -> io.BytesIO:
+    encoded = io.BytesIO()
+    try:
+        image.save(encoded, name, **options)
+    except (OSError, ValueError) as error:
+        width, height = image.size
+        what = f"a {image.mode} image of {width}x{height}"
+        raise ImageError(f"{what} cannot be written as {name}: {error}") from error
+    return encoded
+
+
 def _from_array(array: NDArray[Any]) -> Image.Image:
     if array.dtype not in (np.uint8, np.uint16) or array.ndim not in (2, 3) or array.shape[2:] not in ((), (3,), (4,)):
         what = f"{'x'.join(map(str, array.shape))} of {array.dtype}"
         raise ImageError(f"an array must be HxW, HxWx3 or HxWx4 of uint8 or uint16, not {what}")
     if 0 in array.shape:
-        raise ImageError("an array without pixels is no picture")
+        raise ImageError("an array without pixels is no image")
     return Image.fromarray(array if array.dtype == np.uint8 else _reduce(array, 65535))
 
 
@@ -168,7 +201,7 @@ _lifting = threading.Lock()
 
 @contextmanager
 def _pillow_limit(max_pixels: int | None) -> Iterator[None]:
-    """Let Pillow open pictures up to max_pixels. Its own limit is global, so it is moved only when it is in the way."""
+    """Let Pillow open images up to max_pixels. Its own limit is global, so it is moved only when it is in the way."""
     pillow_limit = Image.MAX_IMAGE_PIXELS
     if pillow_limit is None or (max_pixels is not None and max_pixels <= 2 * pillow_limit):
         yield
@@ -183,6 +216,8 @@ def _pillow_limit(max_pixels: int | None) -> Iterator[None]:
 
 def _check_size(image: Image.Image, max_pixels: int | None) -> None:
     width, height = image.size
+    if not width * height:
+        raise ImageError(f"an image of {width}x{height} has no pixels")
     if max_pixels is not None and width * height > max_pixels:
         raise ImageError(f"{width}x{height} pixels are more than the limit of {max_pixels} (max_pixels)")
 
@@ -201,20 +236,27 @@ def _check_kind(image: Image.Image) -> None:
         warnings.warn(f"only the first of {frames} frames is used", ImageWarning, stacklevel=3)
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    image.load()
+def _convert(image: Image.Image, keep: Collection[str]) -> tuple[Image.Image, dict[int, bytes]]:
+    width, height = image.size
+    with memory_for(width, height, ImageError):
+        image.load()
+        sections = collect(image, keep) if keep else {}
+        return _to_rgb(image, profile_kept=SECTION_KINDS["icc"] in sections), sections
+
+
+def _to_rgb(image: Image.Image, profile_kept: bool) -> Image.Image:
     orientation = _orientation(image)
     colour, alpha = _split(image)
-    picture = _to_srgb(colour, image.info.get("icc_profile"))
+    rgb = _as_rgb(colour) if profile_kept else _to_srgb(colour, image.info.get("icc_profile"))
     if alpha is not None:
-        picture = Image.composite(picture, Image.new("RGB", picture.size, "white"), alpha)
+        rgb = Image.composite(rgb, Image.new("RGB", rgb.size, "white"), alpha)
     if orientation in _UPRIGHT:
-        picture = picture.transpose(_UPRIGHT[orientation])
-    if picture is image and image.info:
-        picture = image.copy()
-    if picture is not image:
-        picture.info = {}  # profile, orientation and transparency are used up, and no file need carry them again
-    return picture
+        rgb = rgb.transpose(_UPRIGHT[orientation])
+    if rgb is image and image.info:
+        rgb = image.copy()
+    if rgb is not image:
+        rgb.info = {}  # profile, orientation and transparency are used up, and no file need carry them again
+    return rgb
 
 
 def _orientation(image: Image.Image) -> int:
@@ -231,7 +273,7 @@ def _split(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
         return _split_grey16(image)
     if mode in {"I", "F"}:
         kind = "32-bit integer" if mode == "I" else "floating-point"
-        raise ImageError(f"{kind} pixels have no known range: save the picture with 8 or 16 bits")
+        raise ImageError(f"{kind} pixels have no known range: save the image with 8 or 16 bits")
     if mode == "La":
         image = image.convert("LA")
     if image.has_transparency_data:
@@ -257,7 +299,7 @@ def _split_grey16(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
 
 
 def _reduce(values: NDArray[Any], white: int) -> NDArray[np.uint8]:
-    """Integers 0 .. white -> round(255 * v / white); through a table, so that no float picture is made."""
+    """Integers 0 .. white -> round(255 * v / white); through a table, so that no float image is made."""
     if values.size and (values.min() < 0 or values.max() > white):
         raise ImageError(f"pixel values outside 0 to {white}")
     table = np.rint(np.arange(white + 1) * (255 / white)).astype(np.uint8)
@@ -272,13 +314,13 @@ def _to_srgb(colour: Image.Image, profile: bytes | None) -> Image.Image:
         embedded = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         mode = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}[embedded.profile.xcolor_space.strip()]
         if mode != colour.mode and (colour.mode, mode) != ("L", "RGB"):
-            raise ValueError(f"a {mode} profile in a {colour.mode} picture")
+            raise ValueError(f"a {mode} profile in a {colour.mode} image")
         transform = ImageCms.buildTransform(embedded, ImageCms.createProfile("sRGB"), mode, "RGB")
         if mode == "RGB" and _is_identity(transform):
             return _as_rgb(colour)
         return ImageCms.applyTransform(colour.convert(mode), transform) or _as_rgb(colour)
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError, KeyError) as error:
-        text = f"the embedded colour profile cannot be used ({error}): the picture is taken as sRGB"
+        text = f"the embedded colour profile cannot be used ({error}): the image is taken as sRGB"
         warnings.warn(text, ImageWarning, stacklevel=2)
         return _as_rgb(colour)
 

@@ -1,26 +1,31 @@
-"""Pillow's plugin for .gnc: `import gencomp`, then Image.open("photo.gnc") and picture.save("photo.gnc", quality=30).
+"""Pillow's plugin for .gnc: `import gencomp`, then Image.open("photo.gnc") and image.save("photo.gnc", quality=30).
 
 Opening reads the header alone; pixels are decoded, and torch imported, when they are first asked for. `save` takes
 `quality=` (1 to 100), `bpp=` or `bytes=`, as Codec.compress does, and turns other modes into RGB by the rules of
 gencomp.image, so that orientation and colour profile are used up, not lost. Everything that can go wrong with a file
-is an OSError, as with Pillow's own formats; its limits on large pictures (Image.MAX_IMAGE_PIXELS) hold here too. So
+is an OSError, as with Pillow's own formats; its limits on large images (Image.MAX_IMAGE_PIXELS) hold here too. So
 does its habit of emptying an existing file before it is written: where that matters, write Codec.compress's bytes.
 
-A trap when a decoded picture goes back into a `datasets.Dataset`: that library stores a picture in its `.format`, so a
-picture opened from a .gnc file is coded, with loss, a second time; `picture.copy()` has no format and is stored as PNG.
+Metadata are stored when they are given to `save` (`exif=`, `xmp=`, `icc_profile=`, `dpi=`, `comment=`), as they are
+given, a place in them included; an `icc_profile` says what colours the pixels are in, which are then not converted.
+Once pixels are decoded, `info` holds what the file keeps. A file holds one image: `save_all` with more is an OSError.
+
+A trap when a decoded image goes back into a `datasets.Dataset`: that library stores an image in its `.format`, so an
+image opened from a .gnc file is coded, with loss, a second time; `image.copy()` has no format and is stored as PNG.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from numbers import Real
 from typing import IO, TYPE_CHECKING, Any
 
 from PIL import Image, ImageFile
 
-from gencomp.bitstream import MAGIC, MAX_HEADER_BYTES, read, read_header, unpack
+from gencomp.bitstream import MAGIC, MAX_HEADER_BYTES, SECTION_KINDS, inspect_file, read, read_header
+from gencomp.memory import is_out_of_memory
 
 if TYPE_CHECKING:
     from gencomp.codec import Codec
@@ -45,8 +50,9 @@ class GncImageFile(ImageFile.ImageFile):
     def load(self) -> Any:
         if getattr(self, "_coded", False):
             with _as_oserror():
-                picture = _default_codec().decompress(self._read(), max_pixels=_max_pixels())
-            self.im, self._coded = picture.im, False
+                image = _default_codec().decompress(read(self._rewound(), _max_pixels()), max_pixels=_max_pixels())
+            self.im, self._coded = image.im, False
+            self.info.update(image.info)
             if self._exclusive_fp and self.fp:
                 self.fp.close()
             self.fp = None
@@ -55,34 +61,30 @@ class GncImageFile(ImageFile.ImageFile):
     def verify(self) -> None:
         """Check the checksum of the file; the file is then closed, as always in Pillow."""
         with _as_oserror():
-            unpack(self._read())
+            if not inspect_file(self._rewound(), _max_pixels()).checksum_ok:
+                raise ValueError("damaged file: its checksum does not match")
         super().verify()
 
-    def _read(self) -> bytes:
+    def _rewound(self) -> IO[bytes]:
         if self.fp is None:
             raise OSError("cannot read a file that is closed")
         self.fp.seek(0)
-        return read(self.fp, _max_pixels())
+        return self.fp
 
 
 def register() -> None:
     """Tell Pillow of the format; imports nothing heavy and may be called again."""
     Image.register_open(FORMAT, GncImageFile, lambda prefix: prefix.startswith(MAGIC))
     Image.register_save(FORMAT, _save)
+    Image.register_save_all(FORMAT, _save_all)
     Image.register_extension(FORMAT, ".gnc")
     Image.register_mime(FORMAT, "image/x-gnc")
 
 
 @lru_cache(maxsize=1)
 def _default_codec() -> Codec:
-    import torch
-
     from gencomp import codec
 
-    if hasattr(os, "register_at_fork"):
-        # A process forked after torch has used several threads has none of them and waits for them for ever: a data
-        # loader's worker, or datasets.map(num_proc=...), that decodes pictures as its parent did.
-        os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
     return codec.load()
 
 
@@ -96,12 +98,31 @@ def _as_oserror() -> Iterator[None]:
     """Pillow's way of saying that a file is at fault; BitstreamError, ModelError and ImageError are ValueErrors."""
     try:
         yield
-    except ValueError as error:
-        raise OSError(str(error)) from error
+    except Exception as error:
+        if isinstance(error, ValueError) or is_out_of_memory(error):
+            raise OSError(str(error) or "not enough memory") from error
+        raise
 
 
-def _save(picture: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
-    asked = {name: picture.encoderinfo[name] for name in ("quality", "bpp", "bytes") if name in picture.encoderinfo}
+def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
+    options = image.encoderinfo
+    asked = {name: options[name] for name in ("quality", "bpp", "bytes") if options.get(name) is not None}
+    from gencomp import metadata
+
     with _as_oserror():
-        data = _default_codec().compress(picture, max_pixels=None, **asked)
+        for name, value in asked.items():
+            if not isinstance(value, Real):
+                raise ValueError(f"{name}={value!r} is no number: a .gnc file is always coded anew")
+        extras = metadata.from_options(options)
+        if SECTION_KINDS["icc"] in extras and "icc_profile" in image.info:  # its pixels are in the colours given
+            image = image.copy()
+            del image.info["icc_profile"]
+        data = _default_codec().encode(image, max_pixels=None, extras=extras, **asked).data
     file.write(data)
+
+
+def _save_all(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
+    """`save(save_all=True)`, which other formats use for animations."""
+    if getattr(image, "n_frames", 1) > 1 or image.encoderinfo.get("append_images"):
+        raise OSError("a .gnc file holds one image: save the frames to files of their own")
+    _save(image, file, filename)

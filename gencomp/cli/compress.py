@@ -37,6 +37,7 @@ from gencomp.files import CODED_SUFFIX, IMAGE_SUFFIXES, shown, write_atomically
     metavar="N",
     help="Instead: the best quality of at most N bytes, the whole file counted.",
 )
+@options.keep
 @options.model
 @options.device
 @options.max_pixels
@@ -47,6 +48,7 @@ def compress(
     quality: float | None,
     bpp: float | None,
     size: int | None,
+    keep: tuple[str, ...],
     model: str | None,
     device: str,
     max_pixels: int,
@@ -62,6 +64,7 @@ def compress(
     gencomp compress photo.jpg --quality 30
     gencomp compress photo.jpg -o small.gnc --bytes 10000
     gencomp compress holiday/ -o coded/ --bpp 0.12
+    gencomp compress photo.jpg --keep exif,icc
     """
     if sum(value is not None for value in (quality, bpp, size)) > 1:
         raise WrongUsage("give one of --quality, --bpp and --bytes, not several")
@@ -72,7 +75,7 @@ def compress(
 
     def code(source: Path) -> Outcome:
         target = planned.place(source)
-        encoded = codec.encode(source, quality=quality, bpp=bpp, bytes=size, max_pixels=max_pixels)
+        encoded = codec.encode(source, quality=quality, bpp=bpp, bytes=size, max_pixels=max_pixels, keep=keep)
         write_atomically(target, encoded.data, like=source)
         record = {
             **describe(target, bitstream.inspect(encoded.data)),

@@ -47,7 +47,7 @@ def decompress(
 
     The output's suffix chooses the format: PNG, JPEG (quality 95), WebP (lossless) or TIFF. Without -o a PNG stands
     beside its file, unless an image of that name, perhaps the original, is there already. A folder is walked
-    and its tree mirrored under -o.
+    and its tree mirrored under -o. Metadata that a file keeps go into its image.
 
     \b
     gencomp decompress photo.gnc -o photo.jpg
@@ -72,7 +72,7 @@ def decompress(
         with source.open("rb") as file:
             data = bitstream.read(file, max_pixels)
         image = codec.decompress(data, realism=realism if codec.knows_realism else None, max_pixels=max_pixels)
-        write_image(image, target, like=source)
+        write_image(image, target, like=source, info=image.info)
         record = {
             **describe(source, bitstream.inspect(data)),
             "output": str(target),

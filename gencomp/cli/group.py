@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gencomp.files import shown
+from gencomp.memory import is_out_of_memory
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 _ENTRY_POINTS = "gencomp.commands"
 _DISTRIBUTION_OF = {"skimage": "scikit-image"}
 """Where the importable name is not the one that is installed."""
-_OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|DefaultCPUAllocator", re.IGNORECASE)
 
 
 class WrongUsage(click.ClickException):
@@ -95,7 +95,7 @@ def debugging() -> bool:
 def explain(error: BaseException) -> str:
     """What went wrong, in one line without a traceback."""
     text = shown(" ".join(str(error).split()))
-    if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(text):
+    if is_out_of_memory(error):
         return "not enough memory" + (f" ({text})" if text else "")
     if isinstance(error, OSError) and error.strerror:
         return f"{shown(error.filename)}: {error.strerror}" if error.filename else error.strerror

@@ -63,3 +63,21 @@ max_pixels = click.option(
     help="Refuse larger images; raise it for images that you trust.",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object a file on standard output.")
+
+
+def names(_: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """A callback for --keep: names with commas between them."""
+    from gencomp.metadata import checked
+
+    try:
+        return tuple(sorted(checked([name.strip() for name in value.split(",")]))) if value is not None else ()
+    except ValueError as error:
+        raise click.BadParameter(str(error), param=parameter) from None
+
+
+keep = click.option(
+    "--keep",
+    metavar="NAMES",
+    callback=names,
+    help="Metadata to keep: exif,xmp,icc,dpi,comment or all; the place (GPS) only with gps.  [default: none]",
+)

@@ -4,6 +4,8 @@
 """
 
 import contextlib
+import functools
+import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -26,12 +28,24 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+@functools.cache
+def _outlive_forks() -> None:
+    """Let forked processes work with one thread.
+
+    A process forked after torch has used several threads has none of them and waits for them for ever: a data loader's
+    worker, or datasets.map(num_proc=...), that decodes images as its parent did.
+    """
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
+
+
 class TorchRuntime:
     """A network on a device. tile: side of the tiles in latents; None chooses by the image's size."""
 
     def __init__(self, network: Network, device: str = "auto", tile: int | None = None) -> None:
         self._device = choose_device(device)
         self.name, self.device = "torch", self._device.type
+        _outlive_forks()
         self.network = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._tile = tile
 

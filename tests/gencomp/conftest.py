@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import types
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,8 +14,9 @@ from PIL import Image
 
 import gencomp
 from gencomp import bitstream, pillow
-from gencomp.bitstream import BitstreamError, Header, ModelError, pack, unpack
-from gencomp.image import read_image
+from gencomp.bitstream import BitstreamError, Header, ModelError, inspect, pack, unpack
+from gencomp.image import read_kept
+from gencomp.metadata import to_info
 
 MODEL_ID = b"fake"
 
@@ -46,16 +47,19 @@ class FakeCodec:
         bpp: float | None = None,
         bytes: int | None = None,
         max_pixels: int | None = bitstream.MAX_PIXELS,
+        keep: Collection[str] = (),
+        extras: Mapping[int, bytes] | None = None,
     ) -> Encoded:
-        pixels = np.asarray(read_image(picture, max_pixels))
+        image, kept = read_kept(picture, keep, max_pixels)
+        pixels, sections = np.asarray(image), {**kept, **(extras or {})}
         height, width = pixels.shape[:2]
         limit = bytes if bytes is not None else None if bpp is None else int(bpp * width * height / 8)
         tried = range(100, 0, -1) if limit is not None else [quality or bitstream.DEFAULT_QUALITY]
         for tried_quality in tried:
-            kept = pixels & np.uint8(0xFF00 >> round(8 * tried_quality / 100) & 0xFF)
+            rounded = (pixels & np.uint8(0xFF00 >> round(8 * tried_quality / 100) & 0xFF)).tobytes()
             step = bitstream.quality_to_step(tried_quality)
-            header = Header(MODEL_ID, width, height, step, zlib.crc32(kept.tobytes()))
-            data = pack(header, zlib.compress(kept.tobytes()))
+            header = Header(MODEL_ID, width, height, step, 0, 2 if sections else 1).sealed(zlib.crc32(rounded))
+            data = pack(header, zlib.compress(rounded), sections)
             if limit is None or len(data) <= limit:
                 return Encoded(data, 8.0 * len(data), bitstream.step_to_quality(step), width, height)
         raise ValueError(f"no quality gives at most {limit} bytes")
@@ -71,11 +75,15 @@ class FakeCodec:
             raise ModelError("the file needs another model")
         if max_pixels is not None and header.width * header.height > max_pixels:
             raise BitstreamError("the picture is larger than the limit")
-        return Image.frombytes("RGB", (header.width, header.height), zlib.decompress(payload))
+        image = Image.frombytes("RGB", (header.width, header.height), zlib.decompress(payload))
+        image.info.update(to_info(inspect(data).extras))
+        return image
 
     def verify(self, data: bytes, *, max_pixels: int | None = bitstream.MAX_PIXELS) -> Verified:
         header, payload = unpack(data)
-        return Verified(zlib.crc32(zlib.decompress(payload)) == header.latents_crc, 8.0 * len(payload))
+        return Verified(
+            header.stored_crc(zlib.crc32(zlib.decompress(payload))) == header.latents_crc, 8.0 * len(payload)
+        )
 
 
 @pytest.fixture

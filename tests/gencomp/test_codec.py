@@ -2,7 +2,11 @@
 
 import hashlib
 import json
+import os
 import struct
+import subprocess
+import sys
+import warnings
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +20,7 @@ from PIL import Image
 from gencomp import bitstream
 from gencomp.bitstream import BitstreamError
 from gencomp.codec import Codec, RateError
+from gencomp.image import ImageError
 from gencomp.model import load_model
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -204,3 +209,94 @@ def test_version_2_decodes_alike_and_refuses_a_size_that_its_latents_were_not_co
     assert not codec.verify(forged).latents_ok
     with pytest.raises(BitstreamError, match="not those that were encoded"):
         codec.decompress(forged)
+
+
+def test_latents_of_a_file_with_another_checksum_are_refused(codec: Codec) -> None:
+    header, payload = bitstream.unpack(codec.compress(noise(20, 20)))
+    forged = bitstream.pack(replace(header, latents_crc=header.latents_crc ^ 1), payload)
+    with pytest.raises(BitstreamError, match="not those that were encoded"):
+        codec.latents(forged)
+
+
+def test_metadata_are_kept_when_asked_for_and_count_as_bytes(codec: Codec) -> None:
+    image = noise(96, 96)
+    image.info["comment"] = b"x" * 300
+    plain, kept = codec.compress(image, quality=50), codec.compress(image, quality=50, keep=["comment"])
+    assert (plain[3], kept[3]) == (1, 2)
+    assert codec.decompress(plain).info == {}
+    assert codec.decompress(kept).info == {"comment": "x" * 300}
+    assert codec.decompress(plain).tobytes() == codec.decompress(kept).tobytes()
+    limited = codec.encode(image, bytes=len(plain), keep=["comment"])
+    assert len(limited.data) <= len(plain)
+    assert limited.quality < 50
+
+
+@pytest.mark.parametrize("bpp", [float("inf"), float("nan"), 0.0, -1.0])
+def test_rates_that_are_no_positive_number_are_refused(codec: Codec, bpp: float) -> None:
+    with pytest.raises(ValueError, match="positive number"):
+        codec.compress(noise(16, 16), bpp=bpp)
+
+
+def test_running_out_of_memory_names_the_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    codec = Codec(load_model(GOLDEN / "tiny.safetensors"), "cpu")
+    data = codec.compress(noise(20, 30))
+
+    def exhausted(*_: object, **__: object) -> None:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(codec.runtime, "synthesize", exhausted)
+    with pytest.raises(BitstreamError, match="not enough memory for an image of 30x20 pixels"):
+        codec.decompress(data)
+    monkeypatch.setattr(codec.runtime, "analyze", exhausted)
+    with pytest.raises(ImageError, match="not enough memory for an image of 30x20 pixels"):
+        codec.compress(noise(20, 30))
+
+
+def test_a_decode_warns_where_pillow_warns_and_refuses_where_it_refuses(
+    codec: Codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = codec.compress(noise(20, 30))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 599)
+    for call in (codec.decompress, codec.verify, codec.latents):
+        with pytest.warns(Image.DecompressionBombWarning, match="30x20"):
+            call(data, max_pixels=1198)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            call(data, max_pixels=10_000)
+            call(data, max_pixels=None)
+        with pytest.raises(BitstreamError, match="over the limit"):
+            call(data, max_pixels=599)
+
+
+def test_the_smallest_image_is_coded_without_a_warning(codec: Codec) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert codec.decompress(codec.compress(noise(1, 1))).size == (1, 1)
+
+
+FORK = """
+import os, signal, sys
+import numpy as np
+import gencomp
+codec = gencomp.load(sys.argv[1])
+image = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+data = codec.compress(image)
+expected = codec.decompress(data).tobytes()
+children = []
+for _ in range(2):
+    if not (child := os.fork()):
+        signal.alarm(60)  # ends the child if it waits for threads that it does not have
+        seen = np.frombuffer(codec.decompress(data).tobytes(), np.uint8).astype(int)
+        os._exit(int(np.abs(seen - np.frombuffer(expected, np.uint8)).max() > 1))
+    children.append(child)
+print([os.waitpid(child, 0)[1] for child in children])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_two_forked_processes_decode_after_their_parent_has_used_two_threads() -> None:
+    """As the workers of a data loader, or of datasets.map(num_proc=...), do."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    command = [sys.executable, "-W", "ignore", "-c", FORK, str(GOLDEN / "tiny.safetensors")]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout == "[0, 0]\n"

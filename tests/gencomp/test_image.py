@@ -17,7 +17,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageFile
 
 from gencomp.image import (
     ImageError,
@@ -25,6 +25,7 @@ from gencomp.image import (
     image_format,
     pad_to_multiple,
     read_image,
+    read_kept,
     to_tensor,
     to_uint8,
     write_image,
@@ -222,7 +223,7 @@ def test_float_and_32_bit_pixels_are_refused(dtype: type) -> None:
 
 
 @pytest.mark.parametrize("shape", [(2, 2, 5), (2, 2, 1), (4,), (0, 2), (1, 2, 2, 3)])
-def test_arrays_that_are_no_picture_are_refused(shape: tuple[int, ...]) -> None:
+def test_arrays_that_are_no_image_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ImageError, match="array"):
         read_image(np.zeros(shape, np.uint8))
     with pytest.raises(ImageError, match="2x2x3 of float64"):
@@ -415,6 +416,55 @@ def test_picture_too_large_for_its_format_is_a_clear_error(tmp_path: Path, name:
     with pytest.raises(ImageError, match=f"{width}x1 cannot be written as"):
         write_image(Image.new("RGB", (width, 1)), tmp_path / name)
     assert not list(tmp_path.iterdir())
+
+
+def test_images_without_pixels_are_refused() -> None:
+    for empty in (Image.new("RGB", (0, 0)), Image.new("L", (0, 5)), np.zeros((0, 0), np.uint8)):
+        with pytest.raises(ImageError, match="pixels"):
+            read_image(empty)
+
+
+def test_arrays_that_torch_may_not_write_to_bring_no_warning() -> None:
+    pixel = np.asarray(Image.new("RGB", (1, 1), (1, 2, 3)))
+    assert not pixel.flags.writeable
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert to_tensor(pixel).shape == (1, 3, 1, 1)
+
+
+def test_kept_profile_leaves_the_pixels_in_its_colours() -> None:
+    pixels = _noise(4, 6, 3)
+    file = _file(Image.fromarray(pixels), "PNG", icc_profile=LINEAR_RGB)
+    image, sections = read_kept(file, ["icc"])
+    np.testing.assert_array_equal(np.asarray(image), pixels)
+    assert sections == {3: LINEAR_RGB}
+    assert not np.array_equal(_array(file), pixels)
+
+
+def test_profile_of_other_colours_is_not_kept_but_applied_and_that_is_said() -> None:
+    inks = Image.fromarray(_noise(4, 4, 4), "CMYK")
+    file = _file(inks, "TIFF", icc_profile=MID_GREY_CMYK)
+    with pytest.warns(ImageWarning, match="its icc cannot be kept .*CMYK"):
+        image, sections = read_kept(file, ["icc"])
+    np.testing.assert_array_equal(np.asarray(image), _array(file))
+    assert sections == {}
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("std::bad_alloc")])
+def test_running_out_of_memory_names_the_size(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def exhausted(_: object) -> None:
+        raise error
+
+    file = _file(Image.new("L", (20, 10)), "PNG")
+    monkeypatch.setattr(ImageFile.ImageFile, "load", exhausted)
+    with pytest.raises(ImageError, match="not enough memory for an image of 20x10"):
+        read_image(file)
+
+
+def test_metadata_that_a_format_cannot_hold_do_not_cost_the_image(tmp_path: Path) -> None:
+    with pytest.warns(ImageWarning, match="cannot be written as JPEG"):
+        write_image(Image.new("RGB", (2, 2)), tmp_path / "a.jpg", info={"xmp": bytes(100_000)})
+    assert (tmp_path / "a.jpg").stat().st_size > 0
 
 
 def test_tensors_hold_every_level_exactly() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import pickle
 import subprocess
 import sys
@@ -13,9 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 
 from gencomp.bitstream import Header, pack
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+SWAPPED = SRGB.replace(b"rXYZ", b"????").replace(b"gXYZ", b"rXYZ").replace(b"????", b"gXYZ")  # red is green in it
 
 pytestmark = pytest.mark.usefixtures("fake_codec")
 
@@ -157,23 +159,65 @@ def test_datasets_decode_gnc_from_bytes_paths_and_parquet(tmp_path: Path, photo:
         assert picture.tobytes() == _pixels(photo)
 
 
-FORK = """
-import io, os, signal, numpy, gencomp
-from PIL import Image
-file = io.BytesIO()
-pixels = numpy.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=numpy.uint8)
-Image.fromarray(pixels).save(file, "GNC")
-if not (child := os.fork()):
-    signal.alarm(40)  # ends the child if it waits for threads that it does not have
-    Image.open(io.BytesIO(file.getvalue())).load()
-    os._exit(0)
-print(os.waitpid(child, 0)[1])
-"""
+def test_metadata_given_to_save_are_stored_as_given_and_come_back(photo: Image.Image) -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    given = {"exif": exif, "xmp": b"<x/>", "icc_profile": SRGB, "dpi": (72, 72), "comment": "hé"}
+    opened = Image.open(_saved(photo, quality=100, **given))
+    assert opened.tobytes() == _pixels(photo)
+    assert opened.info == {**given, "exif": exif.tobytes(), "dpi": (72.0, 72.0)}
+    assert dict(opened.getexif()) == {0x010F: "Maker"}
+    assert "exif" not in Image.open(_saved(photo)).info
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-def test_forked_process_decodes_after_its_parent_has_used_the_codec() -> None:
-    """With the embedded model: a worker forked from a process in which torch has used two threads."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
-    run = subprocess.run([sys.executable, "-c", FORK], env=environment, capture_output=True, text=True, check=True)
-    assert run.stdout == "0\n"
+def test_profile_given_to_save_says_the_colours_and_converts_nothing(photo: Image.Image) -> None:
+    """As for Pillow's own formats; without it the picture is converted to sRGB."""
+    photo.info["icc_profile"] = profile = SWAPPED
+    assert Image.open(_saved(photo, quality=100, icc_profile=profile)).tobytes() == photo.tobytes()
+    assert Image.open(_saved(photo, quality=100)).tobytes() != photo.tobytes()
+    assert photo.info["icc_profile"] == profile
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"quality": "keep"}, "always coded anew"),
+        ({"quality": "web_high"}, "no number"),
+        ({"icc_profile": b"no profile"}, "icc_profile cannot be stored"),
+        ({"dpi": 300}, "dpi cannot be stored"),
+        ({"dpi": (0, float("nan"))}, "dpi cannot be stored"),
+        ({"comment": "x" * 65_001}, "comment of 65,001 bytes"),
+    ],
+)
+def test_options_that_mean_nothing_here_are_oserrors(
+    tmp_path: Path, photo: Image.Image, options: dict[str, Any], text: str
+) -> None:
+    with pytest.raises(OSError, match=text):
+        photo.save(tmp_path / "a.gnc", **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_save_all_takes_one_frame_and_refuses_more(photo: Image.Image) -> None:
+    assert Image.open(_saved(photo, save_all=True, quality=100)).tobytes() == _pixels(photo)
+    with pytest.raises(OSError, match="holds one image"):
+        _saved(photo, save_all=True, append_images=[photo])
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_running_out_of_memory_is_an_oserror(
+    photo: Image.Image, fake_codec: Any, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    opened = Image.open(_saved(photo))
+    monkeypatch.setattr(fake_codec, "decompress", fail)
+    with pytest.raises(OSError, match="memory"):
+        opened.load()
+
+
+def test_images_that_pillow_warns_of_are_warned_of(photo: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = _saved(photo)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.warns(Image.DecompressionBombWarning):
+        Image.open(data)

@@ -159,7 +159,7 @@ def test_one_bad_file_does_not_stop_the_rest(run: Run, pictures: Path, tmp_path:
     assert result.exit_code == 1
     assert _tree(tmp_path / "out") == ["in/a.gnc", "in/sub/b.gnc"]
     assert result.stderr.splitlines() == [
-        f"Error: {pictures}/bad.png: not a picture that can be read",
+        f"Error: {pictures}/bad.png: not an image that can be read",
         f"Error: {pictures}/missing.png: No such file or directory",
     ]
     records = _records(result)
@@ -473,3 +473,27 @@ def test_private_image_gives_a_private_file(run: Run, pictures: Path) -> None:
     assert (pictures / "a.gnc").stat().st_mode & 0o777 == 0o600
     run("decompress", pictures / "a.gnc", "-o", pictures / "b.png")
     assert (pictures / "b.png").stat().st_mode & 0o777 == 0o600
+
+
+def test_metadata_are_kept_when_asked_for_and_written_back(run: Run, pictures: Path, photo: Image.Image) -> None:
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112] = "Maker", 6
+    exif.get_ifd(0x8825)[1] = "N"
+    photo.save(pictures / "a.jpg", exif=exif, dpi=(300, 300), comment=b"hello")
+    run("compress", pictures / "a.jpg", "-o", pictures / "bare.gnc")
+    assert _records(run("info", pictures / "bare.gnc", "--json"))[0]["format_version"] == 1
+    kept = _records(
+        run("compress", pictures / "a.jpg", "-o", pictures / "kept.gnc", "--keep", "exif, comment", "--json")
+    )[0]
+    assert (kept["format_version"], kept["sections"]["comment"]) == (2, 5)
+    assert "exif" in kept["sections"]
+    assert "dpi" not in kept["sections"]
+    assert sum(kept["sections"].values()) == kept["bytes"] == (pictures / "kept.gnc").stat().st_size
+    for suffix in ("png", "jpg"):
+        assert run("decompress", pictures / "kept.gnc", "-o", pictures / f"seen.{suffix}").exit_code == 0
+        with Image.open(pictures / f"seen.{suffix}") as seen:
+            assert dict(seen.getexif()) == {0x010F: "Maker"}
+            assert (seen.info.get("comment") or seen.info["Comment"].encode()) == b"hello"
+            assert seen.size == (30, 40)
+    assert "comment 5" in run("info", pictures / "kept.gnc").stdout
+    assert run("compress", pictures / "a.jpg", "--keep", "exif,fame").exit_code == 2

@@ -1,0 +1,265 @@
+"""What a photographer may want kept beside the pixels: from an image to sections of a .gnc file, and back.
+
+Nothing is kept unless it is asked for by name (`--keep exif,xmp`):
+
+    exif      what the camera and its owner say: maker, model, times, exposure, lens, artist, copyright. Not the place
+              (GPS) unless `gps` is asked for too; never orientation and size, which the pixels no longer follow,
+              thumbnails, or maker notes, which hold offsets into the old file
+    xmp       the XMP packet, without properties of GPS and of orientation; dropped whole if a place is left in it
+    icc       the colour profile, if it is one of RGB colours: the pixels then stay in its colours instead of being
+              converted to sRGB
+    dpi       pixels per inch
+    comment   the comment of a JPEG, GIF or PNG
+    gps       with exif or xmp: the place stays in them
+
+What is asked for and not there is no error; what is there and cannot be kept is an ImageWarning. A file from outside
+may hold anything: sizes are bounded (LIMITS), and what does not parse is left out with an ImageWarning.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import struct
+import warnings
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+from xml.dom import minidom
+
+from PIL import Image, ImageCms
+from PIL.ExifTags import IFD, Base
+from PIL.PngImagePlugin import PngInfo
+
+from gencomp.bitstream import SECTION_KINDS
+
+KINDS = ("exif", "xmp", "icc", "dpi", "comment")
+LIMITS = {"exif": 65_000, "xmp": 65_000, "comment": 65_000, "dpi": 8, "icc": 800_000}
+"""Bytes of each section: what a JPEG can hold, and a colour profile of a generous size."""
+
+_PREFIX = b"Exif\0\0"
+_EMPTY_EXIF = 14  # bytes of an EXIF block without an entry
+_DPI = struct.Struct("<ff")
+_XMP_TAG = 700
+_DESCRIPTIVE = frozenset(
+    (Base.ImageDescription, Base.Make, Base.Model, Base.Software, Base.DateTime, Base.Artist, Base.HostComputer)
+    + (Base.Copyright, Base.Rating, Base.RatingPercent, Base.XPTitle, Base.XPComment, Base.XPAuthor, Base.XPKeywords)
+    + (Base.XPSubject,)
+)
+_NOT_OF_THE_FILE = frozenset((Base.MakerNote, IFD.Interop, Base.ExifImageWidth, Base.ExifImageHeight, Base.ColorSpace))
+_PLACE = re.compile(r"gps|latitude|longitude", re.IGNORECASE)
+
+
+class ImageWarning(UserWarning):
+    """Something in an image was left out: further frames, a broken colour profile, metadata that cannot be kept."""
+
+
+def checked(keep: Collection[str]) -> frozenset[str]:
+    """`keep` as a set, with "all" for every kind but gps; ValueError for an unknown name."""
+    names = frozenset(KINDS if "all" in keep else ()) | frozenset(keep) - {"all"}
+    if unknown := sorted(names - {*KINDS, "gps"}):
+        raise ValueError(f"no kind of metadata is called {', '.join(unknown)}; known: {' '.join(KINDS)} gps all")
+    return names
+
+
+def collect(image: Image.Image, keep: Collection[str]) -> dict[int, bytes]:
+    """The sections, by kind, of what is to be kept of an image; `icc` among them only if it is usable."""
+    asked, gps, sections = checked(keep), "gps" in keep, {}
+    collectors: dict[str, Callable[[], bytes | None]] = {
+        "exif": lambda: _exif(image, gps),
+        "xmp": lambda: _xmp(image, gps),
+        "icc": lambda: _icc(image),
+        "dpi": lambda: _dpi(image),
+        "comment": lambda: _comment(image),
+    }
+    for name, collector in collectors.items():
+        if name not in asked:
+            continue
+        try:
+            content = collector()
+            if content and len(content) > LIMITS[name]:
+                raise ValueError(f"{len(content):,} bytes, over {LIMITS[name]:,}")
+        except Exception as error:  # metadata come from outside and break their readers in every way
+            warnings.warn(f"its {name} cannot be kept ({_line(error)})", ImageWarning, stacklevel=2)
+            continue
+        if content:
+            sections[SECTION_KINDS[name]] = content
+    return sections
+
+
+def to_info(sections: Mapping[int, bytes]) -> dict[str, Any]:
+    """Sections as Pillow names them in `Image.info`: exif, xmp, icc_profile, dpi, comment; broken ones left out."""
+    info: dict[str, Any] = {}
+    for name, kind in SECTION_KINDS.items():
+        if kind not in sections:
+            continue
+        try:
+            if len(sections[kind]) > LIMITS[name]:
+                raise ValueError(f"{len(sections[kind]):,} bytes, over {LIMITS[name]:,}")
+            key, value = _restored(name, sections[kind])
+        except Exception as error:  # as above
+            warnings.warn(f"the file's {name} is damaged and left out ({_line(error)})", ImageWarning, stacklevel=2)
+        else:
+            info[key] = value
+    return info
+
+
+def save_options(info: Mapping[Any, Any], format_name: str) -> dict[str, Any]:
+    """What Pillow's `save` takes to write `info` (of `to_info`) into a PNG, JPEG, WebP or TIFF, as far as it can."""
+    known = {"PNG": ("exif", "icc_profile", "dpi"), "JPEG": ("exif", "icc_profile", "dpi", "xmp", "comment")}
+    known |= {"WEBP": ("exif", "icc_profile", "xmp"), "TIFF": ("icc_profile", "dpi")}
+    options = {key: info[key] for key in known[format_name] if key in info}
+    xmp, comment = info.get("xmp"), info.get("comment")
+    if format_name == "PNG" and (xmp or comment):
+        options["pnginfo"] = PngInfo()
+        if xmp:
+            options["pnginfo"].add_itxt("XML:com.adobe.xmp", xmp.decode("utf-8", "replace"))
+        if comment:
+            options["pnginfo"].add_itxt("Comment", comment)
+    if format_name == "TIFF" and (xmp or comment or "exif" in info):
+        options["compression"] = "raw"  # libtiff, which compresses, cannot write the directories inside an EXIF block
+        options["exif"] = exif = Image.Exif()
+        exif.load(info.get("exif", b""))
+        exif.update({Base.ImageDescription.value: comment} if comment else {})
+        exif.update({_XMP_TAG: xmp} if xmp else {})
+    return options
+
+
+def from_options(options: Mapping[str, Any]) -> dict[int, bytes]:
+    """Sections from the options of Pillow's `save`: exif, xmp, icc_profile, dpi, comment, as they are given.
+
+    ValueError for what cannot be stored; here the caller asks for exactly these bytes, a place in them included.
+    """
+    packers: dict[str, Callable[[Any], bytes | None]] = {
+        "exif": _given_exif,
+        "xmp": _utf8,
+        "icc_profile": rgb_profile,
+        "dpi": _packed_dpi,
+        "comment": _utf8,
+    }
+    sections = {}
+    for option, packer in packers.items():
+        if not options.get(option):
+            continue
+        name = "icc" if option == "icc_profile" else option
+        try:
+            content = packer(options[option]) or b""
+        except Exception as error:  # whatever the caller gave and a parser made of it
+            raise ValueError(f"{option} cannot be stored: {_line(error)}") from error
+        if len(content) > LIMITS[name]:
+            raise ValueError(f"{option} of {len(content):,} bytes, over {LIMITS[name]:,}, cannot be stored")
+        sections[SECTION_KINDS[name]] = content
+    return sections
+
+
+def _given_exif(exif: Any) -> bytes:
+    return (exif.tobytes() if isinstance(exif, Image.Exif) else bytes(exif)).removeprefix(_PREFIX)
+
+
+def rgb_profile(profile: bytes | None) -> bytes | None:
+    """An ICC profile if it is one of RGB colours; ValueError for another."""
+    if not profile:
+        return None
+    space = ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile.xcolor_space.strip()
+    if space != "RGB":
+        raise ValueError(f"it is a profile of {space} colours")
+    return profile
+
+
+def _exif(image: Image.Image, gps: bool) -> bytes | None:
+    old, new = image.getexif(), Image.Exif()
+    new.update({tag: value for tag, value in old.items() if tag in _DESCRIPTIVE})
+    if shot := {tag: value for tag, value in old.get_ifd(IFD.Exif).items() if tag not in _NOT_OF_THE_FILE}:
+        new.get_ifd(IFD.Exif).update(shot)
+    if gps and (place := old.get_ifd(IFD.GPSInfo)):
+        new.get_ifd(IFD.GPSInfo).update(place)
+    content = new.tobytes().removeprefix(_PREFIX)
+    return content if len(content) > _EMPTY_EXIF else None
+
+
+def _xmp(image: Image.Image, gps: bool) -> bytes | None:
+    packet = image.info.get("xmp") or getattr(image, "tag_v2", {}).get(_XMP_TAG)
+    if not packet:
+        return None
+    packet = _utf8(packet).strip(b"\0 \t\r\n")
+    if len(packet) > LIMITS["xmp"]:
+        raise ValueError(f"{len(packet):,} bytes, over {LIMITS['xmp']:,}")
+    if b"<!DOCTYPE" in packet or b"<!ENTITY" in packet:
+        raise ValueError("it defines entities")
+    document = minidom.parseString(packet)
+    _prune(document, gps)
+    kept = document.toxml().removeprefix('<?xml version="1.0" ?>').encode()
+    if not gps and _PLACE.search(kept.decode()):
+        raise ValueError("a place would be left in it")
+    return kept
+
+
+def _prune(document: minidom.Document, gps: bool) -> None:
+    """Take orientation and, unless asked for, GPS out of an XMP packet: elements and attributes."""
+    for element in list(document.getElementsByTagName("*")):
+        for name in list(element.attributes.keys()):
+            if _stale(name, gps):
+                element.removeAttribute(name)
+        if _stale(element.tagName, gps) and element.parentNode is not None:
+            element.parentNode.removeChild(element)
+
+
+def _stale(name: str, gps: bool) -> bool:
+    local = name.rpartition(":")[2]
+    return local == "Orientation" or (not gps and local.startswith("GPS"))
+
+
+def _icc(image: Image.Image) -> bytes | None:
+    profile = rgb_profile(image.info.get("icc_profile"))
+    if profile and image.mode in {"CMYK", "LAB"}:
+        raise ValueError(f"it is one of RGB colours in an image of {image.mode}")
+    return profile
+
+
+def _dpi(image: Image.Image) -> bytes | None:
+    dpi = image.info.get("dpi")
+    return None if dpi is None else _packed_dpi(dpi)
+
+
+def _packed_dpi(dpi: Any) -> bytes:
+    across, down = (float(value) for value in dpi)
+    if not all(math.isfinite(value) and 0 < value < 1e6 for value in (across, down)):
+        raise ValueError(f"{across:g} by {down:g} pixels per inch")
+    return _DPI.pack(across, down)
+
+
+def _comment(image: Image.Image) -> bytes | None:
+    comment = image.info.get("comment") or image.info.get("Comment")
+    return _utf8(comment) if comment else None
+
+
+def _utf8(text: bytes | str) -> bytes:
+    """Text as UTF-8; bytes that are not are taken as Latin-1."""
+    if isinstance(text, str):
+        return text.encode()
+    try:
+        return bytes(text).decode().encode()
+    except UnicodeDecodeError:
+        return bytes(text).decode("latin-1").encode()
+
+
+def _restored(name: str, content: bytes) -> tuple[str, Any]:
+    """Key and value in Image.info of a section's content; raises whatever parsers raise."""
+    if name == "exif":
+        exif = Image.Exif()
+        exif.load(_PREFIX + content)
+        exif.get_ifd(IFD.Exif)
+        return "exif", _PREFIX + content
+    if name == "xmp":
+        return "xmp", content.decode().encode()
+    if name == "icc":
+        return "icc_profile", rgb_profile(content)
+    if name == "dpi":
+        across, down = _DPI.unpack(content)
+        _packed_dpi((across, down))
+        return "dpi", (across, down)
+    return "comment", content.decode()
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

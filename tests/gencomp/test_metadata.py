@@ -1,0 +1,191 @@
+"""Metadata by rule: only what is asked for, never the place unasked, nothing without a bound."""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageCms
+from PIL.ExifTags import IFD, Base
+
+from gencomp.bitstream import MAX_SECTION_BYTES, SECTION_KINDS
+from gencomp.image import write_image
+from gencomp.metadata import LIMITS, ImageWarning, checked, collect, from_options, to_info
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+XMP = """<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">
+<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about=""
+ xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:exif="http://ns.adobe.com/exif/1.0/"
+ xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6" exif:GPSLatitude="48,51N" dc:format="image/jpeg">
+<exif:GPSLongitude>2,21E</exif:GPSLongitude><dc:title>Tour</dc:title>{}</rdf:Description></rdf:RDF></x:xmpmeta>"""
+
+
+def _exif() -> Image.Exif:
+    exif = Image.Exif()
+    exif.update({Base.Make: "Maker", Base.Orientation: 6, Base.XResolution: 72.0, Base.Artist: "Someone"})
+    exif.get_ifd(IFD.Exif).update({Base.ISOSpeedRatings: 200, Base.MakerNote: b"secret", Base.LensModel: "50 mm"})
+    exif.get_ifd(IFD.GPSInfo).update({1: "N", 2: (48.0, 51.0, 0.0)})
+    return exif
+
+
+def _opened(kind: str = "JPEG", **options: Any) -> Image.Image:
+    file = io.BytesIO()
+    Image.new("RGB", (16, 16), "teal").save(file, kind, **options)
+    return Image.open(io.BytesIO(file.getvalue()))
+
+
+@pytest.fixture
+def image() -> Image.Image:
+    return _opened(exif=_exif(), xmp=XMP.format("").encode(), icc_profile=SRGB, dpi=(300, 300), comment=b"hi")
+
+
+def _ifd(exif: bytes, tag: int) -> dict[int, Any]:
+    loaded = Image.Exif()
+    loaded.load(exif)
+    return dict(loaded.get_ifd(tag))
+
+
+def test_nothing_is_kept_unasked(image: Image.Image) -> None:
+    assert collect(image, ()) == {}
+    assert collect(image, ["dpi"]).keys() == {SECTION_KINDS["dpi"]}
+
+
+def test_image_without_metadata_keeps_none() -> None:
+    orientation = Image.Exif()
+    orientation[Base.Orientation] = 6
+    assert collect(_opened("PNG"), ["all", "gps"]) == {}
+    assert collect(_opened("PNG", exif=orientation), ["all", "gps"]) == {}
+
+
+def test_all_that_is_asked_for_comes_back(image: Image.Image) -> None:
+    info = to_info(collect(image, ["all"]))
+    assert info.keys() == {"exif", "xmp", "icc_profile", "dpi", "comment"}
+    assert (info["icc_profile"], info["dpi"], info["comment"]) == (SRGB, (300.0, 300.0), "hi")
+
+
+def test_exif_keeps_what_was_said_and_not_what_is_used_up_or_points_into_the_old_file(image: Image.Image) -> None:
+    exif = to_info(collect(image, ["exif"]))["exif"]
+    loaded = Image.Exif()
+    loaded.load(exif)
+    assert {tag: value for tag, value in loaded.items() if tag not in list(IFD)} == {
+        Base.Make: "Maker",
+        Base.Artist: "Someone",
+    }
+    assert _ifd(exif, IFD.Exif) == {Base.ISOSpeedRatings: 200, Base.LensModel: "50 mm"}
+
+
+@pytest.mark.parametrize("keep", [["exif"], ["exif", "xmp"], ["all"]])
+def test_the_place_is_never_kept_unasked(image: Image.Image, keep: list[str]) -> None:
+    kept = collect(image, keep)
+    assert _ifd(b"Exif\0\0" + kept[SECTION_KINDS["exif"]], IFD.GPSInfo) == {}
+    assert not any(word in content for content in kept.values() for word in (b"GPS", b"48,51", b"2,21", b"secret"))
+
+
+def test_the_place_is_kept_when_it_is_asked_for(image: Image.Image) -> None:
+    kept = collect(image, ["exif", "xmp", "gps"])
+    assert _ifd(b"Exif\0\0" + kept[SECTION_KINDS["exif"]], IFD.GPSInfo)[1] == "N"
+    assert b"48,51N" in kept[SECTION_KINDS["xmp"]]
+
+
+def test_xmp_loses_orientation_and_place_and_nothing_else(image: Image.Image) -> None:
+    kept = collect(image, ["xmp"])[SECTION_KINDS["xmp"]]
+    assert b"Orientation=" not in kept
+    for part in (b"<dc:title>Tour</dc:title>", b'dc:format="image/jpeg"', b"<?xpacket begin="):
+        assert part in kept
+
+
+@pytest.mark.parametrize(
+    ("packet", "text"),
+    [
+        (XMP.format("<dc:note>latitude 48.85</dc:note>"), "a place would be left"),
+        ("<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>", "entities"),
+        ("<a>" * 3000, "no element found"),
+        ("<a>" * 6000 + "</a>" * 6000, "recursion"),
+        ("x" * 65_001, "over 65,000"),
+    ],
+)
+def test_xmp_that_cannot_be_trusted_is_left_out_and_that_is_said(packet: str, text: str) -> None:
+    image = Image.new("RGB", (4, 4))
+    image.info["xmp"] = packet.encode()
+    with pytest.warns(ImageWarning, match=f"its xmp cannot be kept .*{text}"):
+        assert collect(image, ["xmp"]) == {}
+
+
+@pytest.mark.parametrize("dpi", [(0, 0), (float("nan"), 72), (float("inf"), 1), (1e9, 1), ("x", 1), 5])
+def test_resolutions_that_are_none_are_left_out(dpi: Any) -> None:
+    image = Image.new("RGB", (4, 4))
+    image.info["dpi"] = dpi
+    with pytest.warns(ImageWarning, match="its dpi cannot be kept"):
+        assert collect(image, ["dpi"]) == {}
+
+
+def test_unknown_names_are_errors() -> None:
+    with pytest.raises(ValueError, match="called fame; known: exif xmp icc dpi comment gps all"):
+        checked(["exif", "fame"])
+    assert "gps" not in checked(["all"])
+
+
+def test_all_kinds_together_fit_into_a_file() -> None:
+    assert sum(LIMITS.values()) <= MAX_SECTION_BYTES
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("exif", b"no tiff"),
+        ("exif", bytes(65_001)),
+        ("xmp", b"\xff"),
+        ("icc", b"no profile"),
+        ("dpi", b"abc"),
+        ("dpi", struct.pack("<ff", float("nan"), 1)),
+        ("comment", b"\xff"),
+        ("comment", b"x" * 65_001),
+    ],
+)
+def test_damaged_sections_are_left_out_and_that_is_said(name: str, content: bytes) -> None:
+    with pytest.warns(ImageWarning, match=f"the file's {name} is damaged"):
+        assert to_info({SECTION_KINDS[name]: content}) == {}
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.dictionaries(st.sampled_from([*SECTION_KINDS.values(), 99]), st.binary(max_size=200)))
+def test_sections_of_any_content_never_raise(sections: dict[int, bytes]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        to_info(sections)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "missing"), [("png", set()), ("jpg", set()), ("webp", {"dpi", "comment"}), ("tiff", set())]
+)
+def test_every_format_is_given_what_it_can_hold(
+    tmp_path: Path, image: Image.Image, suffix: str, missing: set[str]
+) -> None:
+    info = to_info(collect(image, ["all"]))
+    path = tmp_path / f"a.{suffix}"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        write_image(Image.new("RGB", (16, 16)), path, info=info)
+    with Image.open(path) as seen:
+        seen.load()
+        assert seen.getexif()[Base.Make] == "Maker"
+        assert seen.getexif().get_ifd(IFD.Exif)[Base.LensModel] == "50 mm"
+        assert seen.info["icc_profile"] == SRGB
+        assert b"Tour" in bytes(seen.info["xmp"])
+        if "dpi" not in missing:
+            assert seen.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+        if "comment" not in missing:
+            comment = seen.info.get("comment") or seen.info.get("Comment") or seen.getexif()[Base.ImageDescription]
+            assert comment in ("hi", b"hi")
+
+
+def test_options_of_save_are_taken_as_they_are() -> None:
+    exif = _exif()
+    sections = from_options({"exif": exif, "comment": b"caf\xe9", "quality": 3, "dpi": None})
+    assert sections == {1: exif.tobytes().removeprefix(b"Exif\0\0"), 4: "café".encode()}
