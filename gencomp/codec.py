@@ -129,30 +129,18 @@ class Codec:
         header = Header(self.model_id, width, height, 0, 0, SECTIONS_VERSION if sections else FORMAT_VERSION)
         if bpp is not None:
             bytes = math.floor(bpp * width * height / 8)
-<<<<<<< Updated upstream
-        if bytes is None:
-            quality_step = bitstream.quality_to_step(DEFAULT_QUALITY if quality is None else quality)
-            coded = self._code(pixels, quality_step, check=True)
-        else:
-            room = bytes - self._overhead(width, height)
-            quality_step, found = _largest_step(lambda step: self._code(pixels, step), room, bytes)
-            coded = self._code(pixels, quality_step, check=True)
-            if coded.payload != found.payload:
-                raise ModelError("this machine did not code the image twice alike: nothing was written")
-        header = Header(self.model_id, width, height, quality_step, checksum(coded.y_int))
-        data = bitstream.pack(header, coded.payload)
-=======
         with memory_for(width, height, ImageError):
             if bytes is None:
                 quality_step = bitstream.quality_to_step(DEFAULT_QUALITY if quality is None else quality)
-                coded = self._code(pixels, quality_step)
+                coded = self._code(pixels, quality_step, check=True)
             else:
                 room = bitstream.payload_room(bytes, header, sections)
-                quality_step, coded = _largest_step(lambda step: self._code(pixels, step), room, bytes)
-            self._check(coded, quality_step)
+                quality_step, found = _largest_step(lambda step: self._code(pixels, step), room, bytes)
+                coded = self._code(pixels, quality_step, check=True)
+                if coded.payload != found.payload:
+                    raise ModelError("this machine did not code the image twice alike: nothing was written")
         header = replace(header, quality_step=quality_step).sealed(checksum(coded.y_int))
         data = bitstream.pack(header, coded.payload, sections)
->>>>>>> Stashed changes
         return Encoded(data, coded.bits, bitstream.step_to_quality(quality_step), width, height)
 
     def decompress(
@@ -218,19 +206,6 @@ class Codec:
 
     def _decode(self, payload: bytes, size: tuple[int, int], quality_step: int, tile: int) -> Coded:
         return self.model.entropy.decode(payload, *size, quality_step, tile=tile, arithmetic=self._arithmetic)
-
-<<<<<<< Updated upstream
-    def _overhead(self, width: int, height: int) -> int:
-        return len(bitstream.pack(Header(self.model_id, width, height, 0, 0), b""))
-=======
-    def _check(self, coded: Coded, quality_step: int) -> None:
-        """Read the payload back before anything is written, in other tiles, so that sums run in another order."""
-        _, height, width = coded.y_int.shape
-        with region("check"):
-            back = self._decode(coded.payload, (height, width), quality_step, CHECK_TILE)
-        if not np.array_equal(back.y_int, coded.y_int):
-            raise ModelError("this machine did not decode its own file to the same latents: nothing was written")
->>>>>>> Stashed changes
 
 
 def load(
