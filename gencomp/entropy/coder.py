@@ -5,15 +5,19 @@ Traps, all measured on constriction 0.5:
   integer, so that the cumulative weights are the table's on every machine; with p = w / 2^24 they are not. 16-bit
   tables become w << 8.
 * a panic is a BaseException, and a huge count aborts the process: both are checked for before they reach it.
-* reading beyond the end, or garbage, is mostly not noticed: the container's checksums must notice it.
+* its decoder reads zeros (or garbage) beyond the end for ever, and does not say where it stands: what the symbols cost
+  by their tables says it here.
 
 The stream is a big-endian number (see rangecoder.py), cut after the last byte that is needed to stay in the final
-interval: the decoder reads zeros beyond the end. So a stream never ends in a zero byte.
+interval: the decoder reads zeros beyond the end. So a stream never ends in a zero byte. It might be far shorter than
+its symbols cost, when the interval happens to hold a very round number; by more than SLACK bits it never is, the
+encoder then takes a less round one. So a decoder whose symbols have cost more than the length and SLACK is beyond the
+end, and stops.
 """
 
 import math
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -29,8 +33,11 @@ except ImportError:  # no wheel for this platform: the same streams, slower
 
 Symbols = npt.NDArray[np.int32]
 Result = TypeVar("Result")
+Arguments = ParamSpec("Arguments")
 
 MAX_SYMBOLS = 1 << 28  # a call; a larger count can only come from a damaged header, and would ask for gigabytes
+CHUNK = 1 << 16  # symbols between two looks at how far the stream goes
+SLACK = 256  # bits that symbols may cost beyond the stream's length
 MAX_BITS = 24
 _PRECISION_SHIFT = rangecoder.PRECISION - int(math.log2(TOTAL))
 
@@ -45,6 +52,7 @@ class Table:
         fine = weights.astype(np.int64) << _PRECISION_SHIFT
         self.size = len(weights)
         self.costs = costs(weights)
+        self.cheapest = float(self.costs.min())
         self.cumulative: list[int] = [0, *np.cumsum(fine).tolist()]
         self.model: Any = None
         if constriction is not None:
@@ -96,34 +104,49 @@ class Encoder:
             number = -(-low >> zeros) << zeros  # 64 zero bits, or is the only multiple of 2^64 and ends in more
             if number < high:
                 break
-        return number.to_bytes(4 * words, "big").rstrip(b"\0")
+        data = number.to_bytes(4 * words, "big").rstrip(b"\0")
+        if 8 * len(data) + SLACK < 32 * words - (high - low).bit_length():
+            zeros = (high - low).bit_length() - 2 & -8  # two multiples of 2^zeros lie in the interval
+            number = -(-low >> zeros) << zeros
+            number += (number >> zeros & 255 == 0) << zeros
+            data = number.to_bytes(4 * words, "big").rstrip(b"\0")
+        return data
 
 
 class Decoder:
-    """Reads what an Encoder wrote, in the same order and with the same tables.
+    """Reads what an Encoder wrote, in the same order and with the same tables; BitstreamError for all other data.
 
-    BitstreamError if the data cannot hold it; but damaged data mostly decode to wrong symbols rather than to an error.
+    Damaged data mostly decode to wrong symbols at first. They are found out where the symbols cost more bits than there
+    are, or in `finish`, by writing all symbols again.
     """
 
     def __init__(self, data: bytes, *, pure_python: bool = constriction is None) -> None:
         if data[-1:] == b"\0":
             raise BitstreamError("the coded data end in a zero byte, which no encoder writes")
         self.bits = 0.0
-        self._read = 0
-        self._length = len(data)
+        self._data = bytes(data)
+        self._again = Encoder(pure_python=pure_python)
         words = np.frombuffer(data + bytes(-len(data) % 4), ">u4").astype(np.uint32)
         self._backend: _DecoderBackend = _PythonDecoder(words) if pure_python else _ConstrictionDecoder(words)
+
+    def require(self, bits: float) -> None:
+        """BitstreamError unless the data can hold symbols that cost so many bits more."""
+        if self.bits + bits > 8 * len(self._data) + SLACK:
+            raise BitstreamError("the coded data end before the last symbol")
 
     def symbols(self, n: int, table: Table | Weights) -> Symbols:
         """Read n symbols, int32 [n], each an index into the table."""
         table = table if isinstance(table, Table) else Table(table)
         if not 0 <= n <= MAX_SYMBOLS:
             raise BitstreamError(f"{n} symbols claimed, more than the {MAX_SYMBOLS} that are read at once")
-        if n == 0:
-            return np.zeros(0, np.int32)
-        symbols = _guarded(lambda: self._backend.symbols(n, table))
-        self.bits += float(table.costs[symbols].sum())
-        self._read += n
+        self.require(n * table.cheapest)
+        symbols = np.empty(n, np.int32)
+        for start in range(0, n, CHUNK):
+            some = symbols[start : start + CHUNK]
+            some[:] = _guarded(self._backend.symbols, len(some), table)
+            self.bits += float(table.costs[some].sum())
+            self.require((n - start - len(some)) * table.cheapest)
+            self._again.symbols(some, table)
         return symbols
 
     def uniform_bits(self, n: int, nbits: npt.NDArray[np.integer]) -> Symbols:
@@ -131,21 +154,18 @@ class Decoder:
         counts = _bit_counts(nbits)
         if counts.shape != (n,):
             raise ValueError(f"{n} values of {counts.shape} bit counts")
+        self.require(float(counts.sum()))
         values = np.zeros(n, np.int32)
         if (counts > 0).any():
-            values[counts > 0] = _guarded(lambda: self._backend.uniform_bits(counts[counts > 0]))
+            values[counts > 0] = _guarded(self._backend.uniform_bits, counts[counts > 0])
         self.bits += float(counts.sum())
-        self._read += n
+        self._again.uniform_bits(values, counts)
         return values
 
     def finish(self) -> None:
-        """Raise BitstreamError if the data are longer than the symbols read can explain.
-
-        A symbol costs at most log2(1 / (1 - 2^-8)) bits above its ideal length, since the range never falls below 2^32.
-        """
-        most = self.bits - self._read * math.log2(1 - 2**-8)
-        if self._length > math.ceil(most / 8 + 1e-3):
-            raise BitstreamError("data are left over after the last symbol")
+        """Raise BitstreamError if the data are not what an encoder writes for the symbols read: longer, or other."""
+        if self._again.finish() != self._data:
+            raise BitstreamError("the coded data are not what an encoder writes: something is left over, or damaged")
 
 
 def _bit_counts(nbits: npt.NDArray[np.integer]) -> Symbols:
@@ -155,9 +175,9 @@ def _bit_counts(nbits: npt.NDArray[np.integer]) -> Symbols:
     return counts
 
 
-def _guarded(read: Callable[[], Result]) -> Result:
+def _guarded(read: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
     try:
-        return read()
+        return read(*args, **kwargs)
     except (AssertionError, KeyError, ValueError) as error:
         raise BitstreamError("the coded data are damaged") from error
     except BaseException as error:

@@ -20,7 +20,7 @@ from .check import verify_stream
 from .coder import Decoder, Encoder
 from .constants import MEAN_UNIT, TILE
 from .contract import Arithmetic, Coded, IntArray, Latents
-from .latent import clamp_residuals, decode_pass, encode_pass
+from .latent import clamp_residuals, decode_pass, encode_pass, least_bits
 from .tables import Tables, below
 from .tables import from_arrays as tables_from_arrays
 from .tables import to_arrays as tables_to_arrays
@@ -75,6 +75,7 @@ class Factorized:
     ) -> Coded:
         """See `EntropyModel.decode`."""
         decoder = Decoder(payload)
+        decoder.require(height * width * least_bits(self.tables.y))
         residuals = decode_pass(decoder, self._levels(height, width), self.tables)
         decoder.finish()
         centres = self.centres[:, None, None].astype(np.int32)

@@ -26,7 +26,7 @@ from .constants import HYPER_UNIT, KNOTS, LEVELS, MEAN_UNIT, PASSES, TILE
 from .contract import Arithmetic, Coded, IntArray, Latents
 from .evaluate import Evaluation, evaluate, evaluate_whole, tiles
 from .intnet import IntConv, IntNet, is_pointwise, receptive_field
-from .latent import clamp_residuals, clamp_z, decode_pass, decode_z, encode_pass, encode_z
+from .latent import clamp_residuals, clamp_z, decode_pass, decode_z, encode_pass, encode_z, least_bits
 from .passes import Pass, from_origin, quality_weights
 from .tables import Tables, below
 from .tables import from_arrays as tables_from_arrays
@@ -139,6 +139,7 @@ class Hyperprior:
         how = Evaluation(tile, arithmetic, False)
         decoder = Decoder(payload)
         hyper_size = -(-height // self.hyper_stride), -(-width // self.hyper_stride)
+        decoder.require(self._least_bits(height * width, hyper_size[0] * hyper_size[1]))
         with region("range coder"):
             z = decode_z(decoder, (self.hyper_channels, *hyper_size), self.tables)
         features = self.features(z, quality_step, how)[:height, :width]
@@ -153,6 +154,11 @@ class Hyperprior:
             part.put(y_int, MEAN_UNIT * residuals + mean)
         decoder.finish()
         return Coded(payload, np.ascontiguousarray(y_int.transpose(2, 0, 1)), decoder.bits)
+
+    def _least_bits(self, latents: int, hyper_latents: int) -> float:
+        """What an image of so many positions costs at least: its likeliest symbols."""
+        likeliest = min(least_bits([table]) for table in self.tables.y)
+        return self.latent_channels * latents * likeliest + hyper_latents * least_bits(self.tables.z)
 
     def features(self, z: IntArray, quality_step: int, how: Evaluation) -> Plane:
         """z int32 [Z, h', w'] at a quality step -> features int32 [h' stride, w' stride, F]."""

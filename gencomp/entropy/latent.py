@@ -12,6 +12,7 @@ each:
 All passes share one stream. Grouping lets a whole level go to the coder in one call.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ import numpy.typing as npt
 from gencomp.bitstream import BitstreamError
 from gencomp.entropy.coder import Decoder, Encoder, Symbols, Table
 from gencomp.entropy.constants import MAX_RESIDUAL
-from gencomp.entropy.tables import Tables
+from gencomp.entropy.tables import Tables, Weights, costs
 
 Levels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]  # types that numpy sorts by radix
 
@@ -102,6 +103,11 @@ def decode_z(decoder: Decoder, shape: tuple[int, int, int], tables: Tables) -> S
         raise ValueError(f"{channels} channels of hyper-latents, expected {len(tables.z)}")
     rows = [decoder.symbols(height * width, table) - table.size // 2 for table in _compiled(tables).z]
     return np.stack(rows).reshape(shape).astype(np.int32, copy=False)
+
+
+def least_bits(tables: Sequence[Weights]) -> float:
+    """What one symbol of each table costs at least: the likeliest."""
+    return float(sum(costs(weights).min() for weights in tables))
 
 
 def clamp_z(z: npt.NDArray[np.generic], tables: Tables) -> Symbols:

@@ -1,5 +1,6 @@
 """The range coder: fixed streams, its pure-Python twin, and data that were damaged."""
 
+import time
 from typing import NamedTuple
 
 import numpy as np
@@ -194,3 +195,54 @@ def test_damaged_data_raise_bitstream_errors_or_decode_to_symbols(pure_python: b
         except BitstreamError:
             refused += 1
     assert refused > 0
+
+
+@pytest.mark.parametrize("count", [10, 17, 60, 5000])
+def test_a_stream_of_symbols_that_zeros_would_decode_to_is_as_long_as_it_must_be(count: int) -> None:
+    """Symbol 0 costs 16 bits and moves the interval's lower end nowhere: the roundest number in it is 0."""
+    table, symbols = np.array([1, 65_535]), np.zeros(count, np.int32)
+    streams = set()
+    for pure_python in {C.constriction is None, True}:
+        encoder = C.Encoder(pure_python=pure_python)
+        encoder.symbols(symbols, table)
+        streams.add(encoder.finish())
+    assert len(streams) == 1
+    data = streams.pop()
+    assert (data == b"") == (16 * count <= C.SLACK)
+    assert 16 * count - C.SLACK <= 8 * len(data) <= 16 * count + 8
+    for pure_python in {C.constriction is None, True}:
+        decoder = C.Decoder(data, pure_python=pure_python)
+        assert np.array_equal(decoder.symbols(count, table), symbols)
+        decoder.finish()
+
+
+@pytest.mark.parametrize("pure_python", CODERS)
+def test_reading_beyond_the_end_stops_within_a_chunk(pure_python: bool) -> None:
+    table = C.Table(np.array([1_000, 63_536, 1_000]))
+    decoder = C.Decoder(b"\x01", pure_python=pure_python)
+    assert 5_000 * table.cheapest < 8 + C.SLACK
+    with pytest.raises(BitstreamError, match="end before"):  # the zeros beyond the end are symbols of 6 bits
+        decoder.symbols(5_000, table)
+
+
+def test_more_symbols_than_the_data_can_hold_are_refused_before_they_are_read() -> None:
+    table = np.array([1, 65_534, 1])  # the likeliest symbol costs 4.4e-5 bits
+    started = time.process_time()
+    with pytest.raises(BitstreamError, match="end before"):
+        C.Decoder(b"\x80").symbols(C.MAX_SYMBOLS, table)
+    assert time.process_time() - started < 0.1
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.binary(max_size=12), st.binary(min_size=1, max_size=12), st.integers(0, 60))
+def test_data_that_no_encoder_writes_are_refused(start: bytes, more: bytes, count: int) -> None:
+    """Of two streams that begin alike and decode to the same symbols, at most one is what an encoder writes."""
+    table, accepted = np.array([10_000, 40_000, 15_536]), {}
+    for data in (start.rstrip(b"\0"), (start + more).rstrip(b"\0")):
+        decoder = C.Decoder(data)
+        try:
+            symbols = decoder.symbols(count, table).tobytes()
+            decoder.finish()
+        except BitstreamError:
+            continue
+        assert accepted.setdefault(symbols, data) == data

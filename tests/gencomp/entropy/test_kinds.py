@@ -1,10 +1,13 @@
 """Entropy models of every kind: what is coded comes back, under any tile and arithmetic; hostile arrays are refused."""
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gencomp.bitstream import BitstreamError
 from gencomp.entropy import KINDS
 from gencomp.entropy.constants import MAX_RESIDUAL, MEAN_UNIT
 from gencomp.entropy.contract import EntropyModel, Latents
@@ -71,3 +74,25 @@ def test_arrays_of_the_model_file_give_the_model_back(name: str) -> None:
     assert (again.latent_channels, again.hyper_channels) == (model.latent_channels, model.hyper_channels)
     given_latents = latents(model, 7, 5, 2)
     assert again.encode(given_latents, 512).payload == model.encode(given_latents, 512).payload
+
+
+@kinds
+@pytest.mark.parametrize("payload", [b"", b"\x80", bytes(range(1, 200))])
+@pytest.mark.parametrize("size", [(836, 836), (6, 131_072), (20_000, 20_000)])
+def test_a_short_payload_that_claims_a_large_image_is_refused_at_once(
+    name: str, payload: bytes, size: tuple[int, int]
+) -> None:
+    model = MODELS[name]()
+    started = time.process_time()
+    with pytest.raises(BitstreamError):
+        model.decode(payload, *size, 512)
+    assert time.process_time() - started < 0.2
+
+
+@kinds
+def test_what_is_longer_than_it_codes_is_refused(name: str) -> None:
+    model = MODELS[name]()
+    payload = model.encode(latents(model, 6, 5, 0), 512).payload
+    for more in (b"\x01", b"\x00\x01", b"\xff" * 9):
+        with pytest.raises(BitstreamError):
+            model.decode(payload + more, 6, 5, 512)
