@@ -1,1 +1,1 @@
-"""The evaluation suite: measures, peers, curves, report, study."""
+"""The evaluation suite: measures, baselines, curves, report, study."""

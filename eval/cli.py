@@ -1,13 +1,14 @@
 """The command `gencomp eval`."""
 
 import math
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .codecs.ours import NAMES as CODECS
+from .codecs.build import MODEL_SUFFIX, NAMES, is_model_file
 from .metrics.table import NAMES as METRICS
 
 if TYPE_CHECKING:
@@ -19,19 +20,24 @@ DEFAULT_BPP = (0.06, 0.12, 0.25, 0.5)
 
 
 class CodecName(click.ParamType[str]):
-    """A codec's name, or package.module:function."""
+    """A codec's name, a model file, or package.module:function."""
 
     name = "codec"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The name, or a usage error that lists the known ones."""
-        if value not in CODECS and not re.fullmatch(r"[\w.]+:\w+", value):
-            self.fail(f"{value!r} is none of {', '.join(CODECS)}, nor package.module:function", param, ctx)
-        return str(value)
+        value = str(value)
+        if is_model_file(value):
+            if not Path(value).is_file():
+                self.fail(f"{value}: no such model file", param, ctx)
+        elif value not in NAMES and not re.fullmatch(r"[\w.]+:\w+", value):
+            known = ", ".join(NAMES)
+            self.fail(f"{value!r} is none of {known}, nor FILE{MODEL_SUFFIX}, nor package.module:function", param, ctx)
+        return value
 
 
 class Setting(click.ParamType["Target"]):
-    """A setting of a codec's knob, with the codec's name and a colon before it where it is for one codec alone."""
+    """A setting of a codec's rate control, after the codec's name and a colon where it is for one codec alone."""
 
     name = "q"
 
@@ -71,8 +77,8 @@ def _finite(_: click.Context, parameter: click.Parameter, values: tuple[float, .
     multiple=True,
     type=CodecName(),
     metavar="NAME",
-    help=f"Repeatable: {', '.join(CODECS)}, or package.module:function of your own adapter.  "
-    f"[default: {', '.join(DEFAULT_CODECS)}]",
+    help=f"Repeatable: {', '.join(NAMES)}, FILE{MODEL_SUFFIX}, or package.module:function of your own "
+    f"adapter.  [default: {', '.join(DEFAULT_CODECS)}]",
 )
 @click.option(
     "--bpp",
@@ -81,7 +87,7 @@ def _finite(_: click.Context, parameter: click.Parameter, values: tuple[float, .
     type=click.FloatRange(0, 24, min_open=True),
     metavar="X",
     callback=_finite,
-    help="Repeatable: bits a pixel that every picture is matched to.  [default: 0.06, 0.12, 0.25, 0.5]",
+    help="Repeatable: bits per pixel that every image is matched to.  [default: 0.06, 0.12, 0.25, 0.5]",
 )
 @click.option(
     "--quality",
@@ -89,8 +95,8 @@ def _finite(_: click.Context, parameter: click.Parameter, values: tuple[float, .
     multiple=True,
     type=Setting(),
     metavar="[CODEC:]Q",
-    help="Repeatable: one setting of the codec's own knob for all pictures instead (quality of gencomp, "
-    "jpeg, webp, avif; bpp of jpeg2000; distance of jpegxl; crf of hevc; qp of vvc).",
+    help="Repeatable: one setting of the codec's own rate control for all images instead (quality of "
+    "gencomp, jpeg, webp, avif; bpp of jpeg2000; distance of jpegxl; crf of hevc; qp of vvc).",
 )
 @click.option(
     "--realism",
@@ -113,6 +119,13 @@ def _finite(_: click.Context, parameter: click.Parameter, values: tuple[float, .
 @click.option("--model", "models", multiple=True, metavar="NAME|FILE", help="Repeatable: models for the embedded one.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option(
+    "--jobs",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Worker processes.  [default: one per core, as memory allows; 0: none, and no protection against a "
+    "codec that takes the program down]",
+)
+@click.option(
     "--weights",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     metavar="DIR",
@@ -132,48 +145,62 @@ def _finite(_: click.Context, parameter: click.Parameter, values: tuple[float, .
     "--bd-range", type=(float, float), metavar="LOW HIGH", callback=_finite, help="Rates [bpp] that the deltas keep to."
 )
 @click.option(
+    "--keep",
+    type=click.IntRange(0),
+    default=100,
+    show_default=True,
+    metavar="N",
+    help="Keep the reconstructions of the first N photographs for the report; others are measured only.",
+)
+@click.option(
     "--figure",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="PREFIX",
-    help="Also write the summary as PREFIX.csv and PREFIX.md and its figure as PREFIX.png and PREFIX.svg.",
+    help="Also write the summary as PREFIX.csv and PREFIX.md, and its figure as PREFIX.png, .svg and .pdf, "
+    "and the same for dark pages as PREFIX-dark.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
-def evaluate(photos: tuple[str, ...], out: Path, limit: int | None, as_json: bool, device: str, figure: Path | None,
-             **chosen: Any) -> None:  # fmt: skip
+@click.option("--quiet", is_flag=True, help="Print problems alone.")
+def evaluate(photos: tuple[str, ...], out: Path, limit: int | None, as_json: bool, quiet: bool, device: str,
+             figure: Path | None, **chosen: Any) -> None:  # fmt: skip
     """Code PHOTOS with every codec at every rate, decode from disk, measure, report.
 
-    PHOTOS are folders, pictures, text files with one path a line, or names of the `datasets` library
-    (datasets:NAME[:SPLIT]). DIR receives results.json, results.csv, summary.md, plots and index.html, which opens
+    PHOTOS are folders, images, text files with one path per line, or names of the `datasets` library
+    (datasets:NAME[:SPLIT]). DIR receives results.json, results.csv, tables, plots and index.html, which opens
     from disk. Many processes: accelerate launch -m gencomp.eval PHOTOS --out DIR ...
 
     \b
     gencomp eval photos/ --out seen/
-    gencomp eval photos/ --out seen/ --codec gencomp --codec avif --bpp 0.1 --bpp 0.2
-    gencomp eval photos/ --out seen/ --codec avif --quality avif:20 --quality avif:40
+    gencomp eval photos/ --out seen/ --codec gencomp --codec avif-444-psnr --bpp 0.1 --bpp 0.2
+    gencomp eval photos/ --out seen/ --codec mine.safetensors --quality 20 --quality 40
     """
     import json
 
-    from .run import crashes
-    from .run import photos as pictures
-
-    crashes.outlive(out)
-    from . import evaluation as run
+    from . import evaluation
+    from .run import photos as finding
     from .run.processes import join
 
+    chosen["jobs"] = _jobs(chosen["jobs"])
     options = _options(photos, out, **chosen)
-    found = pictures.find(photos, limit)
-    processes = join(device)
-    results = run.evaluate(options, found, processes, quiet=as_json)
+    found = finding.find(photos, limit)
+    results = evaluation.evaluate(options, found, join(device), quiet=quiet or as_json)
     if results is None:
         return
     if figure is not None:
-        run.write_figure(figure, results)
+        evaluation.write_figure(figure, results)
     if as_json:
-        click.echo(json.dumps({k: results[k] for k in ("summary", "bd", "not_measured", "problems")}))
+        click.echo(json.dumps({k: results[k] for k in ("summary", "left_out", "bd", "not_measured", "problems")}))
     else:
-        _say(out, results)
+        _say(out, results, quiet)
     if results["problems"]:
         raise click.exceptions.Exit(1)
+
+
+def _jobs(asked: int | None) -> int:
+    """Worker processes: those asked for, or one per core; one for each process of a launch."""
+    from .evaluation import default_jobs
+
+    return default_jobs(int(os.environ.get("WORLD_SIZE", "1"))) if asked is None else asked
 
 
 def _options(photos: tuple[str, ...], out: Path, **chosen: Any) -> "Options":
@@ -190,22 +217,24 @@ def _options(photos: tuple[str, ...], out: Path, **chosen: Any) -> "Options":
         tuple(dict.fromkeys([Target("bpp", rate) for rate in rates] + list(settings))),
         tuple(dict.fromkeys(chosen["realisms"] or (1.0,))), tuple(dict.fromkeys(chosen["metrics"] or METRICS)),
         tuple(dict.fromkeys(chosen["features"])), chosen["models"], chosen["weights"], chosen["patch"],
-        chosen["anchor"], window,
+        chosen["anchor"], window, chosen["jobs"], chosen["keep"],
     )  # fmt: skip
 
 
-def _say(out: Path, results: dict[str, Any]) -> None:
+def _say(out: Path, results: dict[str, Any], quiet: bool) -> None:
     """The summary on the screen, what was not measured, and what went wrong."""
-    from .report.results import summary_text
+    from .report.tables import means_table, text
 
-    click.echo(summary_text(results))
+    for problem in results["problems"]:
+        where = ", ".join(part for part in (problem["codec"], problem["image"]) if part)
+        click.echo(f"Problem: {where}: {problem['what']}", err=True)
+    if quiet:
+        return
+    click.echo(text(means_table(results)))
     if not results["bd"] and len({row["codec"] for row in results["summary"]}) > 1:
         click.echo("No Bjontegaard deltas: the codec that --anchor names is not among these.")
     for name, why in results["not_measured"].items():
         click.echo(f"{name}: {why}")
     if any("needs" in why for why in results["not_measured"].values()):
-        click.echo("Weights are taken from the folder of --weights and from TORCH_HOME/hub/checkpoints.")
-    for problem in results["problems"]:
-        where = ", ".join(part for part in (problem["codec"], problem["image"]) if part)
-        click.echo(f"Problem: {where}: {problem['what']}", err=True)
+        click.echo("`gencomp weights` lists these files, with their sources; --download fetches them.")
     click.echo(f"\nReport: {out / 'index.html'}")

@@ -1,32 +1,32 @@
 """An evaluation from its options to its report, by one process or many."""
 
 import json
-import subprocess
-import sys
-from collections.abc import Callable
+import os
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tqdm import tqdm
+import click
 
 from gencomp.files import write_atomically
-from gencomp.perceptual import WeightsError
 
-from .codecs import ours as learned
-from .codecs.baseline import Peer, PeerError
-from .metrics import measures, networks
+from .codecs.baseline import BaselineError
 from .report import results
 from .report.results import Context
-from .run import records as cells
-from .run import sets
+from .run import notes, records, sets
+from .run.crew import CodeImage, FindFacts, Known, MeasureSet, Order, Task, note_path, prepare
 from .run.photos import Photo
 from .run.processes import Processes
+from .run.progress import shown
 from .run.records import Target
-from .run.work import Measuring, Unit, work
+from .run.workers import Crashed, Workers
+
+WORKER_GB = 2.0  # a worker with torch and a model, on images of some megapixels
 
 
 class Options(NamedTuple):
-    """What a run was asked for."""
+    """What a run was asked for. jobs: worker processes, 0 for none; keep: of how many images reconstructions stay."""
 
     sources: tuple[str, ...]
     out: Path
@@ -40,166 +40,134 @@ class Options(NamedTuple):
     patch: int
     anchor: str
     window: tuple[float, float] | None
-
-
-class Codecs(NamedTuple):
-    """The codecs of a run: those that can be used, and by name why others cannot."""
-
-    peers: list[Peer]
-    errors: dict[str, str]
+    jobs: int
+    keep: int
 
 
 def evaluate(options: Options, photos: list[Photo], processes: Processes, quiet: bool) -> dict[str, Any] | None:
     """Do the work that is missing in the output folder and write its results; None on all processes but the first."""
     out = options.out
-    codecs = build_codecs(options, processes.device)
-    if not codecs.peers:
-        reasons = "; ".join(f"{name}: {why}" for name, why in codecs.errors.items())
-        raise PeerError(f"none of the codecs can be used: {reasons}")
-    _check_targets(options.targets, [peer.name for peer in codecs.peers])
+    made = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
-    device = _meter_device(processes.device)
-    extractors, absent_features = _extractors(options, device)
-    meters, absent = measures.meters(options.metrics, options.weights, device)
-    measuring = Measuring(meters, extractors, options.patch)
-    units = [Unit(photo, peer, _targets(options, peer), options.realisms) for photo in photos for peer in codecs.peers]
-    # Codecs differ in speed: they shift from picture to picture, so that no process gets one codec for all.
-    shift = [sum(divmod(k, len(codecs.peers))) % processes.total for k in range(len(units))]
-    mine = [unit for unit, rank in zip(units, shift) if rank == processes.rank]
-    silent = quiet or not processes.is_first
-    for unit in _progress(mine, "pictures", silent, lambda u: f"{u.photo.name} {u.peer.name}"):
-        work(unit, out, measuring)
-    processes.wait()
-    groups = list(sets.groups(cells.load_all(out)).values())
-    for members in _progress(processes.share(groups), "sets", silent, lambda m: m[0].place.codec):
-        sets.measure_set(out, members, options.metrics, list(extractors), options.patch)
-    processes.wait()
-    if not processes.is_first:
-        return None
-    facts = codec_facts(out, codecs, photos, options)
-    context = Context(results.command_line(), list(options.sources), facts, absent | absent_features,
-                      options.anchor, options.window, options.patch, processes.total)  # fmt: skip
+    order = _order(options, processes)
+    try:
+        with Workers(partial(prepare, order), options.jobs) as workers:
+            known: Known = workers.greeting
+            _check(options, known)
+            silent = quiet or not processes.is_first
+            tasks: list[Task] = [
+                CodeImage(photo, codec, k < options.keep) for k, photo in enumerate(photos) for codec in known.codecs
+            ]
+            # Codecs differ in speed: they shift from image to image, so that no process gets one codec for all.
+            shift = [sum(divmod(k, len(known.codecs))) % processes.total for k in range(len(tasks))]
+            _run(workers, [t for t, rank in zip(tasks, shift) if rank == processes.rank], "images", order, silent)
+            processes.wait()
+            names = {photo.name for photo in photos}
+            found = [r for r in records.load_all(out) if r.place.image in names]
+            of_sets: list[Task] = [MeasureSet(members) for members in sets.groups(found).values()]
+            _run(workers, processes.share(of_sets), "sets", order, silent)
+            processes.wait()
+            if not processes.is_first:
+                return None
+            facts = _facts(workers, order, known, found, silent)
+    except BaselineError:
+        if made and not any(out.iterdir()):
+            out.rmdir()
+        raise
+    context = Context(results.command_line(), list(options.sources), facts, known.absent, options.anchor,
+                      options.window, options.patch, processes.total, max(1, options.jobs), names)  # fmt: skip
     return finish(out, context)
 
 
+def default_jobs(processes: int = 1) -> int:
+    """Worker processes for this machine: its cores, as far as its memory allows, shared by `processes`."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
+    except (AttributeError, ValueError, OSError):
+        memory = 4 * WORKER_GB
+    return max(1, min(cores, int(memory / WORKER_GB)) // processes)
+
+
 def finish(out: Path, context: Context) -> dict[str, Any]:
-    """Collect what the folder holds and write the results, the plots and the report."""
-    from .report import page as report
-    from .report import plots, summary
+    """Collect what the folder holds and write the results, the tables, the plots and the report."""
+    from .report import page, plots, summary
 
     collected = results.collect(out, context)
     results.write(out, collected)
-    names = [m for m in collected["metrics"] if not m.startswith("band_energy_")]
+    names = plots.plotted(collected["metrics"])
     plots.write_plots(out, collected["summary"], summary.series(collected["summary"]), names,
                       collected["photos"]["dataset"])  # fmt: skip
-    report.write(out, collected)
+    page.write(out, collected)
     return collected
 
 
 def write_figure(prefix: Path, collected: dict[str, Any]) -> None:
-    """The summary and its overview as PREFIX.csv, .md, .png and .svg, for a README."""
-    from .report import plots, published, summary
+    """The summary and its overview as PREFIX.csv, .md and images for light and dark pages, for a README."""
+    from .report import plots, published, summary, tables
 
     prefix.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(prefix.with_name(prefix.name + ".csv"), results.summary_csv(collected).encode())
-    write_atomically(prefix.with_name(prefix.name + ".md"), results.summary_md(collected).encode())
+    for suffix, text in (("csv", tables.means_csv(collected)), ("md", tables.means_md(collected))):
+        write_atomically(prefix.with_name(f"{prefix.name}.{suffix}"), text.encode())
     dataset = collected["photos"]["dataset"]
     reference = [p for p in published.curves() if p.dataset == dataset and p.label in published.PROMINENT]
     rows = collected["summary"]
-    plots.overview(rows, summary.series(rows), list(collected["metrics"]), reference, prefix)
+    for look in plots.LOOKS:
+        path = prefix if look == "light" else prefix.with_name(f"{prefix.name}-{look}")
+        plots.overview(rows, summary.series(rows), list(collected["metrics"]), reference, path, look)
 
 
-def build_codecs(options: Options, device: str) -> Codecs:
-    """The codecs asked for, built once in this process."""
-    from gencomp.bitstream import ModelError
-
-    peers: list[Peer] = []
-    errors: dict[str, str] = {}
-    for name in options.codecs:
-        try:
-            built = learned.build(name, options.models, device)
-        except (PeerError, ModelError) as error:
-            errors[name] = str(error)
-            continue
-        peers += [peer for peer in built if peer.name not in {p.name for p in peers}]
-    return Codecs(peers, errors)
+def _order(options: Options, processes: Processes) -> Order:
+    threads = 1 if options.jobs else 0  # workers fill the cores by their number
+    return Order(options.out, options.codecs, options.models, options.targets, options.realisms, options.metrics,
+                 options.features, options.weights, options.patch, processes.device, threads,
+                 processes.rank)  # fmt: skip
 
 
-def _check_targets(targets: tuple[Target, ...], names: list[str]) -> None:
-    """Raise PeerError where a setting is for a codec that is not there, or a codec is left without anything to do."""
-    strangers = [target.codec for target in targets if target.codec not in (None, *names)]
+def _check(options: Options, known: Known) -> None:
+    """Raise BaselineError where no codec is there, a setting is for none, or one is left without anything to do."""
+    names = list(known.codecs)
+    if not names:
+        reasons = "; ".join(f"{name}: {why}" for name, why in known.errors.items())
+        raise BaselineError(f"none of the codecs can be used: {reasons}")
+    strangers = [target.codec for target in options.targets if target.codec not in (None, *names)]
     if strangers:
-        raise PeerError(f"--quality {strangers[0]}:...: no codec of this run has that name ({', '.join(names)})")
-    idle = [name for name in names if not any(target.codec in (None, name) for target in targets)]
+        raise BaselineError(f"--quality {strangers[0]}:...: no codec of this run has that name ({', '.join(names)})")
+    idle = [name for name in names if not any(target.codec in (None, name) for target in options.targets)]
     if idle:
-        raise PeerError(f"{idle[0]} has neither a --bpp nor a --quality: add one, or leave the codec out")
+        raise BaselineError(f"{idle[0]} has neither a --bpp nor a --quality: add one, or leave the codec out")
 
 
-def _targets(options: Options, peer: Peer) -> list[Target]:
-    return [target for target in options.targets if target.codec in (None, peer.name)]
+def _run(workers: Workers, tasks: Sequence[Task], what: str, order: Order, quiet: bool) -> list[tuple[Task, Any]]:
+    """All tasks done, with what each came to. A worker that a codec took down leaves a result, and the rest goes on."""
+    done = []
+    write = partial(click.echo, err=True)
+    for task, result in shown(workers.run(tasks), len(tasks), what, quiet, lambda pair: pair[0].label, write):
+        if isinstance(result, Crashed):
+            where = notes.keep(order.out, note_path(order, result.worker), result.fault)
+            if where is None:
+                raise RuntimeError(f"a worker process ended ({result.fault}) at {task.label}, in no codec")
+            click.echo(f"Problem: {where}: {notes.CRASHED} ({result.fault}); going on without it.", err=True)
+        done.append((task, result))
+    return done
 
 
-def _extractors(options: Options, device: str) -> tuple[dict[str, networks.Extract], dict[str, str]]:
-    """The feature networks that FID and KID need, and why some are missing."""
-    ready: dict[str, networks.Extract] = {}
-    absent: dict[str, str] = {}
-    wanted = [m for m in ("fid", "kid") if m in options.metrics]
-    for name in options.features if wanted else ():
-        try:
-            ready[name] = networks.features(name, options.weights, device)
-        except WeightsError as error:
-            absent |= {sets.column(m, name): f"not measured: {measures.reason(error)}" for m in wanted}
-        except ImportError as error:
-            why = f"not measured: needs {error.name}: pip install 'gencomp[metrics]'"
-            absent |= {sets.column(m, name): why for m in wanted}
-    return ready, absent
-
-
-def _meter_device(device: str) -> str:
-    import torch
-
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return device
-
-
-def codec_facts(out: Path, codecs: Codecs, photos: list[Photo], options: Options) -> dict[str, dict[str, Any]]:
-    """What is known of each codec of this run and of earlier ones: version, knob, cost and memory, or its error."""
-    path = out / "codecs.json"
+def _facts(
+    workers: Workers, order: Order, known: Known, found: list[records.Record], quiet: bool
+) -> dict[str, dict[str, Any]]:
+    """What is known of each codec, this run's and earlier ones': version, rate control, cost, memory, or its error."""
+    path = order.out / "codecs.json"
     try:
-        known: dict[str, dict[str, Any]] = json.loads(path.read_text("utf-8"))
+        facts: dict[str, dict[str, Any]] = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
-        known = {}
-    known = {name: facts for name, facts in known.items() if "error" not in facts}
-    for peer in codecs.peers:
-        if known.get(peer.name, {}).get("note") != peer.note:
-            knob = peer.knob._asdict()
-            known[peer.name] = {"note": peer.note, "knob": knob, **peer.facts(), **_memory(peer, photos, options)}
-    known |= {name: {"error": error} for name, error in codecs.errors.items()}
-    write_atomically(path, json.dumps(known, indent=1).encode())
-    return known
-
-
-def _memory(peer: Peer, photos: list[Photo], options: Options) -> dict[str, float]:
-    """Peak resident memory [MB] of a fresh process that codes and decodes the first picture that can be read."""
-    cell = next((c for c in cells.load_all(options.out) if c.place.codec == peer.name and not c.row["error"]), None)
-    if cell is None:
-        return {}
-    models = [part for model in options.models for part in ("--model", model)]
-    command = [sys.executable, "-m", "gencomp.eval.run.memory", peer.name, str(options.out / cell.row["original"]),
-               str(cell.row["knob"]), *models]  # fmt: skip
-    if not peer.name.startswith("gencomp") and peer.name not in learned.BUILT_IN:
-        return {}
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
-    except subprocess.TimeoutExpired:
-        return {}
-    return json.loads(done.stdout) if done.returncode == 0 else {}
-
-
-def _progress(items: list[Any], what: str, silent: bool, label: Callable[[Any], str]) -> Any:
-    """The items, with a bar that names the current one."""
-    bar = tqdm(items, desc=what, disable=True if silent else None, unit="")
-    for item in bar:
-        bar.set_postfix_str(label(item), refresh=True)
-        yield item
+        facts = {}
+    facts = {name: of for name, of in facts.items() if "error" not in of}
+    fresh = [name for name, of in known.codecs.items() if facts.get(name, {}).get("note") != of["note"]]
+    good = {r.place.codec: r for r in reversed(found) if not r.row["error"]}
+    todo: list[Task] = [FindFacts(name, good[name]) for name in fresh if name in good]
+    more = {t.codec: result for t, result in _run(workers, todo, "facts", order, quiet) if isinstance(t, FindFacts)}
+    facts |= {name: known.codecs[name] | (more.get(name) or {}) for name in fresh}
+    order_of_run = {name: facts[name] for name in known.codecs}
+    facts = order_of_run | facts | {name: {"error": error} for name, error in known.errors.items()}
+    write_atomically(path, json.dumps(facts, indent=1).encode())
+    return facts

@@ -143,6 +143,12 @@ class Codec:
         data = bitstream.pack(header, coded.payload, sections)
         return Encoded(data, coded.bits, bitstream.step_to_quality(quality_step), width, height)
 
+    def size(self, image: Source, quality: float, *, max_pixels: int | None = MAX_PIXELS) -> int:
+        """Bytes of the file at a quality, for a search of one's own: what is not kept is not checked."""
+        pixels = np.asarray(read_image(image, max_pixels))
+        coded = self._code(pixels, bitstream.quality_to_step(quality))
+        return self._overhead(pixels.shape[1], pixels.shape[0]) + len(coded.payload)
+
     def decompress(
         self, data: bytes, *, realism: float | None = None, max_pixels: int | None = MAX_PIXELS
     ) -> Image.Image:

@@ -1,4 +1,4 @@
-"""`gencomp bench`: how long each stage takes and what it needs, beside named peers in the same run."""
+"""`gencomp bench`: how long each stage takes and what it needs, beside named baselines in the same run."""
 
 import json
 import re
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from gencomp.codec import Codec
 
-PEERS = ("jpeg", "webp", "avif")
+BASELINES = ("jpeg", "webp", "avif")
 BUDGET_S = 20.0  # a measurement is repeated while it fits into this
 
 
@@ -58,7 +58,7 @@ def bench(sizes: tuple[tuple[int, int], ...], threads: tuple[int, ...], devices:
     Transform, hyper-analysis, integer networks (hyper-decoder and context), range coder, the encoder's check of its own
     file, synthesis: seconds, and by how much each raises the memory. In the same run, with the same threads: JPEG, WebP
     and AVIF at the size nearest to the .gnc file, and the synthesis networks of HiFiC and mbt2018-mean (their shapes,
-    without weights or entropy coding). The picture is scikit-image's coffee cup, resized.
+    without weights or entropy coding). The image is scikit-image's coffee cup, resized.
     """
     import torch
 
@@ -88,12 +88,12 @@ def _run(codec: "Codec", size: tuple[int, int], threads: int, quality: float, re
     """One size on one device with one number of threads."""
     import torch
 
-    from ..codecs import reference_decoders as yardsticks
+    from ..codecs import reference_decoders
     from .stages import STAGES, passed
 
-    picture = _picture(size)
-    first = passed(codec, picture, quality)  # memory is taken cold, seconds warm
-    warm = [passed(codec, picture, quality) for _ in range(_repeats(first.encode["total"].seconds, repeat))]
+    image = _image(size)
+    first = passed(codec, image, quality)  # memory is taken cold, seconds warm
+    warm = [passed(codec, image, quality) for _ in range(_repeats(first.encode["total"].seconds, repeat))]
     run: dict[str, Any] = {
         "device": codec.device, "runtime": codec.runtime.name, "threads": threads, "width": size[0], "height": size[1],
         "bytes": first.size, "bpp": 8 * first.size / (size[0] * size[1]), "latents": first.latents,
@@ -107,44 +107,46 @@ def _run(codec: "Codec", size: tuple[int, int], threads: int, quality: float, re
             for stage in STAGES
             if stage in getattr(first, way)
         }
-    run["latents_a_second"] = {w: first.latents / run[w]["range coder"]["seconds"] for w in ("encode", "decode")}
-    run["peers"] = [_peer(name, picture, first.size, repeat) for name in PEERS]
-    networks = {"HiFiC generator": yardsticks.hific_generator, "mbt2018-mean synthesis": yardsticks.mbt2018_synthesis}
-    for name, build in networks.items():
-        network = build(size[1], size[0], torch.device(codec.device))
-        run["peers"].append({"name": name, "decode_s": _median_seconds(network, repeat)})
+    run["latents_per_second"] = {w: first.latents / run[w]["range coder"]["seconds"] for w in ("encode", "decode")}
+    run["baselines"] = [_baseline(name, image, first.size, repeat) for name in BASELINES]
+    networks = {
+        "HiFiC generator": reference_decoders.hific_generator,
+        "mbt2018-mean synthesis": reference_decoders.mbt2018_synthesis,
+    }
+    for name, make in networks.items():
+        network = make(size[1], size[0], torch.device(codec.device))
+        run["baselines"].append({"name": name, "decode_s": _median_seconds(network, repeat)})
         del network
-    for peer in run["peers"]:
+    for baseline in run["baselines"]:
         for way in ("encode", "decode"):
-            if f"{way}_s" in peer:
-                peer[f"{way}_ratio"] = peer[f"{way}_s"] / run[way]["total"]["seconds"]
+            if f"{way}_s" in baseline:
+                baseline[f"{way}_ratio"] = baseline[f"{way}_s"] / run[way]["total"]["seconds"]
     return run
 
 
-def _picture(size: tuple[int, int]) -> "Image.Image":
+def _image(size: tuple[int, int]) -> "Image.Image":
     from PIL import Image
     from skimage import data
 
     return Image.fromarray(data.coffee()).resize(size, Image.Resampling.LANCZOS)
 
 
-def _peer(name: str, picture: "Image.Image", target: int, repeat: int) -> dict[str, Any]:
+def _baseline(name: str, image: "Image.Image", target: int, repeat: int) -> dict[str, Any]:
     """A classical codec at the size nearest to a .gnc file's, or why it is missing."""
-    from ..codecs import ours as learned
-    from ..codecs.baseline import PeerError
-    from ..run.rates import RateSearch
+    from ..codecs.baseline import BaselineError
+    from ..codecs.build import build
+    from ..run.coding import nearest
 
     try:
-        peer = learned.build(name)[0]
-    except PeerError as error:
+        baseline = build(name)[0]
+    except BaselineError as error:
         return {"name": name, "note": str(error)}
-    search = RateSearch(peer.knob, lambda s: len(peer.encode(picture, s)), picture.width * picture.height)
-    match = search.match(target)
-    data = peer.encode(picture, match.setting)
+    match = nearest(baseline, image, target)
+    data = baseline.encode(image, match.setting)
     return {
         "name": name, "bytes": match.size, "note": match.note,
-        "encode_s": _median_seconds(lambda: peer.encode(picture, match.setting), repeat),
-        "decode_s": _median_seconds(lambda: peer.decode(data, 1.0), repeat),
+        "encode_s": _median_seconds(lambda: baseline.encode(image, match.setting), repeat),
+        "decode_s": _median_seconds(lambda: baseline.decode(data, 1.0), repeat),
     }  # fmt: skip
 
 
@@ -174,16 +176,16 @@ def _table(run: dict[str, Any]) -> str:
     for stage in dict.fromkeys([*run["encode"], *run["decode"]]):
         cells = [_cell(run[way].get(stage)) for way in ("encode", "decode")]
         lines.append(f"{stage:26}{cells[0]}  {cells[1]}")
-    rates = run["latents_a_second"]
+    rates = run["latents_per_second"]
     lines.append(f"range coder, latents/s    {rates['encode']:>10.3g}{rates['decode']:>22.3g}")
     lines.append(f"{'':26}{'encode':>10}{'ratio':>10}{'decode':>12}{'ratio':>10}")
-    for peer in run["peers"]:
+    for baseline in run["baselines"]:
         cells = []
         for way in ("encode", "decode"):
-            known = f"{way}_s" in peer
-            cells.append(f"{peer[f'{way}_s']:>9.4f}s{peer[f'{way}_ratio']:>9.2f}x" if known else " " * 20)
-        lines.append(f"{peer['name']:26}{cells[0]}  {cells[1]}  {peer.get('note', '')}".rstrip())
-    lines.append("ratio: the peer's seconds over gencomp's total; above 1 the peer is slower")
+            known = f"{way}_s" in baseline
+            cells.append(f"{baseline[f'{way}_s']:>9.4f}s{baseline[f'{way}_ratio']:>9.2f}x" if known else " " * 20)
+        lines.append(f"{baseline['name']:26}{cells[0]}  {cells[1]}  {baseline.get('note', '')}".rstrip())
+    lines.append("ratio: the baseline's seconds over gencomp's total; above 1 the baseline is slower")
     return "\n".join(lines)
 
 

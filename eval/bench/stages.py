@@ -24,7 +24,7 @@ class Measured(NamedTuple):
 
 
 class Passed(NamedTuple):
-    """One picture through the codec: its stages by name on the way in and on the way out, and what it held."""
+    """One image through the codec: its stages by name on the way in and on the way out, and what it held."""
 
     encode: dict[str, Measured]
     decode: dict[str, Measured]
@@ -91,12 +91,12 @@ def _status(field: str) -> float | None:
         return None
 
 
-def passed(codec: "Codec", picture: "Image.Image", quality: float) -> Passed:
-    """One picture through the codec and back, each stage measured."""
+def passed(codec: "Codec", image: "Image.Image", quality: float) -> Passed:
+    """One image through the codec and back, each stage measured."""
     device = codec.device
     inside, outside = Clock(device), Clock(device)
     with listening(inside.stage), inside.stage("total"):
-        data = codec.compress(picture, quality=quality, max_pixels=None)
+        data = codec.compress(image, quality=quality, max_pixels=None)
     with listening(outside.stage), outside.stage("total"):
         codec.decompress(data, max_pixels=None)
     return Passed(inside.stages, outside.stages, codec.latents(data, max_pixels=None).size, len(data))

@@ -1,7 +1,8 @@
-"""Peers from the extra `peers`: JPEG XL through imagecodecs, HEVC and VVC intra through the ffmpeg of imageio-ffmpeg.
+"""Codecs of the extra `baselines`: jpegli, JPEG XL through imagecodecs, HEVC and VVC intra through imageio's ffmpeg.
 
-HEVC and VVC files are elementary streams without a container. The program is started anew for each file; the time of
-its start is part of the seconds.
+HEVC and VVC files are elementary streams without a container. Their 4:2:0 knows even sides alone: an odd side is padded
+by its last row or column, and one byte before the stream (1: width, 2: height, 3: both; no stream begins so) tells the
+decoder to cut it. The program is started anew for each file; the time of its start is part of the seconds.
 """
 
 import re
@@ -10,67 +11,112 @@ import subprocess
 import numpy as np
 from PIL import Image
 
-from .baseline import Knob, Peer, PeerError
+from . import sample_format
+from .baseline import Baseline, BaselineError, RateControl
+from .classical import decode_with_pillow
 
-REMEDY = "install it with: pip install 'gencomp[peers]'"
+REMEDY = "install it with: pip install 'gencomp[baselines]'"
+SCALE = "flags=lanczos+accurate_rnd+full_chroma_int+full_chroma_inp+bitexact"
 
 
-def jpegxl() -> Peer:
-    """libjxl, lossy, effort 7; its knob is the distance in just noticeable differences, 25 at most."""
+def jpegli() -> Baseline:
+    """JPEG files by libjxl's encoder jpegli, at its own defaults; any JPEG decoder reads them."""
     try:
-        import imagecodecs
+        import pyjpegli
     except ImportError as error:
-        raise PeerError(f"imagecodecs is not installed; {REMEDY}") from error
-    return Peer(
-        "jpegxl", ".jxl", Knob("distance", 25, 0.1, positions=2000, geometric=True),
-        lambda picture, distance: bytes(imagecodecs.jpegxl_encode(np.asarray(picture), distance=distance, effort=7)),
-        lambda data, realism: Image.fromarray(imagecodecs.jpegxl_decode(data)),
-        f"imagecodecs {imagecodecs.__version__}, {imagecodecs.jpegxl_version()}, effort 7",
+        raise BaselineError(f"pyjpegli is not installed; {REMEDY}") from error
+    return Baseline(
+        "jpegli", ".jpg", RateControl("quality", 1, 100),
+        lambda image, q: bytes(pyjpegli.encode(image.tobytes(), image.width, image.height, quality=round(q))),
+        decode_with_pillow, f"pyjpegli {pyjpegli.__version__}", sample_format=sample_format.jpeg,
     )  # fmt: skip
 
 
-def hevc() -> Peer:
-    """HEVC intra by x265: preset slow, tuned for PSNR, 10 bits, 4:2:0, full-range BT.709."""
+def jpegxl() -> Baseline:
+    """libjxl, lossy, effort 7; its rate control is the distance in just noticeable differences, 25 at most."""
+    try:
+        import imagecodecs
+    except ImportError as error:
+        raise BaselineError(f"imagecodecs is not installed; {REMEDY}") from error
+    return Baseline(
+        "jpegxl", ".jxl", RateControl("distance", 25, 0.1, positions=2000, geometric=True),
+        lambda image, distance: bytes(imagecodecs.jpegxl_encode(np.asarray(image), distance=distance, effort=7)),
+        lambda data, realism: Image.fromarray(imagecodecs.jpegxl_decode(data)),
+        f"imagecodecs {imagecodecs.__version__}, {imagecodecs.jpegxl_version()}, effort 7",
+        sample_format=lambda data: "XYB 4:4:4, float",
+    )  # fmt: skip
+
+
+def hevc(full_chroma: bool = False) -> Baseline:
+    """HEVC intra by x265: preset slow, tuned for PSNR, 10 bits, full-range BT.709; 4:2:0, or 4:4:4."""
     options = ["-c:v", "libx265", "-preset", "slow", "-tune", "psnr"]
     options += ["-x265-params", "log-level=none:info=0:pools=1:frame-threads=1"]
-    return _ffmpeg_peer("hevc", Knob("crf", 51, 1, positions=201), options, "-crf", "x265 slow, tune psnr")
+    control = RateControl("crf", 51, 1, positions=201)
+    name, pixels = ("hevc-444", "yuv444p10le") if full_chroma else ("hevc", "yuv420p10le")
+    return _ffmpeg(name, "hevc", control, [*options, "-pix_fmt", pixels], "-crf", "x265 slow, tune psnr")
 
 
-def vvc() -> Peer:
-    """VVC intra by vvenc: preset medium, without perceptual adaptation, 10 bits, 4:2:0, full-range BT.709."""
-    options = ["-c:v", "libvvenc", "-preset", "medium", "-qpa", "0", "-threads", "1"]
-    return _ffmpeg_peer("vvc", Knob("qp", 63, 1), options, "-qp", "vvenc medium, qpa 0")
+def vvc() -> Baseline:
+    """VVC intra by vvenc: preset medium, without perceptual adaptation, 10 bits, full-range BT.709, 4:2:0.
+
+    vvenc has no 4:4:4.
+    """
+    options = ["-c:v", "libvvenc", "-preset", "medium", "-qpa", "0", "-threads", "1", "-pix_fmt", "yuv420p10le"]
+    return _ffmpeg("vvc", "vvc", RateControl("qp", 63, 1), options, "-qp", "vvenc medium, qpa 0")
 
 
-def _ffmpeg_peer(name: str, knob: Knob, options: list[str], rate_option: str, note: str) -> Peer:
-    """A still-picture peer made of an ffmpeg encoder. Odd sides are coded in 4:4:4, which has no half samples."""
+def _ffmpeg(
+    name: str, format: str, rate_control: RateControl, options: list[str], rate_option: str, note: str
+) -> Baseline:
+    """A still-image codec made of an ffmpeg encoder and the elementary stream `format`."""
     program = _program(options[1])
-    scale = "flags=lanczos+accurate_rnd+full_chroma_int+full_chroma_inp+bitexact"
 
-    def encode(picture: Image.Image, setting: float) -> bytes:
-        odd = picture.width % 2 or picture.height % 2
-        if odd and name == "vvc":
-            raise RuntimeError("vvenc codes pictures of even width and height only")
-        source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{picture.width}x{picture.height}", "-i", "-"]
-        colour = ["-vf", f"scale=out_color_matrix=bt709:out_range=full:{scale}"]
-        colour += ["-pix_fmt", "yuv444p10le" if odd else "yuv420p10le"]
-        knob_value = [rate_option, f"{setting:g}"]
-        stream = ["-frames:v", "1", *options, *knob_value, "-f", name, "-"]
-        return _run([program, *source, *colour, *stream], picture.tobytes())
+    def encode(image: Image.Image, setting: float) -> bytes:
+        odd, pixels = _to_even(np.asarray(image))
+        source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{pixels.shape[1]}x{pixels.shape[0]}", "-i", "-"]
+        colour = ["-vf", f"scale=out_color_matrix=bt709:out_range=full:{SCALE}"]
+        stream = ["-frames:v", "1", *options, rate_option, f"{setting:g}", "-f", format, "-"]
+        return odd + _run([program, *source, *colour, *stream], pixels.tobytes())
 
     def decode(data: bytes, realism: float) -> Image.Image:
         # PPM carries the size that the stream alone knows.
-        colour = ["-vf", f"scale=in_color_matrix=bt709:in_range=full:{scale}", "-pix_fmt", "rgb24"]
-        ppm = _run([program, "-f", name, "-i", "-", *colour, "-frames:v", "1", "-f", "image2pipe", "-c:v", "ppm", "-"],
-                   data)  # fmt: skip
+        colour = ["-vf", f"scale=in_color_matrix=bt709:in_range=full:{SCALE}", "-pix_fmt", "rgb24"]
+        out = ["-frames:v", "1", "-f", "image2pipe", "-c:v", "ppm", "-"]
+        odd, stream = _parted(data)
+        ppm = _run([program, "-f", format, "-i", "-", *colour, *out], stream)
         header = re.match(rb"P6\s+(\d+)\s+(\d+)\s+255\s", ppm)
         if header is None:
-            raise RuntimeError("ffmpeg returned no picture")
-        return Image.frombytes("RGB", (int(header[1]), int(header[2])), ppm[header.end() :])
+            raise RuntimeError("ffmpeg returned no image")
+        width, height = int(header[1]), int(header[2])
+        image = Image.frombytes("RGB", (width, height), ppm[header.end() :])
+        return image.crop((0, 0, width - (odd & 1), height - (odd >> 1))) if odd else image
+
+    def chroma(data: bytes) -> str:
+        return sample_format.from_pixel_format(_pixel_format(program, format, _parted(data)[1]))
 
     version = _run([program, "-version"], b"").decode(errors="replace").split()[2]
-    note = f"ffmpeg {version}, {note}, intra, 10 bits, 4:2:0, 1 thread, no container"
-    return Peer(name, f".{name}", knob, encode, decode, note)
+    note = f"ffmpeg {version}, {note}, intra, 1 thread, no container"
+    return Baseline(name, f".{format}", rate_control, encode, decode, note, sample_format=chroma)
+
+
+def _to_even(pixels: np.ndarray) -> tuple[bytes, np.ndarray]:
+    """Pixels (H, W, 3) with even sides, and the byte that says which sides were odd: nothing where none was."""
+    down, across = pixels.shape[0] % 2, pixels.shape[1] % 2
+    padded = np.pad(pixels, ((0, down), (0, across), (0, 0)), mode="edge")
+    return (bytes([across | down << 1]) if across or down else b""), padded
+
+
+def _parted(data: bytes) -> tuple[int, bytes]:
+    """The byte of odd sides (0 where there is none: a stream begins with a zero) and the stream."""
+    return (data[0], data[1:]) if data[:1] in (b"\1", b"\2", b"\3") else (0, data)
+
+
+def _pixel_format(program: str, format: str, stream: bytes) -> str:
+    """The pixel format that ffmpeg finds in an elementary stream; "" where it names none."""
+    command = [program, "-hide_banner", "-f", format, "-i", "-"]  # without an output it says what it read, and fails
+    done = subprocess.run(command, input=stream, capture_output=True, check=False, timeout=60)
+    found = re.search(rb"Video: [^\n]*?\b(yuvj?4\d\dp\w*)", done.stderr)
+    return found[1].decode() if found else ""
 
 
 def _program(encoder: str) -> str:
@@ -80,9 +126,9 @@ def _program(encoder: str) -> str:
 
         program = str(imageio_ffmpeg.get_ffmpeg_exe())
     except (ImportError, RuntimeError) as error:
-        raise PeerError(f"imageio-ffmpeg is not installed; {REMEDY}") from error
+        raise BaselineError(f"imageio-ffmpeg is not installed; {REMEDY}") from error
     if encoder not in _run([program, "-encoders"], b"").decode(errors="replace"):
-        raise PeerError(f"the ffmpeg of imageio-ffmpeg was built without {encoder}; a newer release of it has it")
+        raise BaselineError(f"the ffmpeg of imageio-ffmpeg was built without {encoder}; a newer release of it has it")
     return program
 
 

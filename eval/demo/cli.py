@@ -10,11 +10,10 @@ import click
 if TYPE_CHECKING:
     from PIL import Image
 
-    from ..codecs.baseline import Peer
+    from ..codecs.baseline import Baseline
     from ..run.coding import Coded
-    from ..run.rates import Match
 
-PEERS = ("avif", "webp", "jpeg")
+BASELINES = ("avif", "webp", "jpeg")
 BPP = 0.12
 DETAIL = 200  # side of the enlarged piece, pixels
 
@@ -25,14 +24,14 @@ class Shown(NamedTuple):
     name: str
     coded: "Coded"
     psnr: float
-    ms_ssim: float | None  # None for pictures too small for it
+    ms_ssim: float | None  # None for images too small for it
     note: str
 
 
 @click.command()
 @click.argument("photo", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("-o", "--output", default="demo.png", show_default=True, metavar="PNG", help="The side-by-side picture.")
-@click.option("--bpp", type=click.FloatRange(0.001, 24), help="Bits a pixel of the files.  [default: 0.12]")
+@click.option("-o", "--output", default="demo.png", show_default=True, metavar="PNG", help="The side-by-side image.")
+@click.option("--bpp", type=click.FloatRange(0.001, 24), help="Bits per pixel of the files.  [default: 0.12]")
 @click.option("--quality", type=click.FloatRange(1, 100), help="Instead: quality of the .gnc file.")
 @click.option("--realism", type=click.FloatRange(0, 1), default=1.0, show_default=True, help="0: least distortion.")
 @click.option("--model", metavar="NAME|FILE", help="A model other than the embedded one.")
@@ -48,34 +47,34 @@ def demo(
     device: str,
     as_json: bool,
 ) -> None:
-    """Compress PHOTO to about a tenth of a bit a pixel, decode it from its file, and compare.
+    """Compress PHOTO to about a tenth of a bit per pixel, decode it from its file, and compare.
 
     JPEG, WebP and AVIF (speed 4) code the same photograph in the size nearest to the .gnc file that they reach. The
-    table goes to the screen, the pictures side by side into demo.png. Without PHOTO one of scikit-image's is taken.
+    table goes to the screen, the images side by side into demo.png. Without PHOTO one of scikit-image's is taken.
     """
     from gencomp.image import write_image
 
-    from ..codecs.ours import gencomp_peer
+    from ..codecs.ours import of_model
     from .sheet import side_by_side
 
     if Path(output).suffix.lower() != ".png":
-        raise click.UsageError(f"-o {output}: the picture is a PNG, so its name ends in .png")
+        raise click.UsageError(f"-o {output}: the image is a PNG, so its name ends in .png")
     if bpp is not None and quality is not None:
         raise click.UsageError("give --bpp or --quality, not both")
-    picture, name = _photograph(photo)
-    wanted = (bpp or BPP) * picture.width * picture.height / 8
+    image, name = _photograph(photo)
+    wanted = (bpp or BPP) * image.width * image.height / 8
     with tempfile.TemporaryDirectory() as folder:
-        coder = gencomp_peer(model, device=device)
-        shown = _compare(picture, coder, quality, wanted, realism, Path(folder), quiet=as_json)
-    write_image(side_by_side(picture, [(s.name, _caption(s), s.coded.picture) for s in shown], DETAIL), output)
+        coder = of_model(model, device=device)
+        shown = _compare(image, coder, quality, wanted, realism, Path(folder), quiet=as_json)
+    write_image(side_by_side(image, [(s.name, _caption(s), s.coded.image) for s in shown], DETAIL), output)
     if as_json:
         click.echo(json.dumps({"photo": name, "output": output, "codecs": [_record(s) for s in shown]}))
     else:
-        click.echo(_table(name, picture, shown) + f"\n\nSide by side: {output}")
+        click.echo(_table(name, image, shown) + f"\n\nSide by side: {output}")
 
 
 def _photograph(path: Path | None) -> "tuple[Image.Image, str]":
-    """The user's picture, or scikit-image's cat, whose fur shows what a codec does to texture."""
+    """The user's image, or scikit-image's cat, whose fur shows what a codec does to texture."""
     from PIL import Image
 
     from gencomp.image import read_image
@@ -88,47 +87,39 @@ def _photograph(path: Path | None) -> "tuple[Image.Image, str]":
 
 
 def _compare(
-    picture: "Image.Image",
-    coder: "Peer",
+    image: "Image.Image",
+    coder: "Baseline",
     quality: float | None,
     wanted: float,
     realism: float,
     folder: Path,
     quiet: bool,
 ) -> list[Shown]:
-    """The photograph through gencomp at a quality, else in `wanted` bytes, then through each peer at the same size."""
+    """The photograph through gencomp at a quality, else in `wanted` bytes, then each baseline at the same size."""
     from tqdm import tqdm
 
-    from ..codecs import ours as learned
-    from ..codecs.baseline import PeerError
-    from ..run.coding import code
+    from ..codecs.baseline import BaselineError
+    from ..codecs.build import build
+    from ..run.coding import code, nearest
     from ..run.rates import Match
 
-    bar = tqdm(total=1 + len(PEERS), desc="gencomp", leave=False, disable=True if quiet else None)
-    first = Match(quality, 0, True, "") if quality is not None else _nearest(coder, picture, wanted)
-    ours = code(folder / "photo.gnc", coder, picture, first.setting, realism)
-    shown = [_measured("gencomp", picture, ours, first.note)]
-    for name in PEERS:
+    bar = tqdm(total=1 + len(BASELINES), desc="gencomp", leave=False, disable=True if quiet else None)
+    first = Match(quality, 0, "reached", "") if quality is not None else nearest(coder, image, wanted)
+    ours = code(folder / "photo.gnc", coder, image, first.setting, realism)
+    shown = [_measured("gencomp", image, ours, first.note)]
+    for name in BASELINES:
         bar.update()
         bar.set_description(name)
         try:
-            peer = learned.build(name)[0]
-        except PeerError as error:
+            baseline = build(name)[0]
+        except BaselineError as error:
             click.echo(f"Left out: {name}: {error}", err=True)
             continue
-        match = _nearest(peer, picture, ours.size)
-        coded = code(folder / f"photo{peer.suffix}", peer, picture, match.setting)
-        shown.append(_measured(name, picture, coded, match.note))
+        match = nearest(baseline, image, ours.size)
+        coded = code(folder / f"photo{baseline.suffix}", baseline, image, match.setting)
+        shown.append(_measured(name, image, coded, match.note))
     bar.close()
     return shown
-
-
-def _nearest(peer: "Peer", picture: "Image.Image", size: float) -> "Match":
-    """The setting at which a codec's file comes nearest to a size in bytes."""
-    from ..run.rates import RateSearch
-
-    search = RateSearch(peer.knob, lambda s: len(peer.encode(picture, s)), picture.width * picture.height)
-    return search.match(size)
 
 
 def _measured(name: str, original: "Image.Image", coded: "Coded", note: str) -> Shown:
@@ -138,7 +129,7 @@ def _measured(name: str, original: "Image.Image", coded: "Coded", note: str) -> 
 
     from ..metrics import fidelity
 
-    x, y = to_tensor(np.asarray(original)), to_tensor(np.asarray(coded.picture))
+    x, y = to_tensor(np.asarray(original)), to_tensor(np.asarray(coded.image))
     small = min(original.size) < fidelity.MS_SSIM_SIDE
     return Shown(name, coded, fidelity.psnr(x, y), None if small else fidelity.ms_ssim(x, y), note)
 
@@ -155,9 +146,9 @@ def _record(shown: Shown) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _table(name: str, picture: "Image.Image", shown: list[Shown]) -> str:
+def _table(name: str, image: "Image.Image", shown: list[Shown]) -> str:
     lines = [
-        f"{name}, {picture.width}x{picture.height}, every picture decoded from its file",
+        f"{name}, {image.width}x{image.height}, every image decoded from its file",
         "",
         f"{'codec':10}{'bytes':>9}{'bpp':>8}{'PSNR':>10}{'MS-SSIM':>9}{'encode':>9}{'decode':>9}",
     ]

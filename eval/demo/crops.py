@@ -13,10 +13,10 @@ from PIL import Image
 
 from gencomp.image import write_image
 
-from ..codecs.baseline import Peer
-from ..codecs.ours import build, gencomp_peer
-from ..run.coding import code
-from ..run.rates import RateSearch
+from ..codecs.baseline import Baseline
+from ..codecs.build import build
+from ..codecs.ours import of_model
+from ..run.coding import code, nearest
 from .sheet import rows_of_crops
 
 SIDE = 224  # pixels
@@ -41,15 +41,15 @@ CROPS = (
 )
 
 
-def show(crops: tuple[Crop, ...], ours: Peer, other: Peer, bpp: float) -> Image.Image:
-    """A row a crop: the original, gencomp at realism 1 and 0 (one file), the other codec at the same size of file."""
+def show(crops: tuple[Crop, ...], ours: Baseline, other: Baseline, bpp: float) -> Image.Image:
+    """A row for each crop: the original, gencomp at realism 1 and 0 (one file), the other codec at the same size."""
     columns = ["original", "gencomp, realism 1", "gencomp, realism 0", other.name.upper()]
     coded = {name: _coded(_photograph(name), ours, other, bpp) for name in dict.fromkeys(c.photo for c in crops)}
     rows = []
     for crop in crops:
         box = (crop.left, crop.top, crop.left + SIDE, crop.top + SIDE)
-        pictures, captions = coded[crop.photo]
-        rows.append([(p.crop(box), caption) for p, caption in zip(pictures, [crop.shows, *captions])])
+        images, captions = coded[crop.photo]
+        rows.append([(p.crop(box), caption) for p, caption in zip(images, [crop.shows, *captions])])
     return rows_of_crops(columns, rows)
 
 
@@ -59,20 +59,16 @@ def _photograph(name: str) -> Image.Image:
     return Image.fromarray(np.asarray(Image.open(Path(data_dir) / name).convert("RGB")))  # without its profile
 
 
-def _coded(picture: Image.Image, ours: Peer, other: Peer, bpp: float) -> tuple[list[Image.Image], list[str]]:
+def _coded(image: Image.Image, ours: Baseline, other: Baseline, bpp: float) -> tuple[list[Image.Image], list[str]]:
     """[original, ours at 1, ours at 0, the other's] and a caption for each but the first."""
-    pixels = picture.width * picture.height
+    pixels = image.width * image.height
     with tempfile.TemporaryDirectory() as folder:
-        match = _search(ours, picture).match(bpp * pixels / 8)
-        real, still = (code(Path(folder) / "a", ours, picture, match.setting, r) for r in (1.0, 0.0))
-        match = _search(other, picture).match(real.size)
-        theirs = code(Path(folder) / "b", other, picture, match.setting)
+        match = nearest(ours, image, bpp * pixels / 8)
+        real, still = (code(Path(folder) / "a", ours, image, match.setting, r) for r in (1.0, 0.0))
+        match = nearest(other, image, real.size)
+        theirs = code(Path(folder) / "b", other, image, match.setting)
     captions = [f"{c.size} bytes, {c.bpp:.3f} bpp" for c in (real, still, theirs)]
-    return [picture, real.picture, still.picture, theirs.picture], captions
-
-
-def _search(peer: Peer, picture: Image.Image) -> RateSearch:
-    return RateSearch(peer.knob, lambda s: len(peer.encode(picture, s)), picture.width * picture.height)
+    return [image, real.image, still.image, theirs.image], captions
 
 
 def main() -> None:
@@ -82,7 +78,7 @@ def main() -> None:
     parser.add_argument("--bpp", type=float, default=0.12)
     parser.add_argument("--model", metavar="NAME|FILE")
     asked = parser.parse_args()
-    write_image(show(CROPS, gencomp_peer(asked.model), build("avif")[0], asked.bpp), asked.output)
+    write_image(show(CROPS, of_model(asked.model), build("avif")[0], asked.bpp), asked.output)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A sheet of pictures: the whole of each in one row, the same detail of each, enlarged, in the next."""
+"""A sheet of images: the whole of each in one row, the same detail of each, enlarged, in the next."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ PAPER, INK, FAINT, FRAME = (250, 250, 248), (20, 20, 20), (95, 95, 95), (255, 80
 def side_by_side(
     original: Image.Image, others: Sequence[tuple[str, str, Image.Image]], detail: int = 200, zoom: int = 2
 ) -> Image.Image:
-    """The original and (name, caption, picture) of the others in columns: whole above, a detail enlarged below.
+    """The original and (name, caption, image) of the others in columns: whole above, a detail enlarged below.
 
     The detail is the busiest square of the original, `detail` pixels wide; it is enlarged `zoom` times without
     smoothing, so that what is seen is pixels.
@@ -25,13 +25,13 @@ def side_by_side(
     sheet = Image.new("RGB", (width, head + fitted + column + 3 * MARGIN), PAPER)
     draw = ImageDraw.Draw(sheet)
     columns = [("original", f"{original.width}x{original.height}", original), *others]
-    for k, (name, caption, picture) in enumerate(columns):
+    for k, (name, caption, image) in enumerate(columns):
         x = MARGIN + k * (column + MARGIN)
         draw.text((x, MARGIN // 2), name, INK, ImageFont.load_default(TEXT))
         draw.text((x, MARGIN // 2 + TEXT + 4), caption, FAINT, ImageFont.load_default(TEXT - 3))
-        whole = picture.resize((column, fitted), Image.Resampling.LANCZOS)
+        whole = image.resize((column, fitted), Image.Resampling.LANCZOS)
         sheet.paste(whole, (x, head + MARGIN))
-        piece = picture.crop((left, top, left + side, top + side))
+        piece = image.crop((left, top, left + side, top + side))
         y = head + fitted + 2 * MARGIN
         sheet.paste(piece.resize((column, column), Image.Resampling.NEAREST), (x, y))
         if k == 0:
@@ -42,7 +42,7 @@ def side_by_side(
 
 
 def rows_of_crops(columns: Sequence[str], rows: Sequence[Sequence[tuple[Image.Image, str]]]) -> Image.Image:
-    """Pictures of one size in rows under their columns' names, pixel by pixel, each with a caption below."""
+    """Images of one size in rows under their columns' names, pixel by pixel, each with a caption below."""
     width, height = rows[0][0][0].size
     line = TEXT + MARGIN // 2
     sheet = Image.new(
@@ -54,16 +54,16 @@ def rows_of_crops(columns: Sequence[str], rows: Sequence[Sequence[tuple[Image.Im
         draw.text((x, MARGIN // 2), name, INK, ImageFont.load_default(TEXT))
         for row, pieces in enumerate(rows):
             y = line + MARGIN // 2 + row * (height + line)
-            picture, caption = pieces[k]
-            sheet.paste(picture, (x, y))
+            image, caption = pieces[k]
+            sheet.paste(image, (x, y))
             draw.text((x, y + height + 2), caption, FAINT, ImageFont.load_default(TEXT - 4))
     return sheet
 
 
-def busiest_square(picture: Image.Image, side: int) -> tuple[int, int, int]:
-    """Left, top and side (at most the picture's) of the square with the most energy in fine detail."""
-    side = min(side, *picture.size)
-    grey = np.pad(np.asarray(picture.convert("L"), np.float64), 1, mode="edge")
+def busiest_square(image: Image.Image, side: int) -> tuple[int, int, int]:
+    """Left, top and side (at most the image's) of the square with the most energy in fine detail."""
+    side = min(side, *image.size)
+    grey = np.pad(np.asarray(image.convert("L"), np.float64), 1, mode="edge")
     detail = np.abs(4 * grey[1:-1, 1:-1] - grey[:-2, 1:-1] - grey[2:, 1:-1] - grey[1:-1, :-2] - grey[1:-1, 2:])
     # Amplitudes, not squares: an even texture is worth more than one hard edge.
     total = np.pad(detail.cumsum(0).cumsum(1), ((1, 0), (1, 0)))

@@ -1,6 +1,6 @@
-"""Measures of one reconstruction against its original, from the pixels alone.
+"""Metrics of one reconstruction against its original, from the pixels alone.
 
-Pictures are float (1, 3, H, W) in [0, 1], made from 8 bits; every measure is a number.
+Images are float (1, 3, H, W) in [0, 1], made from 8 bits; every metric is a number.
 """
 
 import math
@@ -9,29 +9,43 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+EQUAL_DB = 10 * math.log10(255**2 / 1e-9)  # a mean squared error of 1e-9 grey levels
 SSIM_SIDE, MS_SSIM_SIDE = 11, 161  # the window; the fifth scale must still hold it
 
 
 def psnr(x: Tensor, y: Tensor) -> float:
-    """Peak signal-to-noise ratio over all samples [dB]; equal pictures count as 138 dB, so that means stay finite."""
-    mse = (x.double() - y.double()).square().mean().item() * 255**2
-    return 10 * math.log10(255**2 / max(1e-9, mse))
+    """Peak signal-to-noise ratio over all samples [dB]; equal images count as 138 dB, so that means stay finite.
+
+    In grey levels, whose squares add up exactly in float64: no order of summation changes a digit.
+    """
+    from kornia.metrics import psnr as metric
+
+    return min(float(metric(_levels(x), _levels(y), 255.0)), EQUAL_DB)
 
 
 def ssim(x: Tensor, y: Tensor) -> float:
     """SSIM (Wang et al. 2004), 11x11 Gaussian window of deviation 1.5, without borders, mean over RGB.
 
-    Raises ValueError below 11 pixels a side, where the library would leave the window out.
+    Raises ValueError below 11 pixels a side, where no window fits.
     """
-    from pytorch_msssim import ssim as measure
+    from kornia.metrics import ssim as metric
 
     if min(x.shape[2:]) < SSIM_SIDE:
         raise ValueError(f"needs sides of at least {SSIM_SIDE} pixels")
-    return float(measure(x, y, data_range=1.0))
+    return float(metric(_levels(x), _levels(y), SSIM_SIDE, 255.0, padding="valid").mean())
+
+
+def _levels(image: Tensor) -> Tensor:
+    """An image's grey levels 0..255, float64."""
+    return (255 * image.double()).round()
 
 
 def ms_ssim(x: Tensor, y: Tensor) -> float:
-    """MS-SSIM (Wang et al. 2003), five scales, mean over RGB. Raises ValueError below 161 pixels a side."""
+    """MS-SSIM (Wang et al. 2003), five scales, mean over RGB. Raises ValueError below 161 pixels a side.
+
+    pytorch-msssim's, which the field reports. The one of the training losses takes crops that are smaller than five
+    scales need and clamps its gradients; on sides that halve evenly the two agree, which a test holds.
+    """
     from pytorch_msssim import ms_ssim as measure
 
     if min(x.shape[2:]) < MS_SSIM_SIDE:
@@ -70,12 +84,13 @@ NEIGHBOURS = (
 def nlpd(x: Tensor, y: Tensor) -> float:
     """Normalised Laplacian pyramid distance of the luma: the mean over levels of the root mean square; 0 is equal.
 
-    Raises ValueError for pictures too small for six levels.
+    Raises ValueError for images too small for six levels.
     """
+    from kornia.color import rgb_to_grayscale
+
     from gencomp.perceptual import laplacian_bands
 
-    luma = x.new_tensor([0.299, 0.587, 0.114]).double().view(1, 3, 1, 1)
-    pyramids = (laplacian_bands((picture * luma).sum(1, keepdim=True), len(SIGMAS)) for picture in (x, y))
+    pyramids = (laplacian_bands(rgb_to_grayscale(image.double()), len(SIGMAS)) for image in (x, y))
     levels = [
         (_normalised(a, level) - _normalised(b, level)).square().mean().sqrt()
         for level, (a, b) in enumerate(zip(*pyramids))

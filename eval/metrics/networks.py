@@ -1,4 +1,4 @@
-"""Measures that need a feature network: LPIPS, DISTS, and the features behind FID and KID.
+"""Metrics that need a feature network: LPIPS, DISTS, and the features behind FID and KID.
 
 Every network is made of weights that `gencomp.perceptual` finds and checks; where they are absent these functions raise
 WeightsError, and nothing is measured.
@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from unittest import mock
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +23,7 @@ SWAV = "swav_800ep_pretrain.pth.tar"  # ResNet-50 of Caron et al. 2020, under it
 BATCH = 16
 
 
-def lpips(net: str, weights: Path | None, device: torch.device) -> Compare:
+def lpips(net: str, weights: Path | None, device: str) -> Compare:
     """LPIPS of the `lpips` package, version 0.1, with the trunk "alex" or "vgg"."""
     network = load_lpips(net, weights).to(device)
 
@@ -36,23 +35,55 @@ def lpips(net: str, weights: Path | None, device: torch.device) -> Compare:
 
 
 def build_dists(trunk: Mapping[str, Tensor]) -> nn.Module:
-    """torchmetrics' DISTS network, with its own weights of the comparison, on a torchvision VGG16 state dict."""
-    from torchmetrics.functional.image import dists
+    """torchmetrics' DISTS network, with its own weights of the comparison, on a torchvision VGG16 state dict.
+
+    Its class downloads its trunk by itself and takes no other, so that it is put together here.
+    """
+    from torchmetrics.functional.image import dists as module
     from torchvision.models import vgg16
 
-    bare = vgg16(weights=None, init_weights=False)
-    bare.features.load_state_dict(
+    layers = vgg16(weights=None, init_weights=False).features
+    layers.load_state_dict(
         {name.removeprefix("features."): value for name, value in trunk.items() if name.startswith("features.")}
     )
-    # The class downloads its trunk by itself and takes no other.
-    with mock.patch.object(dists, "vgg16", return_value=bare):
-        return dists.DISTSNetwork().eval().requires_grad_(False)
+    network = module.DISTSNetwork.__new__(module.DISTSNetwork)
+    nn.Module.__init__(network)
+    pooled, start = 0, 0
+    for stage, end in enumerate((4, 9, 16, 23, 30), 1):  # the published network's stages; all but the first pool first
+        parts = nn.Sequential()
+        if pooled:
+            parts.add_module(str(start), module.L2pooling(channels=pooled))
+            start += 1
+        for k in range(start, end):
+            parts.add_module(str(k), layers[k])
+            pooled = getattr(layers[k], "out_channels", pooled)
+        network.add_module(f"stage{stage}", parts)
+        start = end
+    network.chns = [3, 64, 128, 256, 512, 512]
+    network.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, -1, 1, 1))
+    network.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, -1, 1, 1))
+    comparison = torch.load(module._PATH_WEIGHT_DISTS, map_location="cpu", weights_only=True)
+    for name in ("alpha", "beta"):
+        network.register_parameter(name, nn.Parameter(comparison[name].detach()))
+    return network.eval().requires_grad_(False)
 
 
-def dists(weights: Path | None, device: torch.device) -> Compare:
-    """DISTS (Ding et al. 2020); pictures are not resized."""
+DISTS_SIDE = 256  # pixels
+
+
+def dists(weights: Path | None, device: str) -> Compare:
+    """DISTS (Ding et al. 2020) as its authors' program takes images: the shorter side resized to 256 where longer."""
     network = build_dists(read_weights(find_weights(LPIPS_TRUNKS["vgg"], weights))).to(device)
-    return lambda x, y: float(network(x.to(device), y.to(device)))
+    return lambda x, y: float(network(for_dists(x).to(device), for_dists(y).to(device)))
+
+
+def for_dists(image: Tensor) -> Tensor:
+    """An image (1, 3, H, W) in [0, 1] as DISTS's `prepare_image` makes it: 8 bits, Pillow's bilinear filter."""
+    from torchvision.transforms.functional import resize, to_pil_image, to_tensor
+
+    if min(image.shape[2:]) <= DISTS_SIDE:
+        return image
+    return to_tensor(resize(to_pil_image(image[0]), DISTS_SIDE))[None]
 
 
 def build_inception(state: Mapping[str, Tensor], device: str = "cpu") -> Extract:
@@ -65,7 +96,7 @@ def build_inception(state: Mapping[str, Tensor], device: str = "cpu") -> Extract
         torch.save(dict(state), path)
         network = FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=str(path))
     network.to(device)
-    return lambda pictures: network(pictures.to(device))[0]
+    return lambda images: network(images.to(device))[0]
 
 
 def build_timm(name: str, state: Mapping[str, Tensor], device: str = "cpu") -> Extract:
@@ -101,13 +132,15 @@ def build_swav(state: Mapping[str, Tensor], device: str = "cpu") -> Extract:
 
 def _normalised(network: nn.Module, config: Mapping[str, object], device: str) -> Extract:
     """A network behind the resizing (bicubic, antialiased) and normalisation that its configuration asks for."""
-    size = config["input_size"]
-    mean, std = (torch.tensor(config[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
+    from kornia.enhance import normalize
 
-    def extract(pictures: Tensor) -> Tensor:
-        x = pictures.to(device).float() / 255
+    size = config["input_size"]
+    mean, std = (torch.tensor(config[key], device=device) for key in ("mean", "std"))
+
+    def extract(images: Tensor) -> Tensor:
+        x = images.to(device).float() / 255
         x = F.interpolate(x, tuple(size)[1:], mode="bicubic", antialias=True).clamp(0, 1)  # type: ignore[arg-type]
-        return network((x - mean.to(x)) / std.to(x))
+        return network(normalize(x, mean, std))
 
     return extract
 
@@ -136,22 +169,21 @@ def features(name: str, weights: Path | None, device: str = "cpu") -> Extract:
         raise WeightsError(path.name, f"needs {path.name}, but {path} does not fit {name}: {reason}") from error
 
 
-def patches(picture: Tensor, side: int) -> Tensor:
-    """HiFiC's patches of a picture uint8 (3, H, W): (N, 3, side, side).
+def patches(image: Tensor, side: int) -> Tensor:
+    """HiFiC's patches of an image uint8 (3, H, W): (N, 3, side, side).
 
     The grid of whole patches from the corner, then the grid shifted by half a patch both ways (Mentzer et al. 2020):
-    a 768x512 picture gives 6 + 2 at 256 pixels. A picture below `side` gives none.
+    a 768x512 image gives 6 + 2 at 256 pixels. An image below `side` gives none.
     """
-    found = []
-    for shift in (0, side // 2):
-        rows, columns = ((length - shift) // side for length in picture.shape[1:])
-        if rows > 0 and columns > 0:
-            grid = picture[:, shift : shift + rows * side, shift : shift + columns * side]
-            found.append(grid.unfold(1, side, side).unfold(2, side, side).flatten(1, 2).transpose(0, 1))
-    return torch.cat(found) if found else picture.new_empty(0, 3, side, side)
+    from kornia.contrib import extract_tensor_patches
+
+    shifted = (image[None, :, shift:, shift:] for shift in (0, side // 2))
+    whole = (x[:, :, : x.shape[2] // side * side, : x.shape[3] // side * side] for x in shifted)
+    grids = [extract_tensor_patches(x, side, side)[0] for x in whole if x.numel()]
+    return torch.cat(grids) if grids else image.new_empty(0, 3, side, side)
 
 
 @torch.no_grad()
-def extract_all(extract: Extract, pictures: Tensor) -> Tensor:
+def extract_all(extract: Extract, images: Tensor) -> Tensor:
     """Features of (N, 3, H, W) in batches."""
-    return torch.cat([extract(batch) for batch in pictures.split(BATCH)]).float().cpu()
+    return torch.cat([extract(batch) for batch in images.split(BATCH)]).float().cpu()

@@ -1,11 +1,10 @@
 """Measures of whether a reconstruction looks like a photograph, from the pixels alone: texture, not fidelity.
 
-Pictures are float (1, 3, H, W) in [0, 1], made from 8 bits. The constants are part of the definitions: figures made
+Images are float (1, 3, H, W) in [0, 1], made from 8 bits. The constants are part of the definitions: figures made
 with others do not compare.
 """
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
 
 import torch
 import torch.nn.functional as F
@@ -15,17 +14,20 @@ from gencomp import perceptual
 from gencomp.perceptual import laplacian_bands, steerable_features, wasserstein_distortion
 
 LEVELS = 4
-PATCHES, SIDE, DIRECTIONS = 512, 7, 512  # descriptors a level and picture, their side, projections
-SMALLEST = (SIDE - 1) * 2 ** (LEVELS - 1) + 1  # the side of a picture whose last level still holds a patch
+PATCHES, SIDE, DIRECTIONS = 512, 7, 512  # descriptors per level and image, their side, projections
+SMALLEST = (SIDE - 1) * 2 ** (LEVELS - 1) + 1  # the side of an image whose last level still holds a patch
 BLOCK = 16
 LOG2_SIGMA, TILE = 4.0, 1024
 
 
-def band_energy(x: Tensor, y: Tensor) -> tuple[float, float, float]:
-    """Energy of each of the three finest Laplacian bands, reconstruction over original: 1 keeps the texture."""
-    pairs = zip(laplacian_bands(2 * x - 1, LEVELS)[:3], laplacian_bands(2 * y - 1, LEVELS)[:3])
-    fine, middle, coarse = (float(b.square().mean() / (a.square().mean() + 1e-12)) for a, b in pairs)
-    return fine, middle, coarse
+def band_energy(band: int) -> Callable[[Tensor, Tensor], float]:
+    """The metric of one Laplacian band, 0 the finest: its energy, reconstruction over original; 1 keeps the texture."""
+
+    def energy_ratio(x: Tensor, y: Tensor) -> float:
+        original, rebuilt = (laplacian_bands(2 * image - 1, LEVELS)[band] for image in (x, y))
+        return float(rebuilt.square().mean() / (original.square().mean() + 1e-12))
+
+    return energy_ratio
 
 
 def texture_error(x: Tensor, y: Tensor) -> float:
@@ -57,7 +59,7 @@ def regular_grain(x: Tensor, y: Tensor) -> float:
 def wasserstein(x: Tensor, y: Tensor) -> float:
     """Wasserstein distortion over steerable features, weight-free, pooled over about 16 pixels; times 1000.
 
-    Pictures beyond 1024 pixels a side are measured in equal tiles of at most that, each by its area: the features take
+    Images beyond 1024 pixels a side are measured in equal tiles of at most that, each by its area: the features take
     36 times the memory of a channel.
     """
     features = steerable_features()
@@ -65,29 +67,34 @@ def wasserstein(x: Tensor, y: Tensor) -> float:
     total = 0.0
     for top, bottom in ((int(r[0]), int(r[-1]) + 1) for r in rows):
         for left, right in ((int(c[0]), int(c[-1]) + 1) for c in columns):
-            a, b = (picture[..., top:bottom, left:right] for picture in (x, y))
+            a, b = (image[..., top:bottom, left:right] for image in (x, y))
             distortion = float(wasserstein_distortion(features(a), features(b), LOG2_SIGMA))
             total += distortion * (bottom - top) * (right - left)
     return 1000 * total / (x.shape[2] * x.shape[3])
 
 
-class SlicedWasserstein(NamedTuple):
-    """Times 1000: the mean over levels, and each level, finest first."""
-
-    mean: float
-    levels: list[float]
+REFERENCE_SEED, REBUILT_SEED = 1, 2
 
 
-def descriptors(pictures: Iterable[Tensor], seed: int) -> list[Tensor]:
-    """Random 7x7 patches of each Laplacian level over a set of pictures, (pictures * 512, 3, 7, 7) a level.
+def swd(originals: Iterable[Tensor], rebuilt: Iterable[Tensor]) -> float:
+    """Sliced Wasserstein distance between two sets of images, times 1000, mean over the levels of a pyramid.
 
-    Places are drawn in the order of the pictures. Raises ValueError for a picture whose last level is under 7 pixels.
+    Raises ValueError for an image under 49 pixels a side.
+    """
+    levels = sliced_wasserstein(descriptors(originals, REFERENCE_SEED), descriptors(rebuilt, REBUILT_SEED))
+    return sum(levels) / len(levels)
+
+
+def descriptors(images: Iterable[Tensor], seed: int) -> list[Tensor]:
+    """Random 7x7 patches of each Laplacian level over a set of images, (images * 512, 3, 7, 7) a level.
+
+    Places are drawn in the order of the images. Raises ValueError for an image whose last level is under 7 pixels.
     """
     generator = torch.Generator().manual_seed(seed)
     offsets = torch.arange(SIDE)
     gathered: list[list[Tensor]] = [[] for _ in range(LEVELS)]
-    for picture in pictures:
-        for level, band in enumerate(laplacian_bands(2 * picture - 1, LEVELS)):
+    for image in images:
+        for level, band in enumerate(laplacian_bands(2 * image - 1, LEVELS)):
             height, width = band.shape[2:]
             if min(height, width) < SIDE:
                 raise ValueError(f"needs sides of at least {SMALLEST} pixels")
@@ -98,11 +105,11 @@ def descriptors(pictures: Iterable[Tensor], seed: int) -> list[Tensor]:
     return [torch.cat(level) for level in gathered]
 
 
-def sliced_wasserstein(reference: list[Tensor], rebuilt: list[Tensor]) -> SlicedWasserstein:
-    """Sliced Wasserstein distance between two sets of descriptors (Karras et al. 2018, section 5).
+def sliced_wasserstein(reference: list[Tensor], rebuilt: list[Tensor]) -> list[float]:
+    """Sliced Wasserstein distance times 1000 of two sets of descriptors, each level (Karras et al. 2018, section 5).
 
-    Both are divided by the reference's deviation by channel; 512 random directions. Sets of one picture or more that
-    are drawn with different seeds are some way apart even when the pictures are the same: that is the measure's floor.
+    Both are divided by the reference's deviation by channel; 512 random directions. Sets of one image or more that
+    are drawn with different seeds are some way apart even when the images are the same: that is the measure's floor.
     """
     generator = torch.Generator().manual_seed(3)
     distances = []
@@ -112,4 +119,4 @@ def sliced_wasserstein(reference: list[Tensor], rebuilt: list[Tensor]) -> Sliced
         directions = F.normalize(torch.randn(a.shape[1], DIRECTIONS, generator=generator), dim=0)
         gaps = torch.sort(a @ directions, 0).values - torch.sort(b @ directions, 0).values
         distances.append(1000 * float(gaps.abs().mean()))
-    return SlicedWasserstein(sum(distances) / len(distances), distances)
+    return distances

@@ -1,11 +1,10 @@
-"""Rate against quality: Bjontegaard deltas over PCHIP curves, and bootstrap intervals over pictures.
+"""Rate against quality: Bjontegaard deltas over PCHIP curves.
 
 Bjontegaard 2001 (VCEG-M33), with the piecewise cubic interpolation that replaced its single cubic (as in JVET's common
-test conditions). Quality grows with goodness: callers negate measures of which less is better.
+test conditions). Quality grows with goodness: callers negate metrics of which less is better.
 """
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +19,7 @@ class CurveError(ValueError):
 
 
 class Curve(NamedTuple):
-    """Points of one codec: rates in bits a pixel, ascending, and their qualities."""
+    """Points of one codec: rates in bits per pixel, ascending, and their qualities."""
 
     rates: Array
     quality: Array
@@ -36,13 +35,6 @@ class Delta(NamedTuple):
     low: float
     high: float
     share: float
-
-
-class Interval(NamedTuple):
-    """A 95 % interval."""
-
-    low: float
-    high: float
 
 
 def curve(rates: Array, quality: Array, window: tuple[float, float] | None = None) -> Curve:
@@ -99,31 +91,3 @@ def _overlap(a: Array, b: Array) -> tuple[float, float, float]:
 def _mean(x: Array, y: Array, low: float, high: float) -> float:
     """Mean of the interpolant of y(x) between two bounds."""
     return float(PchipInterpolator(x, y).integrate(low, high)) / (high - low)
-
-
-def bootstrap(
-    statistic: Callable[[NDArray[np.intp]], float], pictures: int, resamples: int = 1000, seed: int = 0
-) -> Interval | None:
-    """95 % percentile interval of a statistic of a set of pictures, by resampling pictures with replacement.
-
-    `statistic` takes the indices of a resample and may raise CurveError. None with fewer than two pictures, or when the
-    statistic is defined on less than nine resamples of ten.
-    """
-    if pictures < 2:
-        return None
-    draw = np.random.default_rng(seed)
-    values = []
-    for _ in range(resamples):
-        try:
-            values.append(statistic(draw.integers(0, pictures, pictures)))
-        except CurveError:
-            continue
-    if len(values) < 0.9 * resamples:
-        return None
-    low, high = np.percentile(values, [2.5, 97.5])
-    return Interval(float(low), float(high))
-
-
-def decibels(similarity: float) -> float:
-    """A mean similarity (1 is equal) as -10 log10(1 - similarity) [dB]."""
-    return -10 * math.log10(max(1e-9, 1 - similarity))

@@ -1,29 +1,36 @@
-"""The report: one page beside the pictures, opened from disk without a server or a network."""
+"""The report: one page beside the images, opened from disk without a server or a network."""
 
 import importlib.resources
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from gencomp.files import write_atomically
 
-from . import published
-from .plots import colour_of
+from . import published, tables
+from .plots import colour_of, plotted
 
 SCRIPTS = ("report.js", "viewer.js", "controls.js", "chart.js")
 
 
-def write(out: Path, results: dict[str, Any]) -> None:
-    """Write index.html into an evaluation's folder. Everything is in it but the pictures, which it names relatively."""
+def write(out: Path, results: Mapping[str, Any]) -> None:
+    """Write index.html into an evaluation's folder: all in one file but the images, which it names relatively."""
     write_atomically(out / "index.html", page(results).encode())
 
 
-def page(results: dict[str, Any]) -> str:
+def page(results: Mapping[str, Any]) -> str:
     """The page of a run's results."""
     codecs = list(dict.fromkeys(row["codec"] for row in results["summary"]))
     data = {key: value for key, value in results.items() if key not in ("format", "sets")}
+    data["bd"] = [{key: one[key] for key in ("codec", "metric")} for one in results["bd"]]  # the table says the rest
     data["colours"] = {codec: colour_of(codec, codecs) for codec in codecs}
     data["published"] = [p._asdict() | {"prominent": p.label in published.PROMINENT} for p in published.curves()]
+    data["tables"] = {
+        "means": tables.means_table(results)._asdict(),
+        "deltas": tables.deltas_table(results)._asdict(),
+    }
+    data["files"] = links(results)
     parts = {
         "title": "Image codecs compared",
         "style": _template("report.css"),
@@ -36,6 +43,20 @@ def page(results: dict[str, Any]) -> str:
         before, _, after = text.partition("{{" + name + "}}")
         text = before + part + after.replace("{{" + name + "}}", part)
     return text
+
+
+def links(results: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The files of an evaluation's folder that hold its tables and plots, by what they show."""
+    found: dict[str, list[str]] = {"everything": ["results.json"]}
+    for name in tables.files(results):
+        what = {"means": "means over images", "deltas": "Bjontegaard deltas", "images": "each image"}
+        found.setdefault(what[name.partition(".")[0]], []).append(f"tables/{name}")
+    for name in ("overview", *plotted(results["metrics"])):
+        what_drawn = (
+            "overview of the curves" if name == "overview" else f"curves of {results['metrics'][name]['label']}"
+        )
+        found[what_drawn] = [f"plots/{name}.{kind}" for kind in ("svg", "pdf", "png")]
+    return found
 
 
 def _template(name: str) -> str:

@@ -1,9 +1,9 @@
-"""Rate against every measure as still figures, PNG and SVG. Published curves are dashed and grey: not measured here."""
+"""Rate against every metric as still figures, PNG, SVG and PDF. Published curves are dashed: not measured here."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -12,19 +12,35 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from gencomp.files import write_atomically
 
-from ..metrics.table import Metric, measured
+from ..metrics.table import Metric, measured, on_axis
 from . import published
-from .curves import decibels
 from .published import Published
-from .summary import Series
+from .summary import Series, drawn
 
 # Colours that stay apart for colour-blind readers (Okabe and Ito), gencomp's the strongest.
 COLOURS = {
     "gencomp": "#d55e00", "avif": "#0072b2", "webp": "#009e73", "jpeg": "#8a8a8a", "jpeg2000": "#b8860b",
-    "jpegxl": "#56b4e9", "hevc": "#cc79a7", "vvc": "#5b3c88",
+    "jpegxl": "#56b4e9", "hevc": "#cc79a7", "vvc": "#8d6cb8",
 }  # fmt: skip
-OTHERS = ("#1b7837", "#762a83", "#a6611a", "#018571", "#404040")
+OTHERS = ("#1b7837", "#a86bb5", "#a6611a", "#018571", "#7f7f7f", "#c2410c", "#4c72b0", "#937860")
 OVERVIEW = ("psnr", "ms_ssim", "swd", "texture_error")
+Rows = Sequence[Mapping[str, Any]]
+LookName = Literal["light", "dark"]
+
+
+class Look(NamedTuple):
+    """Colours of a figure's paper, ink, faint lines and published curves."""
+
+    paper: str
+    ink: str
+    grid: str
+    faint: str
+
+
+LOOKS: Mapping[LookName, Look] = {
+    "light": Look("#ffffff", "#1b1b1b", "#e2e2e2", "#9a9a9a"),
+    "dark": Look("#0d1117", "#e6e6e6", "#30363d", "#7d8590"),
+}
 
 
 def colour_of(codec: str, codecs: Sequence[str]) -> str:
@@ -35,91 +51,102 @@ def colour_of(codec: str, codecs: Sequence[str]) -> str:
     return OTHERS[strangers.index(codec) % len(OTHERS)]
 
 
-def shown(name: str, row: dict[str, Any]) -> float:
-    """The value of a measure on a figure's axis: MS-SSIM in dB."""
-    return float(row["ms_ssim_db" if name == "ms_ssim" else name])
+def plotted(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The metrics that get a figure of their own: those that can be asked for by name."""
+    return [name for name, metric in metrics.items() if not metric["part_of"]]
 
 
 def axis_label(metric: Metric) -> str:
-    """A measure's name, unit and direction."""
-    unit = "dB" if metric.name == "ms_ssim" else metric.unit
-    direction = {"more": "higher is better", "less": "lower is better", "one": "1 keeps the texture"}[metric.better]
-    return f"{metric.label}{f' [{unit}]' if unit else ''}, {direction}"
+    """A metric's name, unit and direction."""
+    unit = "dB" if metric.in_decibels else metric.unit
+    direction = {"higher": "higher is better", "lower": "lower is better", "one": "1 keeps the texture"}
+    return f"{metric.label}{f' [{unit}]' if unit else ''}, {direction[metric.direction]}"
 
 
-def write_plots(
-    out: Path, rows: list[dict[str, Any]], series: list[Series], names: Sequence[str], dataset: str | None
-) -> None:
-    """One figure a measure and an overview under plots/."""
+def write_plots(out: Path, rows: Rows, series: Sequence[Series], names: Sequence[str], dataset: str | None) -> None:
+    """One figure for each metric and an overview under plots/."""
     folder = out / "plots"
     folder.mkdir(parents=True, exist_ok=True)
     reference = [p for p in published.curves() if p.dataset == dataset and p.label in published.PROMINENT]
     for name in names:
-        figure = Figure((7, 5), layout="constrained")
-        axes = figure.add_subplot()
-        draw(axes, name, rows, series, reference)
-        axes.legend(fontsize=8)
-        save(figure, folder / name)
+        figure = Figure((7.5, 6), layout="constrained")
+        draw(figure.add_subplot(), name, rows, series, reference, LOOKS["light"])
+        save(figure, folder / name, LOOKS["light"])
     overview(rows, series, names, reference, folder / "overview")
 
 
 def overview(
-    rows: list[dict[str, Any]], series: list[Series], names: Sequence[str], reference: list[Published], path: Path
-) -> None:
-    """The main measures in one figure of two columns, as path.png and path.svg."""
+    rows: Rows, series: Sequence[Series], names: Sequence[str], reference: Sequence[Published], path: Path,
+    look: LookName = "light",
+) -> None:  # fmt: skip
+    """The main metrics in one figure of two columns, as path.png, .svg and .pdf."""
     chosen = [name for name in OVERVIEW if name in names] or list(names)[:4]
     lines = max(1, (len(chosen) + 1) // 2)
-    figure = Figure((11, 4.2 * lines), layout="constrained")
+    figure = Figure((11, 4.2 * lines + 1), layout="constrained")
     for k, name in enumerate(chosen):
-        axes = figure.add_subplot(lines, 2, k + 1)
-        draw(axes, name, rows, series, reference)
-        if k == 0:
-            axes.legend(fontsize=7, ncols=2)
-    save(figure, path)
+        draw(figure.add_subplot(lines, 2, k + 1), name, rows, series, reference, LOOKS[look])
+    save(figure, path, LOOKS[look])
 
 
 def draw(
-    axes: Axes, name: str, rows: list[dict[str, Any]], series: list[Series], reference: Sequence[Published]
+    axes: Axes, name: str, rows: Rows, series: Sequence[Series], reference: Sequence[Published], look: Look
 ) -> None:
-    """One measure against the rate.
+    """One metric against the rate. A filled mark: files matched to the rate; a hollow one: one setting for all images.
 
-    Intervals are left out: those of single means are as wide as pictures differ, and say little of codecs that coded
-    the same pictures. The paired ones stand beside the Bjontegaard deltas.
+    Intervals are left out: those of single means are as wide as images differ, and say little of codecs that coded
+    the same images. The paired ones stand beside the Bjontegaard deltas.
     """
+    metric = measured(rows)[name]
     by_key = {(r["codec"], r["setting"], r["realism"]): r for r in rows}
     codecs = list(dict.fromkeys(s.codec for s in series))
     for k, one in enumerate(reference):
-        points = one.points.get(name, [])
+        points = [(x, on_axis(metric, value)) for x, value in one.points.get(name, [])]
         if points:
-            values = [decibels(v) if name == "ms_ssim" else v for _, v in points]
-            axes.plot([x for x, _ in points], values, "--", color="#9a9a9a", lw=1, marker="ovs^D<>"[k % 7], ms=3,
+            axes.plot(*zip(*points), "--", color=look.faint, lw=1, marker="ovs^D<>"[k % 7], ms=3,
                       label=f"{one.label} (published)", zorder=1)  # fmt: skip
-    for one_series in series:
-        points = [(by_key[k]["bpp"], shown(name, by_key[k])) for k in one_series.keys if name in by_key[k]]
+    for curve in series:
+        points = [(by_key[k]["bpp"], drawn(name, by_key[k])) for k in curve.keys if name in by_key[k]]
         if not points:
             continue
-        colour = colour_of(one_series.codec, codecs)
-        style = "-" if one_series.realism in (None, 1) else ":"
-        label = one_series.label + ("" if one_series.kind == "bpp" else ", one setting")
-        axes.plot(*zip(*points), style, color=colour, marker="o", ms=4, lw=1.8, label=label)
-    _style(axes, measured(rows)[name])
+        colour = colour_of(curve.codec, codecs)
+        line = "-" if curve.realism in (None, 1) else ":"
+        matched = curve.kind == "bpp"
+        label = curve.label + ("" if matched else ", one setting")
+        axes.plot(*zip(*points), line, color=colour, marker="o", ms=4.5, lw=1.8, label=label,
+                  mfc=colour if matched else look.paper, mew=1.3)  # fmt: skip
+    _style(axes, metric, look)
 
 
-def _style(axes: Axes, metric: Metric) -> None:
+def _style(axes: Axes, metric: Metric, look: Look) -> None:
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("bits a pixel, from the files")
-    axes.set_title(axis_label(metric), fontsize=10)
-    axes.grid(True, which="major", color="#e2e2e2", lw=0.6)
+    axes.set_xlabel("bits per pixel, from the files", color=look.ink)
+    axes.set_title(axis_label(metric), fontsize=10, color=look.ink)
+    axes.set_facecolor(look.paper)
+    axes.tick_params(colors=look.ink, which="both")
+    axes.grid(True, which="major", color=look.grid, lw=0.6)
     axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(look.faint)
 
 
-def save(figure: Figure, path: Path) -> None:
-    """A figure as path.png and path.svg; equal figures give equal files."""
+def save(figure: Figure, path: Path, look: Look) -> None:
+    """A figure as path.png, .svg and .pdf, its legend below all axes; equal figures give equal files."""
+    handles: dict[str, Any] = {}
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels()):
+            handles.setdefault(label, handle)
+    width = figure.get_size_inches()[0]
+    columns = max(1, int(width / (0.45 + 0.075 * max(map(len, handles), default=1))))
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns, fontsize=8,
+                  frameon=False, labelcolor=look.ink)  # fmt: skip
+    figure.set_facecolor(look.paper)
+    options: dict[str, dict[str, Any]] = {
+        ".png": {"dpi": 130}, ".svg": {"metadata": {"Date": None}}, ".pdf": {"metadata": {"CreationDate": None}},
+    }  # fmt: skip
     with matplotlib.rc_context({"svg.hashsalt": "gencomp", "svg.fonttype": "none"}):
-        for suffix, options in ((".png", {"dpi": 130}), (".svg", {"metadata": {"Date": None}})):
+        for suffix, given in options.items():
             stream = io.BytesIO()
-            figure.savefig(stream, format=suffix[1:], **options)
+            figure.savefig(stream, format=suffix[1:], **given)
             write_atomically(path.with_name(path.name + suffix), stream.getvalue())

@@ -53,6 +53,6 @@ def curves() -> list[Published]:
 
 
 def dataset_of(images: list[str]) -> str | None:
-    """The published data set that pictures of these names are: the 24 of Kodak by their well-known names, or none."""
+    """The published data set that images of these names are: the 24 of Kodak by their well-known names, or none."""
     names = [f"kodim{k:02d}" for k in range(1, 25)]
     return "kodak" if images and set(images) <= set(names) else None

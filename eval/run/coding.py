@@ -1,4 +1,4 @@
-"""One picture through one codec and the disk: encode, write, read back, decode, with the seconds of each."""
+"""One image through one codec and the disk: encode, write, read back, decode, with the seconds of each."""
 
 import time
 from pathlib import Path
@@ -8,45 +8,84 @@ from PIL import Image
 
 from gencomp.files import write_atomically
 
-from ..codecs.baseline import Peer
+from ..codecs.baseline import Baseline
+from .rates import Match, RateSearch
 
 
 class Coded(NamedTuple):
-    """What became of a picture. `size` is that of the file in bytes; seconds are wall clock, without the disk's."""
+    """What became of an image. `size` is that of the file in bytes; seconds are wall clock, without the disk's."""
 
-    picture: Image.Image
+    image: Image.Image
     size: int
     encode_s: float
     decode_s: float
 
     @property
     def bpp(self) -> float:
-        """Bits a pixel, from the file."""
-        return 8 * self.size / (self.picture.width * self.picture.height)
+        """Bits per pixel, from the file."""
+        return 8 * self.size / (self.image.width * self.image.height)
 
 
-def encode_to(path: Path, peer: Peer, picture: Image.Image, setting: float) -> float:
-    """Write the picture's file, whole or not at all; returns the seconds of encoding."""
-    start = time.perf_counter()
-    data = peer.encode(picture, setting)
-    seconds = time.perf_counter() - start
-    write_atomically(path, data)
-    return seconds
+class Encoding(NamedTuple):
+    """A file's bytes and the seconds of making them."""
+
+    data: bytes
+    seconds: float
 
 
-def decode_from(path: Path, peer: Peer, realism: float = 1.0) -> tuple[Image.Image, float]:
-    """The picture in a file and the seconds of decoding."""
+class Recorder:
+    """One image through one codec, each setting encoded once: what a rate search made need not be made again."""
+
+    def __init__(self, codec: Baseline, image: Image.Image) -> None:
+        self._codec, self._image = codec, image
+        self._made: dict[float, Encoding] = {}
+
+    def encode(self, setting: float) -> Encoding:
+        """The file at a setting."""
+        if setting not in self._made:
+            start = time.perf_counter()
+            data = self._codec.encode(self._image, setting)
+            self._made[setting] = Encoding(data, time.perf_counter() - start)
+        return self._made[setting]
+
+    def size(self, setting: float) -> int:
+        """Bytes of the file at a setting; cheaper than an encoding where the codec knows how."""
+        if self._codec.size is not None and setting not in self._made:
+            return self._codec.size(self._image, setting)
+        return len(self.encode(setting).data)
+
+    def write(self, path: Path, setting: float) -> Encoding:
+        """Write the file at a setting, whole or not at all."""
+        made = self.encode(setting)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, made.data)
+        return made
+
+
+def nearest(codec: Baseline, image: Image.Image, size: float) -> Match:
+    """The setting at which a codec's file comes nearest to a size in bytes."""
+    search = RateSearch(codec.rate_control, Recorder(codec, image).size, image.width * image.height)
+    return search.match(size)
+
+
+def encode_to(path: Path, codec: Baseline, image: Image.Image, setting: float) -> float:
+    """Write the image's file, whole or not at all; returns the seconds of encoding."""
+    return Recorder(codec, image).write(path, setting).seconds
+
+
+def decode_from(path: Path, codec: Baseline, realism: float | None = None) -> tuple[Image.Image, float]:
+    """The image in a file and the seconds of decoding. realism None: 1."""
     data = path.read_bytes()
     start = time.perf_counter()
-    picture = peer.decode(data, realism)
-    picture.load()
-    return picture.convert("RGB"), time.perf_counter() - start
+    image = codec.decode(data, 1.0 if realism is None else realism)
+    image.load()
+    return image.convert("RGB"), time.perf_counter() - start
 
 
-def code(path: Path, peer: Peer, picture: Image.Image, setting: float, realism: float = 1.0) -> Coded:
+def code(path: Path, codec: Baseline, image: Image.Image, setting: float, realism: float = 1.0) -> Coded:
     """Both ways through the file at `path`. Raises ValueError when another size comes back than went in."""
-    encode_s = encode_to(path, peer, picture, setting)
-    decoded, decode_s = decode_from(path, peer, realism)
-    if decoded.size != picture.size:
-        raise ValueError(f"{peer.name} returned {decoded.width}x{decoded.height} for {picture.width}x{picture.height}")
+    encode_s = encode_to(path, codec, image, setting)
+    decoded, decode_s = decode_from(path, codec, realism)
+    if decoded.size != image.size:
+        raise ValueError(f"{codec.name} returned {decoded.width}x{decoded.height} for {image.width}x{image.height}")
     return Coded(decoded, path.stat().st_size, encode_s, decode_s)

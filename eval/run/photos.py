@@ -29,7 +29,7 @@ class Photo(NamedTuple):
 def find(sources: Sequence[str], limit: int | None = None) -> list[Photo]:
     """The photographs of all sources in order, at most `limit`.
 
-    A source is a folder (walked), a picture, a text file with one path a line (relative to the list's folder), a data
+    A source is a folder (walked), an image, a text file with one path a line (relative to the list's folder), a data
     set saved on this disk, or a name of `datasets`: datasets:NAME[:SPLIT], or NAME[:SPLIT] where it has been loaded
     before (a mistyped folder shall not wait for a server). Raises PhotosError.
     """
@@ -51,11 +51,11 @@ def _of_source(source: str) -> list[Photo]:
         return _of_list(path) if path.suffix.lower() in (".txt", ".list") else [_of_file(path, path.stem)]
     if _is_cached(source.partition(":")[0]):
         return _of_datasets(source)
-    raise PhotosError(f"{source}: no such folder, picture or list (a data set's name is written {HUB}NAME)")
+    raise PhotosError(f"{source}: no such folder, image or list (a data set's name is written {HUB}NAME)")
 
 
 def _of_file(path: Path, name: str) -> Photo:
-    return Photo(name, str(path), lambda: read_image(path, max_pixels=None))
+    return Photo(name, str(path), partial(read_image, path, max_pixels=None))
 
 
 def _of_folder(folder: Path) -> list[Photo]:
@@ -65,17 +65,17 @@ def _of_folder(folder: Path) -> list[Photo]:
         return [_of_file(p, "_".join(p.relative_to(folder).with_suffix("").parts)) for p in inside]
     if any(folder.glob("*.parquet")) or any(folder.glob("*.arrow")):
         return _of_datasets(str(folder))
-    raise PhotosError(f"{folder}: no picture in this folder")
+    raise PhotosError(f"{folder}: no image in this folder")
 
 
 def _of_list(path: Path) -> list[Photo]:
     try:
         lines = [line.strip() for line in path.read_text("utf-8").splitlines()]
     except UnicodeDecodeError as error:
-        raise PhotosError(f"{path}: not a list of pictures (no text)") from error
+        raise PhotosError(f"{path}: not a list of images (no text)") from error
     named = [path.parent / line for line in lines if line and not line.startswith("#")]
     if not named:
-        raise PhotosError(f"{path}: the list names no picture")
+        raise PhotosError(f"{path}: the list names no image")
     return [_of_file(p, p.stem) for p in named]
 
 
@@ -89,7 +89,7 @@ def _is_cached(name: str) -> bool:
 
 
 def _of_datasets(name: str) -> list[Photo]:
-    """The pictures of the first picture column of a data set."""
+    """The images of the first image column of a data set."""
     import datasets
 
     name, _, split = name.partition(":")
@@ -107,7 +107,7 @@ def _of_datasets(name: str) -> list[Photo]:
         loaded = loaded[split] if split else next(iter(loaded.values()))
     columns = [column for column, feature in loaded.features.items() if isinstance(feature, datasets.Image)]
     if not columns:
-        raise PhotosError(f"{name}: the data set has no column of pictures")
+        raise PhotosError(f"{name}: the data set has no column of images")
     return list(_rows(name, loaded, columns[0]))
 
 

@@ -1,48 +1,52 @@
-"""Finding the setting of a codec's knob at which its file has a wanted size: bisection over real files."""
+"""Finding the setting of a codec's rate control at which its file has a wanted size: bisection over real files."""
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from ..codecs.baseline import Knob
+from ..codecs.baseline import RateControl
 
 TOLERANCE = 0.02  # a file within 2 % of the wanted size counts as matched
 
 
 class Match(NamedTuple):
-    """The setting whose file is nearest to the wanted size. `note` says why it is not nearer, empty when matched."""
+    """The setting whose file is nearest to the wanted size. `note` says why it is not nearer, empty when reached.
+
+    rate: "reached", within 2 %; "nearest" between two settings; "limit": the codec's smallest or largest file is off,
+    so that this image cannot be brought to the rate at all.
+    """
 
     setting: float
     size: int  # bytes
-    matched: bool
+    rate: Literal["reached", "nearest", "limit"]
     note: str
 
 
 class RateSearch:
-    """The sizes of one picture's files over a codec's knob, coded as they are asked for and remembered.
+    """The sizes of one image's files over a codec's rate control, coded as they are asked for and remembered.
 
-    Several targets for one picture share what was coded for the others.
+    Several targets for one image share what was coded for the others.
     """
 
-    def __init__(self, knob: Knob, size_at: Callable[[float], int], pixels: int) -> None:
-        self.knob = knob
+    def __init__(self, rate_control: RateControl, size_at: Callable[[float], int], pixels: int) -> None:
+        self.rate_control = rate_control
         self.pixels = pixels
         self._size_at = size_at
         self._sizes: dict[int, int] = {}
 
     def size(self, position: int) -> int:
-        """Bytes of the file at a position of the knob."""
+        """Bytes of the file at a position of the rate control."""
         if position not in self._sizes:
-            self._sizes[position] = self._size_at(self.knob.setting(position))
+            self._sizes[position] = self._size_at(self.rate_control.setting(position))
         return self._sizes[position]
 
     def match(self, target: float) -> Match:
         """The setting whose file is nearest to `target` bytes, by ratio.
 
-        Sizes are taken to grow along the knob; where a codec's sizes waver by a little, the result is still the nearest
-        of the files that were coded.
+        Sizes are taken to grow along the rate control; where a codec's sizes waver by a little, the result is still
+        the nearest of the files that were coded.
         """
-        low, high = 0, self.knob.last
+        low, high = 0, self.rate_control.last
         if self.size(low) > target or self.size(high) <= target:
             return self._result(low if self.size(low) > target else high, target)
         # What was coded for other targets brackets this one.
@@ -72,10 +76,11 @@ class RateSearch:
 
     def _result(self, position: int, target: float) -> Match:
         size = self.size(position)
-        matched = abs(size / target - 1) <= TOLERANCE
-        note = ""
-        if not matched:
-            got, wanted = 8 * size / self.pixels, 8 * target / self.pixels
-            reason = {0: "its smallest file", self.knob.last: "its largest file"}.get(position, "its nearest setting")
-            note = f"{wanted:.4g} bpp is not reached: {reason} has {got:.4g} bpp"
-        return Match(self.knob.setting(position), size, matched, note)
+        setting = self.rate_control.setting(position)
+        if abs(size / target - 1) <= TOLERANCE:
+            return Match(setting, size, "reached", "")
+        limits = {0: "its smallest file", self.rate_control.last: "its largest file"}
+        got, wanted = 8 * size / self.pixels, 8 * target / self.pixels
+        note = f"{wanted:.4g} bpp is not reached: {limits.get(position, 'its nearest setting')} has {got:.4g} bpp"
+        beyond = (position == 0 and size > target) or (position == self.rate_control.last and size < target)
+        return Match(setting, size, "limit" if beyond else "nearest", note)

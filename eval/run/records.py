@@ -1,16 +1,16 @@
-"""What is asked of a run and how its parts are kept on disk: a cell is one picture, coded one way.
+"""What is asked of a run and how its parts are kept on disk: a record is one image, coded one way.
 
 An evaluation's folder holds
 
-    originals/IMAGE.png                          as they were coded: sRGB, 8 bits, upright
+    originals/IMAGE.webp                         as they were coded: sRGB, 8 bits, upright; lossless
     files/CODEC/SETTING/IMAGE.suffix             what is counted
-    reconstructions/CODEC/SETTING/IMAGE.png      what is measured; SETTING-rX at realism X
-    cells/...                                    the same tree: one JSON file a reconstruction, with all its figures
+    reconstructions/CODEC/SETTING/IMAGE.webp     what is measured, lossless; SETTING-rX at realism X
+    records/...                                  the same tree: one JSON file per reconstruction, with all its metrics
     features/...                                 feature vectors for FID and KID
-    results.json, results.csv, plots/, index.html
+    results.json, results.csv, tables/, plots/, index.html
 
-A cell is written when its work is done, so a run that is interrupted goes on where it was; a cell that was made from
-other pixels, or by another version of a codec, is made anew.
+A record is written when its work is done, so a run that is interrupted goes on where it was; a record that was made
+from other pixels, or by another version of a codec, is made anew.
 """
 
 import json
@@ -19,19 +19,19 @@ from typing import Any, NamedTuple
 
 from gencomp.files import write_atomically
 
-from ..codecs.baseline import Peer
+from ..codecs.baseline import Baseline
 
 
 class Target(NamedTuple):
-    """What a codec is asked for: files of `value` bits a pixel, or one setting `value` of its knob for all pictures."""
+    """What a codec is asked for: files of `value` bits per pixel, or one setting of its rate control for all images."""
 
-    kind: str  # "bpp" or "quality"
+    kind: str  # "bpp" or "setting"
     value: float
     codec: str | None = None  # None: every codec
 
-    def setting(self, peer: Peer) -> str:
+    def setting(self, codec: Baseline) -> str:
         """The name of this operating point in the results."""
-        return f"{self.value:g} bpp" if self.kind == "bpp" else f"{peer.knob.name} {self.value:g}"
+        return f"{self.value:g} bpp" if self.kind == "bpp" else f"{codec.rate_control.name} {self.value:g}"
 
 
 class Place(NamedTuple):
@@ -49,11 +49,16 @@ class Place(NamedTuple):
 
     @property
     def reconstruction(self) -> str:
-        return f"reconstructions/{self._folder}/{self.image}.png"
+        return f"reconstructions/{self._folder}/{self.image}.webp"
 
     @property
-    def cell(self) -> str:
-        return f"cells/{self._folder}/{self.image}.json"
+    def record(self) -> str:
+        return f"records/{self._folder}/{self.image}.json"
+
+    @property
+    def set(self) -> str:
+        """Where the metrics of the whole set at this operating point are kept."""
+        return f"sets/{self._folder}.json"
 
     def features(self, name: str) -> str:
         return f"features/{name}/{self._folder}/{self.image}.npy"
@@ -63,17 +68,17 @@ class Place(NamedTuple):
         return f"files/{self.codec}/{self.setting.replace(' ', '-')}/{self.image}{suffix}"
 
 
-class Cell(NamedTuple):
+class Record(NamedTuple):
     """All that is known of one reconstruction.
 
-    row: the columns of the results but for the measures; metrics: measures by name; failed: why a measure is missing;
-    made_of: what the figures depend on, to know whether they still hold.
+    row: the columns of the results but for the metrics; metrics: numbers by name; failed: why a metric is missing;
+    fingerprint: what the numbers depend on, to know whether they still hold.
     """
 
     row: dict[str, Any]
     metrics: dict[str, float]
     failed: dict[str, str]
-    made_of: dict[str, Any]
+    fingerprint: dict[str, Any]
 
     @property
     def place(self) -> Place:
@@ -82,7 +87,7 @@ class Cell(NamedTuple):
 
 def original(image: str) -> str:
     """Where the original of an image stands."""
-    return f"originals/{image}.png"
+    return f"originals/{image}.webp"
 
 
 def original_place(image: str) -> Place:
@@ -96,26 +101,26 @@ def drop_features(out: Path, place: Place) -> None:
         (out / place.features(folder.name)).unlink(missing_ok=True)
 
 
-def load(out: Path, place: Place) -> Cell | None:
-    """The cell of a place, or None where there is none that can be read."""
-    return _read(out / place.cell)
+def load(out: Path, place: Place) -> Record | None:
+    """The record of a place, or None where there is none that can be read."""
+    return _read(out / place.record)
 
 
-def load_all(out: Path) -> list[Cell]:
-    """Every cell of an evaluation, in the order of their paths."""
-    cells = (_read(path) for path in sorted((out / "cells").rglob("*.json")))
-    return [cell for cell in cells if cell is not None]
+def load_all(out: Path) -> list[Record]:
+    """Every record of an evaluation, in the order of their paths."""
+    found = (_read(path) for path in sorted((out / "records").rglob("*.json")))
+    return [record for record in found if record is not None]
 
 
-def save(out: Path, cell: Cell) -> None:
-    """Write a cell, whole or not at all."""
-    path = out / cell.place.cell
+def save(out: Path, record: Record) -> None:
+    """Write a record, whole or not at all."""
+    path = out / record.place.record
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(cell._asdict(), indent=1).encode())
+    write_atomically(path, json.dumps(record._asdict(), indent=1).encode())
 
 
-def _read(path: Path) -> Cell | None:
+def _read(path: Path) -> Record | None:
     try:
-        return Cell(**json.loads(path.read_text("utf-8")))
+        return Record(**json.loads(path.read_text("utf-8")))
     except (OSError, ValueError, TypeError):
         return None

@@ -1,11 +1,11 @@
-"""The work on one picture and one codec: rate search, coding through the disk, measuring.
+"""The work on one image and one codec: rate search, coding through the disk, measuring.
 
-What fails is written into the picture's cell, not raised: the rest goes on.
+What fails is written into the image's record, not raised: the rest goes on.
 """
 
-import io
 import math
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,200 +13,169 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from gencomp.files import write_atomically
-from gencomp.image import read_image, to_tensor
+from gencomp.image import to_tensor
 
-from ..codecs.baseline import Peer
-from ..metrics.measures import Meter
-from ..metrics.networks import Extract, extract_all, patches
-from . import crashes
-from . import records as cells
-from .coding import decode_from, encode_to
+from ..codecs.baseline import Baseline
+from ..metrics.networks import Extract
+from ..metrics.table import Metric
+from . import pixels, records
+from .coding import Encoding, Recorder, decode_from
+from .notes import CRASHED, noted
 from .photos import Photo
 from .rates import Match, RateSearch
-from .records import Cell, Place, Target
+from .records import Place, Record, Target
+
+Measure = Callable[[Tensor, Tensor], float]
 
 
 class Measuring(NamedTuple):
-    """What is measured: meters of single pictures; extractors by feature name, with the side of their patches."""
+    """What is measured: metrics of single images; extractors by feature name, with the side of their patches."""
 
-    meters: list[Meter]
+    metrics: list[tuple[Metric, Measure]]
     extractors: dict[str, Extract]
     patch: int
 
 
 class Unit(NamedTuple):
-    """One picture through one codec, at all its targets and realisms."""
+    """One image through one codec, at all its targets and realisms. keep: its reconstructions stay on the disk."""
 
     photo: Photo
-    peer: Peer
+    codec: Baseline
     targets: list[Target]
     realisms: tuple[float, ...]
+    keep: bool = True
 
     def places(self, target: Target) -> list[Place]:
-        """The reconstructions of a target: one a realism, or one alone of a codec that knows none."""
-        realisms: tuple[float | None, ...] = self.realisms if self.peer.has_realism else (None,)
-        return [Place(self.photo.name, self.peer.name, target.setting(self.peer), r) for r in realisms]
+        """The reconstructions of a target: one per realism, or one alone of a codec that knows none."""
+        realisms: tuple[float | None, ...] = self.realisms if self.codec.has_realism else (None,)
+        return [Place(self.photo.name, self.codec.name, target.setting(self.codec), r) for r in realisms]
 
 
-def work(unit: Unit, out: Path, measuring: Measuring) -> None:
-    """Bring every cell of a unit up to date: code what is missing or stale, then measure what is missing."""
+def work(unit: Unit, out: Path, measuring: Measuring, note: Path) -> None:
+    """Bring every record of a unit up to date: code what is missing or stale, then measure what is missing.
+
+    note: a file that says, while a codec is called, which records have failed if the program does not survive.
+    """
     try:
-        picture = unit.photo.read()
-    except Exception as error:  # pictures come from outside: any reader's error is the answer
-        why = "the picture cannot be read: " + _line(error).removeprefix("the picture cannot be read: ")
+        image = unit.photo.read()
+    except Exception as error:  # images come from outside: any reader's error is the answer
+        why = "the image cannot be read: " + one_line(error).removeprefix("the image cannot be read: ")
         for target in unit.targets:
             for place in unit.places(target):
-                cells.save(out, _failure(place, unit, why, {}))
+                records.save(out, _failure(place, unit, why, {}))
         return
-    pixels = np.asarray(picture)
-    made_of = {"peer": unit.peer.note, "pixels": zlib.crc32(pixels.tobytes())}
-    _keep_original(out, unit.photo.name, picture)
-    search = RateSearch(unit.peer.knob, lambda s: len(unit.peer.encode(picture, s)), picture.width * picture.height)
+    array = np.asarray(image)
+    fingerprint = {"codec": unit.codec.note, "pixels": zlib.crc32(array.tobytes())}
+    pixels.keep_original(out, unit.photo.name, image)
+    recorder = Recorder(unit.codec, image)
+    search = RateSearch(unit.codec.rate_control, recorder.size, image.width * image.height)
     for target in unit.targets:
         places = unit.places(target)
-        if not all(_holds(cells.load(out, place), out, made_of) for place in places):
-            with crashes.noted(out, [_failure(place, unit, "", made_of) for place in places]):
-                _code(unit, out, picture, target, search, made_of)
+        if not all(_holds(records.load(out, place), out, fingerprint) for place in places):
+            with noted(note, [_failure(place, unit, "", fingerprint) for place in places]):
+                _code(unit, out, image, target, search, recorder, fingerprint)
         for place in places:
-            cell = cells.load(out, place)
-            if cell is not None and not cell.row["error"]:
-                _measure(cell, out, to_tensor(pixels), measuring)
+            record = records.load(out, place)
+            if record is not None and not record.row["error"]:
+                _measure(record, out, to_tensor(array), unit.codec, measuring)
+                if not unit.keep:
+                    (out / place.reconstruction).unlink(missing_ok=True)
 
 
-def _holds(cell: Cell | None, out: Path, made_of: dict[str, Any]) -> bool:
-    """Whether a cell's coding still stands, or its codec would take the program down once more."""
-    if cell is None or cell.made_of != made_of:
+def _holds(record: Record | None, out: Path, fingerprint: dict[str, Any]) -> bool:
+    """Whether a record's coding still stands, or its codec would take the program down once more."""
+    if record is None or record.fingerprint != fingerprint:
         return False
-    if cell.row["error"]:
-        return str(cell.row["error"]).startswith(crashes.CRASHED)
-    return (out / cell.row["file"]).is_file() and (out / cell.row["reconstruction"]).is_file()
+    if record.row["error"]:
+        return str(record.row["error"]).startswith(CRASHED)
+    return (out / record.row["file"]).is_file()
 
 
 def _code(
-    unit: Unit, out: Path, picture: Image.Image, target: Target, search: RateSearch, made_of: dict[str, Any]
-) -> None:
-    """Code one target through the disk and write its cells, without measures."""
-    peer, places = unit.peer, unit.places(target)
-    path = out / places[0].file(peer.suffix)
+    unit: Unit, out: Path, image: Image.Image, target: Target, search: RateSearch, recorder: Recorder,
+    fingerprint: dict[str, Any],
+) -> None:  # fmt: skip
+    """Code one target through the disk and write its records, without metrics."""
+    codec, places = unit.codec, unit.places(target)
+    path = out / places[0].file(codec.suffix)
     try:
-        match = _match(peer, picture, target, search)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        encode_s = encode_to(path, peer, picture, match.setting)
+        match = _match(codec, image, target, search)
+        encoding = recorder.write(path, match.setting)
     except (Exception, SystemExit) as error:  # the codec's own error, of any kind: it is this row's result
         for place in places:
-            cells.save(out, _failure(place, unit, _line(error), made_of))
+            records.save(out, _failure(place, unit, one_line(error), fingerprint))
         return
     for place in places:
         try:
-            decoded, decode_s = decode_from(path, peer, 1.0 if place.realism is None else place.realism)
-            if decoded.size != picture.size:
+            decoded, decode_s = decode_from(path, codec, place.realism)
+            if decoded.size != image.size:
                 raise ValueError(f"came back as {decoded.width}x{decoded.height}")
         except (Exception, SystemExit) as error:
-            cells.save(out, _failure(place, unit, f"decoding: {_line(error)}", made_of))
+            records.save(out, _failure(place, unit, f"decoding: {one_line(error)}", fingerprint))
             continue
-        _write_png(out / place.reconstruction, decoded)
-        cells.drop_features(out, place)
-        size = path.stat().st_size
-        row = _row(place, unit) | {
-            "width": picture.width, "height": picture.height, "bytes": size,
-            "bpp": 8 * size / (picture.width * picture.height), "original": cells.original(place.image),
-            "file": place.file(peer.suffix), "reconstruction": place.reconstruction, "knob": match.setting,
-            "reached": match.matched, "encode_s": encode_s, "decode_s": decode_s, "note": match.note,
-        }  # fmt: skip
-        cells.save(out, Cell(row, {}, {}, made_of))
+        pixels.write_lossless(out / place.reconstruction, decoded)
+        records.drop_features(out, place)
+        row = _row(place, unit) | _coded(place, unit, image, match, encoding, path) | {"decode_s": decode_s}
+        records.save(out, Record(row, {}, {}, fingerprint))
 
 
-def _match(peer: Peer, picture: Image.Image, target: Target, search: RateSearch) -> Match:
+def _match(codec: Baseline, image: Image.Image, target: Target, search: RateSearch) -> Match:
     if target.kind == "bpp":
-        return search.match(target.value * picture.width * picture.height / 8)
-    if not peer.knob.holds(target.value):
-        raise ValueError(f"{peer.knob.name} lies in {peer.knob.smallest:g} to {peer.knob.largest:g}")
-    return Match(target.value, 0, True, "")
+        return search.match(target.value * image.width * image.height / 8)
+    control = codec.rate_control
+    if not control.holds(target.value):
+        raise ValueError(f"{control.name} lies in {control.smallest:g} to {control.largest:g}")
+    return Match(target.value, 0, "reached", "")
+
+
+def _coded(
+    place: Place, unit: Unit, image: Image.Image, match: Match, encoding: Encoding, path: Path
+) -> dict[str, Any]:
+    """The columns of a row that say what was coded."""
+    size = path.stat().st_size
+    return {
+        "width": image.width, "height": image.height, "bytes": size,
+        "bpp": 8 * size / (image.width * image.height), "original": records.original(place.image),
+        "file": place.file(unit.codec.suffix), "reconstruction": place.reconstruction if unit.keep else "",
+        "sample_format": unit.codec.sample_format(path.read_bytes()), "rate_control": match.setting,
+        "rate": match.rate, "reached": match.rate == "reached", "encode_s": encoding.seconds, "note": match.note,
+    }  # fmt: skip
 
 
 def _row(place: Place, unit: Unit) -> dict[str, Any]:
     """The columns of a row, empty but for its place."""
-    columns = ("width", "height", "bytes", "bpp", "original", "file", "reconstruction", "knob", "reached")
-    empty = dict.fromkeys((*columns, "encode_s", "decode_s"))
-    return {**place._asdict(), **empty, "note": "", "error": "", "source": unit.photo.source}
+    columns = ("width", "height", "bytes", "bpp", "original", "file", "reconstruction", "sample_format",
+               "rate_control", "rate", "reached", "encode_s", "decode_s")  # fmt: skip
+    return {**place._asdict(), **dict.fromkeys(columns), "note": "", "error": "", "source": unit.photo.source}
 
 
-def _failure(place: Place, unit: Unit, error: str, made_of: dict[str, Any]) -> Cell:
-    return Cell(_row(place, unit) | {"error": error}, {}, {}, made_of)
+def _failure(place: Place, unit: Unit, error: str, fingerprint: dict[str, Any]) -> Record:
+    return Record(_row(place, unit) | {"error": error}, {}, {}, fingerprint)
 
 
-def _measure(cell: Cell, out: Path, x: Tensor, measuring: Measuring) -> None:
-    """Add the measures that a cell lacks, and the features that a set's measures need."""
-    wanted = [m for m in measuring.meters if not all(c in cell.metrics for c in m.columns)]
-    features = [f for f in _feature_names(measuring) if not (out / cell.place.features(f)).is_file()]
-    if not wanted and not features:
+def _measure(record: Record, out: Path, x: Tensor, codec: Baseline, measuring: Measuring) -> None:
+    """Add the metrics that a record lacks, and the features that a set's metrics need."""
+    wanted = [(metric, measure) for metric, measure in measuring.metrics if metric.name not in record.metrics]
+    lacking = pixels.lacking_features(out, record.place, measuring.extractors, measuring.patch)
+    if not wanted and not lacking:
         return
-    y = to_tensor(np.asarray(read_image(out / cell.row["reconstruction"], max_pixels=None)))
-    failed = dict(cell.failed)
-    metrics = dict(cell.metrics)
-    for meter in wanted:
+    y = to_tensor(np.asarray(pixels.reconstruction(out, record, codec)))
+    failed, metrics = dict(record.failed), dict(record.metrics)
+    for metric, measure in wanted:
         try:
-            values = meter.measure(x, y)
-            if not all(map(math.isfinite, values)):
-                raise ValueError("is not a number for this picture")
-            metrics.update(zip(meter.columns, values, strict=True))
-        except Exception as error:  # a picture too small for a measure, or a library's own refusal
-            failed.update(dict.fromkeys(meter.columns, _line(error)))
+            value = measure(x, y)
+            if not math.isfinite(value):
+                raise ValueError("is not a number for this image")
+            metrics[metric.name] = value
+        except Exception as error:  # an image too small for a metric, or a library's own refusal
+            failed[metric.name] = one_line(error)
     failed = {name: why for name, why in failed.items() if name not in metrics}
-    cells.save(out, cell._replace(metrics=metrics, failed=failed))
-    _extract(out, cell.place, y, measuring)
-    _extract(out, cells.original_place(cell.place.image), x, measuring)
+    records.save(out, record._replace(metrics=metrics, failed=failed))
+    for place, image in ((record.place, y), (records.original_place(record.place.image), x)):
+        pixels.keep_features(out, place, image, measuring.extractors, measuring.patch)
 
 
-def _feature_names(measuring: Measuring) -> list[str]:
-    """Folders of features: patches of a side, and whole pictures."""
-    return [f for name in measuring.extractors for f in feature_folders(name, measuring.patch)]
-
-
-def feature_folders(name: str, patch: int) -> tuple[str, str]:
-    """The folders of an extractor's features of patches and of whole pictures."""
-    plain = name.replace(":", "-")
-    return f"{plain}-{patch}", f"{plain}-whole"
-
-
-def _extract(out: Path, place: Place, picture: Tensor, measuring: Measuring) -> None:
-    """Write the features of one picture where they are missing: (patches, D), and (1, D) for the whole."""
-    whole = (255 * picture).round().byte()
-    for name, extract in measuring.extractors.items():
-        for folder in feature_folders(name, measuring.patch):
-            path = out / place.features(folder)
-            if path.is_file():
-                continue
-            pieces = whole if folder.endswith("-whole") else patches(whole[0], measuring.patch)
-            stream = io.BytesIO()
-            np.save(stream, extract_all(extract, pieces).numpy() if len(pieces) else np.zeros((0, 0), np.float32))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, stream.getvalue())
-
-
-def _keep_original(out: Path, name: str, picture: Image.Image) -> None:
-    path = out / cells.original(name)
-    if path.is_file():
-        try:
-            with Image.open(path) as kept:
-                if kept.size == picture.size and np.array_equal(np.asarray(kept), np.asarray(picture)):
-                    return
-        except OSError:  # a damaged file is replaced
-            path.unlink(missing_ok=True)
-    _write_png(path, picture)
-    cells.drop_features(out, cells.original_place(name))
-
-
-def _write_png(path: Path, picture: Image.Image) -> None:
-    """A PNG at a quick level of compression, whole or not at all."""
-    stream = io.BytesIO()
-    picture.save(stream, "PNG", compress_level=3)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, stream.getvalue())
-
-
-def _line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
     """An error in one line; the kind is left out where it says no more than that a value was wrong."""
     kind = "" if isinstance(error, ValueError) and str(error) else f"{type(error).__name__}: "
     return f"{kind}{error}".splitlines()[0][:300]

@@ -1,4 +1,4 @@
-"""Pictures, small peers and a small evaluation that several tests share."""
+"""Images, small baselines and a small evaluation that several tests share."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from PIL import Image
 from skimage import data
 from torch import Tensor
 
-from gencomp.eval.codecs.baseline import decode_with_pillow, through_pillow
+from gencomp.eval.codecs.classical import decode_with_pillow, through_pillow
 from gencomp.image import to_tensor
 
 
@@ -21,9 +21,9 @@ def photograph(name: str, width: int = 192, height: int = 176) -> Image.Image:
 @pytest.fixture(scope="session")
 def pair() -> tuple[Tensor, Tensor]:
     """An original and its JPEG of quality 20, float (1, 3, H, W) in [0, 1]."""
-    picture = photograph("astronaut")
-    rebuilt = decode_with_pillow(through_pillow("JPEG", quality=20)(picture))
-    return to_tensor(np.asarray(picture)), to_tensor(np.asarray(rebuilt))
+    image = photograph("astronaut")
+    rebuilt = decode_with_pillow(through_pillow("JPEG", quality=20)(image))
+    return to_tensor(np.asarray(image)), to_tensor(np.asarray(rebuilt))
 
 
 @pytest.fixture(scope="session")

@@ -1,18 +1,18 @@
-// Rate against the chosen measure, as SVG. Points can be reached by keyboard; published curves are dashed.
+// Rate against the chosen metric, as SVG. Points can be reached by keyboard; published curves are dashed.
 
 const CHART = { width: 980, height: 520, left: 66, right: 20, top: 18, bottom: 46 }; // as wide as the page, 980 at most
 const RATE_TICKS = [0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.5, 2, 3, 4, 6, 8];
 const hiddenPublished = new Set(DATA.published.filter(one => !one.prominent).map(one => one.label));
 
-function linesOf(measure) {
+function linesOf(metric) {
   const lines = SERIES.map(one => ({
     name: one.name, label: title(one.name), colour: COLOURS[one.codec], dash: one.realism === null || one.realism === 1 ? "" : "2 3",
     hidden: !one.shown, series: one,
-    points: one.points.filter(row => row[measure] !== undefined).map(row => ({ x: row.bpp, y: onAxis(row[measure], measure), row })),
+    points: one.points.filter(row => row[metric] !== undefined && !row.unable).map(row => ({ x: row.bpp, y: onAxis(row[metric], metric), row })),
   }));
   const dataset = document.getElementById("dataset").value;
   for (const one of DATA.published) {
-    const points = (one.points[measure] ?? []).map(([x, value]) => ({ x, y: onAxis(value, measure) }));
+    const points = (one.points[metric] ?? []).map(([x, value]) => ({ x, y: onAxis(value, metric) }));
     if (one.dataset === dataset && points.length) {
       lines.push({ name: one.label, label: `${one.label} (published)`, colour: "#8a8a86", dash: "6 4", hidden: hiddenPublished.has(one.label), published: one, points });
     }
@@ -24,15 +24,15 @@ function drawChart() {
   const room = document.getElementById("chart").clientWidth;
   CHART.width = Math.max(340, Math.min(980, room));
   CHART.height = CHART.width < 600 ? 380 : 520;
-  const measure = document.getElementById("metric").value;
-  document.getElementById("definition").textContent = `${metricTitle(measure)}. ${DATA.metrics[measure].definition}.`;
-  const lines = linesOf(measure);
+  const metric = document.getElementById("metric").value;
+  document.getElementById("definition").textContent = `${metricTitle(metric)}. ${DATA.metrics[metric].definition}.`;
+  const lines = linesOf(metric);
   const points = lines.filter(line => !line.hidden).flatMap(line => line.points);
-  const svg = element("svg", { viewBox: `0 0 ${CHART.width} ${CHART.height}`, role: "img", "aria-label": `Rate against ${metricTitle(measure)}` });
+  const svg = element("svg", { viewBox: `0 0 ${CHART.width} ${CHART.height}`, role: "img", "aria-label": `Rate against ${metricTitle(metric)}` });
   if (points.length) {
     const axes = scales(points);
-    drawAxes(svg, axes, measure);
-    for (const line of lines.filter(one => !one.hidden)) drawLine(svg, line, axes, measure);
+    drawAxes(svg, axes, metric);
+    for (const line of lines.filter(one => !one.hidden)) drawLine(svg, line, axes, metric);
   }
   document.getElementById("chart").replaceChildren(svg);
   drawLegend(lines);
@@ -72,7 +72,7 @@ function ticks(low, high) {
   return found;
 }
 
-function drawAxes(svg, axes, measure) {
+function drawAxes(svg, axes, metric) {
   const bottom = CHART.height - CHART.bottom;
   for (const rate of axes.rates) {
     svg.append(element("line", { class: "grid", x1: axes.x(rate), x2: axes.x(rate), y1: CHART.top, y2: bottom }),
@@ -82,19 +82,19 @@ function drawAxes(svg, axes, measure) {
     svg.append(element("line", { class: "grid", x1: CHART.left, x2: CHART.width - CHART.right, y1: axes.y(value), y2: axes.y(value) }),
       element("text", { x: CHART.left - 8, y: axes.y(value) + 4, "text-anchor": "end" }, String(value)));
   }
-  svg.append(element("text", { x: CHART.width / 2, y: CHART.height - 8, "text-anchor": "middle" }, "bits a pixel, from the files"),
-    element("text", { transform: `translate(15 ${bottom / 2 + 10}) rotate(-90)`, "text-anchor": "middle" }, metricTitle(measure)));
+  svg.append(element("text", { x: CHART.width / 2, y: CHART.height - 8, "text-anchor": "middle" }, "bits per pixel, from the files"),
+    element("text", { transform: `translate(15 ${bottom / 2 + 10}) rotate(-90)`, "text-anchor": "middle" }, metricTitle(metric)));
 }
 
-function drawLine(svg, line, axes, measure) {
+function drawLine(svg, line, axes, metric) {
   const path = line.points.map(point => `${axes.x(point.x).toFixed(1)},${axes.y(point.y).toFixed(1)}`).join(" ");
   svg.append(element("polyline", { points: path, fill: "none", stroke: line.colour, "stroke-width": line.published ? 1.3 : 2.4, "stroke-dasharray": line.dash }));
   for (const point of line.points) {
-    const interval = point.row && point.row.intervals[measure];
-    const text = `${line.label}: ${point.x.toFixed(4)} bpp, ${format(point.y, measure === "ms_ssim" ? "psnr" : measure)}`
-      + (interval ? `, 95 % interval ${interval.map(value => format(onAxis(value, measure), "psnr")).join(" to ")}` : "")
-      + (point.row ? `, ${point.row.setting}, ${point.row.pictures} pictures` : `, ${line.published.source}`);
-    const dot = element("circle", { cx: axes.x(point.x), cy: axes.y(point.y), r: line.published ? 3 : 5, fill: line.colour, tabindex: 0, role: "img", "aria-label": text }, [element("title", {}, text)]);
+    const interval = point.row && point.row.intervals[metric];
+    const text = `${line.label}: ${point.x.toFixed(4)} bpp, ${formatOnAxis(point.y, metric)}`
+      + (interval ? `, 95 % interval ${interval.map(value => formatOnAxis(onAxis(value, metric), metric)).join(" to ")}` : "")
+      + (point.row ? `, ${point.row.setting}, ${point.row.images} images` : `, ${line.published.source}`);
+    const dot = element("circle", { cx: axes.x(point.x), cy: axes.y(point.y), r: line.published ? 3 : 5, fill: line.series?.kind === "setting" ? "var(--chart)" : line.colour, stroke: line.colour, "stroke-width": 2, tabindex: 0, role: "img", "aria-label": text }, [element("title", {}, text)]);
     svg.append(dot);
   }
 }
@@ -119,8 +119,8 @@ function drawLegend(lines) {
 }
 
 function startChart() {
-  const measures = Object.keys(DATA.metrics).filter(name => DATA.summary.some(row => row[name] !== undefined));
-  fill("metric", measures.map(name => [name, DATA.metrics[name].label]));
+  const metrics = Object.keys(DATA.metrics).filter(name => DATA.summary.some(row => row[name] !== undefined));
+  fill("metric", metrics.map(name => [name, DATA.metrics[name].label]));
   const datasets = [...new Set(DATA.published.map(one => one.dataset))];
   fill("dataset", [["", "none"], ...datasets.map(name => [name, name])]);
   document.getElementById("dataset").value = DATA.photos.dataset ?? "";
@@ -136,7 +136,8 @@ if (SERIES.length) {
   startChart();
   drawMeans();
   drawDeltas();
-  startViewer();
+  if (IMAGES.length) startViewer();
+  else for (const id of ["viewer", "each"]) document.getElementById(id).hidden = true;
 } else {
   for (const id of ["viewer", "curves", "means", "deltas", "each"]) document.getElementById(id).hidden = true;
 }

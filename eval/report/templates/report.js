@@ -4,7 +4,7 @@
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const COLOURS = DATA.colours;
 
-// A series is one codec at one realism, rate matched ("bpp") or with one setting for all pictures.
+// A series is one codec at one realism, rate matched ("bpp") or with one setting for all loaded.
 const SERIES = [];
 for (const row of DATA.summary) {
   const kind = row.setting.endsWith(" bpp") ? "bpp" : "setting";
@@ -15,6 +15,10 @@ for (const row of DATA.summary) {
 }
 for (const series of SERIES) series.points.sort((a, b) => a.bpp - b.bpp);
 const MIXED = SERIES.some(one => one.kind === "bpp") && SERIES.some(one => one.kind === "setting");
+
+// Images whose reconstructions were kept: those that can be looked at.
+const KEPT = new Set(DATA.rows.filter(row => row.reconstruction).map(row => row.image));
+const IMAGES = DATA.photos.images.filter(photo => KEPT.has(photo.image));
 
 // Rates to choose from: those asked for; where only settings were, those of the first series.
 const RATES = [...new Set(DATA.summary.filter(row => row.setting.endsWith(" bpp")).map(row => parseFloat(row.setting)))].sort((a, b) => a - b);
@@ -48,96 +52,82 @@ function fill(id, choices) {
   document.getElementById(id).replaceChildren(...choices.map(([value, text]) => element("option", { value }, text)));
 }
 
-function format(value, measure) {
+function format(value, name) {
   if (value === undefined || value === null) return "";
-  if (measure === "bytes") return Math.round(value).toLocaleString("en");
-  if (["ssim", "ms_ssim", "bpp", "haarpsi", "gmsd", "nlpd", "dists"].includes(measure) || measure.startsWith("lpips")) return value.toFixed(4);
-  if (["encode_s", "decode_s"].includes(measure)) return value.toFixed(3);
-  return value.toPrecision(4);
+  if (name === "bytes") return Math.round(value).toLocaleString("en");
+  if (name === "bpp") return value.toFixed(4);
+  if (["encode_s", "decode_s"].includes(name)) return value.toFixed(3);
+  return value.toFixed(DATA.metrics[name].digits);
 }
 
-// A value on the axis of the curves: the mean MS-SSIM in dB.
-function onAxis(value, measure) {
-  return measure === "ms_ssim" ? -10 * Math.log10(Math.max(1e-9, 1 - value)) : value;
+// A value on the axis of the curves: a mean similarity in dB.
+function onAxis(value, name) {
+  return DATA.metrics[name].in_decibels ? -10 * Math.log10(Math.max(1e-9, 1 - value)) : value;
 }
 
-function metricTitle(measure) {
-  const metric = DATA.metrics[measure];
-  const unit = measure === "ms_ssim" ? "dB" : metric.unit;
-  const way = { more: "higher is better", less: "lower is better", one: "1 keeps the texture" }[metric.better];
+function formatOnAxis(value, name) {
+  return DATA.metrics[name].in_decibels ? value.toFixed(2) : format(value, name);
+}
+
+function metricTitle(name) {
+  const metric = DATA.metrics[name];
+  const unit = metric.in_decibels ? "dB" : metric.unit;
+  const way = { higher: "higher is better", lower: "lower is better", one: "1 keeps the texture" }[metric.direction];
   return `${metric.label}${unit ? ` [${unit}]` : ""}, ${way}`;
 }
 
+function header(heads) {
+  return element("thead", {}, [element("tr", {}, heads.map(head => element("th", { scope: "col" }, head)))]);
+}
+
 function drawMeans() {
-  const measures = Object.keys(DATA.metrics).filter(name => DATA.summary.some(row => row[name] !== undefined));
-  const heads = ["codec", "asked for", "pictures", "bytes", "bpp", ...measures.map(name => DATA.metrics[name].label), "encode s", "decode s"];
+  const metrics = Object.keys(DATA.metrics).filter(name => DATA.summary.some(row => row[name] !== undefined));
   const table = document.querySelector("#means table");
-  table.append(element("thead", {}, [element("tr", {}, heads.map(head => element("th", { scope: "col" }, head)))]));
+  table.append(header(["codec", "asked for", "coded as", "images", "bytes", "bpp", ...metrics.map(name => DATA.metrics[name].label), "encode s", "decode s"]));
   const body = element("tbody");
-  let starred = false;
   for (const row of DATA.summary) {
-    const off = row.reached < row.pictures;
-    starred ||= off;
+    const off = row.reached < row.images;
     const name = row.codec + (row.realism === null ? "" : `, realism ${row.realism}`);
-    const cells = [name, row.setting, row.pictures + (row.lacks ? "‡" : ""), format(row.bytes, "bytes"), format(row.bpp, "bpp") + (off ? "*" : "")];
+    const cells = [name, row.setting + (row.unable ? "§" : ""), row.sample_format, row.images + (row.lacks ? "‡" : ""), format(row.bytes, "bytes"), format(row.bpp, "bpp") + (off ? "*" : "")];
     const line = element("tr", {}, cells.map(cell => element("td", {}, String(cell))));
-    for (const measure of [...measures, "encode_s", "decode_s"]) {
-      const interval = row.intervals[measure];
-      const fewer = row.fewer[measure];
-      const cell = element("td", {}, format(row[measure], measure) + (fewer ? "†" : ""));
-      if (interval) cell.title = `95 % interval ${format(interval[0], measure)} to ${format(interval[1], measure)}`;
+    for (const metric of [...metrics, "encode_s", "decode_s"]) {
+      const interval = row.intervals[metric];
+      const cell = element("td", {}, format(row[metric], metric) + (row.fewer[metric] ? "†" : ""));
+      if (interval) cell.title = `95 % interval ${format(interval[0], metric)} to ${format(interval[1], metric)}`;
       line.append(cell);
     }
     body.append(line);
   }
   table.append(body);
-  document.querySelector("#means p").textContent = "Arithmetic means; a figure's interval stands in its tooltip."
-    + (DATA.summary.some(row => Object.keys(row.fewer).length) ? " † without the pictures that this measure cannot take." : "")
-    + (DATA.summary.some(row => row.lacks) ? " ‡ over fewer pictures than other rows, with which it does not compare." : "")
-    + (starred ? " * not every picture came within 2 % of the rate: the nearest setting was taken, and each row says why." : "");
+  notes("means", ["Arithmetic means; their intervals stand in the tooltips and in means.csv.", ...DATA.tables.means.notes]);
+}
+
+function notes(section, lines) {
+  document.querySelector(`#${section} .notes`).append(...lines.map(line => element("p", { class: "small" }, line)));
 }
 
 function drawDeltas() {
-  const section = document.getElementById("deltas");
-  section.hidden = !DATA.bd.length;
+  document.getElementById("deltas").hidden = !DATA.bd.length;
   if (!DATA.bd.length) return;
-  const measures = [...new Set(DATA.bd.map(one => one.metric))];
-  const lines = [...new Set(DATA.bd.map(one => one.codec + (one.kind === "setting" && MIXED ? ", one setting" : "")))];
-  const table = section.querySelector("table");
-  table.append(element("thead", {}, [element("tr", {}, ["codec", ...measures.map(m => DATA.metrics[m].label)].map(head => element("th", { scope: "col" }, head)))]));
+  const table = document.querySelector("#deltas table");
   const body = element("tbody");
-  for (const line of lines) {
-    const row = element("tr", {}, [element("td", {}, line)]);
-    for (const measure of measures) {
-      const one = DATA.bd.find(delta => delta.metric === measure && delta.codec + (delta.kind === "setting" && MIXED ? ", one setting" : "") === line);
-      row.append(deltaCell(one));
-    }
-    body.append(row);
+  for (const row of DATA.tables.deltas.rows) {
+    body.append(element("tr", { class: row[0] ? "first" : "more" }, row.map((cell, k) => element("td", k && cell.startsWith("refused") ? { class: "text" } : {}, cell))));
   }
-  table.append(body);
-  section.querySelector("p").textContent = `Bits for equal quality against ${DATA.bd[0].anchor}: -10 % needs a tenth less. In brackets the 95 % interval `
-    + "over pictures; overlap of the curves and difference in quality at equal bits in the tooltip.";
+  table.append(header(DATA.tables.deltas.heads), body);
+  notes("deltas", DATA.tables.deltas.notes);
 }
 
-function deltaCell(one) {
-  if (!one) return element("td");
-  const { rate, quality } = one;
-  if (rate.refused) return element("td", { class: "text" }, `refused: ${rate.refused}`);
-  const interval = rate.interval ? ` [${rate.interval[0].toFixed(1)}, ${rate.interval[1].toFixed(1)}]` : "";
-  const overlap = `Curves overlap from ${rate.low.toFixed(3)} to ${rate.high.toFixed(3)} of quality, ${Math.round(100 * rate.share)} % of their span.`;
-  const other = quality.refused ? "" : ` At equal bits ${quality.value >= 0 ? "+" : ""}${quality.value.toPrecision(3)} over ${quality.low.toFixed(3)} to ${quality.high.toFixed(3)} bpp.`;
-  return element("td", { title: overlap + other }, `${rate.value >= 0 ? "+" : ""}${rate.value.toFixed(1)} %${interval}`);
-}
-
-// One line a picture, one column a series: the chosen measure at the chosen rate.
+// One line per image, one column per series: the chosen metric at the chosen rate.
 function drawEach() {
-  const measure = document.getElementById("metric").value;
+  const metric = document.getElementById("metric").value;
   const table = document.querySelector("#each table");
-  table.replaceChildren(element("thead", {}, [element("tr", {}, ["picture", ...SERIES.map(one => title(one.name))].map(head => element("th", { scope: "col" }, head)))]));
+  table.replaceChildren(header(["image", ...SERIES.map(one => title(one.name))]));
   const body = element("tbody");
   for (const photo of DATA.photos.images) {
-    const open = element("button", { type: "button" }, photo.image);
-    open.onclick = () => {
+    const kept = IMAGES.includes(photo);
+    const open = element(kept ? "button" : "span", kept ? { type: "button" } : {}, photo.image);
+    if (kept) open.onclick = () => {
       view.image = photo.image;
       update();
       document.getElementById("viewer").scrollIntoView();
@@ -145,14 +135,14 @@ function drawEach() {
     };
     const line = element("tr", {}, [element("td", {}, [open])]);
     const rows = SERIES.map(one => rowOf(photo.image, one.name, view.rate));
-    const values = rows.map(row => (row && row[measure] !== undefined ? row[measure] : null));
+    const values = rows.map(row => (row && row[metric] !== undefined ? row[metric] : null));
     const known = values.filter((value, k) => value !== null && isAt(rows[k], view.rate));
-    const better = DATA.metrics[measure].better;
-    const best = better === "more" ? Math.max(...known) : better === "less" ? Math.min(...known) : null;
+    const direction = DATA.metrics[metric].direction;
+    const best = direction === "higher" ? Math.max(...known) : direction === "lower" ? Math.min(...known) : null;
     rows.forEach((row, k) => {
       const near = !row || isAt(row, view.rate);
       const kind = !near ? { class: "far" } : values[k] !== null && values[k] === best ? { class: "best" } : {};
-      const cell = element("td", kind, values[k] === null ? "" : format(values[k], measure) + (near ? "" : "*"));
+      const cell = element("td", kind, values[k] === null ? "" : format(values[k], metric) + (near ? "" : "*"));
       if (row) cell.title = `${row.bytes} bytes, ${row.bpp.toFixed(4)} bpp${row.note ? ". " + row.note : ""}`;
       line.append(cell);
     });
@@ -162,22 +152,28 @@ function drawEach() {
 }
 
 function drawProtocol() {
-  document.getElementById("about").textContent = `${DATA.photos.images.length} photographs, ${Object.keys(DATA.codecs).length} codecs, gencomp ${DATA.gencomp}`;
+  const kept = IMAGES.length < DATA.photos.images.length ? `, of which ${IMAGES.length} can be looked at here` : "";
+  document.getElementById("about").textContent = `${DATA.photos.images.length} photographs, ${Object.keys(DATA.codecs).length} codecs, gencomp ${DATA.gencomp}${kept}`;
   const section = document.getElementById("protocol");
   section.querySelector("ul").append(...DATA.protocol.map(line => element("li", {}, line)));
-  const heads = ["codec", "version and options", "knob", "parameters", "encoder kMAC/pixel", "decoder kMAC/pixel", "peak memory MB"];
+  const heads = ["codec", "version and options", "rate control", "parameters", "encoder kMAC/pixel", "decoder kMAC/pixel", "peak memory MB"];
   const table = section.querySelector("table");
-  table.append(element("thead", {}, [element("tr", {}, heads.map(head => element("th", { scope: "col" }, head)))]));
+  table.append(header(heads));
   const number = (value, digits) => (value === undefined ? "" : value.toLocaleString("en", { maximumFractionDigits: digits }));
   for (const [name, facts] of Object.entries(DATA.codecs)) {
-    const cells = [[name, ""], [facts.error ?? facts.note, "text"], [facts.knob ? facts.knob.name : "", ""], [number(facts.parameters, 0), ""],
+    const cells = [[name, ""], [facts.error ?? facts.note, "text"], [facts.rate_control ? facts.rate_control.name : "", ""], [number(facts.parameters, 0), ""],
                    [number(facts.encoder_kmac, 1), ""], [number(facts.decoder_kmac, 1), ""], [number(facts.peak_mb, 0), ""]];
     table.append(element("tr", {}, cells.map(([text, kind]) => element("td", { class: kind }, text))));
   }
-  const list = document.getElementById("measures");
+  const list = document.getElementById("metrics");
   for (const metric of Object.values(DATA.metrics)) list.append(element("dt", {}, metric.label), element("dd", {}, metric.definition));
   for (const [name, why] of Object.entries(DATA.not_measured)) list.append(element("dt", {}, name), element("dd", {}, why));
   document.getElementById("run").textContent = DATA.command.join(" ") + "\n" + Object.entries(DATA.machine).map(([key, value]) => `${key} ${value}`).join(", ");
+  const files = document.getElementById("files");
+  for (const [what, links] of Object.entries(DATA.files)) {
+    const anchors = links.flatMap(path => [element("a", { href: path }, path.split(".").pop().toUpperCase()), " "]);
+    files.append(element("dt", {}, what), element("dd", {}, anchors));
+  }
   const wrong = document.getElementById("problems");
   wrong.hidden = !DATA.problems.length;
   wrong.querySelector("ul").append(...DATA.problems.map(one => element("li", {}, [one.codec, one.image, one.what].filter(Boolean).join(": "))));

@@ -1,24 +1,24 @@
-// The pictures: every codec's at one rate, with one place and one zoom for all of them.
+// The images: every codec's at one rate, with one place and one zoom for all of them.
 
 const MODES = { wipe: "Wipe", flip: "Flip", pair: "Side by side", all: "All", difference: "Difference" };
-const ZOOMS = [0, 1, 2, 4, 8]; // device pixels a picture's pixel; 0 fits the whole picture
+const ZOOMS = [0, 1, 2, 4, 8]; // device pixels per pixel of the image; 0 fits the whole image
 const GAINS = [1, 4, 8, 16];
 const KEYS = [
-  ["arrows", "move (with the picture focused; Shift moves further)"], ["1 2 4 8", "zoom 1:1 to 8:1"], ["0", "whole picture"],
-  ["+ -", "zoom in, out"], ["space", "flip A and B in place"], ["o", "original in place of A"], ["w f s a d", "wipe, flip, side by side, all, difference"],
-  [", .", "move the wipe"], ["[ ]", "another codec for A"], ["{ }", "another codec for B"], ["n p", "next, previous picture"],
+  ["arrows", "move (with the image focused; Shift moves further)"], ["1 2 4 8", "zoom 1:1 to 8:1"], ["0", "whole image"],
+  ["+ -", "zoom in, out"], ["space", "flip A and B in place (or tap the image in the view Flip)"], ["o", "original in place of A"], ["w f s a d", "wipe, flip, side by side, all, difference"],
+  [", .", "move the wipe"], ["[ ]", "another codec for A"], ["{ }", "another codec for B"], ["n p", "next, previous image"],
   ["r R", "higher, lower rate"], ["g", "gain of the difference"], ["c", "copy a link to what is seen"],
 ];
 
 const view = { image: "", rate: 0, left: "", right: "", mode: "wipe", zoom: 0, x: 0.5, y: 0.5, wipe: 0.5, flipped: false,
                original: false, gain: 4 };
-const pictures = new Map(); // path -> Image, as they are asked for
+const loaded = new Map(); // path -> Image, as they are asked for
 const canvas = document.getElementById("canvas");
 
-// The reconstruction of a picture by one series, nearest in size to a rate.
+// The reconstruction of an image by one series, nearest in size to a rate.
 function rowOf(image, name, rate) {
   if (name === "original") return null;
-  const rows = rowsOf(name).filter(row => row.image === image && !row.error);
+  const rows = rowsOf(name).filter(row => row.image === image && row.reconstruction);
   const distance = row => Math.abs(Math.log(row.bpp / rate));
   return rows.reduce((best, row) => (!best || distance(row) < distance(best) ? row : best), null);
 }
@@ -29,32 +29,37 @@ function isAt(row, rate) {
 }
 
 function pathOf(image, name, rate) {
-  if (name === "original") return DATA.photos.images.find(photo => photo.image === image).original;
+  if (name === "original") return IMAGES.find(photo => photo.image === image).original;
   const row = rowOf(image, name, rate);
   return row ? row.reconstruction : null;
 }
 
-function picture(path) {
+function load(path) {
   if (path === null) return null;
-  if (!pictures.has(path)) {
+  if (!loaded.has(path)) {
     const image = new Image();
     image.onload = () => draw();
     image.src = path.split("/").map(encodeURIComponent).join("/");
-    pictures.set(path, image);
+    loaded.set(path, image);
   }
-  const image = pictures.get(path);
+  const image = loaded.get(path);
   return image.complete && image.naturalWidth ? image : null;
 }
 
 function shownSize() {
-  const photo = DATA.photos.images.find(one => one.image === view.image);
+  const photo = IMAGES.find(one => one.image === view.image);
   return photo ? [photo.width, photo.height] : [1, 1];
+}
+
+// What is seen: in flip and difference the first alone, in wipe and side by side the first on the left.
+function seen() {
+  const [first, second] = view.flipped ? [view.right, view.left] : [view.left, view.right];
+  return [view.original ? "original" : first, second];
 }
 
 // Panes of the stage: where they are, in device pixels, and what each shows.
 function panes(width, height) {
-  let [first, second] = view.flipped ? [view.right, view.left] : [view.left, view.right];
-  if (view.original) first = "original";
+  const [first, second] = seen();
   if (view.mode === "pair") return split([first, second], width, height);
   if (view.mode === "all") return split(["original", ...SERIES.map(one => one.name)], width, height);
   return [{ x: 0, y: 0, width, height, name: first, second }];
@@ -91,7 +96,7 @@ function drawPane(context, pane, ratio) {
   context.beginPath();
   context.rect(pane.x, pane.y, pane.width, pane.height);
   context.clip();
-  place(context, pane, view.mode === "difference" ? differenceOf(pane.name) : pictureOf(pane.name));
+  place(context, pane, view.mode === "difference" ? differenceOf(pane.name) : imageOf(pane.name));
   if (view.mode === "wipe") {
     const edge = Math.round(pane.x + pane.width * view.wipe);
     context.save();
@@ -100,7 +105,7 @@ function drawPane(context, pane, ratio) {
     context.clip();
     context.fillStyle = "#777";
     context.fillRect(edge, pane.y, pane.width, pane.height);
-    place(context, pane, pictureOf(pane.second));
+    place(context, pane, imageOf(pane.second));
     context.restore();
     handle(context, pane, edge, ratio);
     label(context, pane.x, pane.y, title(pane.name), ratio);
@@ -136,7 +141,7 @@ function label(context, x, y, text, ratio) {
   context.fillText(text, x + 12 * ratio, y + 21 * ratio);
 }
 
-// A picture, or a canvas of its size, with the shared centre in the middle of the pane. It ends on whole device pixels.
+// An image, or a canvas of its size, with the shared centre in the middle of the pane. It ends on whole device pixels.
 function place(context, pane, image) {
   if (!image) return;
   const scale = scaleIn(pane);
@@ -146,15 +151,15 @@ function place(context, pane, image) {
   context.drawImage(image, Math.round(pane.x + pane.width / 2 - view.x * width), Math.round(pane.y + pane.height / 2 - view.y * height), width, height);
 }
 
-function pictureOf(name) {
-  return picture(pathOf(view.image, name, view.rate));
+function imageOf(name) {
+  return load(pathOf(view.image, name, view.rate));
 }
 
-// Absolute difference of two pictures times a gain, at their own resolution. Pixels of a page opened from disk cannot be
+// Absolute difference of two images times a gain, at their own resolution. Pixels of a page opened from disk cannot be
 // read, but they can be composed.
 const difference = { canvas: document.createElement("canvas"), of: "" };
 function differenceOf(name) {
-  const [original, rebuilt] = [pictureOf("original"), pictureOf(name)];
+  const [original, rebuilt] = [imageOf("original"), imageOf(name)];
   if (!original || !rebuilt) return null;
   const of = [original.src, rebuilt.src, view.gain].join(" ");
   if (difference.of === of) return difference.canvas;
@@ -209,7 +214,7 @@ function readHash() {
   const names = ["original", ...SERIES.map(one => one.name)];
   const number = (key, fallback) => (Number.isFinite(parseFloat(given.get(key))) ? parseFloat(given.get(key)) : fallback);
   if (given.get("view") in MODES) view.mode = given.get("view");
-  if (DATA.photos.images.some(photo => photo.image === given.get("image"))) view.image = given.get("image");
+  if (IMAGES.some(photo => photo.image === given.get("image"))) view.image = given.get("image");
   if (RATES.includes(number("rate", NaN))) view.rate = number("rate");
   if (names.includes(given.get("a"))) view.left = given.get("a");
   if (names.includes(given.get("b"))) view.right = given.get("b");

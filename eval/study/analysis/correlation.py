@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from ...metrics.table import METRICS, SET_MEASURES
+from ...metrics.table import direction_of
 from ..bradley_terry import Array, fit
 from ..plan import Study
 from .scores import Ballots, Index, Interval, draw_raters, interval
@@ -69,11 +69,11 @@ def metric_agreement(
 
 def oriented(metric: str, values: Array) -> Array:
     """The metric turned so that more is better. Where nearer to one is better: minus the distance in log."""
-    better = METRICS[metric].better if metric in METRICS else "less" if metric.startswith(SET_MEASURES) else "more"
-    if better == "one":
+    direction = direction_of(metric)
+    if direction == "one":
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(-np.abs(np.log(values)))
-    return values if better == "more" else -values
+    return values if direction == "higher" else -values
 
 
 def metric_table(study: Study) -> dict[str, Array]:

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL.Image import Image
 
 from gencomp.bitstream import DEFAULT_QUALITY
 from gencomp.image import read_image, write_image
 
-from ...codecs import baseline, ours
-from ...codecs.baseline import Peer
+from ...codecs import classical, ours
+from ...codecs.baseline import Baseline, BaselineError
 from ...run.coding import decode_from, encode_to
 from ...run.rates import RateSearch
 from ..plan import QUESTIONS, Design, Study, StudyError
@@ -40,8 +39,8 @@ def demonstration(
     from gencomp import ModelError
 
     try:
-        codecs = [ours.gencomp_peer(model, device=device), baseline.avif(), baseline.webp()]
-    except (ModelError, OSError, baseline.PeerError) as error:
+        codecs = [ours.of_model(model, device=device), classical.avif(), classical.webp()]
+    except (ModelError, OSError, BaselineError) as error:
         raise StudyError(str(error)) from error
     with tempfile.TemporaryDirectory() as work:
         coded = [one for name in progress(list(PHOTOGRAPHS)) for one in code(name, codecs, Path(work))]
@@ -53,14 +52,14 @@ def demonstration(
         )
 
 
-def code(name: str, codecs: Sequence[Peer], work: Path) -> list[Coded]:
+def code(name: str, codecs: Sequence[Baseline], work: Path) -> list[Coded]:
     """One photograph through every codec at the same number of bytes: the least that all of them can be brought to,
     but no less than the first codec's default. Codecs with realism are decoded at each of REALISMS from one file."""
     original = work / f"{name}.png"
     write_image(read_image(photograph(name)), original)
     image = read_image(original)
     pixels = image.width * image.height
-    searches = [RateSearch(codec.knob, partial(_bytes, codec, image), pixels) for codec in codecs]
+    searches = [RateSearch(codec.rate_control, partial(codec.size_of, image), pixels) for codec in codecs]
     default = len(codecs[0].encode(image, DEFAULT_QUALITY))
     target = max(default, *(search.size(0) for search in searches))
     coded = []
@@ -74,10 +73,6 @@ def code(name: str, codecs: Sequence[Peer], work: Path) -> list[Coded]:
             bpp = 8 * file.stat().st_size / pixels
             coded.append(Coded(name, codec.name, "equal bytes", realism, original, shown, bpp, {}))
     return coded
-
-
-def _bytes(codec: Peer, image: Image, setting: float) -> int:
-    return len(codec.encode(image, setting))
 
 
 def photograph(name: str) -> NDArray[np.uint8]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from gencomp.files import IMAGE_SUFFIXES
 
-from ...metrics.table import METRICS, SET_MEASURES
+from ...metrics.table import METRICS, is_of_sets
 from ..plan import StudyError, finite
 
 
@@ -97,7 +97,7 @@ def set_measures(folder: Path) -> dict[tuple[str, str, float | None], dict[str, 
     try:
         return {
             (str(row["codec"]), str(row["setting"]), finite(row["realism"])): _numbers(
-                {name: value for name, value in row.items() if name.startswith(SET_MEASURES)}
+                {name: value for name, value in row.items() if is_of_sets(name)}
             )
             for row in json.loads(path.read_text("utf-8"))["sets"]
         }

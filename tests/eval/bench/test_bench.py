@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from gencomp.eval.bench.cli import bench
-from gencomp.eval.codecs import reference_decoders as yardsticks
+from gencomp.eval.codecs import reference_decoders
 
 TINY = Path(__file__).parents[2] / "golden" / "tiny.safetensors"
 
@@ -16,13 +16,14 @@ TINY = Path(__file__).parents[2] / "golden" / "tiny.safetensors"
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     patch = pytest.MonkeyPatch()
-    patch.setattr(yardsticks, "hific_generator", yardsticks.mbt2018_synthesis)  # 157 M parameters are too many here
+    small = reference_decoders.mbt2018_synthesis  # 157 M parameters are too many here
+    patch.setattr(reference_decoders, "hific_generator", small)
     path = tmp_path_factory.mktemp("bench") / "bench.json"
     given = ["--size", "96x64", "--threads", "1", "--device", "cpu", "--repeat", "1", "--model", str(TINY)]
     done = CliRunner().invoke(bench, [*given, "-o", str(path)])
     patch.undo()
     assert done.exit_code == 0, done.output
-    assert "ratio: the peer's seconds" in done.stdout
+    assert "ratio: the baseline's seconds" in done.stdout
     (found,) = json.loads(path.read_text())["runs"]
     assert isinstance(found, dict)
     return found
@@ -40,16 +41,16 @@ def test_every_stage_is_measured(run: dict[str, Any]) -> None:
 
 def test_ratios_are_against_the_codec_s_own_time(run: dict[str, Any]) -> None:
     assert run["runtime"] == "torch"
-    names = [peer["name"] for peer in run["peers"]]
+    names = [baseline["name"] for baseline in run["baselines"]]
     assert names == ["jpeg", "webp", "avif", "HiFiC generator", "mbt2018-mean synthesis"]
-    for peer in run["peers"]:
-        assert peer["decode_ratio"] == pytest.approx(peer["decode_s"] / run["decode"]["total"]["seconds"])
+    for baseline in run["baselines"]:
+        assert baseline["decode_ratio"] == pytest.approx(baseline["decode_s"] / run["decode"]["total"]["seconds"])
 
 
-def test_the_yardsticks_return_pictures() -> None:
+def test_the_reference_decoders_return_images() -> None:
     import torch
 
-    assert yardsticks.mbt2018_synthesis(40, 50, torch.device("cpu"))().shape == (1, 3, 48, 64)
+    assert reference_decoders.mbt2018_synthesis(40, 50, torch.device("cpu"))().shape == (1, 3, 48, 64)
 
 
 @pytest.mark.parametrize("size", ["768", "0x5", "axb", "99999x1"])

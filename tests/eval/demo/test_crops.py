@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 from skimage.data import data_dir
 
-from gencomp.eval.codecs.ours import build
+from gencomp.eval.codecs.build import build
 from gencomp.eval.demo.crops import CROPS, SIDE, show
 from gencomp.eval.demo.sheet import rows_of_crops
 

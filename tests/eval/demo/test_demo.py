@@ -1,4 +1,4 @@
-"""The demonstration: real files, equal sizes, one picture."""
+"""The demonstration: real files, equal sizes, one image."""
 
 import json
 from pathlib import Path
@@ -50,7 +50,7 @@ def test_the_detail_is_the_busiest_square() -> None:
     assert abs(top - 50) <= 1
 
 
-def test_a_sheet_of_a_picture_smaller_than_the_detail() -> None:
+def test_a_sheet_of_an_image_smaller_than_the_detail() -> None:
     small = Image.new("RGB", (30, 20), "red")
     sheet = side_by_side(small, [("one", "10 bytes", small), ("two", "11 bytes", small)])
     assert sheet.width > 3 * 2 * 20

@@ -1,4 +1,4 @@
-"""Measures of single pictures against other implementations of them."""
+"""Metrics of single images against other implementations of them."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def test_psnr_agrees_with_scikit_image(pair: tuple[Tensor, Tensor]) -> None:
     assert fidelity.psnr(*pair) == pytest.approx(reference, abs=1e-5)
 
 
-def test_psnr_of_equal_pictures_is_finite(pair: tuple[Tensor, Tensor]) -> None:
+def test_psnr_of_equal_images_is_finite(pair: tuple[Tensor, Tensor]) -> None:
     assert fidelity.psnr(pair[0], pair[0]) == pytest.approx(138.13, abs=0.01)
 
 
@@ -26,6 +26,27 @@ def test_ssim_agrees_with_scikit_image(pair: tuple[Tensor, Tensor]) -> None:
     options = {"channel_axis": 2, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
     reference = structural_similarity(*map(as_bytes, pair), data_range=255, **options)
     assert fidelity.ssim(*pair) == pytest.approx(reference, abs=1e-5)
+
+
+def test_psnr_is_its_closed_form_to_the_last_digit_in_any_layout(pair: tuple[Tensor, Tensor]) -> None:
+    a, b = (as_bytes(x).astype(np.int64) for x in pair)
+    expected = 10 * np.log10(255**2 / ((a - b) ** 2).mean())
+    transposed = [x.transpose(2, 3).contiguous().transpose(2, 3) for x in pair]
+    assert fidelity.psnr(*pair) == fidelity.psnr(*transposed) == pytest.approx(expected, rel=1e-14)
+
+
+def test_ssim_is_scikit_image_s_to_nine_digits(pair: tuple[Tensor, Tensor]) -> None:
+    """kornia in float64 against scikit-image, which pytorch-msssim's float32 meets to five."""
+    options = {"channel_axis": 2, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    reference = structural_similarity(*map(as_bytes, pair), data_range=255, **options)
+    assert fidelity.ssim(*pair) == pytest.approx(reference, abs=1e-7)
+
+
+def test_ms_ssim_of_training_is_that_of_evaluation_where_sides_halve_evenly(pair: tuple[Tensor, Tensor]) -> None:
+    from gencomp.perceptual.ms_ssim import ms_ssim
+
+    assert pair[0].shape[2:] == (176, 192)
+    assert float(ms_ssim(*pair)) == pytest.approx(fidelity.ms_ssim(*pair), abs=1e-5)
 
 
 def test_ms_ssim_agrees_with_another_library(pair: tuple[Tensor, Tensor]) -> None:
@@ -66,7 +87,7 @@ def test_ms_ssim_agrees_with_its_definition(pair: tuple[Tensor, Tensor]) -> None
     assert fidelity.ms_ssim(*pair) == pytest.approx(np.mean(products), abs=2e-5)
 
 
-def test_ms_ssim_refuses_small_pictures() -> None:
+def test_ms_ssim_refuses_small_images() -> None:
     small = torch.rand(1, 3, 160, 300)
     with pytest.raises(ValueError, match="161"):
         fidelity.ms_ssim(small, small)
@@ -100,7 +121,7 @@ def test_nlpd_agrees_with_its_definition(pair: tuple[Tensor, Tensor]) -> None:
 
 
 @pytest.mark.parametrize(("measure", "of_equal"), [("gmsd", 0.0), ("haarpsi", 1.0), ("nlpd", 0.0), ("ssim", 1.0)])
-def test_equal_pictures_have_the_best_value(measure: str, of_equal: float, pair: tuple[Tensor, Tensor]) -> None:
+def test_equal_images_have_the_best_value(measure: str, of_equal: float, pair: tuple[Tensor, Tensor]) -> None:
     function = getattr(fidelity, measure)
     assert function(pair[0], pair[0]) == pytest.approx(of_equal, abs=1e-4)
     assert abs(function(*pair) - of_equal) > 0.01

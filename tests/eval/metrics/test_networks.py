@@ -1,15 +1,17 @@
-"""Measures over feature networks, random ones here: that they are what they say, and silent without weights."""
+"""Metrics over feature networks, random ones here: that they are what they say, and silent without weights."""
 
 from pathlib import Path
 
 import lpips
+import numpy as np
 import pytest
 import torch
+from PIL import Image
+from skimage import data
 from torch import Tensor
 
 from gencomp.eval.metrics import networks
-from gencomp.eval.metrics.measures import meters
-from gencomp.eval.metrics.table import NAMES
+from gencomp.eval.metrics.table import METRICS, Resources
 from gencomp.perceptual import WeightsError, build_lpips
 
 
@@ -27,21 +29,24 @@ def alexnet(seed: int = 0) -> dict[str, Tensor]:
     return {"features." + name.partition(".")[2]: value for name, value in state.items()}
 
 
+def why_not(name: str, weights: Path | None) -> str:
+    with pytest.raises(WeightsError) as error:
+        METRICS[name].make(Resources(weights))
+    return str(error.value)
+
+
 def test_without_weights_nothing_is_measured_and_the_file_is_named() -> None:
-    ready, absent = meters(NAMES)
-    measured = {column for meter in ready for column in meter.columns}
-    assert {"psnr", "ms_ssim", "texture_error", "band_energy", "wasserstein"} <= measured
-    assert absent == {
-        "lpips_alex": "not measured: needs alexnet-owt-7be5be79.pth",
-        "lpips_vgg": "not measured: needs vgg16-397923af.pth",
-        "dists": "not measured: needs vgg16-397923af.pth",
-    }
+    for name, metric in METRICS.items():
+        if name not in ("lpips_alex", "lpips_vgg", "dists"):
+            metric.make(Resources())
+    assert "needs alexnet-owt-7be5be79.pth" in why_not("lpips_alex", None)
+    assert "needs vgg16-397923af.pth" in why_not("lpips_vgg", None)
+    assert "needs vgg16-397923af.pth" in why_not("dists", None)
 
 
 def test_another_file_under_the_right_name_is_named(tmp_path: Path) -> None:
     torch.save(alexnet(), tmp_path / "alexnet-owt-7be5be79.pth")
-    absent = meters(["lpips_alex"], tmp_path)[1]
-    assert "is another file" in absent["lpips_alex"]
+    assert "is another file" in why_not("lpips_alex", tmp_path)
 
 
 def test_lpips_is_the_package_called_directly(
@@ -50,7 +55,7 @@ def test_lpips_is_the_package_called_directly(
     """The package's own way, with the same weights where torch.hub looks for them."""
     trunk = alexnet(3)
     monkeypatch.setattr(networks, "load_lpips", lambda net, weights: build_lpips(net, trunk))
-    ours = networks.lpips("alex", tmp_path, torch.device("cpu"))(*pair)
+    ours = networks.lpips("alex", tmp_path, "cpu")(*pair)
     classifier = {k: v for k, v in random_state(__import__("torchvision").models.alexnet(), 1).items() if "class" in k}
     checkpoints = tmp_path / "hub" / "checkpoints"
     checkpoints.mkdir(parents=True)
@@ -61,27 +66,59 @@ def test_lpips_is_the_package_called_directly(
     assert ours > 0
 
 
-def test_dists_has_the_given_trunk_and_its_own_comparison(pair: tuple[Tensor, Tensor]) -> None:
+def vgg_trunk() -> dict[str, Tensor]:
     from torchvision.models import vgg16
 
-    trunk = {f"features.{k}": v for k, v in random_state(vgg16(weights=None, init_weights=False).features).items()}
+    return {f"features.{k}": v for k, v in random_state(vgg16(weights=None, init_weights=False).features).items()}
+
+
+def test_dists_has_the_given_trunk_and_its_own_comparison(pair: tuple[Tensor, Tensor]) -> None:
+    trunk = vgg_trunk()
     network = networks.build_dists(trunk)
-    assert torch.equal(network.stage1[0].weight, trunk["features.0.weight"])
-    assert float(network.alpha.mean()) != 0.1  # the published weights of the comparison, not the initial ones
-    assert float(network(pair[0], pair[0])) == pytest.approx(0, abs=1e-5)
-    assert float(network(*pair)) > 0
+    state = network.state_dict()
+    assert torch.equal(state["stage1.0.weight"], trunk["features.0.weight"])
+    assert torch.equal(state["stage5.28.bias"], trunk["features.28.bias"])
+    assert float(state["alpha"].mean()) != 0.1  # the published weights of the comparison, not the initial ones
+    assert float(network.forward(pair[0], pair[0])) == pytest.approx(0, abs=1e-5)
+    assert float(network.forward(*pair)) > 0
+
+
+def test_dists_is_the_library_called_with_the_same_trunk(
+    pair: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torchmetrics.functional.image import dists as module
+    from torchvision.models import vgg16
+
+    trunk = vgg_trunk()
+    whole = vgg16(weights=None, init_weights=False)
+    whole.load_state_dict(trunk | {k: v for k, v in whole.state_dict().items() if k.startswith("class")})
+    monkeypatch.setattr(module, "vgg16", lambda weights: whole)
+    reference = module.deep_image_structure_and_texture_similarity(*pair)
+    assert float(networks.build_dists(trunk).forward(*pair)) == pytest.approx(float(reference), abs=1e-6)
+
+
+def test_dists_resizes_as_its_authors_do() -> None:
+    """Their prepare_image: Pillow's bilinear filter to 256 pixels of the shorter side, for larger images alone."""
+    pixels = data.astronaut()[:300, :420]
+    tensor = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None] / 255
+    theirs = np.asarray(Image.fromarray(pixels).resize((358, 256), Image.Resampling.BILINEAR))
+    resized = networks.for_dists(tensor)
+    assert resized.shape == (1, 3, 256, 358)
+    assert np.array_equal((255 * resized[0]).round().byte().permute(1, 2, 0).numpy(), theirs)
+    small = tensor[:, :, :256]
+    assert networks.for_dists(small) is small
 
 
 def test_patches_are_hific_s() -> None:
-    picture = torch.arange(3 * 512 * 768, dtype=torch.float32).view(3, 512, 768)
-    found = networks.patches(picture, 256)
-    assert found.shape == (8, 3, 256, 256)  # as the protocol gives for a Kodak picture
-    assert torch.equal(found[0], picture[:, :256, :256])
-    assert torch.equal(found[5], picture[:, 256:512, 512:768])
-    assert torch.equal(found[6], picture[:, 128:384, 128:384])
-    assert torch.equal(found[7], picture[:, 128:384, 384:640])
-    assert len(networks.patches(picture[:, :256, :383], 256)) == 1  # the shifted grid needs one and a half patches
-    assert len(networks.patches(picture[:, :255], 256)) == 0
+    image = torch.arange(3 * 512 * 768, dtype=torch.float32).view(3, 512, 768)
+    found = networks.patches(image, 256)
+    assert found.shape == (8, 3, 256, 256)  # as the protocol gives for a Kodak image
+    assert torch.equal(found[0], image[:, :256, :256])
+    assert torch.equal(found[5], image[:, 256:512, 512:768])
+    assert torch.equal(found[6], image[:, 128:384, 128:384])
+    assert torch.equal(found[7], image[:, 128:384, 384:640])
+    assert len(networks.patches(image[:, :256, :383], 256)) == 1  # the shifted grid needs one and a half patches
+    assert len(networks.patches(image[:, :255], 256)) == 0
 
 
 def test_inception_features_are_of_the_given_weights() -> None:
@@ -100,10 +137,22 @@ def test_inception_features_are_of_the_given_weights() -> None:
         elif value.ndim == 4:
             state[name] = 20 * value * (2 / value[0].numel()) ** 0.5
     extract = networks.build_inception(state)
-    pictures = torch.randint(0, 256, (2, 3, 64, 80), dtype=torch.uint8)
-    features = networks.extract_all(extract, pictures)
+    images = torch.randint(0, 256, (2, 3, 64, 80), dtype=torch.uint8)
+    features = networks.extract_all(extract, images)
     assert features.shape == (2, 2048)
     assert not torch.equal(features[0], features[1])
+
+
+def test_patches_are_those_of_plain_slices() -> None:
+    """kornia's cutting against a loop, at sides that no grid divides."""
+    image = torch.randint(0, 256, (3, 150, 215), dtype=torch.uint8)
+    expected = [
+        image[:, y : y + 64, x : x + 64]
+        for shift in (0, 32)
+        for y in range(shift, 150 - 63, 64)
+        for x in range(shift, 215 - 63, 64)
+    ]
+    assert torch.equal(networks.patches(image, 64), torch.stack(expected))
 
 
 def test_timm_features_come_from_a_file_of_the_model_s_name(tmp_path: Path) -> None:

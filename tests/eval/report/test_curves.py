@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.interpolate import PchipInterpolator
 
+from gencomp.eval.metrics.table import decibels
 from gencomp.eval.report import curves, published
 from gencomp.eval.report.curves import Curve, CurveError
 
@@ -79,28 +80,9 @@ def test_points_of_equal_rate_count_once_and_one_point_is_no_curve() -> None:
         curves.curve(np.array([1.0, 1.0]), np.array([4.0, 4.0]))
 
 
-def test_bootstrap_intervals_of_a_mean_cover_it() -> None:
-    covered = 0
-    for trial in range(60):
-        sample = np.random.default_rng(trial).normal(size=40)
-        interval = curves.bootstrap(lambda index, s=sample: float(s[index].mean()), 40, resamples=300, seed=trial)
-        assert interval is not None
-        covered += interval.low <= 0 <= interval.high
-    assert 50 <= covered <= 60  # 95 % of 60 is 57
-
-
-def test_bootstrap_refuses_what_cannot_be_resampled() -> None:
-    assert curves.bootstrap(lambda index: 0.0, 1) is None
-
-    def undefined(index: np.ndarray) -> float:
-        raise CurveError("never")
-
-    assert curves.bootstrap(undefined, 10, resamples=20) is None
-
-
 def test_decibels_of_a_similarity() -> None:
-    assert curves.decibels(0.9) == pytest.approx(10)
-    assert curves.decibels(1.0) == 90
+    assert decibels(0.9) == pytest.approx(10)
+    assert decibels(1.0) == 90
 
 
 def test_published_figures_are_the_ones_in_the_papers() -> None:

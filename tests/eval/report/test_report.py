@@ -48,14 +48,14 @@ def page(browser: Any, out: Path) -> Iterator[Any]:
     opened.on("pageerror", lambda error: wrong.append(str(error)))
     opened.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
     opened.goto((out / "index.html").as_uri())
-    wait_for_picture(opened)
+    wait_for_image(opened)
     yield opened
     opened.close()
     assert wrong == []
 
 
-def wait_for_picture(page: Any) -> None:
-    page.wait_for_function("[...pictures.values()].length && [...pictures.values()].every(p => p.complete)")
+def wait_for_image(page: Any) -> None:
+    page.wait_for_function("[...images.values()].length && [...images.values()].every(p => p.complete)")
     page.evaluate("draw()")
 
 
@@ -107,7 +107,7 @@ def test_space_flips_in_place(page: Any) -> None:
     page.keyboard.press("f")
     first = pixels(page)
     page.keyboard.press(" ")
-    wait_for_picture(page)
+    wait_for_image(page)
     second = pixels(page)
     page.keyboard.press(" ")
     assert np.abs(first - second)[30:-4, 4:-4].max() > 8
@@ -119,25 +119,25 @@ def test_zoomed_pixels_are_the_file_s(page: Any, out: Path) -> None:
     page.focus("#canvas")
     for key in ("f", "4"):
         page.keyboard.press(key)
-    wait_for_picture(page)
+    wait_for_image(page)
     row = page.evaluate("(({reconstruction}) => reconstruction)(rowOf(view.image, view.left, view.rate))")
-    picture = np.asarray(Image.open(out / row)).astype(int)
+    image = np.asarray(Image.open(out / row)).astype(int)
     shown = pixels(page)
     height, width = shown.shape[:2]
-    top, left = (round(shown.shape[k] / 2 - 0.5 * 4 * picture.shape[k]) for k in (0, 1))
+    top, left = (round(shown.shape[k] / 2 - 0.5 * 4 * image.shape[k]) for k in (0, 1))
     rows, columns = (np.arange(height) - top) // 4, (np.arange(width) - left) // 4
     middle = np.s_[height // 2 - 40 : height // 2 + 40, width // 2 - 60 : width // 2 + 60]
-    expected = picture[rows.clip(0, picture.shape[0] - 1)][:, columns.clip(0, picture.shape[1] - 1)]
+    expected = image[rows.clip(0, image.shape[0] - 1)][:, columns.clip(0, image.shape[1] - 1)]
     assert np.abs(shown - expected)[middle].max() <= 2
 
 
-def test_the_difference_of_equal_pictures_is_black(page: Any) -> None:
+def test_the_difference_of_equal_images_is_black(page: Any) -> None:
     page.focus("#canvas")
     page.keyboard.press("d")
 
     def brightest() -> int:
         seen = pixels(page)[30:-4, 4:-4]
-        inside = np.abs(seen - 0x77).max(2) > 0  # the picture, without the grey around it
+        inside = np.abs(seen - 0x77).max(2) > 0  # the image, without the grey around it
         assert inside.mean() > 0.3
         return int(seen[inside].max())
 
@@ -170,7 +170,7 @@ def test_the_wipe_follows_the_pointer(page: Any) -> None:
 
 
 def test_only_files_of_the_asked_size_are_compared(page: Any) -> None:
-    """In the table of single pictures the best is found among files at equal bytes; others are marked."""
+    """In the table of single images the best is found among files at equal bytes; others are marked."""
     page.evaluate("DATA.rows.filter(row => row.codec === 'webp').forEach(row => (row.bpp *= 1.2))")
     page.evaluate("drawEach()")
     assert page.locator("#each td.best").count() == 3

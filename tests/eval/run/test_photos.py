@@ -23,11 +23,11 @@ def test_folders_in_folders_give_names_of_their_own(photos: Path, tmp_path: Path
     assert [p.name for p in finding.find([str(tmp_path)])] == ["a_same", "a_same~2", "b_same"]
 
 
-def test_a_list_names_pictures_beside_it(photos: Path, tmp_path: Path) -> None:
+def test_a_list_names_images_beside_it(photos: Path, tmp_path: Path) -> None:
     (photos / "some.txt").write_text("# a comment\ncoffee.png\n\nastronaut.png\n")
     assert [p.name for p in finding.find([str(photos / "some.txt")])] == ["coffee", "astronaut"]
     (tmp_path / "empty.txt").write_text("\n")
-    with pytest.raises(PhotosError, match="no picture"):
+    with pytest.raises(PhotosError, match="no image"):
         finding.find([str(tmp_path / "empty.txt")])
 
 
@@ -38,12 +38,12 @@ def test_a_wrong_name_is_refused_at_once(name: str) -> None:
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(PhotosError, match="no picture"):
+    with pytest.raises(PhotosError, match="no image"):
         finding.find([str(tmp_path)])
 
 
 @pytest.mark.parametrize("saved", ["parquet", "disk"])
-def test_a_data_set_of_pictures(saved: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_data_set_of_images(saved: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import datasets
 
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")

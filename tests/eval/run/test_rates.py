@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gencomp.eval.codecs.baseline import Knob
+from gencomp.eval.codecs.baseline import RateControl
 from gencomp.eval.run.rates import RateSearch
 
 PIXELS = 100_000
@@ -18,52 +18,59 @@ def exponential(setting: float) -> int:
 
 @given(st.integers(150, 100_000))
 def test_the_nearest_whole_setting_is_found(target: int) -> None:
-    search = RateSearch(Knob("quality", 0, 100), exponential, PIXELS)
+    search = RateSearch(RateControl("quality", 0, 100), exponential, PIXELS)
     match = search.match(target)
     best = min(range(101), key=lambda q: abs(math.log(exponential(q) / target)))
     assert abs(math.log(match.size / target)) <= max(0.005, abs(math.log(exponential(best) / target)) + 1e-12)
     assert exponential(match.setting) == match.size
-    assert match.matched == (abs(match.size / target - 1) <= 0.02)
-    assert bool(match.note) != match.matched
+    assert (match.rate == "reached") == (abs(match.size / target - 1) <= 0.02) == (not match.note)
 
 
 @given(st.lists(st.integers(300, 70_000), min_size=1, max_size=4))
-def test_a_fine_knob_matches_within_two_percent_in_few_tries(targets: list[int]) -> None:
+def test_a_fine_rate_control_matches_within_two_percent_in_few_tries(targets: list[int]) -> None:
     tried: list[float] = []
 
     def size(setting: float) -> int:
         tried.append(setting)
         return exponential(setting)
 
-    search = RateSearch(Knob("quality", 0, 100, positions=1001), size, PIXELS)
-    assert all(search.match(target).matched for target in targets)
+    search = RateSearch(RateControl("quality", 0, 100, positions=1001), size, PIXELS)
+    assert all(search.match(target).rate == "reached" for target in targets)
     assert len(tried) <= 2 + 8 * len(targets)
     assert len(tried) == len(set(tried))
 
 
-def test_a_knob_that_runs_downwards() -> None:
-    search = RateSearch(Knob("qp", 63, 1), lambda qp: round(300_000 / qp), PIXELS)
+def test_a_rate_control_that_runs_downwards() -> None:
+    search = RateSearch(RateControl("qp", 63, 1), lambda qp: round(300_000 / qp), PIXELS)
     assert search.match(300_000 / 20).setting == 20
 
 
 def test_rates_out_of_reach_name_the_limit() -> None:
-    search = RateSearch(Knob("quality", 0, 100), exponential, PIXELS)
+    search = RateSearch(RateControl("quality", 0, 100), exponential, PIXELS)
     floor = search.match(50)
-    assert (floor.setting, floor.size, floor.matched) == (0, 200, False)
+    assert (floor.setting, floor.size, floor.rate) == (0, 200, "limit")
     assert floor.note == "0.004 bpp is not reached: its smallest file has 0.016 bpp"
     assert "largest file" in search.match(10**7).note
+    assert search.match(10**7).rate == "limit"
+
+
+def test_a_coarse_rate_control_is_near_and_not_at_its_limit() -> None:
+    search = RateSearch(RateControl("quality", 0, 3), lambda q: 1000 * 2 ** round(q), PIXELS)
+    match = search.match(2800)
+    assert (match.size, match.rate) == (2000, "nearest") or (match.size, match.rate) == (4000, "nearest")
+    assert "its nearest setting" in match.note
 
 
 def test_a_wavering_codec_still_ends() -> None:
     def wavering(setting: float) -> int:
         return exponential(setting) + (37 if round(setting) % 3 else 0)
 
-    search = RateSearch(Knob("quality", 0, 100), wavering, PIXELS)
+    search = RateSearch(RateControl("quality", 0, 100), wavering, PIXELS)
     assert search.match(5000).size == pytest.approx(5000, rel=0.05)
 
 
-def test_geometric_knobs_are_even_in_the_logarithm() -> None:
-    knob = Knob("bpp", 0.01, 1, positions=3, geometric=True)
-    assert [knob.setting(k) for k in range(3)] == pytest.approx([0.01, 0.1, 1])
-    assert Knob("qp", 63, 1).holds(20)
-    assert not Knob("qp", 63, 1).holds(64)
+def test_geometric_rate_controls_are_even_in_the_logarithm() -> None:
+    rate_control = RateControl("bpp", 0.01, 1, positions=3, geometric=True)
+    assert [rate_control.setting(k) for k in range(3)] == pytest.approx([0.01, 0.1, 1])
+    assert RateControl("qp", 63, 1).holds(20)
+    assert not RateControl("qp", 63, 1).holds(64)

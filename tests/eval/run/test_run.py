@@ -16,26 +16,35 @@ from PIL import Image
 
 from gencomp.eval.cli import evaluate
 from gencomp.eval.metrics.fidelity import psnr
-from gencomp.eval.run import crashes
+from gencomp.eval.run import notes
 from gencomp.image import to_tensor
 
 TINY = Path(__file__).parents[2] / "golden" / "tiny.safetensors"
 QUICK = ("--metric", "psnr", "--metric", "ms_ssim", "--metric", "texture_error", "--metric", "swd")
 ADAPTERS = """
-from gencomp.eval.codecs.baseline import Knob, Peer, decode_with_pillow, through_pillow
+from gencomp.eval.codecs.baseline import Baseline, RateControl
+from gencomp.eval.codecs.classical import decode_with_pillow, through_pillow
 
-def encode(picture, quality):
-    return through_pillow("JPEG", quality=round(quality))(picture)
+def encode(image, quality):
+    return through_pillow("JPEG", quality=round(quality))(image)
 
 def plain():
-    return Peer("plain", ".jpg", Knob("quality", 1, 95), encode, decode_with_pillow, "plain 1")
+    return Baseline("plain", ".jpg", RateControl("quality", 1, 95), encode, decode_with_pillow, "plain 1")
+
+def deadly():
+    def sometimes(image, quality):
+        if image.getpixel((0, 0)) == FORBIDDEN:
+            import os
+            os.abort()
+        return encode(image, quality)
+    return Baseline("deadly", ".jpg", RateControl("quality", 1, 95), sometimes, decode_with_pillow, "deadly 1")
 
 def fragile():
-    def sometimes(picture, quality):
-        if picture.getpixel((0, 0)) == FORBIDDEN:
-            raise RuntimeError("no pictures of cats")
-        return encode(picture, quality)
-    return Peer("fragile", ".jpg", Knob("quality", 1, 95), sometimes, decode_with_pillow, "fragile 1")
+    def sometimes(image, quality):
+        if image.getpixel((0, 0)) == FORBIDDEN:
+            raise RuntimeError("no images of cats")
+        return encode(image, quality)
+    return Baseline("fragile", ".jpg", RateControl("quality", 1, 95), sometimes, decode_with_pillow, "fragile 1")
 """
 
 
@@ -55,7 +64,9 @@ def adapters(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def invoke(*arguments: object) -> Result:
-    return CliRunner().invoke(evaluate, [str(a) for a in arguments])
+    """The command in this process, without workers; what needs them says so."""
+    given = [str(a) for a in arguments]
+    return CliRunner().invoke(evaluate, given if "--jobs" in given else [*given, "--jobs", "0"])
 
 
 def results(out: Path) -> dict[str, Any]:
@@ -80,7 +91,7 @@ def finished(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_folder_holds_what_is_promised(finished: Path) -> None:
-    for name in ("results.json", "results.csv", "summary.md", "index.html", "plots/psnr.png", "plots/psnr.svg"):
+    for name in ("results.json", "results.csv", "tables/means.md", "index.html", "plots/psnr.png", "plots/psnr.svg"):
         assert (finished / name).stat().st_size > 0
     rows = table(finished)
     assert len(rows) == 3 * 2 * 2
@@ -89,7 +100,7 @@ def test_the_folder_holds_what_is_promised(finished: Path) -> None:
     assert wanted <= set(rows[0])
 
 
-def test_rates_are_the_files_and_measures_are_of_the_pictures_on_disk(finished: Path) -> None:
+def test_rates_are_the_files_and_metrics_are_of_the_images_on_disk(finished: Path) -> None:
     for row in table(finished):
         size = (finished / row["file"]).stat().st_size
         assert size == int(row["bytes"])
@@ -112,7 +123,7 @@ def test_means_are_arithmetic_and_decibels_come_after(finished: Path) -> None:
     rows, found = table(finished), results(finished)
     for line in found["summary"]:
         members = [r for r in rows if (r["codec"], r["setting"]) == (line["codec"], line["setting"])]
-        assert line["pictures"] == len(members) == 3
+        assert line["images"] == len(members) == 3
         for name in ("bpp", "psnr", "ms_ssim", "texture_error"):
             assert line[name] == pytest.approx(np.mean([float(r[name]) for r in members]), rel=1e-12)
         assert line["ms_ssim_db"] == pytest.approx(-10 * np.log10(1 - line["ms_ssim"]), rel=1e-9)
@@ -142,14 +153,14 @@ def test_missing_weights_are_named_and_nothing_is_guessed(photos: Path, tmp_path
     assert "needs alexnet-owt-7be5be79.pth" in done.output
 
 
-def test_a_picture_too_small_for_a_measure_keeps_the_others_mean(photos: Path, tmp_path: Path) -> None:
+def test_an_image_too_small_for_a_metric_keeps_the_others_mean(photos: Path, tmp_path: Path) -> None:
     folder = tmp_path / "mixed"
     shutil.copytree(photos, folder)
     with Image.open(folder / "coffee.png") as coffee:
         coffee.crop((0, 0, 100, 40)).save(folder / "coffee.png")
     out = tmp_path / "out"
-    done = invoke(folder, "--out", out, "--codec", "eval_adapters:plain", "--bpp", 1, "--metric", "ms_ssim",
-                  "--metric", "psnr", "--metric", "swd")  # fmt: skip
+    done = invoke(folder, "--out", out, "--codec", "eval_adapters:plain", "--quality", 50, "--metric",
+                  "ms_ssim", "--metric", "psnr", "--metric", "swd")  # fmt: skip
     assert done.exit_code == 0, done.output
     (line,) = results(out)["summary"]
     assert line["fewer"] == {"ms_ssim": 2, "swd": 2}
@@ -157,15 +168,15 @@ def test_a_picture_too_small_for_a_measure_keeps_the_others_mean(photos: Path, t
     values = [float(row["ms_ssim"]) for row in table(out) if row["ms_ssim"]]
     assert line["ms_ssim"] == pytest.approx(np.mean(values))
     assert "161 pixels" in results(out)["not_measured"]["ms_ssim"]
-    assert "†" in (out / "summary.md").read_text()
+    assert "†" in (out / "tables" / "means.md").read_text()
 
 
-def test_one_setting_for_all_pictures(photos: Path, tmp_path: Path) -> None:
+def test_one_setting_for_all_images(photos: Path, tmp_path: Path) -> None:
     done = invoke(photos, "--out", tmp_path / "out", "--codec", "eval_adapters:plain", "--codec",
                   "eval_adapters:fragile", "--quality", "plain:30", "--quality", 20, "--metric", "psnr",
                   "--limit", 1)  # fmt: skip
     assert done.exit_code == 0, done.output
-    settings = {(row["codec"], row["setting"], float(row["knob"])) for row in table(tmp_path / "out")}
+    settings = {(row["codec"], row["setting"], float(row["rate_control"])) for row in table(tmp_path / "out")}
     assert settings == {("plain", "quality 30", 30), ("plain", "quality 20", 20), ("fragile", "quality 20", 20)}
 
 
@@ -186,7 +197,7 @@ def test_this_project_s_model_at_several_realisms(photos: Path, tmp_path: Path) 
 def test_what_goes_wrong_is_named_and_the_rest_unharmed(photos: Path, tmp_path: Path) -> None:
     folder = tmp_path / "with-bad"
     shutil.copytree(photos, folder)
-    (folder / "broken.png").write_bytes(b"no picture")
+    (folder / "broken.png").write_bytes(b"no image")
     done = invoke(folder, "--out", tmp_path / "out", "--codec", "eval_adapters:fragile", "--codec",
                   "eval_adapters:plain", "--codec", "eval_adapters:absent", "--bpp", 1, "--metric", "psnr")  # fmt: skip
     assert done.exit_code == 1
@@ -194,8 +205,8 @@ def test_what_goes_wrong_is_named_and_the_rest_unharmed(photos: Path, tmp_path: 
     assert {(p["codec"], p["image"]) for p in problems} == {
         ("eval_adapters:absent", ""), ("fragile", "chelsea at 1 bpp"), ("", "broken")
     }  # fmt: skip
-    assert any("no pictures of cats" in p["what"] for p in problems)
-    assert "no pictures of cats" in (tmp_path / "out" / "index.html").read_text()
+    assert any("no images of cats" in p["what"] for p in problems)
+    assert "no images of cats" in (tmp_path / "out" / "index.html").read_text()
     good = [row for row in table(tmp_path / "out") if not row["error"]]
     assert {(row["codec"], row["image"]) for row in good} == {
         ("fragile", "astronaut"), ("fragile", "coffee"),
@@ -222,7 +233,7 @@ def test_settings_that_fit_no_codec_are_refused(settings: tuple[str, ...], photo
     assert "--quality" in str(done.exception)
 
 
-def test_a_flat_picture_breaks_no_measure_and_no_file(tmp_path: Path) -> None:
+def test_a_flat_image_breaks_no_metric_and_no_file(tmp_path: Path) -> None:
     folder = tmp_path / "flat"
     folder.mkdir()
     Image.new("RGB", (200, 180), (90, 120, 60)).save(folder / "flat.png")
@@ -235,17 +246,17 @@ def test_a_flat_picture_breaks_no_measure_and_no_file(tmp_path: Path) -> None:
     json.loads((tmp_path / "out" / "results.json").read_text(), parse_constant=refuse)
 
 
-def test_deltas_take_the_pictures_that_both_codecs_have(photos: Path, tmp_path: Path) -> None:
-    """A codec that fails on one picture is compared on the others, as if that one had not been there."""
+def test_deltas_take_the_images_that_both_codecs_have(photos: Path, tmp_path: Path) -> None:
+    """A codec that fails on one image is compared on the others, as if that one had not been there."""
     given = ("--codec", "eval_adapters:plain", "--codec", "eval_adapters:fragile", "--bpp", 0.5, "--bpp", 1, "--metric",
              "psnr", "--anchor", "plain")  # fmt: skip
     assert invoke(photos, "--out", tmp_path / "out", *given).exit_code == 1
     (delta,) = results(tmp_path / "out")["bd"]
-    assert delta["pictures"] == 2
+    assert delta["images"] == 2
     assert delta["rate"]["value"] == pytest.approx(0, abs=1e-9)  # the same encoder under both names
     lacking = {row["codec"]: row["lacks"] for row in results(tmp_path / "out")["summary"]}
     assert lacking == {"plain": 0, "fragile": 1}
-    summary = (tmp_path / "out" / "summary.md").read_text()
+    summary = (tmp_path / "out" / "tables" / "means.md").read_text()
     assert "| fragile | 1 bpp‡ |" in summary
     assert "| plain | 1 bpp |" in summary
 
@@ -269,9 +280,9 @@ def test_an_interrupted_run_goes_on_where_it_was(photos: Path, tmp_path: Path) -
     whole = (out / "results.csv").read_text()
     times = {path: path.stat().st_mtime_ns for path in (out / "files").rglob("*.jpg")}
     (out / "results.csv").unlink()
-    lost = next(iter(sorted((out / "cells").rglob("chelsea.json"))))
+    lost = next(iter(sorted((out / "records").rglob("chelsea.json"))))
     lost.unlink()
-    cut = next(iter(sorted((out / "cells").rglob("coffee.json"))))
+    cut = next(iter(sorted((out / "records").rglob("coffee.json"))))
     cut.write_text(cut.read_text()[:50])  # what a crash of the machine may leave
     assert invoke(*given).exit_code == 0
     again = {path: path.stat().st_mtime_ns for path in (out / "files").rglob("*.jpg")}
@@ -280,18 +291,18 @@ def test_an_interrupted_run_goes_on_where_it_was(photos: Path, tmp_path: Path) -
 
 
 def test_a_codec_that_crashed_the_program_is_not_called_again(photos: Path, tmp_path: Path) -> None:
-    """Not before it, or the picture, is another one."""
+    """Not before it, or the image, is another one."""
     out = tmp_path / "out"
     given = (photos, "--out", out, "--codec", "eval_adapters:plain", "--bpp", 1, "--metric", "psnr", "--limit", 2)
     assert invoke(*given).exit_code == 0
-    path = next((out / "cells").rglob("chelsea.json"))
-    cell = json.loads(path.read_text())
-    cell["row"]["error"] = f"{crashes.CRASHED} (SIGSEGV)"
-    path.write_text(json.dumps(cell))
+    path = next((out / "records").rglob("chelsea.json"))
+    record = json.loads(path.read_text())
+    record["row"]["error"] = f"{notes.CRASHED} (SIGSEGV)"
+    path.write_text(json.dumps(record))
     assert invoke(*given).exit_code == 1
-    assert [p["what"] for p in results(out)["problems"]] == [f"{crashes.CRASHED} (SIGSEGV)"]
-    cell["made_of"]["peer"] = "plain 0"
-    path.write_text(json.dumps(cell))
+    assert [p["what"] for p in results(out)["problems"]] == [f"{notes.CRASHED} (SIGSEGV)"]
+    record["fingerprint"]["codec"] = "plain 0"
+    path.write_text(json.dumps(record))
     assert invoke(*given).exit_code == 0
 
 
@@ -308,7 +319,7 @@ def test_other_pixels_and_other_versions_are_coded_anew(photos: Path, tmp_path: 
     assert invoke(*given).exit_code == 0
     after = {row["image"]: row["bytes"] for row in table(out)}
     assert {name for name in before if before[name] != after[name]} == {"coffee"}
-    assert np.array_equal(np.asarray(Image.open(out / "originals" / "coffee.png")), np.asarray(flipped))
+    assert np.array_equal(np.asarray(Image.open(out / "originals" / "coffee.webp")), np.asarray(flipped))
     assert results(out)["sets"][0]["swd"] != distance
 
 
@@ -353,7 +364,7 @@ def test_feature_distances_over_a_network_at_hand(photos: Path, tmp_path: Path) 
     assert line["fid_resnet10t"] == pytest.approx(frechet(*sides), rel=1e-9)
     assert {"kid_resnet10t", "fid_whole_resnet10t"} <= set(line)
     known = results(out)["metrics"]["fid_whole_resnet10t"]
-    assert known["label"] == "FID, whole pictures (resnet10t)"
+    assert known["label"] == "FID, whole images (resnet10t)"
     assert "resnet10t" in known["definition"]
 
 
@@ -362,7 +373,80 @@ def test_a_figure_for_a_readme(finished: Path, photos: Path, tmp_path: Path) -> 
                   "--anchor", "jpeg", "--figure", tmp_path / "assets" / "small")  # fmt: skip
     assert done.exit_code == 0, done.output
     made = sorted(p.name for p in (tmp_path / "assets").iterdir())
-    assert made == ["small.csv", "small.md", "small.png", "small.svg"]
+    images = [f"small{look}.{kind}" for look in ("-dark", "") for kind in ("pdf", "png", "svg")]
+    assert made == sorted(["small.csv", "small.md", *images])
+    corners = [
+        np.asarray(Image.open(tmp_path / "assets" / f"small{look}.png").convert("L"))[0, 0] for look in ("", "-dark")
+    ]
+    assert corners[0] > 200 > 60 > corners[1]
     text = (tmp_path / "assets" / "small.md").read_text()
     assert "| jpeg | 0.5 bpp |" in text
     assert str(tmp_path) not in text
+
+
+@pytest.mark.slow
+def test_a_codec_that_takes_the_program_down_is_outlived(photos: Path, tmp_path: Path) -> None:
+    """With workers: its image is named, all else is done, and the same command does not call it there again."""
+    given = (photos, "--out", tmp_path / "out", "--codec", "eval_adapters:deadly", "--codec", "eval_adapters:plain",
+             "--quality", 30, "--metric", "psnr", "--jobs", 1)  # fmt: skip
+    done = invoke(*given)
+    assert done.exit_code == 1
+    assert "deadly, chelsea at quality 30: crashed the program (SIGABRT); going on without it" in done.stderr
+    errors = {(row["codec"], row["image"]): row["error"] for row in table(tmp_path / "out") if row["error"]}
+    assert errors == {("deadly", "chelsea"): "crashed the program (SIGABRT)"}
+    assert len(table(tmp_path / "out")) == 6
+    assert "going on without it" not in invoke(*given).stderr
+
+
+def test_a_removed_photograph_leaves_the_results(photos: Path, tmp_path: Path) -> None:
+    folder, out = tmp_path / "mine", tmp_path / "out"
+    shutil.copytree(photos, folder)
+    given = (folder, "--out", out, "--codec", "eval_adapters:plain", "--quality", 30, "--metric", "psnr", "--metric",
+             "swd")  # fmt: skip
+    assert invoke(*given).exit_code == 0
+    three = results(out)
+    (folder / "coffee.png").unlink()
+    assert invoke(*given).exit_code == 0
+    two = results(out)
+    assert [i["image"] for i in two["photos"]["images"]] == ["astronaut", "chelsea"]
+    assert {row["image"] for row in two["rows"]} == {"astronaut", "chelsea"}
+    assert two["summary"][0]["images"] == 2
+    assert two["summary"][0]["psnr"] != three["summary"][0]["psnr"]
+    assert two["sets"][0]["swd"] != three["sets"][0]["swd"]
+    assert "coffee" not in (out / "index.html").read_text()
+
+
+def test_a_model_file_is_a_codec_by_its_name(photos: Path, tmp_path: Path) -> None:
+    done = invoke(photos, "--out", tmp_path / "out", "--codec", TINY, "--codec", "gencomp", "--limit", 1, "--quality",
+                  50, "--metric", "psnr", "--device", "cpu")  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert {row["codec"] for row in table(tmp_path / "out")} == {"gencomp-tiny", "gencomp"}
+    assert results(tmp_path / "out")["codecs"]["gencomp-tiny"]["decoder_kmac"] > 0
+    assert invoke(photos, "--out", tmp_path / "out", "--codec", "absent.safetensors").exit_code == 2
+
+
+def test_reconstructions_beyond_those_kept_are_measured_and_dropped(photos: Path, tmp_path: Path) -> None:
+    given = (photos, "--codec", "eval_adapters:plain", "--quality", 30, "--metric", "psnr")
+    for name, keep in (("all", 3), ("one", 1)):
+        assert invoke(*given, "--out", tmp_path / name, "--keep", keep).exit_code == 0
+    assert len(list((tmp_path / "one" / "reconstructions").rglob("*.webp"))) == 1
+    everything, one = (results(tmp_path / name) for name in ("all", "one"))
+    assert [row["psnr"] for row in everything["rows"]] == [row["psnr"] for row in one["rows"]]
+    assert [bool(row["reconstruction"]) for row in one["rows"]] == [True, False, False]
+    assert (
+        invoke(*given, "--out", tmp_path / "one", "--keep", 1, "--metric", "ms_ssim", "--metric", "swd").exit_code == 0
+    )
+    assert (
+        invoke(*given, "--out", tmp_path / "all", "--keep", 3, "--metric", "ms_ssim", "--metric", "swd").exit_code == 0
+    )
+    for key in ("ms_ssim", "swd"):  # measured later, from the files
+        assert results(tmp_path / "one")["summary"][0][key] == results(tmp_path / "all")["summary"][0][key]
+
+
+def test_without_a_terminal_progress_is_said_line_by_line_and_not_at_all_when_quiet(
+    photos: Path, tmp_path: Path
+) -> None:
+    given = (photos, "--out", tmp_path / "out", "--codec", "eval_adapters:plain", "--quality", 30, "--metric", "psnr")
+    loud, quiet = invoke(*given), invoke(*given, "--quiet")
+    assert "images: 3 of 3, coffee plain" in loud.stderr
+    assert (quiet.exit_code, quiet.output) == (0, "")

@@ -13,8 +13,9 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from gencomp.eval.codecs import ours as learned
-from gencomp.eval.codecs.baseline import Knob, Peer, decode_with_pillow, through_pillow
+from gencomp.eval.codecs import ours
+from gencomp.eval.codecs.baseline import Baseline, RateControl
+from gencomp.eval.codecs.classical import decode_with_pillow, through_pillow
 from gencomp.eval.study.cli import study as command
 from gencomp.eval.study.design import demonstration
 from gencomp.eval.study.design.sources import Coded
@@ -227,8 +228,8 @@ def test_the_demonstration_compares_codecs_at_equal_bytes(tmp_path: Path, monkey
     def encode(image: Image.Image, quality: float) -> bytes:
         return through_pillow("JPEG", quality=round(quality))(image)
 
-    stand_in = Peer("gencomp", ".jpg", Knob("quality", 1, 100), encode, decode, has_realism=True)
-    monkeypatch.setattr(learned, "gencomp_peer", lambda *_, **__: stand_in)
+    stand_in = Baseline("gencomp", ".jpg", RateControl("quality", 1, 100), encode, decode, has_realism=True)
+    monkeypatch.setattr(ours, "of_model", lambda *_, **__: stand_in)
     monkeypatch.setattr(demonstration, "PHOTOGRAPHS", ("chelsea",))
     monkeypatch.setattr(demonstration, "CROP_AT", {})
     whole = demonstration.photograph("chelsea")

@@ -1,0 +1,75 @@
+"""From the name of a codec to the codec: one row a codec that comes along, model files, and a user's own functions."""
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+from . import classical, external
+from .baseline import Baseline, BaselineError
+
+BUILT_IN: Mapping[str, Callable[[], Baseline]] = {
+    "jpeg": classical.jpeg,
+    "jpegli": external.jpegli,
+    "jpeg2000": classical.jpeg2000,
+    "webp": classical.webp,
+    "avif": classical.avif,
+    "avif-444-psnr": partial(classical.avif, "psnr", full_chroma=True),
+    "avif-444-ssim": partial(classical.avif, "ssim", full_chroma=True),
+    "avif-444-psnr-slow": partial(classical.avif, "psnr", full_chroma=True, speed=classical.AVIF_SLOW),
+    "avif-444-ssim-slow": partial(classical.avif, "ssim", full_chroma=True, speed=classical.AVIF_SLOW),
+    "jpegxl": external.jpegxl,
+    "hevc": external.hevc,
+    "hevc-444": partial(external.hevc, full_chroma=True),
+    "vvc": external.vvc,
+}
+OURS = "gencomp"
+NAMES = (OURS, *BUILT_IN)
+MODEL_SUFFIX = ".safetensors"
+
+
+def build(name: str, models: tuple[str, ...] = (), device: str = "auto") -> list[Baseline]:
+    """The codecs of a name: one of NAMES, a model file of this project, or package.module:function.
+
+    "gencomp" is one codec for each of `models`, the embedded model if none is named. Raises BaselineError, with the
+    remedy, for a codec that is unknown or not installed, and gencomp.ModelError.
+    """
+    from .ours import of_model
+
+    if name == OURS:
+        if len(models) < 2:
+            return [of_model(model, device=device) for model in models or (None,)]
+        return [of_model(model, name=name_of_model(model), device=device) for model in models]
+    if name in BUILT_IN:
+        return [BUILT_IN[name]()]
+    if is_model_file(name):
+        return [of_model(name, name=name_of_model(name), device=device)]
+    if ":" in name:
+        return [_brought(name)]
+    known = ", ".join(NAMES)
+    raise BaselineError(f"no codec is called {name}; known: {known}, FILE{MODEL_SUFFIX}, or package.module:function")
+
+
+def is_model_file(name: str) -> bool:
+    """Whether a codec's name is that of a model file."""
+    return name.endswith(MODEL_SUFFIX)
+
+
+def name_of_model(model: str) -> str:
+    """The name under which a model stands in the results."""
+    return f"{OURS}-{Path(model).stem}"
+
+
+def _brought(name: str) -> Baseline:
+    """A user's own adapter; modules of the current folder count."""
+    module, _, function = name.partition(":")
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        codec = getattr(importlib.import_module(module), function)()
+    except (Exception, SystemExit) as error:  # the adapter is the user's code: whatever it raises is the answer
+        raise BaselineError(f"{name} cannot be built: {type(error).__name__}: {error}") from error
+    if not isinstance(codec, Baseline):
+        raise BaselineError(f"{name} returned {type(codec).__name__}, not a gencomp.eval.codecs.baseline.Baseline")
+    return codec

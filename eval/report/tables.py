@@ -1,0 +1,228 @@
+"""The tables of an evaluation as CSV, Markdown, LaTeX and JSON: means, deltas on means and per image, single images."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ..metrics.table import METRICS
+from .deltas import Window
+
+FIRST_COLUMNS = ("image", "codec", "setting", "realism", "width", "height", "bytes", "bpp", "sample_format", "file",
+                 "original", "reconstruction")  # fmt: skip
+LAST_COLUMNS = ("encode_s", "decode_s", "rate_control", "rate", "reached", "note", "error")
+ARROWS = {"higher": "↑", "lower": "↓", "one": "→1"}
+Results = Mapping[str, Any]
+
+
+class Table(NamedTuple):
+    """A table for people: heads, rows of text, and lines below it."""
+
+    heads: list[str]
+    rows: list[list[str]]
+    notes: list[str]
+
+
+def files(results: Results) -> dict[str, str]:
+    """Every file of tables/ by its name."""
+    means, bd = means_table(results), deltas_table(results)
+    return {
+        "means.csv": means_csv(results),
+        "means.md": markdown(means),
+        "means.tex": latex(means),
+        "means.json": json.dumps(results["summary"], indent=1),
+        "deltas.csv": deltas_csv(results),
+        "deltas.md": markdown(bd),
+        "deltas.tex": latex(bd),
+        "deltas.json": json.dumps(results["bd"], indent=1),
+        "images.csv": rows_csv(results),
+        "images.json": json.dumps(results["rows"], indent=1),
+    }
+
+
+def rows_csv(results: Results) -> str:
+    """One row for each image, codec, setting and realism."""
+    per_image = [m for m in results["metrics"] if any(m in row for row in results["rows"])]
+    return _csv([*FIRST_COLUMNS, *per_image, *LAST_COLUMNS], results["rows"])
+
+
+def means_csv(results: Results) -> str:
+    """The means, each metric with the bounds of its interval."""
+    rows = []
+    for row in results["summary"]:
+        given = {m: interval for m, interval in row["intervals"].items() if interval}
+        rows.append(row | {f"{m}_low": i[0] for m, i in given.items()} | {f"{m}_high": i[1] for m, i in given.items()})
+    metrics = [c for m in results["metrics"] for c in (m, f"{m}_low", f"{m}_high") if any(c in r for r in rows)]
+    columns = ["codec", "setting", "realism", "sample_format", "images", "left_out", "unable", "lacks", "reached",
+               "bytes", "bpp"]  # fmt: skip
+    return _csv([*columns, *metrics, "encode_s", "decode_s"], rows)
+
+
+def deltas_csv(results: Results) -> str:
+    """The deltas on means and per image, one row for each codec and metric."""
+    rows = []
+    for one in results["bd"]:
+        row = {key: one[key] for key in ("codec", "anchor", "kind", "metric", "images")}
+        row |= dict(zip(("window_low", "window_high"), one["window"] or ()))
+        for axis in ("rate", "quality"):
+            delta = one[axis]
+            row |= {f"{axis}_{key}": delta.get(key) for key in ("value", "low", "high", "share", "p", "refused")}
+            row |= dict(zip((f"{axis}_interval_low", f"{axis}_interval_high"), delta.get("interval") or ()))
+        single = one["per_image"]
+        row |= {f"per_image_{key}": single.get(key) for key in ("images", "refused", "mean", "median", "fewer_bits")}
+        row |= dict(zip(("per_image_interval_low", "per_image_interval_high"), single.get("interval") or ()))
+        rows.append(row)
+    return _csv(list(dict.fromkeys(key for row in rows for key in row)), rows)
+
+
+def _csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue()
+
+
+def means_table(results: Results) -> Table:
+    """The headline metrics' means. Marks say what stands behind a number that is not like the others."""
+    metrics = {n: m for n, m in results["metrics"].items() if m["headline"]}
+    rows = results["summary"]
+    realism = any(row["realism"] is not None for row in rows)
+    heads = ["codec", *(["realism"] if realism else []), "asked for", "bpp"]
+    heads += [_head(m) for m in metrics.values()] + ["encode s", "decode s"]
+    lines = []
+    for row in rows:
+        line = [row["codec"], *([f"{row['realism']:g}" if row["realism"] is not None else ""] if realism else [])]
+        line += [row["setting"] + ("§" if row["unable"] else "") + ("‡" if row["lacks"] else "")]
+        line += [f"{row['bpp']:.3f}" + ("" if row["reached"] == row["images"] else "*")]
+        line += [_number(row, name) for name in metrics]
+        lines.append([*line, f"{row['encode_s']:.3f}", f"{row['decode_s']:.3f}"])
+    return Table(heads, lines, _notes(results))
+
+
+def _notes(results: Results) -> list[str]:
+    """The meaning of the marks that occur, and the images that were left out, by name."""
+    rows = results["summary"]
+    marks: list[tuple[Callable[[Mapping[str, Any]], bool], str]] = [
+        (
+            lambda r: r["reached"] != r["images"],
+            "* not all images came within 2 % of the rate: the nearest was taken.",
+        ),
+        (lambda r: bool(r["fewer"]), "† without the images that this metric cannot take."),
+        (lambda r: bool(r["lacks"]), "‡ over fewer images than other rows, with which it does not compare."),
+        (lambda r: r["unable"], "§ cannot do this rate on half of the images: outside the comparison."),
+    ]
+    lines = [text for is_marked, text in marks if any(is_marked(row) for row in rows)]
+    for setting in dict.fromkeys(one["setting"] for one in results["left_out"]):
+        gone = [one for one in results["left_out"] if one["setting"] == setting]
+        names = ", ".join(f"{one['image']} ({', '.join(one['codecs'])} cannot)" for one in gone)
+        count = f"{len(gone)} image{'s' if len(gone) > 1 else ''}"
+        lines.append(f"At {setting} {count} left out for all codecs: {names}.")
+    return lines
+
+
+def _number(row: Mapping[str, Any], name: str) -> str:
+    if name not in row:
+        return ""
+    base = METRICS.get(name) or next(m for m in METRICS.values() if name.startswith(f"{m.name}_"))
+    return f"{row[name]:.{base.digits}f}" + ("†" if name in row["fewer"] else "")
+
+
+def _head(metric: Mapping[str, Any]) -> str:
+    unit = f" {metric['unit']}" if metric["unit"] else ""
+    return f"{metric['label']}{unit} {ARROWS[metric['direction']]}"
+
+
+def deltas_table(results: Results) -> Table:
+    """Bits for equal quality, a row for each codec: on means, with interval and p, and the mean of single images."""
+    found = results["bd"]
+    metrics = list(dict.fromkeys(one["metric"] for one in found))
+    curves = list(dict.fromkeys((one["codec"], one["kind"]) for one in found))
+    by = {(one["codec"], one["kind"], one["metric"]): one for one in found}
+    rows = []
+    for codec, kind in curves:
+        name = codec + (", one setting" if kind == "setting" else "")
+        entries = [by.get((codec, kind, metric)) for metric in metrics]
+        rows.append([name, "on means", *map(_rate_of_means, entries)])
+        rows.append(["", "per image", *map(_rate_per_image, entries)])
+        rows.append(["", "overlap", *map(_overlap, entries)])
+    heads = ["codec", "BD-rate", *(results["metrics"][metric]["label"] for metric in metrics)]
+    return Table(heads, rows, _delta_notes(found) if found else [])
+
+
+def _delta_notes(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    window: Window = found[0]["window"]
+    return [
+        f"Bits for equal quality against {found[0]['anchor']}, "
+        + (f"over {window[0]:g} to {window[1]:g} bpp" if window else "over the whole of both curves")
+        + f"; {found[0]['images']} images. Negative: fewer bits. In brackets the 95 % interval over images.",
+        "Overlap: the range of quality over which both curves are compared, and its share of their span.",
+    ]
+
+
+def _rate_of_means(one: Mapping[str, Any] | None) -> str:
+    if one is None:
+        return ""
+    rate = one["rate"]
+    if "refused" in rate:
+        return f"refused: {rate['refused']}"
+    p = "" if rate["p"] is None else ", p < 0.01" if rate["p"] < 0.01 else f", p = {rate['p']:.2f}"
+    return f"{rate['value']:+.1f} %" + _bounds(rate["interval"]) + p
+
+
+def _rate_per_image(one: Mapping[str, Any] | None) -> str:
+    if one is None or not one["per_image"]["images"]:
+        return ""
+    single = one["per_image"]
+    text = f"{single['mean']:+.1f} %{_bounds(single['interval'])}, fewer bits on {single['fewer_bits']}"
+    return f"{text} of {single['images']}" + (f" ({single['refused']} refused)" if single["refused"] else "")
+
+
+def _overlap(one: Mapping[str, Any] | None) -> str:
+    if one is None or "refused" in one["rate"]:
+        return ""
+    rate = one["rate"]
+    return f"{rate['low']:.4g} to {rate['high']:.4g}, {100 * rate['share']:.0f} %"
+
+
+def _bounds(interval: Sequence[float] | None) -> str:
+    return f" [{interval[0]:+.1f}, {interval[1]:+.1f}]" if interval else ""
+
+
+def means_md(results: Results) -> str:
+    """The headline metrics' means as Markdown."""
+    return markdown(means_table(results))
+
+
+def markdown(table: Table) -> str:
+    """A table as Markdown, its notes below."""
+    lines = ["| " + " | ".join(table.heads) + " |", "|" + "---|" * len(table.heads)]
+    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in table.rows]
+    for note in table.notes:
+        lines += ["", note.replace("*", "\\*", 1) if note.startswith("*") else note]
+    return "\n".join(lines) + "\n"
+
+
+_LATEX = {"\\": r"\textbackslash{}", "%": r"\%", "&": r"\&", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}",
+          "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "↑": r"$\uparrow$", "↓": r"$\downarrow$",
+          "→": r"$\to$", "†": r"\dag{}", "‡": r"\ddag{}", "§": r"\S{}", "<": r"$<$"}  # fmt: skip
+
+
+def latex(table: Table) -> str:
+    """A table as a LaTeX tabular of the booktabs package, its notes as comments above."""
+
+    def line(cells: Sequence[str]) -> str:
+        return " & ".join("".join(_LATEX.get(c, c) for c in cell) for cell in cells) + r" \\"
+
+    head = [f"% {note}" for note in table.notes] + [rf"\begin{{tabular}}{{l{'r' * (len(table.heads) - 1)}}}"]
+    body = [r"\toprule", line(table.heads), r"\midrule", *map(line, table.rows), r"\bottomrule", r"\end{tabular}"]
+    return "\n".join(head + body) + "\n"
+
+
+def text(table: Table) -> str:
+    """A table as aligned columns for a terminal."""
+    rows = [table.heads, *table.rows]
+    widths = [max(len(row[k]) for row in rows) for k in range(len(table.heads))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+    return "\n".join(lines + table.notes)

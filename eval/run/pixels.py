@@ -1,0 +1,85 @@
+"""Images and feature vectors of an evaluation on the disk. Images are lossless WebP, PNG where they are too large."""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from gencomp.files import write_atomically
+from gencomp.image import read_image
+
+from ..codecs.baseline import Baseline
+from ..metrics.networks import Extract, extract_all, patches
+from . import records
+from .coding import decode_from
+from .records import Place, Record
+
+WEBP_SIDE = 16383  # pixels, the largest of the format
+
+
+def write_lossless(path: Path, image: Image.Image) -> None:
+    """An image, whole or not at all: three quarters of a PNG's bytes in the time of one."""
+    stream = io.BytesIO()
+    if max(image.size) > WEBP_SIDE:
+        image.save(stream, "PNG", compress_level=3)  # readers look at the content, not at the suffix
+    else:
+        image.save(stream, "WEBP", lossless=True, quality=20, method=1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, stream.getvalue())
+
+
+def keep_original(out: Path, name: str, image: Image.Image) -> None:
+    """Write an original, unless the same pixels stand there already."""
+    path = out / records.original(name)
+    if path.is_file():
+        try:
+            with Image.open(path) as kept:
+                if kept.size == image.size and np.array_equal(np.asarray(kept.convert("RGB")), np.asarray(image)):
+                    return
+        except OSError:  # a damaged file is replaced
+            path.unlink(missing_ok=True)
+    write_lossless(path, image)
+    records.drop_features(out, records.original_place(name))
+
+
+def reconstruction(out: Path, record: Record, codec: Baseline | None) -> Image.Image:
+    """A reconstruction from the disk; decoded from its file again where it was not kept.
+
+    Raises ValueError where that needs a codec and there is none.
+    """
+    path = out / record.place.reconstruction
+    if path.is_file():
+        return read_image(path, max_pixels=None)
+    if codec is None:
+        raise ValueError(f"needs {record.place.codec} in this run, to decode what was not kept")
+    return decode_from(out / record.row["file"], codec, record.place.realism)[0]
+
+
+def feature_folders(extractor: str, patch: int) -> dict[str, str]:
+    """The folders of an extractor's features by the scope of the metrics that want them."""
+    plain = extractor.replace(":", "-")
+    return {"patches": f"{plain}-{patch}", "wholes": f"{plain}-whole"}
+
+
+def lacking_features(out: Path, place: Place, extractors: Mapping[str, Extract], patch: int) -> bool:
+    """Whether features of a reconstruction are missing."""
+    folders = [folder for name in extractors for folder in feature_folders(name, patch).values()]
+    return any(not (out / place.features(folder)).is_file() for folder in folders)
+
+
+def keep_features(out: Path, place: Place, image: Tensor, extractors: Mapping[str, Extract], patch: int) -> None:
+    """Write the features of an image (1, 3, H, W) where they are missing: (patches, D), and (1, D) for the whole."""
+    whole = (255 * image).round().byte()
+    for name, extract in extractors.items():
+        for scope, folder in feature_folders(name, patch).items():
+            path = out / place.features(folder)
+            if path.is_file():
+                continue
+            pieces = whole if scope == "wholes" else patches(whole[0], patch)
+            stream = io.BytesIO()
+            np.save(stream, extract_all(extract, pieces).numpy() if len(pieces) else np.zeros((0, 0), np.float32))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, stream.getvalue())

@@ -1,0 +1,158 @@
+"""The codecs that are compared: each codes through a real file, at a rate that is asked for, and says what it is."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+from gencomp.eval.codecs import build as building
+from gencomp.eval.codecs import sample_format
+from gencomp.eval.codecs.baseline import Baseline, BaselineError, RateControl
+from gencomp.eval.codecs.classical import decode_with_pillow, through_pillow
+from gencomp.eval.run.coding import code, nearest
+
+
+@pytest.fixture(scope="module")
+def image() -> Image.Image:
+    return Image.fromarray(data.coffee()[100:228, 100:260])
+
+
+def codec_or_skip(name: str) -> Baseline:
+    try:
+        return building.build(name)[0]
+    except BaselineError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize("name", [name for name in building.BUILT_IN if name != "vvc" and not name.endswith("-slow")])
+def test_a_codec_codes_to_a_file_near_the_rate_and_back(name: str, image: Image.Image, tmp_path: Path) -> None:
+    codec = codec_or_skip(name)
+    target = 0.8 * image.width * image.height / 8
+    match = nearest(codec, image, target)
+    coded = code(tmp_path / f"coded{codec.suffix}", codec, image, match.setting)
+    assert coded.size == (tmp_path / f"coded{codec.suffix}").stat().st_size == match.size
+    assert coded.bpp == pytest.approx(0.8, rel=0.1)
+    error = np.abs(np.asarray(coded.image, float) - np.asarray(image, float)).mean()
+    assert error < 12  # grey levels; a wrong colour matrix or range costs more
+
+
+def test_vvc_codes_and_decodes(image: Image.Image, tmp_path: Path) -> None:
+    codec = codec_or_skip("vvc")
+    coded = code(tmp_path / "coded.vvc", codec, image, 40)
+    assert np.abs(np.asarray(coded.image, float) - np.asarray(image, float)).mean() < 12
+    assert codec.sample_format((tmp_path / "coded.vvc").read_bytes()) == "4:2:0, 10 bits"
+
+
+@pytest.mark.parametrize("name", [n for n in building.BUILT_IN if not n.endswith("-slow")])
+def test_odd_sizes_come_back(name: str, image: Image.Image, tmp_path: Path) -> None:
+    codec = codec_or_skip(name)
+    odd = image.crop((0, 0, 65, 43))
+    middle = codec.rate_control.setting(codec.rate_control.last // 2)
+    coded = code(tmp_path / "coded", codec, odd, middle).image
+    assert coded.size == (65, 43)
+    assert np.abs(np.asarray(coded, float) - np.asarray(odd, float))[-1].mean() < 40  # the last row is the image's own
+    assert code(tmp_path / "narrow", codec, image.crop((0, 0, 64, 43)), middle).image.size == (64, 43)
+
+
+def test_bytes_do_not_depend_on_the_run(image: Image.Image) -> None:
+    for name in ("jpeg", "webp", "avif"):
+        codec = codec_or_skip(name)
+        assert codec.encode(image, 30) == codec.encode(image, 30)
+
+
+def test_notes_state_version_and_options() -> None:
+    assert "speed 4" in codec_or_skip("avif").note
+    assert "Pillow" in codec_or_skip("jpeg").note
+    assert "speed 1, tune=ssim" in codec_or_skip("avif-444-ssim-slow").note
+
+
+FORMATS = {
+    "jpeg": "4:2:0, 8 bits", "jpegli": "4:2:0, 8 bits", "webp": "4:2:0, 8 bits", "avif": "4:2:0, 8 bits",
+    "avif-444-psnr": "4:4:4, 8 bits", "hevc": "4:2:0, 10 bits", "hevc-444": "4:4:4, 10 bits",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "expected"), FORMATS.items())
+@pytest.mark.parametrize("size", [(64, 48), (65, 43)])
+def test_the_file_itself_says_its_chroma_format(
+    name: str, expected: str, size: tuple[int, int], image: Image.Image
+) -> None:
+    codec = codec_or_skip(name)
+    middle = codec.rate_control.setting(codec.rate_control.last // 2)
+    data = codec.encode(image.crop((0, 0, *size)), middle)
+    assert codec.sample_format(data) == expected
+
+
+def test_even_sides_cost_no_byte_and_odd_ones_one(image: Image.Image) -> None:
+    codec = codec_or_skip("hevc")
+    assert codec.encode(image.crop((0, 0, 64, 48)), 30)[0] == 0  # a plain elementary stream
+    assert [codec.encode(image.crop((0, 0, w, h)), 30)[0] for w, h in ((63, 48), (64, 47), (63, 47))] == [1, 2, 3]
+
+
+def test_tuning_reaches_the_encoder(image: Image.Image) -> None:
+    """Other bytes at each tuning, and for PSNR more of it at no more bytes than by default."""
+    plain, tuned = codec_or_skip("avif"), codec_or_skip("avif-444-psnr")
+    target = plain.encode(image, 40)
+    match = nearest(tuned, image, len(target))
+    data = tuned.encode(image, match.setting)
+    assert codec_or_skip("avif-444-ssim").encode(image, match.setting) != data
+    errors = [
+        np.square(np.asarray(c.decode(d, 1.0), float) - np.asarray(image, float)).mean()
+        for c, d in ((plain, target), (tuned, data))
+    ]
+    assert len(data) < 1.03 * len(target)
+    assert errors[1] < errors[0]
+
+
+def test_a_codec_that_is_not_installed_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    for package, name in (("imagecodecs", "jpegxl"), ("imageio_ffmpeg", "hevc")):
+        monkeypatch.setitem(sys.modules, package, None)
+        with pytest.raises(BaselineError, match="pip install"):
+            building.build(name)
+
+
+def test_an_unknown_codec_is_named() -> None:
+    with pytest.raises(BaselineError, match="known: gencomp, jpeg"):
+        building.build("jepg")
+
+
+def test_a_user_s_adapter_is_found_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, image: Image.Image
+) -> None:
+    (tmp_path / "my_adapter.py").write_text(
+        "from gencomp.eval.codecs.baseline import Baseline, RateControl\n"
+        "from gencomp.eval.codecs.classical import decode_with_pillow, through_pillow\n"
+        "def make():\n"
+        "    encode = through_pillow('PNG')\n"
+        "    return Baseline('mine', '.png', RateControl('none', 0, 1), lambda p, s: encode(p), decode_with_pillow)\n"
+        "def wrong():\n"
+        "    return 5\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    codec = building.build("my_adapter:make")[0]
+    assert code(tmp_path / "coded.png", codec, image, 0).image.tobytes() == image.tobytes()
+    for bad in ("my_adapter:absent", "my_adapter:wrong", "no_such_module:make"):
+        with pytest.raises(BaselineError):
+            building.build(bad)
+
+
+def test_another_size_than_went_in_is_an_error(image: Image.Image, tmp_path: Path) -> None:
+    shrinking = Baseline(
+        "shrinking", ".jpg", RateControl("quality", 1, 95), lambda p, q: through_pillow("JPEG")(p.resize((8, 8))),
+        decode_with_pillow,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="8x8"):
+        code(tmp_path / "coded.jpg", shrinking, image, 5)
+
+
+@pytest.mark.parametrize("chroma", ["4:4:4", "4:2:2", "4:2:0"])
+def test_every_sampling_of_jpeg_is_read(chroma: str, image: Image.Image) -> None:
+    assert sample_format.jpeg(through_pillow("JPEG", subsampling=chroma)(image)) == f"{chroma}, 8 bits"
+    assert sample_format.jpeg(through_pillow("JPEG", progressive=True)(image.convert("L"))) == "grey, 8 bits"
+    assert sample_format.jpeg(b"no JPEG") == ""
+    assert sample_format.avif(b"no AVIF") == ""
