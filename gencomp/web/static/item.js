@@ -2,6 +2,8 @@
 
 const NAMES = { webp: "WebP", jpeg: "JPEG" };
 
+const stale = () => Object.assign(new Error("cancelled"), { name: "Cancelled" });
+
 export class Item {
   #work;
   #turn = 0;
@@ -16,9 +18,9 @@ export class Item {
   beside = null; // {name, bitmap, bytes, quality, scale}: what stands left of the wipe
   seconds = {};
 
-  // changed() is called after every step, progress(doing, share) during one.
-  constructor(work, key, blob, coded, { changed, progress }) {
-    Object.assign(this, { key, blob, coded, name: blob.name || "pasted image", changed, progress });
+  // start() makes the codec ready, changed() is called after every step, progress(doing, share) during one.
+  constructor(work, key, blob, coded, { start, changed, progress }) {
+    Object.assign(this, { key, blob, coded, name: blob.name || "pasted image", start, changed, progress });
     this.#work = work;
   }
 
@@ -37,10 +39,13 @@ export class Item {
         if (turn === this.#turn) this.progress(doing, share);
       });
       const result = await this.#running;
-      if (turn !== this.#turn) throw Object.assign(new Error("cancelled"), { name: "Cancelled" });
+      if (turn !== this.#turn) throw stale();
       this.seconds[task] = (performance.now() - before) / 1000;
       return result;
     };
+    if (!this.coded) await this.#load(step);
+    await this.start();
+    if (turn !== this.#turn) throw stale();
     if (this.coded) await this.#open(step);
     else await this.#code(step, settings);
     await this.#show(step, settings.realism);
@@ -72,13 +77,15 @@ export class Item {
     this.changed();
   }
 
+  async #load(step) {
+    if (this.original) return;
+    const { bitmap, width, height } = await step("Reading", "load", { blob: this.blob });
+    this.original = bitmap;
+    this.size = { width, height };
+    this.changed();
+  }
+
   async #code(step, { mode, quality, bytes }) {
-    if (!this.original) {
-      const { bitmap, width, height } = await step("Reading", "load", { blob: this.blob });
-      this.original = bitmap;
-      this.size = { width, height };
-      this.changed();
-    }
     const wanted = mode === "size" ? { bytes } : { quality };
     const codedAs = JSON.stringify(wanted);
     if (codedAs === this.#codedAs) return;

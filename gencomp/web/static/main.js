@@ -11,7 +11,7 @@ const $ = (id) => document.getElementById(id);
 const work = new Work();
 const view = new View($("stage"), () => ($("scale").textContent = `${Math.round(100 * view.scale)} %`));
 const items = [];
-const sides = { original: "Original", webp: "WebP, same bytes", jpeg: "JPEG, same bytes", even: "gencomp, realism 0" };
+const sides = { original: "Original", webp: "WebP, same bytes", jpeg: "JPEG, same bytes", even: "Realism 0" };
 let model = null;
 let item = null;
 let timer = 0;
@@ -29,15 +29,22 @@ const settings = () => ({
 async function update() {
   const current = item;
   try {
-    model ??= await work.run("start", {}, (share) => progress("Loading the model", share));
-    $("looks").hidden = !model.knowsRealism;
-    if (current === item) await current?.update(settings());
+    await current?.update(settings());
   } catch (error) {
     if (error.name === "Cancelled" || current !== item) return;
     progress(null);
     document.body.dataset.state = "error";
     say(errorText(error, current?.name ?? "gencomp"));
   }
+}
+
+// Kernel and model, once.
+async function start() {
+  if (model) return;
+  progress("Loading the model");
+  const say = (share) => document.body.dataset.state === "working" && progress("Loading the model", share);
+  model = await work.run("start", {}, say);
+  $("looks").hidden = !model.knowsRealism;
 }
 
 function soon() {
@@ -75,6 +82,8 @@ function cancel() {
 function show() {
   const { file, facts, size, shown, beside } = item;
   document.body.classList.remove("empty");
+  document.body.classList.toggle("blank", !size);
+  $("result").hidden = $("facts").hidden = !facts;
   $("coding").hidden = item.coded;
   if (size) {
     const left = beside?.bitmap ?? item.original;
@@ -114,6 +123,7 @@ function showTray() {
     tab.setAttribute("aria-selected", one === item);
     tab.textContent = tab.title = one.name;
     tab.addEventListener("click", () => select(one));
+    if (one === item) setTimeout(() => tab.scrollIntoView({ block: "nearest", inline: "nearest" }));
     return tab;
   });
   $("tray").replaceChildren(...tabs);
@@ -146,6 +156,7 @@ async function take(files) {
   for (const file of files) {
     const coded = isCoded(new Uint8Array(await file.slice(0, 3).arrayBuffer())) || /\.gnc$/i.test(file.name ?? "");
     const added = new Item(work, items.length + 1, file, coded, {
+      start,
       changed: () => added === item && show(),
       progress: (doing, share) => added === item && progress(doing, share),
     });
