@@ -1,8 +1,9 @@
 """The group of verbs behind the command: verbs by entry point, and errors in one line.
 
-Packages bring verbs by the entry-point group `gencomp.commands`, so that the codec imports none of them. A verb that
-cannot be loaded stays in the list and says why. Whatever a verb raises becomes one line on stderr and exit status 1;
-with GENCOMP_DEBUG=1 in the environment the traceback is shown instead.
+Packages bring verbs by the entry-point group `gencomp.commands`, so that the codec imports none of them; an entry point
+names the extra that its verb needs ("module:verb [extra]"). A verb that cannot be loaded stays in the list and says
+why. Whatever a verb raises becomes one line on stderr and exit status 1; with GENCOMP_DEBUG=1 in the environment the
+traceback is shown instead.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ class Verbs(click.Group):
         except Exception as error:
             if debugging():
                 raise
-            raise click.ClickException(explain(error)) from error
+            raise click.ClickException(explain(error, _extra_of_verb(ctx.invoked_subcommand))) from error
 
 
 def _settle_output() -> None:
@@ -92,15 +93,15 @@ def debugging() -> bool:
     return os.environ.get("GENCOMP_DEBUG", "0") not in {"", "0"}
 
 
-def explain(error: BaseException) -> str:
-    """What went wrong, in one line without a traceback."""
+def explain(error: BaseException, extra: str | None = None) -> str:
+    """What went wrong, in one line without a traceback. extra: what installs all that the verb at hand needs."""
     text = shown(" ".join(str(error).split()))
     if is_out_of_memory(error):
         return "not enough memory" + (f" ({text})" if text else "")
     if isinstance(error, OSError) and error.strerror:
         return f"{shown(error.filename)}: {error.strerror}" if error.filename else error.strerror
     if isinstance(error, ModuleNotFoundError) and error.name:
-        return _missing(error.name)
+        return _missing(error.name, extra)
     if isinstance(error, (ValueError, OSError)) and text:  # ours, or of a library that says what it wants
         return text
     return f"{type(error).__name__}: {text} (unexpected; GENCOMP_DEBUG=1 shows where)"
@@ -121,7 +122,7 @@ def _load(entry_point: EntryPoint) -> click.Command:
     except Exception as error:
         if debugging():
             raise
-        return _unavailable(entry_point.name, explain(error))
+        return _unavailable(entry_point.name, explain(error, *entry_point.extras[:1]))
 
 
 def _unavailable(name: str, reason: str) -> click.Command:
@@ -140,13 +141,18 @@ def _unavailable(name: str, reason: str) -> click.Command:
     )
 
 
-def _missing(module: str) -> str:
+def _extra_of_verb(name: str | None) -> str | None:
+    entry_point = _entry_points().get(name or "")
+    return entry_point.extras[0] if entry_point is not None and entry_point.extras else None
+
+
+def _missing(module: str, extra: str | None) -> str:
     """What to install for a module that is not there."""
     package = module.partition(".")[0]
     if package == "gencomp":
         return f"this installation lacks {module}"
     distribution = _DISTRIBUTION_OF.get(package, package)
-    extra = _extra_of(distribution)
+    extra = extra or _extra_of(distribution)
     return f"it needs {distribution}: pip install " + (f"'gencomp[{extra}]'" if extra else distribution)
 
 

@@ -47,7 +47,7 @@ def _run(command: list[str | Path], **options: object) -> subprocess.CompletedPr
         ("gencomp.cli.info", ["info", "{}/a.gnc"]),
         ("importlib.metadata", ["--help"]),
         ("gencomp.codec", ["compress", "{}/a.png"]),
-        ("torch", ["compress", "{}/a.png"]),
+        ("onnxruntime", ["compress", "{}/a.png"]),
         ("gencomp.image", ["info", "{}/a.gnc"]),
     ],
 )
