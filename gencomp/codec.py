@@ -31,7 +31,7 @@ from .bitstream import (
 )
 from .entropy.constants import MEAN_UNIT, TILE
 from .entropy.contract import Arithmetic, Coded
-from .image import ImageError, Source, read_kept, warn_if_large
+from .image import ImageError, Source, read_image, read_kept, warn_if_large
 from .memory import memory_for
 from .metadata import to_info
 from .model import Model, load_model
@@ -146,8 +146,8 @@ class Codec:
     def size(self, image: Source, quality: float, *, max_pixels: int | None = MAX_PIXELS) -> int:
         """Bytes of the file at a quality, for a search of one's own: what is not kept is not checked."""
         pixels = np.asarray(read_image(image, max_pixels))
-        coded = self._code(pixels, bitstream.quality_to_step(quality))
-        return self._overhead(pixels.shape[1], pixels.shape[0]) + len(coded.payload)
+        header = Header(self.model_id, pixels.shape[1], pixels.shape[0], 0, 0)
+        return len(bitstream.pack(header, self._code(pixels, bitstream.quality_to_step(quality)).payload))
 
     def decompress(
         self, data: bytes, *, realism: float | None = None, max_pixels: int | None = MAX_PIXELS
