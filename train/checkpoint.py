@@ -1,6 +1,6 @@
 """Checkpoints: one safetensors file that appears whole or not at all, and holds all that a resume needs.
 
-Random draws depend on the step number alone (see data.py), so networks, averaged networks, optimiser and step are
+Random inputs depend on sample numbers alone (see data/crops.py), so the players (players.py) and the step are
 everything. Never pickle.
 """
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from gencomp.files import write_atomically
 
-FORMAT = "gencomp-run-1"
+FORMAT = "gencomp-run-2"
 
 
 class CheckpointError(ValueError):
@@ -60,10 +60,11 @@ def module_tensors(module: nn.Module, prefix: str) -> dict[str, Tensor]:
 
 
 def restore_module(module: nn.Module, prefix: str, tensors: dict[str, Tensor]) -> None:
-    """The reverse of `module_tensors`; names and shapes must match exactly."""
-    cut = len(prefix) + 1
+    """The reverse of `module_tensors`, from all of a checkpoint's tensors, or with an empty prefix from those of one
+    module; names and shapes must match exactly."""
+    start = f"{prefix}." if prefix else ""
     try:
-        module.load_state_dict({k[cut:]: v for k, v in tensors.items() if k.startswith(prefix + ".")})
+        module.load_state_dict({k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)})
     except RuntimeError as error:
         raise CheckpointError(f"the checkpoint is of another network: {str(error).splitlines()[-1].strip()}") from error
 
@@ -94,29 +95,43 @@ def load_checkpoint(path: Path) -> Checkpoint:
     try:
         with safe_open(path, "pt") as file:
             meta = file.metadata() or {}
-            if meta.get("format") != FORMAT:
-                raise CheckpointError(f"{path} is not a checkpoint of this program")
+            _check_format(path, meta)
             tensors = {name: file.get_tensor(name) for name in list(file.keys())}
             return Checkpoint(int(meta["step"]), json.loads(meta["meta"]), tensors)
     except (SafetensorError, OSError, KeyError) as error:
         raise CheckpointError(f"{path} cannot be read as a checkpoint: {error}") from error
 
 
-def averaged(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights that count, by 'model.<name>' in float32: averaged, or plain ones of a run without averaging, or
-    those of a model file. CheckpointError if there are none."""
-    for prefix in ("average.", "network.", "model."):
-        found = {f"model.{k.removeprefix(prefix)}": v.float() for k, v in tensors.items() if k.startswith(prefix)}
+def _check_format(path: Path, meta: dict[str, str]) -> None:
+    found = meta.get("format", "")
+    if found != FORMAT and found.startswith("gencomp-run-"):
+        raise CheckpointError(
+            f"{path} was saved by another version of gencomp, whose runs this one cannot go on with: "
+            "export it there, and start from the model with --init"
+        )
+    if found != FORMAT:
+        raise CheckpointError(f"{path} is not a checkpoint of this program")
+
+
+def exported(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights that count, by name in float32: averaged, or plain ones of a run without averaging, or those of a
+    model file. CheckpointError if there are none."""
+    for prefix in ("ema.", "codec.", "network."):
+        found = {k.removeprefix(prefix): v.float() for k, v in tensors.items() if k.startswith(prefix)}
         if found:
             return found
     raise CheckpointError("neither a model nor a checkpoint of this program")
 
 
-def initial_weights(source: Path) -> dict[str, Tensor]:
-    """Weights to start from, as `averaged`.
+class Start(NamedTuple):
+    """What a run begins with. codec: weights by name; discriminator: those of a run that came to stage 2, else {}."""
 
-    source: a model file, a checkpoint, or the folder of a run, whose newest checkpoint counts.
-    """
+    codec: dict[str, Tensor]
+    discriminator: dict[str, Tensor]
+
+
+def starting_point(source: Path) -> Start:
+    """Weights to start from, out of a model file, a checkpoint, or the folder of a run, whose newest counts."""
     if source.is_dir():
         saved = checkpoints(source)
         if not saved:
@@ -124,8 +139,14 @@ def initial_weights(source: Path) -> dict[str, Tensor]:
         source = saved[-1]
     try:
         with safe_open(source, "pt") as file:
-            return averaged({k: file.get_tensor(k) for k in list(file.keys()) if not k.startswith("integer.")})
+            if (file.metadata() or {}).get("format", "").startswith("gencomp-run-"):
+                _check_format(source, file.metadata())
+            wanted = ("ema.", "codec.", "network.", "discriminator.")
+            tensors = {k: file.get_tensor(k) for k in list(file.keys()) if k.startswith(wanted)}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{source} cannot be read as a model or a checkpoint: {error}") from error
+    discriminator = {k.removeprefix("discriminator."): v for k, v in tensors.items() if k.startswith("discriminator.")}
+    try:
+        return Start(exported(tensors), discriminator)
     except CheckpointError as error:
         raise CheckpointError(f"{source} is {error}") from error

@@ -1,8 +1,7 @@
-"""The verbs `gencomp train` and `gencomp export`. torch is imported inside them, so that --help answers at once."""
+"""The verb `gencomp train`. torch is imported inside it, so that --help answers at once."""
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -13,8 +12,12 @@ import click
 
 from gencomp.cli.group import WrongUsage, debugging, explain
 
+from .cli_export import export
+
 if TYPE_CHECKING:
     from .recipes import Recipe
+
+__all__ = ["export", "main", "train"]
 
 _FOLDER = click.Path(path_type=Path)
 _DATA = "FOLDER|NAME"
@@ -40,16 +43,32 @@ def _every(name: str, default: int, what: str) -> Callable[[Callable[..., None]]
     "--data",
     multiple=True,
     metavar=_DATA,
-    help="Photographs: a folder of pictures or parquet files, a parquet file, or a data set on the hub. Repeatable.",
+    help="Photographs: a folder of images or parquet files, a parquet file, or a data set on the hub. Repeatable.",
 )
 @click.option("--out", type=_FOLDER, metavar="DIR", help="Folder of the run: checkpoints, log.jsonl, samples.")
 @click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Optimiser steps; the recipe's by default.")
-@click.option("--init", type=_FOLDER, metavar="MODEL|RUN", help="Start from a model or a run, with fresh optimisers.")
+@click.option(
+    "--init", metavar="MODEL|RUN", help="Start from a model (a file, or gencomp-base) or a run, with fresh optimisers."
+)
 @click.option(
     "--set", "overrides", multiple=True, callback=_pairs, metavar="KEY=VALUE", help="Change one value. Repeatable."
 )
 @click.option("--dry-run", is_flag=True, help="Print the resolved recipe, sizes and estimates, and stop.")
-@_every("--save-every", 500, "Steps between checkpoints.")
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="With --dry-run: estimates for N processes.",
+)
+@click.option(
+    "--save-minutes",
+    type=click.FloatRange(min=0),
+    default=10,
+    show_default=True,
+    metavar="M",
+    help="Minutes between checkpoints; 0: by steps alone.",
+)
+@_every("--save-every", 0, "Steps between checkpoints; 0: by time alone.")
 @click.option("--keep", type=click.IntRange(min=1), default=2, show_default=True, metavar="N", help="Checkpoints kept.")
 @_every("--log-every", 50, "Steps between lines of the log.")
 @_every("--sample-every", 5000, "Steps between sample grids (original, realism 0, realism 1); 0: none.")
@@ -61,15 +80,17 @@ def _every(name: str, default: int, what: str) -> Callable[[Callable[..., None]]
     "--tracker", multiple=True, metavar="NAME", help="Trackers of Accelerate, or none.  [default: tensorboard]"
 )
 @click.option("--weights", type=_FOLDER, metavar="DIR", help="Folder of feature networks' weights; then TORCH_HOME.")
-@click.option("--stream", is_flag=True, help="Read --data (one hub name or parquet folder) in order, for large sets.")
+@click.option("--stream", is_flag=True, help="Read --data (parquet files) in chunks, for sets larger than the disk.")
 def train(
     name: str,
     data: tuple[str, ...],
     out: Path | None,
     steps: int | None,
-    init: Path | None,
+    init: str | None,
     overrides: dict[str, str],
     dry_run: bool,
+    processes: int | None,
+    save_minutes: float,
     save_every: int,
     keep: int,
     log_every: int,
@@ -85,8 +106,8 @@ def train(
     \b
     base       rate and distortion, every rate in one model (stage 1)
     gan        realism: goes on from a base model, leaves its files as they are
-    illm       gan with a non-binary discriminator (MS-ILLM)
-    projected  gan with a discriminator on a frozen timm network
+    illm       gan with a non-binary discriminator (after MS-ILLM); experimental
+    projected  gan with a discriminator on a frozen timm network; experimental
     hific-lo, hific-mi, hific-hi   the paper's networks, losses and schedule
     tiny       both stages in seconds, to try things out
 
@@ -98,7 +119,7 @@ def train(
     gencomp train gan --data photos/ --init base.safetensors --out runs/gan
     accelerate launch -m gencomp.train base --data photos/ --out runs/base
     """
-    from .recipes import RecipeError, recipe
+    from .settings import RecipeError, recipe
 
     if steps is not None:
         overrides = {**overrides, "steps": str(steps)}
@@ -107,19 +128,22 @@ def train(
     except RecipeError as error:
         raise WrongUsage(str(error)) from error
     if dry_run:
-        _describe(chosen)
+        _describe(chosen, processes or int(os.environ.get("WORLD_SIZE", "1")))
         return
+    if processes is not None:
+        raise WrongUsage("--processes goes with --dry-run; a launcher starts processes (accelerate launch, torchrun)")
     if not data:
         raise WrongUsage("name the photographs to train on: --data FOLDER")
     if out is None:
         raise WrongUsage("name the folder of the run: --out DIR")
-    if not save_every or not log_every:
-        raise WrongUsage("--save-every and --log-every must be at least 1")
+    if not log_every:
+        raise WrongUsage("--log-every must be at least 1")
 
     from .loop import Options, Stopped, run
 
     options = Options(
         save_every=save_every,
+        save_minutes=save_minutes,
         keep=keep,
         log_every=log_every,
         sample_every=sample_every,
@@ -157,90 +181,15 @@ def _trackers(named: tuple[str, ...]) -> tuple[str, ...]:
     return ("tensorboard",)
 
 
-def _describe(chosen: Recipe) -> None:
+def _describe(chosen: Recipe, processes: int) -> None:
     import torch
 
-    from .data.batches import share_of
     from .plan import describe
-    from .recipes import to_json
+    from .settings import to_json
 
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    share_of(chosen, processes)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     _say(to_json(chosen))
     _say(describe(chosen, processes, device))
-
-
-@click.command()
-@click.argument("run", type=_FOLDER)
-@click.option("-o", "--output", required=True, type=_FOLDER, metavar="MODEL", help="The model file.")
-@click.option("--data", multiple=True, metavar=_DATA, help="Photographs to calibrate on; the run's own by default.")
-@click.option("--name", default="", help="The model's name; the recipe's by default.")
-@click.option("--integers", type=_FOLDER, metavar="MODEL", help="Keep the integers, and so the files, of this model.")
-@click.option("--strict", is_flag=True, help="Fail where the integers change the rate by over 0.2 %.")
-@click.option(
-    "--strongest",
-    type=click.FloatRange(0, 2, min_open=True),
-    default=1.0,
-    show_default=True,
-    metavar="R",
-    help="The realism of training that becomes realism 1: less of it costs less distortion.",
-)
-@click.option(
-    "--graphs/--no-graphs",
-    default=True,
-    show_default=True,
-    help="Write the transforms as ONNX graphs, too, for decoding without PyTorch.",
-)
-@click.option("--push-to-hub", metavar="USER/NAME", help="Upload the model, too.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
-def export(
-    run: Path,
-    output: Path,
-    data: tuple[str, ...],
-    name: str,
-    integers: Path | None,
-    strict: bool,
-    strongest: float,
-    graphs: bool,
-    push_to_hub: str | None,
-    as_json: bool,
-) -> None:
-    """Convert a training RUN to a model file that codes exactly everywhere.
-
-    RUN is the folder of a run, whose newest checkpoint counts, or one checkpoint. The averaged weights are taken, the
-    prior is converted to integers, their bounds are proved, the self-test is run, and the change of the rate is
-    reported. A run that began with a model and left what decides bits alone keeps that model's integers: old files stay
-    readable. Equal runs give equal files.
-    """
-    from .export import RATE_WARNING
-    from .export import export as convert
-
-    done = convert(
-        run,
-        output,
-        name=name,
-        data=list(data) or None,
-        integers_of=integers,
-        strict=strict,
-        strongest=strongest,
-        graphs=graphs,
-    )
-    facts = done.model.facts
-    if as_json:
-        record = {"path": str(output), "name": done.model.name, "model": done.model.id.hex(), **facts}
-        click.echo(json.dumps(record | {"bytes": output.stat().st_size, "rate_change": done.rate_change}))
-    else:
-        click.echo(
-            f"{output}: model {done.model.id.hex()}, {facts['parameters']:,} parameters, "
-            f"rate {100 * done.rate_change:+.3f} % against the float networks"
-        )
-    if abs(done.rate_change) > RATE_WARNING:
-        click.echo("Warning: the integers change the rate by over 0.2 %", err=True)
-    if push_to_hub:
-        from .hub import push_to_hub as push
-
-        click.echo(push(done.model, output, push_to_hub))
 
 
 def main() -> int:

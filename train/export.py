@@ -16,13 +16,14 @@ import torch
 from gencomp.bitstream import STEPS, ModelError
 from gencomp.entropy.contract import EntropyModel
 from gencomp.model import Model, load_model, save_model
-from gencomp.networks import build, config_from_dict, network_of, weights_of
+from gencomp.networks import build, network_of, weights_of
 from gencomp.networks.contract import Calibration, Network, parameter_count
 from gencomp.networks.freeze import rate_change
 
-from .checkpoint import CheckpointError, averaged, checkpoints, load_checkpoint, restore_module
-from .data.crops import Crops
+from .checkpoint import CheckpointError, checkpoints, exported, load_checkpoint, restore_module
+from .data.batches import Data, fixed_crops, open_data
 from .recipes import Recipe
+from .settings import model_config
 
 CALIBRATION = 32  # images for the ranges of activations, and as many again for the rate change
 CROP = 256
@@ -45,26 +46,26 @@ def export(
     data: list[str] | None = None,
     integers_of: Path | None = None,
     strict: bool = False,
-    strongest: float = 1.0,
+    realism_scale: float = 1.0,
     graphs: bool = False,
 ) -> Export:
     """Convert the newest checkpoint of `run` (a folder, or one checkpoint) to a model file; equal runs, equal bytes.
 
     data: photographs to calibrate on, by default those of the run. integers_of: a model file whose integers are kept,
     by default the one that the run began with, if nothing that decides bits has changed since. strict: CheckpointError,
-    and nothing written, where the rate changes by over 0.2 %. strongest: the realism of training that becomes
-    1; CheckpointError for a run that has not learnt any. graphs: also write the transforms as ONNX graphs.
+    and nothing written, where the rate changes by over 0.2 %. realism_scale: the realism of training that
+    becomes 1; CheckpointError for a run that has not learnt any. graphs: also write the transforms as ONNX graphs.
     """
     folder, checkpoint = _newest(run)
     recipe = checkpoint.meta["recipe"]
-    network = build(_config(recipe["model"]))
-    restore_module(network, "model", averaged(checkpoint.tensors))
-    if strongest != 1:
+    network = build(model_config(recipe))
+    restore_module(network, "", exported(checkpoint.tensors))
+    if realism_scale != 1:
         if checkpoint.meta.get("stage", 1) != 2:
             raise CheckpointError("the run has not come to stage 2: there is no realism to rescale")
-        network.rescale_realism(strongest)
+        network.rescale_realism(realism_scale)
     network = _through_half(network)
-    calibration = calibration_latents(network, data or data_of(folder))
+    calibration = calibration_latents(network, open_data(data, streamed=False) if data else data_of(folder))
     entropy = _kept_integers(network, integers_of, folder / ORIGIN) or network.freeze(calibration[:CALIBRATION])
     change = rate_change(network.bits_of, entropy, calibration[CALIBRATION:])
     if strict and abs(change) > RATE_WARNING:
@@ -97,26 +98,27 @@ def to_model(network: Network, calibration: list[Calibration], name: str, facts:
 
 
 @torch.no_grad()
-def calibration_latents(network: Network, data: list[str], count: int = 2 * CALIBRATION) -> list[Calibration]:
+def calibration_latents(network: Network, data: Data, count: int = 2 * CALIBRATION) -> list[Calibration]:
     """Latents of fixed crops, their quality steps spread evenly over the range in each CALIBRATION of them."""
-    crops = Crops(data, dataclasses.replace(Recipe("calibration"), crop=CROP, seed=2**31 - 1, workers=0))
+    crops = fixed_crops(data, dataclasses.replace(Recipe("calibration"), crop=CROP, seed=2**31 - 1, workers=0), count)
     device = next(network.parameters()).device
     latents = []
     for number in range(count):
         quality_step = (number % CALIBRATION) * STEPS // (CALIBRATION - 1)
-        x = crops[number].pixels[None].float().to(device) / 255
+        x = crops[number][None].float().to(device) / 255
         y = network.analyze(x, torch.tensor([quality_step], device=device))
         z = network.hyper_analyze(y)
         latents.append(Calibration(y.cpu(), None if z is None else torch.round(z).cpu(), quality_step))
     return latents
 
 
-def data_of(run: Path) -> list[str]:
-    """The photographs that a run was trained on, as they were named."""
+def data_of(run: Path) -> Data:
+    """The photographs that a run was trained on."""
     path = run / "data.json"
     if not path.is_file():
         raise CheckpointError(f"{run} does not say which photographs it was trained on: name them with --data")
-    return [str(p) for p in json.loads(path.read_text())]
+    facts = json.loads(path.read_text())
+    return open_data([str(p) for p in facts["data"]], streamed=bool(facts["stream"]))
 
 
 def _newest(run: Path) -> tuple[Path, Any]:
@@ -126,11 +128,6 @@ def _newest(run: Path) -> tuple[Path, Any]:
     if not saved:
         raise CheckpointError(f"{run} holds no checkpoint")
     return run, load_checkpoint(saved[-1])
-
-
-def _config(values: dict[str, Any]) -> Any:
-    """The network configuration in a saved recipe."""
-    return config_from_dict(values["family"], {k: v for k, v in values.items() if k != "family"})
 
 
 def _kept_integers(network: Network, named: Path | None, origin: Path) -> EntropyModel | None:

@@ -50,5 +50,5 @@ codec = gencomp.load("{name}")
 |---|---|
 {facts}
 
-A realistic decoder may invent detail: not for medical or legal pictures.
+A realistic decoder may invent detail: not for medical or legal images.
 """

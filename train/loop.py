@@ -8,6 +8,7 @@ import dataclasses
 import json
 import shutil
 import signal
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,24 +23,20 @@ from tqdm import tqdm
 
 from gencomp.files import write_atomically
 
-from .checkpoint import (
-    Checkpoint,
-    CheckpointError,
-    averaged,
-    checkpoints,
-    initial_weights,
-    load_checkpoint,
-    save_checkpoint,
-)
-from .data.batches import StepSampler, batches, share_of
-from .data.crops import Crops
+from .checkpoint import CheckpointError, checkpoints, save_checkpoint
+from .data.batches import StepSampler, batches, fixed_crops, open_data, share_of
+from .devices import accumulator, peak_memory_gib, precision_of
 from .export import CALIBRATION, ORIGIN, calibration_latents
-from .objective import running_rate
-from .recipes import Recipe, learning_rate, stage_at, stage_span, to_json
-from .trainer import Figures, Trainer
-from .watch import GRID, VALIDATED, RunLog, Stopwatch, Window, memory_gib, readable, save_samples, validate
+from .log import RunLog, Stopwatch, Window, readable
+from .recipes import EXPERIMENTAL, Recipe
+from .resume import begin_stage, model_file, next_stage
+from .schedule import learning_rate_factor
+from .settings import to_dict, to_json
+from .stage import Metrics, Stage
+from .steps import train_step
+from .validation import GRID, VALIDATED, save_samples, validate
 
-STOP_CHECK_EVERY = 10  # steps between which several processes ask each other whether to stop
+CHECK_EVERY = 10  # steps between which several processes ask each other whether to stop or to save
 
 
 class Stopped(Exception):
@@ -54,10 +51,12 @@ class Stopped(Exception):
 class Options:
     """How a run is kept and watched; nothing here changes what is trained.
 
-    Intervals in steps; 0 switches off. trackers: as Accelerate names them. weights: folder of feature networks.
+    Intervals in steps, save_minutes in minutes; 0 switches off, and a stage's end is saved always. trackers: as
+    Accelerate names them. weights: folder of feature networks.
     """
 
-    save_every: int = 500
+    save_every: int = 0
+    save_minutes: float = 10.0
     keep: int = 2
     log_every: int = 50
     sample_every: int = 0
@@ -69,27 +68,31 @@ class Options:
 
 
 def run(
-    recipe: Recipe, data: list[str], out: Path, *, init: Path | None = None, options: Options | None = None
+    recipe: Recipe, data: list[str], out: Path, *, init: str | Path | None = None, options: Options | None = None
 ) -> Path:
     """Train to `recipe.steps`, resuming from the newest checkpoint under `out`; returns the last checkpoint.
 
-    data: sources as `sources.open_source` takes them. init: a model file or a run to start from. Raises Stopped after
-    SIGTERM, CheckpointError, SourceError, WeightsError, or OSError for a disk that cannot be written.
+    data: sources as `sources.open_source` takes them. init: a model file or name, or a run, to start from. Raises
+    Stopped after SIGTERM, CheckpointError, SourceError, WeightsError, or OSError for a disk that cannot be written. A
+    run that fails before its first step makes no folder.
     """
     options = options or Options()
     set_seed(recipe.seed)
     # 1x1 weights have two equal layouts; the reducer warns about the one that channels_last gives them
     warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
+    device = Accelerator().device if recipe.precision == "auto" else torch.device("cpu")
+    recipe = dataclasses.replace(recipe, precision=precision_of(recipe.precision, device))
     accelerator = Accelerator(
         mixed_precision=recipe.precision,
         log_with=list(options.trackers) or None,
         project_dir=str(out) if options.trackers else None,
     )
+    torch.backends.cudnn.benchmark = accelerator.device.type == "cuda"  # crops are all of one size
     share_of(recipe, accelerator.num_processes)
     loop = Loop(recipe, data, out, options, accelerator)
     with _on_sigterm() as asked:
         loop.start(init)
-        while loop.trainer.step < recipe.steps:
+        while loop.stage.step < recipe.steps:
             loop.train_stage(asked)
     accelerator.end_training()
     return checkpoints(out)[-1]
@@ -115,113 +118,105 @@ def _on_sigterm() -> Iterator[list[int]]:
 
 
 class Loop:
-    """A run on this process: the trainer of the current stage, its data and its log."""
+    """A run on this process: the current stage, its data and its log."""
+
+    stage: Stage
+    log: RunLog
 
     def __init__(self, recipe: Recipe, data: list[str], out: Path, options: Options, accelerator: Accelerator) -> None:
-        self.recipe, self.data, self.out, self.options, self.accelerator = recipe, data, out, options, accelerator
+        self.recipe, self.out, self.options, self.accelerator = recipe, out, options, accelerator
+        self.data = open_data(data, streamed=options.stream)
         self.main = accelerator.is_main_process
         self.window, self.watch = Window(), Stopwatch()
-        self.broken: set[str] = set()
+        self.unreadable: set[str] = set()
+        self.saved_at = time.monotonic()
 
-    def start(self, init: Path | None) -> None:
-        """Make the folder, and the trainer at the newest checkpoint, at `init`, or at the beginning."""
+    def start(self, init: str | Path | None) -> None:
+        """The stage at the newest checkpoint, at `init`, or at the beginning; then the folder and the log."""
+        begun = begin_stage(self.recipe, self.accelerator, self.out, init, self.options.weights)
+        self.stage = begun.stage
+        if begun.saved is not None and "window" in begun.saved.meta:
+            self.window.restore(
+                begun.saved.meta["window"], self.accelerator.device, accumulator(self.accelerator.device)
+            )
         if self.main:
             self.out.mkdir(parents=True, exist_ok=True)
-        saved = checkpoints(self.out)
-        newest = load_checkpoint(saved[-1]) if saved else None
+            self._write_facts(init if begun.saved is None else None)
+            for note in begun.notes:
+                tqdm.write(note)
+            if self.recipe.name in EXPERIMENTAL:
+                tqdm.write(f"Note: {self.recipe.name} is experimental, {EXPERIMENTAL[self.recipe.name]}")
         self.accelerator.wait_for_everyone()
-        if newest is not None and newest.step > self.recipe.steps:
-            raise CheckpointError(f"{self.out} has {newest.step} steps already, over the {self.recipe.steps} asked for")
-        begin = newest.step if newest else 0
-        stage = stage_at(self.recipe, begin)
-        first = begin == stage_span(self.recipe, stage)[0]
-        self.trainer = Trainer(self.recipe, self.accelerator, stage, self.options.weights)
-        if newest is not None and (newest.meta.get("stage", 1) == stage or not first):
-            self._resume(newest)
-        elif newest is not None:
-            self.trainer.start_from(averaged(newest.tensors))
-        elif init is not None:
-            self.trainer.start_from(initial_weights(init))
-        elif stage == 2 and self.recipe.trains == "synthesis":
-            raise CheckpointError(f"{self.recipe.name} goes on from a trained codec: name a model or a run with --init")
-        if self.main:
-            self._write_facts(init if newest is None else None)
-        self.log = RunLog(self.out, self.accelerator, list(self.options.trackers), json.loads(to_json(self.recipe)))
-        if newest is not None:
-            self.log.write({"step": newest.step, "stage": stage, "resumed_from": str(saved[-1].name), **self._size()})
+        self.log = RunLog(self.out, self.accelerator, list(self.options.trackers), to_dict(self.recipe))
+        if begun.saved is not None:
+            line: dict[str, Any] = {"step": begun.saved.step, "stage": self.stage.number, "resumed_from": begun.name}
+            changed = {"changed": begun.changed} if begun.changed else {}
+            self.log.write(line | self._size() | changed)
 
-    def _write_facts(self, init: Path | None) -> None:
+    def _write_facts(self, init: str | Path | None) -> None:
         write_atomically(self.out / "recipe.json", to_json(self.recipe).encode())
-        named = [str(Path(d).resolve()) if Path(d).exists() else d for d in self.data]
-        write_atomically(self.out / "data.json", json.dumps(named).encode())
-        if init is not None and init.is_file() and init.parent.name != "checkpoints":
-            shutil.copyfile(init, self.out / ORIGIN)
-
-    def _resume(self, saved: Checkpoint) -> None:
-        self.trainer.restore(saved)
-        if "window" in saved.meta:
-            self.window.restore(saved.meta["window"], self.accelerator.device)
+        named = [str(Path(d).resolve()) if Path(d).exists() else d for d in self.data.names]
+        facts = {"data": named, "stream": self.options.stream}
+        write_atomically(self.out / "data.json", json.dumps(facts).encode())
+        origin = model_file(init) if init is not None else None
+        if origin is not None and origin.is_file() and origin.parent.name != "checkpoints":
+            shutil.copyfile(origin, self.out / ORIGIN)
 
     def _size(self) -> dict[str, Any]:
-        return {"processes": self.accelerator.num_processes}
+        return {"processes": self.accelerator.num_processes, "precision": self.recipe.precision}
 
     def train_stage(self, asked: list[int]) -> None:
         """To the end of the current stage, then over to the next."""
-        stop = stage_span(self.recipe, self.trainer.stage)[1]
         rank, processes = self.accelerator.process_index, self.accelerator.num_processes
-        sampler = StepSampler(self.recipe, self.trainer.step, stop, rank, processes)
-        bar = tqdm(
-            total=self.recipe.steps, initial=self.trainer.step, disable=not self.main, mininterval=2, unit="step"
-        )
-        loader = iter(batches(self.data, self.recipe, sampler, streamed=self.options.stream))
+        sampler = StepSampler(self.recipe, self.stage.step, self.stage.end, rank, processes)
+        bar = tqdm(total=self.recipe.steps, initial=self.stage.step, disable=not self.main, mininterval=2, unit="step")
+        loader = iter(batches(self.data, self.recipe, sampler))
         with bar:
-            while self.trainer.step < stop:
+            while self.stage.step < self.stage.end:
                 self.watch.waiting()
                 batch = next(loader)
                 self.watch.working()
-                self._note_broken(batch.broken)
-                self._collect(self.trainer.train_step(batch))
+                self._note_unreadable(batch.unreadable)
+                self._collect(train_step(self.stage, batch))
                 bar.update()
-                self._after_step(bar, stop, self._must_stop(asked))
-        if self.trainer.step < self.recipe.steps:
-            self._next_stage()
+                self._after_step(bar, *self._wishes(asked))
+        if self.stage.step < self.recipe.steps:
+            self.stage = next_stage(self.stage, self.options.weights)
+            self.window = Window()
 
-    def _next_stage(self) -> None:
-        finished = self.trainer.checkpoint()
-        self.accelerator.free_memory()
-        self.trainer = Trainer(self.recipe, self.accelerator, self.trainer.stage + 1, self.options.weights)
-        self.trainer.start_from(averaged(finished.tensors))
-        self.window = Window()
-
-    def _collect(self, figures: Figures) -> None:
-        """The step's figures, means over all samples of all processes."""
-        names = list(figures)
-        values = torch.stack([figures[n].double() for n in names])
+    def _collect(self, metrics: Metrics) -> None:
+        """The step's metrics, means over all samples of all processes; they stay on the device."""
+        names = list(metrics)
+        values = torch.stack([metrics[n].to(accumulator(self.accelerator.device)) for n in names])
         values = self.accelerator.reduce(values, "mean")
         self.window.add(names, values)
-        if self.trainer.controlled and "bpp" in figures:
-            self.trainer.bpp = running_rate(self.recipe.rate, self.trainer.bpp, float(values[names.index("bpp")]))
+        if self.stage.players.rate is not None and "bpp" in metrics:
+            self.stage.players.rate.follow(values[names.index("bpp")].float())
 
-    def _must_stop(self, asked: list[int]) -> bool:
-        """Whether any process was asked to stop; all of them give the same answer at the same step."""
+    def _wishes(self, asked: list[int]) -> tuple[bool, bool]:
+        """(stop, save): whether any process was asked to stop, and whether the first finds it time to save; all of them
+        give the same answers at the same step."""
+        minutes = self.options.save_minutes
+        due = bool(minutes) and time.monotonic() - self.saved_at > 60 * minutes
         if self.accelerator.num_processes == 1:
-            return bool(asked)
-        if self.trainer.step % STOP_CHECK_EVERY:
-            return False
-        flag = torch.tensor([len(asked)], dtype=torch.float32, device=self.accelerator.device)
-        return float(self.accelerator.reduce(flag, "sum")) > 0
+            return bool(asked), due
+        if self.stage.step % CHECK_EVERY:
+            return False, False
+        flags = torch.tensor([len(asked), float(due and self.main)], device=self.accelerator.device)
+        stop, save = self.accelerator.reduce(flags, "sum").tolist()
+        return stop > 0, save > 0
 
-    def _after_step(self, bar: Any, stop: int, stopping: bool) -> None:
-        step, options = self.trainer.step, self.options
+    def _after_step(self, bar: Any, stopping: bool, due: bool) -> None:
+        step, options = self.stage.step, self.options
         if step % options.log_every == 0:
             self._log(bar)
-        if stopping or step % options.save_every == 0 or step == stop:
+        if stopping or due or step == self.stage.end or (options.save_every and step % options.save_every == 0):
             self._save()
         if options.validate_every and step % options.validate_every == 0:
             self._validate()
         if options.sample_every and step % options.sample_every == 0 and self.main:
-            pictures = torch.stack([p.permute(2, 0, 1) for p in self._fixed_pictures(GRID)]).float() / 255
-            self.log.picture(save_samples(self.trainer.average, pictures, self.out, step), step)
+            images = torch.stack(self._fixed_images(GRID)).float() / 255
+            self.log.image(save_samples(self.stage.players.exported(), images, self.out, step), step)
         if stopping and step < self.recipe.steps:
             self.accelerator.end_training()
             raise Stopped(step)
@@ -234,48 +229,49 @@ class Loop:
             saved = checkpoints(self.out)
             where = f"; {saved[-1].name} is from before" if saved else ""
             raise CheckpointError(
-                f"{bad[0]} is not a finite number at step {self.trainer.step}: lower learning_rate{where}"
+                f"{bad[0]} is not a finite number at step {self.stage.step}: lower learning_rate{where}"
             )
         elapsed, waited = self.watch.lap()
-        line: dict[str, Any] = {"step": self.trainer.step, "stage": self.trainer.stage, **means}
-        line |= {"d_loss": means.get("d_loss"), "images_a_second": steps * self.recipe.batch / elapsed}
-        line |= {"data_wait": waited / elapsed, "memory_gib": memory_gib(self.accelerator.device), **self._size()}
-        line |= {"broken": len(self.broken), "lr": learning_rate(self.recipe, self.trainer.step - 1)}
+        speed, wait = steps * self.recipe.batch / elapsed, waited / elapsed
+        factor = learning_rate_factor(self.recipe, self.stage.step - 1)
+        line: dict[str, Any] = {"step": self.stage.step, "stage": self.stage.number, **means, **self._size()}
+        line |= {"d_loss": means.get("d_loss"), "learning_rate": self.recipe.learning_rate * factor}
+        line |= {"images_per_second": speed, "data_wait": wait, "unreadable": len(self.unreadable)}
+        line |= {"memory_gib": peak_memory_gib(self.accelerator.device)}
         self.log.write(line)
         shown = {k: f"{means[k]:.3g}" for k in ("bpp", "psnr", "g_loss", "d_loss") if k in means}
-        bar.set_postfix(shown | {"im/s": f"{line['images_a_second']:.1f}", "wait": f"{100 * line['data_wait']:.0f}%"})
+        bar.set_postfix(shown | {"im/s": f"{speed:.1f}", "wait": f"{100 * wait:.0f}%"})
 
     def _save(self) -> None:
         """One process writes; the others wait, so that all of them can be killed together."""
         self.accelerator.wait_for_everyone()
         if self.main:
-            saved = self.trainer.checkpoint()
-            meta = {"recipe": json.loads(to_json(self.recipe)), "window": self.window.state(), **saved.meta}
+            saved = self.stage.checkpoint()
+            meta = {"recipe": to_dict(self.recipe), "window": self.window.state(), **saved.meta}
             save_checkpoint(self.out, saved._replace(meta=meta), self.options.keep)
         self.accelerator.wait_for_everyone()
+        self.saved_at = time.monotonic()
 
     def _validate(self) -> None:
         if self.main:
-            network = self.trainer.average
-            if not self.options.stream:
-                calibration = calibration_latents(network, self.data, CALIBRATION // 2)
-                images = [p.numpy() for p in self._fixed_pictures(VALIDATED)]
-                realism = self.trainer.stage == 2 and network.knows_realism
-                done = validate(network, calibration, images, realism=realism)
-                line = {"step": self.trainer.step, "stage": self.trainer.stage}
-                on = "held-out photographs" if self.options.validate_on else "training photographs"
-                self.log.write(line | {f"file_{k}": v for k, v in done._asdict().items()} | {"validated_on": on})
+            network = self.stage.players.exported()
+            calibration = calibration_latents(network, self.data, CALIBRATION // 2)
+            images = [image.permute(1, 2, 0).contiguous().numpy() for image in self._fixed_images(VALIDATED)]
+            done = validate(network, calibration, images, realism=self.stage.number == 2 and network.knows_realism)
+            on = "held-out photographs" if self.options.validate_on else "training photographs"
+            line = {"step": self.stage.step, "stage": self.stage.number, "validated_on": on}
+            self.log.write(line | {f"file_{k}": v for k, v in done._asdict().items()})
         self.accelerator.wait_for_everyone()
 
-    def _fixed_pictures(self, count: int) -> list[Tensor]:
-        """The same crops every time, uint8 [H, W, 3], of the photographs to validate on, or of the training ones."""
-        names = list(self.options.validate_on) or self.data
-        recipe = dataclasses.replace(self.recipe, seed=2**31 - 2, crop=max(256, self.recipe.crop))
-        crops = Crops(names, recipe)
-        return [crops[number].pixels.permute(1, 2, 0).contiguous() for number in range(count)]
+    def _fixed_images(self, count: int) -> list[Tensor]:
+        """The same crops every time, uint8 [3, H, W], of the photographs to validate on, or of the training ones."""
+        named = list(self.options.validate_on)
+        data = open_data(named, streamed=False) if named else self.data
+        recipe = dataclasses.replace(self.recipe, seed=2**31 - 2, crop=max(256, self.recipe.crop), graphics=0.0)
+        return fixed_crops(data, recipe, count)
 
-    def _note_broken(self, names: list[str]) -> None:
+    def _note_unreadable(self, names: list[str]) -> None:
         for name in names:
-            if name not in self.broken:
-                self.broken.add(name)
+            if name not in self.unreadable:
+                self.unreadable.add(name)
                 tqdm.write(f"skipped, not readable as a photograph: {name}")

@@ -1,6 +1,6 @@
-"""Losses of pictures and of discriminators: small pure functions, each a value a sample, to be averaged by the caller.
+"""Losses of images and of discriminators: small pure functions, each a value per sample, to be averaged by the caller.
 
-Pictures are float [N, 3, H, W] in 0..1. Logits are float [N, 1, h, w] (real against fake, positive means real) or
+Images are float [N, 3, H, W] in 0..1. Logits are float [N, 1, h, w] (real against fake, positive means real) or
 [N, 1 + C, h, w] (class 0 fake, class 1 + c a real patch with label c). Means over samples of equal weight make the sum
 over processes equal to the one over the whole batch.
 """
@@ -11,8 +11,6 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-from gencomp.perceptual import blur
 
 
 def mse(x: Tensor, y: Tensor) -> Tensor:
@@ -61,7 +59,7 @@ def label_cross_entropy(real: Tensor, fake: Tensor, labels: Tensor) -> Adversari
     """OASIS (Schoenfeld et al. 2021, eq. 1 and 2) with the labels of MS-ILLM (Muckley et al. 2023, eq. 6 and 7).
 
     logits [N, 1 + C, h, w], labels int [N, h, w] in 0..C-1. D: real patches have their label, fake ones class 0; G
-    wants its patches to have the original's label. Without weights a class.
+    wants its patches to have the original's label. Without weights per class.
     """
     wanted = labels.long() + 1
     on_real = F.cross_entropy(real, wanted, reduction="none")
@@ -81,16 +79,11 @@ def adversarial(kind: str, real: Sequence[Tensor], fake: Sequence[Tensor], label
     return AdversarialLoss(*(torch.stack(values).mean(0) for values in zip(*parts)))
 
 
-def r1_penalty(logits: Sequence[Tensor], pictures: Tensor) -> Tensor:
-    """Squared norm of the logits' gradient with respect to real pictures, [N] (Mescheder et al. 2018, eq. 9).
+def r1_penalty(logits: Sequence[Tensor], images: Tensor) -> Tensor:
+    """Squared norm of the logits' gradient with respect to real images, [N] (Mescheder et al. 2018, eq. 9).
 
-    pictures must require gradients; the sum of logits over positions stands for the discriminator's value.
+    images must require gradients; the sum of logits over positions stands for the discriminator's value.
     """
     total = torch.stack([value.sum() for value in logits]).sum()
-    (gradient,) = torch.autograd.grad(total, pictures, create_graph=True)
+    (gradient,) = torch.autograd.grad(total, images, create_graph=True)
     return gradient.square().flatten(1).sum(1)
-
-
-def high_frequency(x: Tensor) -> Tensor:
-    """Energy of what a 3x3 binomial blur takes away, [N]: a watch on grain."""
-    return (x - blur(x)).square().mean((1, 2, 3))

@@ -3,7 +3,7 @@
 Jordan et al. 2024 ("Muon: an optimizer for hidden layers in neural networks") with the step size of Liu et al. 2025
 (Moonlight, eq. 4), at which a learning rate tuned for Adam fits:
 
-    M <- 0.95 M + 0.05 G,    W <- W - rate * 0.2 sqrt(max(rows, columns)) * U V',    U S V' = 0.05 G + 0.95 M
+    M <- 0.95 M + 0.05 G,    W <- W - learning_rate * 0.2 sqrt(max(rows, columns)) * U V',    U S V' = 0.05 G + 0.95 M
 
 U V' by five Newton-Schulz steps. A convolution's kernel [O, I, h, w] is the matrix [O, I h w].
 """
@@ -62,13 +62,13 @@ class Muon(torch.optim.Optimizer):
             elif parameters:
                 self._step_others(parameters, group["lr"], group["betas"])
 
-    def _step_matrices(self, parameters: list[nn.Parameter], rate: float) -> None:
+    def _step_matrices(self, parameters: list[nn.Parameter], learning_rate: float) -> None:
         alike: dict[tuple[int, int], list[nn.Parameter]] = {}
         for p in parameters:
             alike.setdefault((p.shape[0], p[0].numel()), []).append(p)
         for (rows, columns), group in alike.items():
             directions = torch.stack([self._direction(p).reshape(rows, columns) for p in group])
-            scale = rate * 0.2 * max(rows, columns) ** 0.5
+            scale = learning_rate * 0.2 * max(rows, columns) ** 0.5
             for p, update in zip(group, orthogonalised(directions, self.dtype)):
                 p.sub_(update.view(p.shape), alpha=scale)
 
@@ -81,7 +81,7 @@ class Muon(torch.optim.Optimizer):
         momentum: Tensor = state["momentum"].lerp_(p.grad, 1 - MOMENTUM)
         return p.grad.lerp(momentum, MOMENTUM)
 
-    def _step_others(self, parameters: list[nn.Parameter], rate: float, betas: tuple[float, float]) -> None:
+    def _step_others(self, parameters: list[nn.Parameter], learning_rate: float, betas: tuple[float, float]) -> None:
         for p in parameters:
             if not self.state[p]:
                 zeros = {name: torch.zeros_like(p) for name in ("exp_avg", "exp_avg_sq")}
@@ -98,7 +98,7 @@ class Muon(torch.optim.Optimizer):
             amsgrad=False,
             beta1=betas[0],
             beta2=betas[1],
-            lr=rate,
+            lr=learning_rate,
             weight_decay=0.0,
             eps=1e-8,
             maximize=False,

@@ -1,4 +1,4 @@
-"""The objectives that training minimises, as pure functions of pictures, rates and verdicts."""
+"""The objectives that training minimises, as pure functions of images, rates and outputs of discriminators."""
 
 import math
 from collections.abc import Callable
@@ -10,11 +10,11 @@ from torch import Tensor
 from gencomp.bitstream import STEPS
 from gencomp.perceptual import (
     FeatureStack,
+    grid_artefact_loss,
     laplacian_features,
     load_lpips,
     lpips_loss,
     network_features,
-    regularity,
     steerable_features,
     wasserstein_distortion,
 )
@@ -22,53 +22,53 @@ from gencomp.perceptual.ms_ssim import ms_ssim
 
 from .losses import l1, mse
 from .recipes import Losses, RateTarget, Recipe
+from .schedule import fitted
 
 Perceptual = Callable[[Tensor, Tensor], Tensor]
 
 
 class RateDistortion(NamedTuple):
-    """loss [] to be minimised; bpp [B] estimated bits a pixel; mse [B] in grey levels squared."""
+    """loss [] to be minimised; bpp [N] estimated bits per pixel; mse [N] in grey levels squared."""
 
     loss: Tensor
     bpp: Tensor
     mse: Tensor
 
 
-def lambda_of(step: Tensor, recipe: Recipe) -> Tensor:
-    """lambda of each sample: step [B] int in 0..STEPS -> [B] float32."""
+def lambda_of(quality_step: Tensor, recipe: Recipe) -> Tensor:
+    """lambda of each sample: quality_step [N] int in 0..STEPS -> [N] float32."""
     span = math.log(recipe.lambda_max / recipe.lambda_min)
-    return recipe.lambda_min * torch.exp(step.float() * (span / STEPS))
+    return recipe.lambda_min * torch.exp(quality_step.float() * (span / STEPS))
 
 
-def rate_distortion(x_hat: Tensor, bits: Tensor, x: Tensor, step: Tensor, recipe: Recipe) -> RateDistortion:
-    """R + lambda D (Balle et al. 2018, eq. 10), weighted by (lambda_mid / lambda) ** balance, mean over the batch.
+def rate_weight(quality_step: Tensor, recipe: Recipe) -> Tensor:
+    """Weight of the bits per pixel of each sample, [N]: (lambda_mid / lambda) ** balance, so that no rate dominates."""
+    middle = math.sqrt(recipe.lambda_min * recipe.lambda_max)
+    return (middle / lambda_of(quality_step, recipe)) ** recipe.lambda_balance
 
-    x_hat, x [B, 3, H, W] in 0..1, bits [B]; D is the MSE in grey levels squared, plus structure * (1 - MS-SSIM).
+
+def rate_distortion(x_hat: Tensor, bits: Tensor, x: Tensor, quality_step: Tensor, recipe: Recipe) -> RateDistortion:
+    """R + lambda D (Balle et al. 2018, eq. 10), weighted by `rate_weight`, mean over the batch.
+
+    x_hat, x [N, 3, H, W] in 0..1, bits [N]; D is the MSE in grey levels squared, plus ms_ssim_weight * (1 - MS-SSIM).
     """
     bpp = bits / (x.shape[2] * x.shape[3])
     error = (x_hat - x).square().mean((1, 2, 3)) * 255**2
-    distortion = error + recipe.structure * (1 - ms_ssim(x_hat, x)) if recipe.structure else error
-    rate_price = lambda_of(step, recipe)
-    middle = math.sqrt(recipe.lambda_min * recipe.lambda_max)
-    weight = (middle / rate_price) ** recipe.lambda_balance
-    return RateDistortion((weight * (bpp + rate_price * distortion)).mean(), bpp, error)
+    distortion = error + recipe.ms_ssim_weight * (1 - ms_ssim(x_hat, x)) if recipe.ms_ssim_weight else error
+    loss = bpp + lambda_of(quality_step, recipe) * distortion
+    return RateDistortion((rate_weight(quality_step, recipe) * loss).mean(), bpp, error)
 
 
-def price_of_rate(target: RateTarget, bpp: float, step: int) -> float:
-    """Weight of the bits a pixel, from the running rate over all samples and the stage's step number.
+def price_of_rate(target: RateTarget, bpp: Tensor, step: int, steps: int) -> Tensor:
+    """Weight of the bits per pixel [], from the running rate over all samples [], the stage's step and its length.
 
     HiFiC's constraint (Mentzer et al. 2020, eq. 8 and appendix A.5): lambda_above while the rate is over the target,
-    else lambda_below; for the first `warmup` steps the target and the larger price are raised.
+    else lambda_below; early on the target and both prices are changed (see RateTarget).
     """
-    early = step < target.warmup
+    early = step < fitted(target.warmup, 0, steps)
     aim = target.bpp * (target.warmup_bpp if early else 1.0)
-    price = target.lambda_above if bpp > aim else target.lambda_below
-    return price * (target.warmup_lambda if early else 1.0)
-
-
-def running_rate(target: RateTarget, before: float, bpp: float) -> float:
-    """The rate that is compared with the target, after a step whose samples took `bpp`; it starts at the first one."""
-    return target.smoothing * before + (1 - target.smoothing) * bpp if before else bpp
+    factor = target.warmup_lambda if early else 1.0
+    return factor * (target.lambda_below + (target.lambda_above - target.lambda_below) * (bpp > aim).float())
 
 
 class Terms(NamedTuple):
@@ -95,8 +95,8 @@ def build_terms(losses: Losses, weights: str | None, device: torch.device) -> Te
         stack = _stack(losses, weights, device)
         sigma = losses.wasserstein_log2_sigma
         realistic["wasserstein"] = (losses.wasserstein, lambda x, y: wasserstein_distortion(stack(x), stack(y), sigma))
-    if losses.regularity:
-        realistic["regularity"] = (losses.regularity, regularity)
+    if losses.grid_artefacts:
+        realistic["grid_artefacts"] = (losses.grid_artefacts, grid_artefact_loss)
     return Terms(always, realistic)
 
 
@@ -109,31 +109,40 @@ def _stack(losses: Losses, weights: str | None, device: torch.device) -> Feature
 
 
 class Weighted(NamedTuple):
-    """total [N], and the mean of each unweighted term."""
+    """total [N], and the mean of each unweighted term; of "realistic/..." the sum over realism above 0, over N."""
 
     total: Tensor
-    figures: dict[str, Tensor]
+    metrics: dict[str, Tensor]
 
 
-def picture_terms(terms: Terms, x: Tensor, x_hat: Tensor, realism: Tensor, balance: Tensor) -> Weighted:
-    """Weighted sum of the terms of pictures. realism, balance [N]: the latter multiplies what is always counted."""
-    total, figures = x.new_zeros(len(x)), {}
+def image_terms(
+    terms: Terms, x: Tensor, x_hat: Tensor, realism: Tensor, balance: Tensor, realistic: Tensor
+) -> Weighted:
+    """Weighted sum of the terms of images, [N].
+
+    realism, balance [N]: the latter multiplies what is always counted. realistic int64 [K]: the rows with realism,
+    which alone are given to the terms that are counted times the realism.
+    """
+    total, metrics = x.new_zeros(len(x)), {}
     for name, (weight, term) in terms.always.items():
         value = term(x, x_hat)
-        total, figures[name] = total + balance * weight * value, value.detach().mean()
-    for name, (weight, term) in terms.realistic.items():
-        value = term(x, x_hat)
-        total, figures[name] = total + realism * weight * value, value.detach().mean()
-    return Weighted(total, figures)
+        total, metrics[name] = total + balance * weight * value, value.detach().mean()
+    if terms.realistic:
+        real, fake, share = x[realistic], x_hat[realistic], realism[realistic]
+        for name, (weight, term) in terms.realistic.items():
+            value = term(real, fake)
+            total = total.index_add(0, realistic, share * weight * value)
+            metrics[f"realistic/{name}"] = ((share > 0) * value.detach()).sum() / len(x)
+    return Weighted(total, metrics)
 
 
-def distortion_balance(step: Tensor, recipe: Recipe) -> Tensor:
+def distortion_balance(quality_step: Tensor, recipe: Recipe) -> Tensor:
     """How much more a fine quality weighs distortion, [N]: (lambda / lambda_mid) ** (1 - lambda_balance).
 
     The factor that stage 1 gives to its distortion, so that stage 2 trades rates against each other alike; all one
     under a rate target.
     """
     if recipe.rate.bpp:
-        return torch.ones(len(step), device=step.device)
+        return torch.ones(len(quality_step), device=quality_step.device)
     middle = math.sqrt(recipe.lambda_min * recipe.lambda_max)
-    return (lambda_of(step, recipe) / middle) ** (1 - recipe.lambda_balance)
+    return (lambda_of(quality_step, recipe) / middle) ** (1 - recipe.lambda_balance)

@@ -1,21 +1,29 @@
 """What a recipe asks of a machine, before it is run: parameters, multiplications, memory and time."""
 
 import time
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
+from gencomp.networks import build
+from gencomp.networks.contract import Network, TrainingInputs, freeze_bits
+
+from .data.batches import scaled
+from .devices import precision_of
 from .discriminators import build_discriminator
-from .network import TrainingPass, build_codec, freeze_what_decides_bits, latent_channels
-from .recipes import Recipe, stage_span
+from .recipes import Recipe
+from .schedule import stage_span
 
-TRAINED, FROZEN = 16 + 4, 4 + 4  # bytes a parameter: weight, gradient, two moments, and the average
+TRAINED, FROZEN = 16 + 4, 4 + 4  # bytes per parameter: weight, gradient, two moments, and the average
+JUDGED = 2 + 2 + 4  # forward passes of the discriminator per image: real and fake; back to the images; back to weights
 
 
 class Load(NamedTuple):
-    """Of one stage. kmac: multiply-accumulates a pixel and forward pass, in thousands; flops: of a step, all passes;
-    saved_bytes: what the backward pass keeps for one picture; state_bytes: weights, gradients, moments, averages."""
+    """Of one stage. kmac: thousands of multiply-accumulates per pixel and forward pass; flops: of a step, all passes;
+    saved_bytes: what the backward pass keeps for one image; state_bytes: weights, gradients, moments, averages."""
 
     stage: int
     trained: int
@@ -26,6 +34,14 @@ class Load(NamedTuple):
     flops: float
     saved_bytes: int
     state_bytes: int
+
+
+class Count(NamedTuple):
+    """Operations of the forward pass, and of it with the backward pass; bytes kept from one to the other."""
+
+    forward: float
+    both: float
+    saved_bytes: int
 
 
 def loads(recipe: Recipe) -> list[Load]:
@@ -39,83 +55,71 @@ def loads(recipe: Recipe) -> list[Load]:
 
 
 def _load(recipe: Recipe, stage: int) -> Load:
-    pixels = recipe.crop**2
     with torch.device("meta"):
-        codec = build_codec(recipe.model)
-        decides_bits = stage == 1 or recipe.trains == "all"
-        if not decides_bits:
-            freeze_what_decides_bits(codec)
-        count, saved = _count(TrainingPass(codec, decides_bits=decides_bits), _inputs(recipe))
+        codec = build(recipe.model)
+        trains_bits = stage == 1 or recipe.trains == "all"
+        if not trains_bits:
+            freeze_bits(codec)
+        counted = _count(codec, lambda: _codec_pass(codec, _inputs(recipe), trains_bits))
         trained = sum(p.numel() for p in codec.parameters() if p.requires_grad)
         frozen = sum(p.numel() for p in codec.parameters()) - trained
-        judge_parameters, judge_count = 0, 0.0
+        judge, parameters = Count(0, 0, 0), 0
         if stage == 2 and recipe.discriminator.kind != "projected":  # a projected one would need its backbone here
-            channels, _ = latent_channels(recipe.model)
-            judge = build_discriminator(recipe.discriminator, channels)
-            side = recipe.crop // 16
-            inputs = (torch.empty(1, 3, recipe.crop, recipe.crop), torch.empty(1, channels, side, side))
-            judge_count, judge_saved = _count(judge, inputs)
-            judge_parameters, saved = sum(p.numel() for p in judge.parameters()), saved + 2 * judge_saved
-    synthesis = count if decides_bits else _synthesis_macs(recipe)
-    # backward costs twice the forward pass of what is trained; the discriminator judges real and fake for both players
-    macs = count + 2 * synthesis + judge_count * (3 + 6)
-    state = trained * TRAINED + frozen * FROZEN + judge_parameters * (TRAINED - 4)
-    flops = 2 * macs * recipe.batch
-    kmac = (count / pixels / 1e3, judge_count / pixels / 1e3)
-    return Load(stage, trained, frozen, judge_parameters, *kmac, flops, saved, state)
+            parameters, judge = _discriminator(recipe, codec.stride)
+    state = trained * TRAINED + frozen * FROZEN + parameters * (TRAINED - 4)
+    per_pixel = 1 / (2 * recipe.crop**2 * 1e3)  # a multiply-accumulate is two operations
+    flops = (counted.both + JUDGED * judge.forward) * recipe.batch
+    kmac = (counted.forward * per_pixel, judge.forward * per_pixel)
+    return Load(stage, trained, frozen, parameters, *kmac, flops, counted.saved_bytes + 2 * judge.saved_bytes, state)
 
 
-def _inputs(recipe: Recipe) -> tuple[Tensor, ...]:
-    side, (y, z) = recipe.crop // 16, latent_channels(recipe.model)
-    noise_z = torch.empty(1, z, -(-side // 4), -(-side // 4))
-    step = torch.zeros(1, dtype=torch.long)
-    return torch.empty(1, 3, recipe.crop, recipe.crop), step, torch.empty(1), torch.empty(1, y, side, side), noise_z
+def _discriminator(recipe: Recipe, stride: int) -> tuple[int, Count]:
+    """Parameters and operations of the recipe's discriminator, for one image."""
+    network = build_discriminator(recipe.discriminator, recipe.model.latent_channels)
+    side = recipe.crop // stride
+    images = torch.empty(1, 3, recipe.crop, recipe.crop)
+    latents = torch.empty(1, recipe.model.latent_channels, side, side)
+
+    def judged() -> Tensor:
+        return torch.stack([logits.sum() for logits in network(images, latents).logits]).sum()
+
+    return sum(p.numel() for p in network.parameters()), _count(network, judged)
 
 
-def _synthesis_macs(recipe: Recipe) -> float:
-    codec = build_codec(recipe.model)
-    _, step, realism, noise_y, _ = _inputs(recipe)
-
-    class Synthesis(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.codec = codec
-
-        def forward(self, y: Tensor) -> Tensor:
-            return self.codec.synthesize(y, step, realism)
-
-    return _count(Synthesis(), (noise_y,))[0]
+def _inputs(recipe: Recipe) -> TrainingInputs:
+    noise = {k: torch.empty(1, *shape) for k, shape in recipe.model.noise_shapes(recipe.crop).items()}
+    whole = torch.zeros(1, dtype=torch.long)
+    return TrainingInputs(
+        torch.empty(1, 3, recipe.crop, recipe.crop), whole, torch.empty(1), noise, torch.zeros(1, 2, dtype=torch.long)
+    )
 
 
-def _count(network: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[float, int]:
-    """Multiplications of the convolutions of one forward pass, and bytes that it keeps for the backward pass."""
-    macs, kept = 0.0, dict[int, int]()
+def _codec_pass(codec: Network, inputs: TrainingInputs, trains_bits: bool) -> Tensor:
+    output = codec(inputs, train_bits=trains_bits)
+    bits = torch.stack(list(output.bits.values())).sum()
+    return output.x_hat.sum() + bits
+
+
+def _count(network: nn.Module, passed: Callable[[], Tensor]) -> Count:
+    """Operations of matrix products and convolutions, and bytes kept for the backward pass."""
+    kept = dict[int, int]()
     weights = {p.untyped_storage()._cdata for p in network.parameters()}
-
-    def count(module: nn.Module, _: Any, output: Tensor) -> None:
-        nonlocal macs
-        if isinstance(module, nn.ConvTranspose2d):
-            macs += output[:, 0].numel() * module.weight.numel() / (module.stride[0] * module.stride[1])
-        elif isinstance(module, nn.Conv2d):
-            macs += output[:, 0].numel() * module.weight.numel()
 
     def keep(tensor: Tensor) -> Tensor:
         if tensor.untyped_storage()._cdata not in weights:
             kept[tensor.untyped_storage()._cdata] = tensor.untyped_storage().nbytes()
         return tensor
 
-    hooks = [
-        m.register_forward_hook(count) for m in network.modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d))
-    ]
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
-        network(*inputs)
-    for hook in hooks:
-        hook.remove()
-    return macs, sum(kept.values())
+    with FlopCounterMode(display=False) as counter:
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+            loss = passed()
+        forward = counter.get_total_flops()
+        loss.backward()
+    return Count(forward, counter.get_total_flops(), sum(kept.values()))
 
 
 def measured_flops(device: torch.device, precision: str, seconds: float = 0.5) -> float:
-    """Floating-point operations a second of a 3x3 convolution of 128 channels, forward and backward, measured here."""
+    """Floating-point operations per second of a 3x3 convolution of 128 channels and its gradients, measured here."""
     kind = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     if device.type == "cpu" and kind == torch.float16:
         kind = torch.float32
@@ -134,25 +138,41 @@ def measured_flops(device: torch.device, precision: str, seconds: float = 0.5) -
 
 def describe(recipe: Recipe, processes: int, device: torch.device) -> str:
     """The estimates as lines for a person."""
-    rate, lines = measured_flops(device, recipe.precision), []
-    share = recipe.batch // processes // recipe.accumulate
-    bytes_a_value = 1.0 if recipe.precision == "no" else 0.5
+    precision = precision_of(recipe.precision, device)
+    speed, lines = measured_flops(device, precision), []
+    share = -(-recipe.batch // (processes * recipe.accumulate))
+    bytes_per_value = 1.0 if precision == "no" else 0.5
     for load in loads(recipe):
         begin, end = stage_span(recipe, load.stage)
-        memory = load.state_bytes + load.saved_bytes * share * bytes_a_value
-        seconds = load.flops / (rate * processes)
+        memory = load.state_bytes + load.saved_bytes * share * bytes_per_value
+        seconds = load.flops / (speed * processes)
         lines += [
             f"stage {load.stage}, steps {begin:,} to {end:,}",
             f"  trained     {load.trained:,} parameters of the codec"
             + (f", {load.discriminator:,} of the discriminator" if load.discriminator else ""),
             f"  frozen      {load.frozen:,} parameters",
-            f"  arithmetic  {load.kmac:.1f} kMAC a pixel of the codec, forward"
+            f"  arithmetic  {load.kmac:.1f} kMAC per pixel of the codec, forward"
             + (f"; {load.discriminator_kmac:.1f} of the discriminator" if load.discriminator else ""),
             f"  a step      {load.flops / 1e12:.3g} TFLOP, about {seconds:.3g} s on {processes} x {device.type}",
-            f"  memory      about {memory / 2**30:.2g} GiB a process, {share} pictures at once",
+            f"  memory      about {memory / 2**30:.2g} GiB per process, {share} images at once",
             f"  the stage   about {seconds * (end - begin) / 3600:.3g} hours",
         ]
+    if recipe.adversarial_from is not None and recipe.adversarial_from >= recipe.steps:
+        lines.append(f"no stage 2: it would begin at step {recipe.adversarial_from:,}, after the last")
     lines.append(
-        f"(estimated from {rate / 1e12:.3g} TFLOP/s of a convolution measured here; feature losses not counted)"
+        f"(estimated from {speed / 1e12:.3g} TFLOP/s of a convolution measured here; precision {precision}; feature "
+        "losses not counted)"
     )
-    return "\n".join(lines)
+    return "\n".join([*lines, shared(recipe, processes)])
+
+
+def shared(recipe: Recipe, processes: int) -> str:
+    """How the batch is shared, or which settings would fit, by the rule for batch and learning rate."""
+    if recipe.batch % (processes * recipe.accumulate) == 0:
+        held = f"{recipe.batch} images per step, {recipe.batch // processes} per process"
+        return f"{held}; k times as many ask for a learning rate of about sqrt(k) times {recipe.learning_rate:g}"
+    batch, rate = scaled(recipe, processes)
+    return (
+        f"a batch of {recipe.batch} cannot be shared by {processes} processes: "
+        f"--set batch={batch} --set learning_rate={rate:.3g} (a multiple, and the root of its growth)"
+    )

@@ -1,12 +1,12 @@
 """Speed of one GAN step, beside HiFiC's arithmetic at the same batch: `python -m gencomp.train.throughput`.
 
 The recipe `gan` and the recipe `hific-lo` (whose networks, those of the paper, are the ones of the public PyTorch port)
-each take a few steps of stage 2 in a process of their own, on the same made-up pictures. Without LPIPS on both sides.
+each take a few steps of stage 2 in a process of their own, on the same made-up images. Without LPIPS on both sides.
 """
 
 import argparse
+import dataclasses
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -14,41 +14,42 @@ import time
 import torch
 from accelerate import Accelerator
 
-from .data.crops import Batch, Draws, draws
+from .data.batches import Batch, collate
+from .data.crops import Sample, random_inputs
+from .devices import peak_memory_gib, precision_of
 from .plan import loads, measured_flops
-from .recipes import Recipe, recipe
-from .trainer import Trainer
+from .recipes import Recipe
+from .settings import recipe
+from .stage import build_stage
+from .steps import train_step
 
 RECIPES = ("gan", "hific-lo")
 
 
 def made_up_batch(chosen: Recipe, count: int) -> Batch:
     """Noise in the shape of a batch: arithmetic does not ask what it is."""
-    numbers = torch.arange(count)
     pixels = torch.randint(0, 256, (count, 3, chosen.crop, chosen.crop), dtype=torch.uint8)
-    chance = Draws(*(torch.stack(v) for v in zip(*(draws(n, chosen) for n in range(count)))))
-    return Batch(numbers, pixels, chance, [])
+    return collate([Sample(n, pixels[n], random_inputs(n, chosen), []) for n in range(count)])
 
 
 def measure(name: str, values: dict[str, str], steps: int) -> dict[str, float | str]:
-    """Images a second, peak memory and utilisation of one recipe's stage 2 here."""
+    """Images per second, peak memory and utilisation of one recipe's stage 2 here."""
     chosen = recipe(name, {**values, "losses.lpips": "0"})
+    chosen = dataclasses.replace(chosen, precision=precision_of(chosen.precision, Accelerator().device))
     accelerator = Accelerator(mixed_precision=chosen.precision)
-    device, trainer = accelerator.device, Trainer(chosen, accelerator, 2)
+    device, stage = accelerator.device, build_stage(chosen, accelerator, 2)
     batch = made_up_batch(chosen, chosen.batch)
-    trainer.train_step(batch)
+    train_step(stage, batch)
     times = []
     for _ in range(steps):
         began = time.monotonic()
-        trainer.train_step(batch)
+        train_step(stage, batch)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         times.append(time.monotonic() - began)
     seconds = min(times)  # other work on the machine only ever adds
     flops = loads(chosen)[-1].flops
     peak = measured_flops(device, chosen.precision, 2.0)
-    memory = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
-    memory = memory or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {
         "recipe": name,
         "device": str(device),
@@ -56,10 +57,10 @@ def measure(name: str, values: dict[str, str], steps: int) -> dict[str, float | 
         "batch": chosen.batch,
         "crop": chosen.crop,
         "precision": chosen.precision,
-        "seconds_a_step": seconds,
-        "images_a_second": chosen.batch / seconds,
-        "peak_memory_gib": memory / 2**30,
-        "tflop_a_step": flops / 1e12,
+        "seconds_per_step": seconds,
+        "images_per_second": chosen.batch / seconds,
+        "peak_memory_gib": peak_memory_gib(device),
+        "tflop_per_step": flops / 1e12,
         "tflops_of_a_convolution": peak / 1e12,
         "utilisation": flops / seconds / peak,
     }
@@ -70,7 +71,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", default="4")
     parser.add_argument("--crop", default="128")
-    parser.add_argument("--precision", default="bf16")
+    parser.add_argument("--precision", default="auto")
     parser.add_argument("--compile", default="false")
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--only", choices=RECIPES, help="measure one recipe in this process")
@@ -84,7 +85,7 @@ def main() -> None:
         command = [sys.executable, "-m", "gencomp.train.throughput", *sys.argv[1:], "--only", name]
         line = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
         print(line, flush=True)
-        speeds.append(json.loads(line)["images_a_second"])
+        speeds.append(json.loads(line)["images_per_second"])
     print(json.dumps({"gan_over_hific": speeds[0] / speeds[1]}))
 
 

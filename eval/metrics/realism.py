@@ -51,7 +51,7 @@ def regular_grain(x: Tensor, y: Tensor) -> float:
     Over windows of 64x64, each weighed by how even the original is there, for it is there that a period shows. Raises
     ValueError under 71 pixels a side.
     """
-    repeated, texture = perceptual.regular_grain(x, y)
+    repeated, texture = perceptual.grid_artefacts(x, y)
     weight = 1 / (texture + perceptual.EVEN)
     return 255 * float((weight * repeated).sum() / weight.sum()) ** 0.5
 

@@ -51,7 +51,8 @@ class Halo(NamedTuple):
 
 class TrainingInputs(NamedTuple):
     """A batch: x [N, 3, H, W] in 0..1; quality_step int [N] in 0..1024; realism [N] in 0..1; noise in -1/2..1/2 by
-    stream, [N, *noise_shapes]; origin int [N, 2], row and column in latents from which positional noise is taken."""
+    stream, [N, *noise_shapes], or {}: then bits are those of rounded latents; origin int [N, 2], row and column in
+    latents from which positional noise is taken."""
 
     x: Tensor
     quality_step: Tensor
@@ -61,20 +62,24 @@ class TrainingInputs(NamedTuple):
 
 
 class Quantized(NamedTuple):
-    """y_hat [N, M, h, w] as decoded, with straight-through gradients; bits [N] of each sample, by stream."""
+    """y_hat [N, M, h, w] as decoded, with straight-through gradients; bits [N] of each sample, by stream; rounded_bits
+    the same of rounded latents, without gradients, where bits are relaxed by noise (None: they are not)."""
 
     y_hat: Tensor
     bits: dict[str, Tensor]
+    rounded_bits: dict[str, Tensor] | None = None
 
 
 class TrainingOutput(NamedTuple):
     """x_hat [N, 3, H, W] about 0..1; y_hat [N, M, h, w] as decoded, and condition [N, M, h, w], the same in units that
-    are alike at every quality, which a discriminator sees (both detached); bits [N] of each sample, by stream."""
+    are alike at every quality, which a discriminator sees (both detached); bits [N] of each sample, by stream;
+    rounded_bits [N], detached: what a file would take."""
 
     x_hat: Tensor
     y_hat: Tensor
     condition: Tensor
     bits: dict[str, Tensor]
+    rounded_bits: dict[str, Tensor]
 
 
 class Calibration(NamedTuple):
@@ -141,14 +146,18 @@ class Network(nn.Module, ABC):
         """Let realism 1 stand for what was `scale` before; ModelError for a family that does not know realism."""
         raise ModelError(f"networks of the family {self.config.family} do not know realism")
 
+    def begin_realism(self) -> None:
+        """Called once, when a stage begins that teaches realism, to wake what must not start at zero."""
+
     def forward(self, inputs: TrainingInputs, *, train_bits: bool = True) -> TrainingOutput:
         """One training pass. train_bits: whether what decides bits is trained too; else it runs without gradients."""
         with torch.set_grad_enabled(train_bits and torch.is_grad_enabled()):
-            y_hat, bits = self.quantize(inputs)
+            y_hat, bits, rounded = self.quantize(inputs)
         seen = y_hat.detach()
         condition = self.condition(seen, inputs.quality_step).detach()
         x_hat = self.synthesize(y_hat, inputs.quality_step, inputs.realism, inputs.origin)
-        return TrainingOutput(x_hat, seen, condition, bits)
+        what_a_file_takes = rounded or {stream: value.detach() for stream, value in bits.items()}
+        return TrainingOutput(x_hat, seen, condition, bits, what_a_file_takes)
 
 
 def freeze_bits(network: Network) -> None:

@@ -7,6 +7,7 @@ Encoder 7.4 M, generator 156.7 M and hyperprior 17.3 M parameters, one rate a mo
 Every normalisation is ChannelNorm: over channels at each position, so that pictures of any size behave alike.
 """
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from ..entropy.contract import EntropyModel
 from .contract import Calibration, Halo, Network, Quantized, TrainingInputs
 from .freeze import freeze_mean_scale
-from .layers import lower_bound, round_straight_through
+from .layers import lower_bound, relaxed_bits, round_straight_through
 from .priors import SIGMA_MIN, FactorisedPrior
 
 STRIDE = 16  # pixels per latent
@@ -151,16 +152,18 @@ class Hyperprior(nn.Module):
         mean, scale = (net(z_hat)[:, :, :height, :width].float() for net in (self.mean, self.scale))
         return mean, scale
 
-    def forward(self, y: Tensor, noise_y: Tensor, noise_z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """y [N, M, h, w] -> (y_hat, bits of y [N], bits of z [N]).
+    def forward(self, y: Tensor, noise: Mapping[str, Tensor]) -> Quantized:
+        """Training pass: y [N, M, h, w]; noise of "y" and "z", or {} (see the contract).
 
         Rates see additive noise, everything downstream sees straight-through rounding.
         """
         z = self.hyper_latents(y)
-        z_bits = self.factorised.bits(z + noise_z).sum((1, 2, 3))
+        z_bits, z_rounded = relaxed_bits(self.factorised.bits, z, noise.get("z"))
         mean, scale = self.mean_and_scale(round_straight_through(z), *y.shape[2:])
-        y_hat = mean + round_straight_through(y.float() - mean)
-        return y_hat, _gaussian_bits(y.float() - mean + noise_y, scale).sum((1, 2, 3)), z_bits
+        residual = y.float() - mean
+        y_bits, y_rounded = relaxed_bits(functools.partial(_gaussian_bits, scale=scale), residual, noise.get("y"))
+        bits, rounded = {"y": y_bits, "z": z_bits}, {"y": y_rounded, "z": z_rounded}
+        return Quantized(mean + round_straight_through(residual), bits, rounded)
 
     @torch.no_grad()
     def bits(self, y: Tensor, z_hat: Tensor) -> float:
@@ -197,8 +200,7 @@ class HificNetwork(Network):
     def quantize(self, inputs: TrainingInputs) -> Quantized:
         """Encoder, hyperprior and rounding in one differentiable pass."""
         y = self.analyze(inputs.x, inputs.quality_step)
-        y_hat, y_bits, z_bits = self.prior(y, inputs.noise["y"], inputs.noise["z"])
-        return Quantized(y_hat, {"y": y_bits, "z": z_bits})
+        return self.prior(y, inputs.noise)
 
     def analyze(self, x: Tensor, quality_step: Tensor) -> Tensor:
         """x [N, 3, H, W] in 0..1 -> y [N, M, H / 16, W / 16]."""

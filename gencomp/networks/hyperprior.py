@@ -17,6 +17,7 @@ from ..entropy.contract import EntropyModel
 from .contract import Calibration, Halo, Network, Quantized, TrainingInputs
 from .freeze import float_pass, freeze_prior
 from .layers import Block
+from .positional_noise import Grain
 from .priors import Prior, PriorConfig
 from .transforms import STRIDE, Analysis, LatentGains, Synthesis, TransformConfig, quality_condition
 
@@ -84,8 +85,7 @@ class HyperpriorNetwork(Network):
         """Analysis, prior and rounding in one differentiable pass."""
         y = self.analyze(inputs.x, inputs.quality_step)
         condition = quality_condition(inputs.quality_step)
-        y_hat, y_bits, z_bits = self.prior(y, condition, inputs.noise["y"], inputs.noise["z"])
-        return Quantized(y_hat, {"y": y_bits, "z": z_bits})
+        return self.prior(y, condition, inputs.noise)
 
     def analyze(self, x: Tensor, quality_step: Tensor) -> Tensor:
         """x [N, 3, H, W] -> scaled latents y [N, M, H / 16, W / 16], float32."""
@@ -122,6 +122,14 @@ class HyperpriorNetwork(Network):
     def bits_of(self, calibration: Calibration) -> float:
         """Bits under the float prior."""
         return float_pass(self.prior, calibration).bits
+
+    @torch.no_grad()
+    def begin_realism(self) -> None:
+        """Positional noise that is still silent starts as any convolution does: deviations have no gradient towards
+        noise of size zero."""
+        for module in self.synthesis.modules():
+            if isinstance(module, Grain) and not module.project.weight.any():
+                nn.init.kaiming_uniform_(module.project.weight, a=5**0.5)
 
     def rescale_realism(self, scale: float) -> None:
         """All that depends on realism is linear in it."""

@@ -4,6 +4,8 @@ Every layer is local: no pooling over the picture, no attention, no instance sta
 halo agree with the whole picture.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -89,6 +91,20 @@ class _LowerBound(torch.autograd.Function):
 def lower_bound(x: Tensor, bound: float) -> Tensor:
     """Element-wise max(x, bound), any shape, without the dead gradient of a clamp."""
     return _LowerBound.apply(x, bound)
+
+
+def relaxed_bits(bits: Callable[[Tensor], Tensor], residual: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Bits of each sample as training differentiates them, and of the rounded residual, without gradients; both [N].
+
+    bits: of residuals [N, C, H, W], element-wise. With noise in -1/2..1/2 the first are those of residual + noise
+    (Balle et al. 2017), which charge a latent that is nearly always 0 too much; with None those of rounding.
+    """
+    if noise is None:
+        total = bits(round_straight_through(residual)).sum((1, 2, 3))
+        return total, total.detach()
+    with torch.no_grad():
+        rounded = bits(torch.round(residual)).sum((1, 2, 3))
+    return bits(residual + noise).sum((1, 2, 3)), rounded
 
 
 def round_straight_through(x: Tensor) -> Tensor:

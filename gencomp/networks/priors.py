@@ -12,7 +12,9 @@ What decides bits (`HyperSynthesis`, `ContextModel`) is built from convolutions,
 `networks.convert` can turn it into an integer network.
 """
 
+import functools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -21,7 +23,8 @@ from torch import Tensor, nn
 
 from gencomp.entropy.constants import KNOTS, LEVELS, ORDER, PASSES, SIGMA_MAX, SIGMA_MIN
 
-from .layers import lower_bound, round_straight_through
+from .contract import Quantized
+from .layers import lower_bound, relaxed_bits, round_straight_through
 
 LEVEL_CENTRE, LEVEL_SPREAD = 20.0, 8.0  # head output 0 means level 20 (sigma 0.83); one unit is 8 levels
 
@@ -173,20 +176,26 @@ class Prior(nn.Module):
         planes = condition[:, :, None, None].expand(-1, -1, *z_hat.shape[2:])
         return self.hyper_synthesis(torch.cat([z_hat, planes.to(z_hat.dtype)], 1))[:, :, :height, :width]
 
-    def forward(self, y: Tensor, condition: Tensor, noise_y: Tensor, noise_z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Training pass: scaled latents y [N, M, h, w] -> (y_hat, bits of y [N], bits of z [N]).
+    def forward(self, y: Tensor, condition: Tensor, noise: Mapping[str, Tensor]) -> Quantized:
+        """Training pass: scaled latents y [N, M, h, w]; noise of "y" and "z" in -1/2..1/2, or {} (see the contract).
 
-        Rates see additive noise in -1/2..1/2, everything downstream sees straight-through rounding (the mixed
-        quantisation of Minnen & Singh 2020).
+        Rates see additive noise, everything downstream sees straight-through rounding (the mixed quantisation of
+        Minnen & Singh 2020).
         """
         z = self.hyper_analysis(y).float()
-        z_bits = self.factorised.bits(z + noise_z).sum((1, 2, 3))
+        z_bits, z_rounded = relaxed_bits(self.factorised.bits, z, noise.get("z"))
         features = self.features(round_straight_through(z), condition, *y.shape[2:])
         y = y.float()
-        y_hat, y_bits = torch.zeros_like(y), torch.zeros_like(z_bits)
+        y_hat, y_bits, y_rounded = torch.zeros_like(y), torch.zeros_like(z_bits), torch.zeros_like(z_rounded)
         for context, mask in zip(self.contexts, pass_masks(y.shape[1], y.shape[2], y.shape[3], y.device)):
             known = [features] if context is self.contexts[0] else [features, y_hat.to(features.dtype)]
             mean, level = mean_and_level(context(torch.cat(known, 1)))
             y_hat = y_hat + mask * (mean + round_straight_through(y - mean))
-            y_bits = y_bits + (mask * gaussian_bits(y - mean + noise_y, level)).sum((1, 2, 3))
-        return y_hat, y_bits, z_bits
+            bits = functools.partial(_masked_bits, level=level, mask=mask)
+            relaxed, rounded = relaxed_bits(bits, y - mean, noise.get("y"))
+            y_bits, y_rounded = y_bits + relaxed, y_rounded + rounded
+        return Quantized(y_hat, {"y": y_bits, "z": z_bits}, {"y": y_rounded, "z": z_rounded})
+
+
+def _masked_bits(residual: Tensor, level: Tensor, mask: Tensor) -> Tensor:
+    return mask * gaussian_bits(residual, level)

@@ -1,6 +1,6 @@
 """Feature stacks that serve as loss and as metric: LPIPS, pyramids, Wasserstein distortion, grid artefacts."""
 
-from .grid_artefacts import EVEN, RegularGrain, regular_grain, regularity
+from .grid import EVEN, GridArtefacts, grid_artefact_loss, grid_artefacts
 from .lpips import build_lpips, load_lpips, lpips_loss, network_features
 from .pyramids import (
     COMPANDING,
@@ -23,11 +23,13 @@ __all__ = [
     "LPIPS_TRUNKS",
     "OPPONENT",
     "FeatureStack",
-    "RegularGrain",
+    "GridArtefacts",
     "WeightsError",
     "blur",
     "build_lpips",
     "find_weights",
+    "grid_artefact_loss",
+    "grid_artefacts",
     "haar_details",
     "laplacian_bands",
     "laplacian_features",
@@ -36,8 +38,6 @@ __all__ = [
     "network_features",
     "oriented_filters",
     "read_weights",
-    "regular_grain",
-    "regularity",
     "sha256",
     "steerable_features",
     "wasserstein_distortion",

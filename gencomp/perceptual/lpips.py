@@ -43,13 +43,13 @@ def load_lpips(net: str, weights: str | Path | None = None) -> "lpips.LPIPS":
 
 
 def lpips_loss(network: "lpips.LPIPS", x: Tensor, y: Tensor, *, eps: float = 1e-8) -> Tensor:
-    """LPIPS of pictures in [0, 1] as a loss, (N,): finite gradients where a feature vector is all zero.
+    """LPIPS of images in [0, 1] as a loss, (N,): finite gradients where a feature vector is all zero.
 
     The package divides by sqrt(sum of squares) + eps, whose gradient at zero is infinite; here eps stands inside the
-    root (Muckley et al. 2023, MS-ILLM). The metric itself is the network called on the two pictures.
+    root (Muckley et al. 2023, MS-ILLM). The metric itself is the network called on the two images.
     """
     total = torch.zeros(x.shape[0], device=x.device)
-    maps = (network.net(network.scaling_layer(2 * picture - 1)) for picture in (x, y))
+    maps = (network.net(network.scaling_layer(2 * image - 1)) for image in (x, y))
     for a, b, head in zip(*maps, network.lins):
         unit_a, unit_b = (f * torch.rsqrt((f.square() + eps).sum(1, keepdim=True)) for f in (a.float(), b.float()))
         total = total + head((unit_a - unit_b).square()).mean((1, 2, 3))
@@ -57,13 +57,13 @@ def lpips_loss(network: "lpips.LPIPS", x: Tensor, y: Tensor, *, eps: float = 1e-
 
 
 def network_features(network: "lpips.LPIPS", *, scales: int = 3) -> FeatureStack:
-    """The feature stack of Balle et al. 2024: the picture, then the trunk's maps of the picture at `scales` octaves."""
+    """The feature stack of Balle et al. 2024: the image, then the trunk's maps of the image at `scales` octaves."""
 
-    def features(picture: Tensor) -> list[Tensor]:
-        stack = [picture]
+    def features(image: Tensor) -> list[Tensor]:
+        stack = [image]
         for _ in range(scales):
-            stack += list(network.net(network.scaling_layer(2 * picture - 1)))
-            picture = blur(picture, stride=2)
+            stack += list(network.net(network.scaling_layer(2 * image - 1)))
+            image = blur(image, stride=2)
         return stack
 
     return features

@@ -42,7 +42,7 @@ def laplacian_bands(x: Tensor, levels: int = 4) -> list[Tensor]:
     bands = []
     for _ in range(levels - 1):
         if min(x.shape[2:]) < 3:
-            raise ValueError(f"the picture is too small for a Laplacian pyramid of {levels} levels")
+            raise ValueError(f"the image is too small for a Laplacian pyramid of {levels} levels")
         low = F.conv2d(F.pad(x, (2,) * 4, "reflect"), kernel, stride=2, groups=channels)
         zeros = torch.zeros_like(x)
         zeros[..., ::2, ::2] = low
@@ -76,7 +76,7 @@ OPPONENT = ((0.5774, 0.5774, 0.5774), (0.7071, 0.0, -0.7071), (0.4082, -0.8165, 
 
 
 def steerable_features(levels: int = 4, orientations: int = 4) -> FeatureStack:
-    """A feature stack that needs no weights: the picture, then for each octave its oriented band-pass responses.
+    """A feature stack that needs no weights: the image, then for each octave its oriented band-pass responses.
 
     Each octave's map has 3 * 3 * orientations channels: even and odd responses and their modulus (the phase-blind
     energy of a complex cell) in luma and two opponent colours, so that the local mean and deviation of a map are the
@@ -85,10 +85,10 @@ def steerable_features(levels: int = 4, orientations: int = 4) -> FeatureStack:
     filters = oriented_filters(orientations)
     opponent = torch.tensor(OPPONENT)
 
-    def features(picture: Tensor) -> list[Tensor]:
-        taps = filters.to(picture)
-        stack = [picture]
-        x = torch.einsum("oc,nchw->nohw", opponent.to(picture), picture)
+    def features(image: Tensor) -> list[Tensor]:
+        taps = filters.to(image)
+        stack = [image]
+        x = torch.einsum("oc,nchw->nohw", opponent.to(image), image)
         for _ in range(levels):
             n, _, h, w = x.shape
             responses = F.conv2d(F.pad(x.reshape(n * 3, 1, h, w), (4,) * 4, "replicate"), taps)
@@ -105,7 +105,7 @@ COMPANDING = 2 / 255  # the contrast from which on a band counts by its square r
 
 
 def laplacian_features(levels: int = 3) -> FeatureStack:
-    """A feature stack a sixth the size of `steerable_features`: the picture, then each octave's companded bands.
+    """A feature stack a sixth the size of `steerable_features`: the image, then each octave's companded bands.
 
     A band b is what a 5x5 binomial filter takes away (Burt and Adelson 1983, without the expansion), in luma and two
     opponent colours; beside it stand the horizontal, vertical and diagonal differences of luma (the undecimated Haar
@@ -115,9 +115,9 @@ def laplacian_features(levels: int = 3) -> FeatureStack:
     """
     opponent = torch.tensor(OPPONENT)
 
-    def features(picture: Tensor) -> list[Tensor]:
-        stack = [picture]
-        x = torch.einsum("oc,nchw->nohw", opponent.to(picture), picture)
+    def features(image: Tensor) -> list[Tensor]:
+        stack = [image]
+        x = torch.einsum("oc,nchw->nohw", opponent.to(image), image)
         for _ in range(levels):
             low = blur(x, (1, 4, 6, 4, 1))
             bands = torch.cat([x - low, haar_details(x[:, :1])], 1)

@@ -51,16 +51,18 @@ def _deviation(mean: Tensor, square: Tensor) -> Tensor:
 def wasserstein_distortion(
     x: Sequence[Tensor], y: Sequence[Tensor], log2_sigma: Tensor | float, *, levels: int = 5
 ) -> Tensor:
-    """Wasserstein distortion between two pictures' feature stacks, (N,), the sum over their maps.
+    """Wasserstein distortion between two images' feature stacks, (N,), the sum over their maps.
 
-    log2_sigma is the base-2 logarithm of the pooling width in pixels of the picture, 0 to `levels`: one number, or a
-    map (1 or N, 1, H, W) at the picture's resolution. At 0 it is the squared error of the features; where it is larger,
+    log2_sigma is the base-2 logarithm of the pooling width in pixels of the image, 0 to `levels`: one number, or a
+    map (1 or N, 1, H, W) at the image's resolution. At 0 it is the squared error of the features; where it is larger,
     only the mean and deviation of the features over about 2**log2_sigma pixels count. Maps at a lower resolution than
     the first get a sigma that is smaller in proportion. Raises ValueError when sigma does not fit `levels`.
     """
-    if not isinstance(log2_sigma, Tensor):
-        log2_sigma = torch.full((1, 1, *x[0].shape[2:]), float(log2_sigma), device=x[0].device)
-    lowest, highest = (float(bound) for bound in torch.aminmax(log2_sigma))
+    if isinstance(log2_sigma, Tensor):
+        lowest, highest = (float(bound) for bound in torch.aminmax(log2_sigma))
+    else:  # as a loss: nothing is read back from the device
+        lowest = highest = float(log2_sigma)
+        log2_sigma = torch.full((1, 1, *x[0].shape[2:]), lowest, device=x[0].device)
     if lowest < 0 or highest > levels:
         raise ValueError(f"log2_sigma must lie in 0 to {levels}")
     total = x[0].new_zeros(x[0].shape[0], dtype=torch.float32)

@@ -148,45 +148,45 @@ def mesh(height: int, width: int, period: int) -> Tensor:
 
 
 @pytest.mark.parametrize("period", [4, 8])
-def test_regular_grain_is_all_of_what_repeats(period: int) -> None:
+def test_grid_artefact_is_all_of_what_repeats(period: int) -> None:
     x = torch.full((1, 3, 96, 128), 0.5)
     pattern = 0.01 * mesh(96, 128, period)
-    grain = perceptual.regular_grain(x, x + pattern)
+    grain = perceptual.grid_artefacts(x, x + pattern)
     assert grain.repeated.shape == (1, 4, 8)
     assert torch.allclose(grain.repeated, pattern.square().mean(), rtol=1e-3)
     assert float(grain.texture.max()) < 1e-9
 
 
-def test_regular_grain_is_a_small_part_of_what_does_not_repeat() -> None:
+def test_grid_artefact_is_a_small_part_of_what_does_not_repeat() -> None:
     x = torch.full((1, 3, 256, 256), 0.5)
     noise = 0.01 * torch.randn(1, 3, 256, 256, generator=torch.Generator().manual_seed(1))
-    repeated = perceptual.regular_grain(x, x + noise).repeated.mean()
+    repeated = perceptual.grid_artefacts(x, x + noise).repeated.mean()
     assert float(repeated) == pytest.approx(0.01**2 / 64, rel=0.1)
-    other = perceptual.regular_grain(x, x + 0.01 * mesh(256, 256, 11)).repeated.mean()
+    other = perceptual.grid_artefacts(x, x + 0.01 * mesh(256, 256, 11)).repeated.mean()
     assert float(other) < 0.02 * 0.01**2 / 4
     slope = torch.linspace(0, 0.2, 256).expand(1, 3, 256, 256)
-    assert float(perceptual.regular_grain(x, x + slope).repeated.max()) < 1e-9
+    assert float(perceptual.grid_artefacts(x, x + slope).repeated.max()) < 1e-9
 
 
-def test_the_originals_own_period_is_no_regular_grain() -> None:
+def test_the_originals_own_period_is_no_grid_artefact() -> None:
     x = 0.5 + 0.1 * mesh(96, 96, 8)
-    assert float(perceptual.regularity(x, x + 0.02)) < 1e-6
+    assert float(perceptual.grid_artefact_loss(x, x + 0.02)) < 1e-6
 
 
-def test_texture_hides_regular_grain() -> None:
+def test_texture_hides_grid_artefacts() -> None:
     even = torch.full((1, 3, 128, 128), 0.5)
     rough = even + 0.05 * torch.randn(even.shape, generator=torch.Generator().manual_seed(1))
     pattern = 0.01 * mesh(128, 128, 8)
-    plain, hidden = (float(perceptual.regularity(x, x + pattern)) for x in (even, rough))
+    plain, hidden = (float(perceptual.grid_artefact_loss(x, x + pattern)) for x in (even, rough))
     assert plain == pytest.approx(float(pattern.square().mean()) / perceptual.EVEN, rel=1e-3)
     assert hidden < plain / 20
 
 
-def test_regular_grain_needs_one_window() -> None:
+def test_grid_artefact_needs_one_window() -> None:
     x = torch.rand(1, 3, 71, 71)
-    assert perceptual.regular_grain(x, x).repeated.shape == (1, 1, 1)
+    assert perceptual.grid_artefacts(x, x).repeated.shape == (1, 1, 1)
     with pytest.raises(ValueError, match="71 pixels"):
-        perceptual.regular_grain(x[..., :70], x[..., :70])
+        perceptual.grid_artefacts(x[..., :70], x[..., :70])
 
 
 def test_haar_details_tell_stripes_and_checkerboards_apart() -> None:

@@ -1,4 +1,4 @@
-"""Made-up photographs, and recipes small enough for a test."""
+"""Made-up photographs, and files of them."""
 
 from pathlib import Path
 
@@ -9,19 +9,33 @@ from PIL import Image
 
 def made_up(seed: int, side: int = 160) -> Image.Image:
     """Smooth colours with an edge and some noise, like a photograph from afar."""
-    draw = np.random.default_rng(seed)
-    coarse = Image.fromarray(draw.integers(0, 256, (6, 6, 3), dtype=np.uint8)).resize(
+    rng = np.random.default_rng(seed)
+    coarse = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)).resize(
         (side, side), Image.Resampling.BICUBIC
     )
     pixels = np.asarray(coarse).astype(np.float64)
-    pixels[side // 3 : side // 2] += 60 * draw.random()
-    return Image.fromarray(np.clip(pixels + draw.normal(0, 6, pixels.shape), 0, 255).astype(np.uint8))
+    pixels[side // 3 : side // 2] += 60 * rng.random()
+    return Image.fromarray(np.clip(pixels + rng.normal(0, 6, pixels.shape), 0, 255).astype(np.uint8))
 
 
 @pytest.fixture(scope="session")
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of four pictures."""
+    """A folder of four images."""
     folder = tmp_path_factory.mktemp("photographs")
     for seed in range(4):
         made_up(seed).save(folder / f"{seed}.png")
     return folder
+
+
+def parquet(photographs: Path, path: Path, *, copies: int = 1, rows_per_group: int | None = None) -> Path:
+    """The photographs as a parquet file with `copies` of each row, one row in five broken."""
+    import datasets
+
+    cells = [{"bytes": p.read_bytes(), "path": None} for p in sorted(photographs.glob("*.png"))]
+    cells.insert(1, {"bytes": b"no image", "path": None})
+    cells *= copies
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = datasets.Dataset.from_dict({"image": cells, "label": list(range(len(cells)))}, features)
+    rows.to_parquet(path, **({"batch_size": rows_per_group} if rows_per_group else {}))
+    return path

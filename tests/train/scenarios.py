@@ -2,14 +2,13 @@
 
     python tests/train/scenarios.py equal|kill PHOTOGRAPHS FOLDER PROCESSES [KILLS]
 
-`equal`: one process against PROCESSES of them, the same batch, both stages. `kill`: a run killed with SIGKILL at random
+`equal`: one process against PROCESSES of them, the same batch, both stages. `kill`: a run killed with SIGKILL at seeded
 moments, all its processes at once, against an unbroken one. Prints one JSON object.
 """
 
 import json
 import os
 import random
-import shutil
 import signal
 import socket
 import sys
@@ -22,7 +21,8 @@ import torch
 import gencomp.train.loop
 from gencomp.train.checkpoint import checkpoints, load_checkpoint
 from gencomp.train.loop import Options
-from gencomp.train.recipes import Recipe, recipe
+from gencomp.train.recipes import Recipe
+from gencomp.train.settings import recipe
 
 TWO_STAGES = {"steps": "24", "adversarial_from": "12", "ema": "0.9"}
 
@@ -79,13 +79,15 @@ def differences(a: Path, b: Path) -> dict[str, object]:
 def curve(run: Path) -> dict[int, list[float]]:
     """Losses of the log by step; of a step that was logged twice, the last line."""
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    keys = ("bpp", "psnr", "g_loss", "d_loss", "adversarial", "feature_matching", "anchor")
+    keys = ("bpp", "psnr", "g_loss", "d_loss", "adversarial", "d_real", "feature_matching", "teacher")
     return {li["step"]: [li.get(k) or 0.0 for k in keys] for li in lines if "g_loss" in li}
 
 
-def training(chosen: Recipe, photographs: str, out: Path, **options: int) -> Callable[[], object]:
+def training(
+    chosen: Recipe, photographs: str, out: Path, save_every: int = 100, log_every: int = 1
+) -> Callable[[], object]:
     """One run as a task for `start`."""
-    kept = Options(**{"save_every": 100, "log_every": 1, **options})
+    kept = Options(save_every=save_every, log_every=log_every)
     return lambda: gencomp.train.loop.run(chosen, [photographs], out, options=kept)
 
 
@@ -100,25 +102,39 @@ def equal(photographs: str, folder: Path, processes: int) -> dict[str, object]:
     return {"statuses": statuses, "processes": differences(one, many), "accumulated": differences(one, parts)}
 
 
+def moments(kills: int, steps: int) -> list[int]:
+    """The numbers of steps, rising and well below the last, after which a run is killed: the same every time."""
+    return sorted(random.Random(0).sample(range(2, steps - 20, 4), kills))
+
+
+def reached(out: Path) -> int:
+    """The step of the newest checkpoint, by its name; 0 without one."""
+    saved = checkpoints(out)
+    return int(saved[-1].stem.removeprefix("step-")) if saved else 0
+
+
+def interrupted(children: list[int], out: Path, step: int) -> int:
+    """Kill all processes of a run at once, some way after its checkpoint of `step`, or the next one after a resume, has
+    come; the step that the run had reached."""
+    wanted, waited = max(step, reached(out) + 2), 0.0
+    while reached(out) < wanted and waited < 120:
+        time.sleep(0.01)
+        waited += 0.01
+    time.sleep(random.Random(step).uniform(0.0, 0.1))  # between two checkpoints, or in the middle of one
+    for child in children:
+        os.kill(child, signal.SIGKILL)
+    if -signal.SIGKILL not in finish(children):
+        raise RuntimeError(f"the run ended at step {reached(out)} before it could be killed")
+    return reached(out)
+
+
 def kill(photographs: str, folder: Path, processes: int, kills: int) -> dict[str, object]:
-    """A run that is killed `kills` times, at moments drawn over the time that an unbroken one takes."""
+    """A run that is killed `kills` times, at steps spread over it, against an unbroken one."""
     chosen = recipe("tiny", {**TWO_STAGES, "steps": "60", "adversarial_from": "30"})
-    draw, options = random.Random(), {"save_every": 2, "log_every": 4}
-    began = time.monotonic()
-    statuses = finish(start(processes, training(chosen, photographs, folder / "unbroken", **options)))
-    lasted = time.monotonic() - began
-    task = training(chosen, photographs, folder / "killed", **options)
-    seen = []
-    for _ in range(kills):
-        children = start(processes, task)
-        time.sleep(draw.uniform(0.15, 0.6) * lasted)
-        for child in children:
-            os.kill(child, signal.SIGKILL)
-        finish(children)
-        saved = checkpoints(folder / "killed")
-        seen.append(load_checkpoint(saved[-1]).step if saved else 0)
-        if seen[-1] == chosen.steps:  # too late for this one: begin anew, so that every kill hits a run at work
-            shutil.rmtree(folder / "killed")
+    out = folder / "killed"
+    statuses = finish(start(processes, training(chosen, photographs, folder / "unbroken", save_every=2, log_every=4)))
+    task = training(chosen, photographs, out, save_every=2, log_every=4)
+    seen = [interrupted(start(processes, task), out, number) for number in moments(kills, chosen.steps)]
     statuses += finish(start(processes, task))
     resumed = sum("resumed_from" in line for line in (folder / "killed" / "log.jsonl").read_text().splitlines())
     return {

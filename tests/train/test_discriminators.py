@@ -1,4 +1,4 @@
-"""Discriminators: which latent meets which picture, shapes, spectral norms."""
+"""Discriminators: which latent meets which image, shapes, spectral norms."""
 
 import dataclasses
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from gencomp.perceptual import WeightsError
 from gencomp.train.discriminators import advance_spectral_norms, build_discriminator
-from gencomp.train.discriminators.labels import PatchQuantiser, load_quantiser
+from gencomp.train.discriminators.labels import LabelNetwork, load_label_network
 from gencomp.train.recipes import DiscriminatorConfig
 
 PATCH = DiscriminatorConfig(width=8)
@@ -26,55 +26,57 @@ def inputs(count: int) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("config", ALL, ids=lambda c: f"{c.kind}-{c.labels}-{c.scales}")
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
-def test_latent_i_meets_picture_i(config: DiscriminatorConfig, count: int) -> None:
-    """Real and fake in one pass over 2 N pictures give what each pair gives alone."""
+def test_latent_i_meets_image_i(config: DiscriminatorConfig, count: int) -> None:
+    """Real and fake in one pass over 2 N images give what each pair gives alone."""
     torch.manual_seed(0)
-    judge = build_discriminator(config, 20)
-    pictures, latents = inputs(count)
-    together = judge(torch.cat([pictures, 1 - pictures]), torch.cat([latents] * 2))
+    discriminator = build_discriminator(config, 20)
+    images, latents = inputs(count)
+    together = discriminator(torch.cat([images, 1 - images]), torch.cat([latents] * 2))
     for i in range(count):
-        for row, picture in ((i, pictures[i]), (count + i, 1 - pictures[i])):
-            alone = judge(picture[None], latents[i][None])
+        for row, image in ((i, images[i]), (count + i, 1 - images[i])):
+            alone = discriminator(image[None], latents[i][None])
             for a, b in zip(together.logits, alone.logits):
                 torch.testing.assert_close(a[row], b[0], atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("config", ALL, ids=lambda c: f"{c.kind}-{c.labels}-{c.scales}")
-def test_verdict_depends_on_the_latents(config: DiscriminatorConfig) -> None:
+def test_output_depends_on_the_latents(config: DiscriminatorConfig) -> None:
     torch.manual_seed(0)
-    judge = build_discriminator(config, 20)
-    pictures, latents = inputs(2)
-    assert not torch.allclose(judge(pictures, latents).logits[0], judge(pictures, latents.flip(0)).logits[0])
+    discriminator = build_discriminator(config, 20)
+    images, latents = inputs(2)
+    assert not torch.allclose(
+        discriminator(images, latents).logits[0], discriminator(images, latents.flip(0)).logits[0]
+    )
     blind = build_discriminator(dataclasses.replace(config, condition_channels=0), 20)
-    torch.testing.assert_close(blind(pictures, latents).logits[0], blind(pictures, latents.flip(0)).logits[0])
+    torch.testing.assert_close(blind(images, latents).logits[0], blind(images, latents.flip(0)).logits[0])
 
 
-def test_shapes_of_verdicts() -> None:
-    pictures, latents = inputs(2)
-    assert build_discriminator(PATCH, 20)(pictures, latents).logits[0].shape == (2, 1, 8, 8)
-    assert build_discriminator(UNET, 20)(pictures, latents).logits[0].shape == (2, 1, 64, 64)
-    assert build_discriminator(LABELS, 20)(pictures, latents).logits[0].shape == (2, 7, 8, 8)
-    assert [v.shape[2] for v in build_discriminator(SCALES, 20)(pictures, latents).logits] == [8, 4]
+def test_shapes_of_outputs() -> None:
+    images, latents = inputs(2)
+    assert build_discriminator(PATCH, 20)(images, latents).logits[0].shape == (2, 1, 8, 8)
+    assert build_discriminator(UNET, 20)(images, latents).logits[0].shape == (2, 1, 64, 64)
+    assert build_discriminator(LABELS, 20)(images, latents).logits[0].shape == (2, 7, 8, 8)
+    assert [v.shape[2] for v in build_discriminator(SCALES, 20)(images, latents).logits] == [8, 4]
 
 
 def test_patch_discriminator_has_hifics_size() -> None:
     """Weights of HiFiC's layers: 3x3 latents to 12, then 4x4 of 15, 64, 128, 256 to 512, then 1x1."""
-    judge = build_discriminator(DiscriminatorConfig(), 220)
+    discriminator = build_discriminator(DiscriminatorConfig(), 220)
     convolutions = 220 * 12 * 9 + 16 * (15 * 64 + 64 * 128 + 128 * 256 + 256 * 512) + 512
     biases = 12 + 64 + 128 + 256 + 512 + 1
-    assert sum(p.numel() for p in judge.parameters()) == convolutions + biases
+    assert sum(p.numel() for p in discriminator.parameters()) == convolutions + biases
 
 
 def test_spectral_norms_approach_one_and_move_only_when_told() -> None:
     torch.manual_seed(0)
-    judge = build_discriminator(PATCH, 20)
-    pictures, latents = inputs(2)
-    before = {k: v.clone() for k, v in judge.state_dict().items()}
-    judge(pictures, latents)
-    assert all(torch.equal(v, before[k]) for k, v in judge.state_dict().items())
+    discriminator = build_discriminator(PATCH, 20)
+    images, latents = inputs(2)
+    before = {k: v.clone() for k, v in discriminator.state_dict().items()}
+    discriminator(images, latents)
+    assert all(torch.equal(v, before[k]) for k, v in discriminator.state_dict().items())
     for _ in range(200):
-        advance_spectral_norms(judge)
-    for layer in judge.modules():
+        advance_spectral_norms(discriminator)
+    for layer in discriminator.modules():
         if isinstance(layer, nn.Conv2d):
             torch.testing.assert_close(
                 torch.linalg.matrix_norm(layer.weight.flatten(1), 2), torch.tensor(1.0), atol=2e-2, rtol=0
@@ -88,31 +90,31 @@ def test_projected_discriminator_is_never_random_in_silence() -> None:
 
 
 def test_frozen_backbone_has_no_gradients_and_passes_them() -> None:
-    judge = build_discriminator(PROJECTED, 20)
-    pictures, latents = inputs(2)
-    pictures.requires_grad_()
-    sum(v.sum() for v in judge(pictures, latents).logits).backward()
-    assert pictures.grad is not None
-    assert pictures.grad.abs().sum() > 0
-    assert all(p.grad is None for n, p in judge.named_parameters() if n.startswith("backbone."))
+    discriminator = build_discriminator(PROJECTED, 20)
+    images, latents = inputs(2)
+    images.requires_grad_()
+    sum(v.sum() for v in discriminator(images, latents).logits).backward()
+    assert images.grad is not None
+    assert images.grad.abs().sum() > 0
+    assert all(p.grad is None for n, p in discriminator.named_parameters() if n.startswith("backbone."))
 
 
-def test_quantiser_learns_and_labels_patches() -> None:
+def test_labels_network_learns_and_labels_patches() -> None:
     torch.manual_seed(0)
-    quantiser = PatchQuantiser(8, width=16)
-    pictures, _ = inputs(2)
-    first = quantiser(pictures)
+    labels_network = LabelNetwork(8, width=16)
+    images, _ = inputs(2)
+    first = labels_network(images)
     assert first.labels.shape == (2, 8, 8)
     assert int(first.labels.max()) < 8
-    optimiser = torch.optim.Adam(quantiser.parameters(), lr=1e-2)
+    optimiser = torch.optim.Adam(labels_network.parameters(), lr=1e-2)
     for _ in range(30):
         optimiser.zero_grad()
-        loss = quantiser(pictures).loss.mean()
+        loss = labels_network(images).loss.mean()
         loss.backward()
         optimiser.step()
     assert loss < 0.8 * first.loss.mean()
 
 
-def test_absent_quantiser_is_named() -> None:
+def test_absent_labels_network_is_named() -> None:
     with pytest.raises(WeightsError, match=r"absent\.safetensors"):
-        load_quantiser(8, "absent.safetensors")
+        load_label_network(8, "absent.safetensors")

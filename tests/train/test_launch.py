@@ -51,9 +51,6 @@ def test_train_and_export_from_the_command_line(photographs: Path, tmp_path: Pat
     record = json.loads(exported.stdout.splitlines()[0])
     assert record["bytes"] == model.stat().st_size
     assert {"model", "rate_change", "realism", "steps"} <= record.keys()
-    strict = gencomp("export", run, "-o", tmp_path / "strict.safetensors", "--strict")
-    assert strict.exit_code == (1 if abs(record["rate_change"]) > 0.002 else 0)
-    assert (tmp_path / "strict.safetensors").exists() == (strict.exit_code == 0)
 
 
 def test_validation_is_on_real_files_and_tracked(photographs: Path, tmp_path: Path) -> None:
@@ -82,7 +79,7 @@ def test_dry_run_prints_recipe_and_estimates_and_makes_nothing(tmp_path: Path) -
     done = gencomp("train", "tiny", "--dry-run", "--set", "batch=2", "--out", tmp_path / "run")
     assert done.exit_code == 0, done.output
     assert '"batch": 2' in done.output
-    assert "kMAC a pixel" in done.output
+    assert "kMAC per pixel" in done.output
     assert "GiB" in done.output
     assert not (tmp_path / "run").exists()
 

@@ -84,7 +84,7 @@ def test_feature_matching_is_the_mean_of_the_layers_and_leaves_the_real_side_alo
     assert fake[0].grad is not None
 
 
-def test_r1_of_a_linear_judge_is_the_square_of_its_weights() -> None:
+def test_r1_of_a_linear_discriminator_is_the_square_of_its_weights() -> None:
     weight = noise(3, 4, 4)
     x = noise(2, 3, 4, 4, seed=2).requires_grad_()
     logits = (x * weight).sum((1, 2, 3), keepdim=True)

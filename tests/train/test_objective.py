@@ -11,12 +11,14 @@ from gencomp.perceptual import WeightsError
 from gencomp.train.objective import (
     build_terms,
     distortion_balance,
+    image_terms,
     lambda_of,
-    picture_terms,
+    price_of_rate,
     rate_distortion,
-    running_rate,
 )
-from gencomp.train.recipes import Losses, RateTarget, recipe
+from gencomp.train.players import RunningRate
+from gencomp.train.recipes import Losses, RateTarget
+from gencomp.train.settings import recipe
 
 CPU = torch.device("cpu")
 
@@ -29,7 +31,7 @@ def test_lambda_runs_log_evenly_over_the_qualities() -> None:
 
 
 def test_rate_distortion_of_known_numbers() -> None:
-    chosen = recipe("base", {"lambda_min": "0.01", "lambda_max": "0.01", "structure": "0"})
+    chosen = recipe("base", {"lambda_min": "0.01", "lambda_max": "0.01", "ms_ssim_weight": "0"})
     x = torch.full((1, 3, 64, 64), 0.5)
     result = rate_distortion(x + 2 / 255, torch.tensor([64.0 * 64 / 2]), x, torch.tensor([0]), chosen)
     assert result.bpp.item() == pytest.approx(0.5)
@@ -37,35 +39,47 @@ def test_rate_distortion_of_known_numbers() -> None:
     assert result.loss.item() == pytest.approx(0.5 + 0.01 * 4.0, rel=1e-4)
 
 
-def test_structure_costs_nothing_on_equal_pictures_and_something_on_others() -> None:
+def test_ms_ssim_costs_nothing_on_equal_images_and_something_on_others() -> None:
     chosen = recipe("base")
     x = torch.rand(1, 3, 64, 64)
     bits, step = torch.zeros(1), torch.tensor([512])
     assert rate_distortion(x, bits, x, step, chosen).loss.item() == pytest.approx(0, abs=1e-4)
-    plain = recipe("base", {"structure": "0"})
+    plain = recipe("base", {"ms_ssim_weight": "0"})
     assert rate_distortion(1 - x, bits, x, step, chosen).loss > rate_distortion(1 - x, bits, x, step, plain).loss
 
 
 def test_realism_zero_counts_distortion_alone() -> None:
     terms = build_terms(Losses(mse=100.0, l1=1.0, wasserstein=1.0), None, CPU)
     x, other = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64)
-    ones = torch.ones(2)
-    still = picture_terms(terms, x, other, torch.zeros(2), ones).total
+    ones, rows = torch.ones(2), torch.arange(2)
+    still = image_terms(terms, x, other, torch.zeros(2), ones, rows[:1]).total
     expected = 100 * (x - other).square().mean((1, 2, 3)) + (x - other).abs().mean((1, 2, 3))
     torch.testing.assert_close(still, expected)
-    half, full = (picture_terms(terms, x, other, r * ones, ones).total - still for r in (0.5, 1.0))
+    half, full = (image_terms(terms, x, other, r * ones, ones, rows).total - still for r in (0.5, 1.0))
     torch.testing.assert_close(2 * half, full)
     assert (full > 0).all()
 
 
-def test_regularity_counts_with_the_realism() -> None:
-    terms = build_terms(Losses(mse=0.0, regularity=8.0), None, CPU)
+def test_rows_without_realism_are_not_given_to_the_terms_of_realism() -> None:
+    """The same totals from the rows with realism alone, and the same sums for the log."""
+    terms = build_terms(Losses(mse=10.0, wasserstein=1.0), None, CPU)
+    x, other = torch.rand(4, 3, 64, 64), torch.rand(4, 3, 64, 64)
+    realism, ones = torch.tensor([0.0, 0.7, 0.0, 1.0]), torch.ones(4)
+    some = image_terms(terms, x, other, realism, ones, torch.tensor([1, 3]))
+    every = image_terms(terms, x, other, realism, ones, torch.arange(4))
+    torch.testing.assert_close(some.total, every.total)
+    torch.testing.assert_close(some.metrics["realistic/wasserstein"], every.metrics["realistic/wasserstein"])
+
+
+def test_grid_artefacts_count_with_the_realism() -> None:
+    terms = build_terms(Losses(mse=0.0, grid_artefacts=8.0), None, CPU)
     x = torch.full((2, 3, 128, 128), 0.5)
     stripes = x + 0.01 * (torch.arange(128) % 2 * 2 - 1)
-    total, figures = picture_terms(terms, x, stripes, torch.tensor([0.0, 0.5]), torch.ones(2))
+    total, metrics = image_terms(terms, x, stripes, torch.tensor([0.0, 0.5]), torch.ones(2), torch.tensor([1]))
+    value = 2 * metrics["realistic/grid_artefacts"].item()  # one of two samples has realism
     assert total[0] == 0
-    assert total[1].item() == pytest.approx(4 * figures["regularity"].item(), rel=1e-5)
-    assert figures["regularity"].item() == pytest.approx(0.01**2 / perceptual.EVEN, rel=1e-3)
+    assert total[1].item() == pytest.approx(4 * value, rel=1e-5)
+    assert value == pytest.approx(0.01**2 / perceptual.EVEN, rel=1e-3)
 
 
 def test_stage_two_weighs_distortion_over_rates_as_stage_one() -> None:
@@ -78,10 +92,29 @@ def test_stage_two_weighs_distortion_over_rates_as_stage_one() -> None:
 
 
 def test_running_rate_starts_at_the_first_and_follows() -> None:
-    target = RateTarget(bpp=0.1, smoothing=0.75)
-    assert running_rate(target, 0.0, 0.4) == 0.4
-    assert running_rate(target, 0.4, 0.2) == pytest.approx(0.35)
-    assert running_rate(RateTarget(bpp=0.1, smoothing=0.0), 0.4, 0.2) == pytest.approx(0.2)
+    rate = RunningRate(0.75, CPU)
+    rate.follow(torch.tensor(0.4))
+    assert float(rate.bpp) == pytest.approx(0.4)
+    rate.follow(torch.tensor(0.2))
+    assert float(rate.bpp) == pytest.approx(0.35)
+    other = RunningRate(0.0, CPU)
+    other.restore(rate.tensors())
+    assert torch.equal(other.bpp, rate.bpp)
+    other.follow(torch.tensor(0.2))
+    assert float(other.bpp) == pytest.approx(0.2)
+
+
+def test_price_of_rate_switches_at_the_target_and_relaxes_early() -> None:
+    target = RateTarget(bpp=0.14, lambda_above=2.0, lambda_below=0.0625, warmup=50)
+
+    def price(bpp: float, step: int, steps: int = 1000) -> float:
+        return float(price_of_rate(target, torch.tensor(bpp), step, steps))
+
+    assert price(0.15, 50) == 2.0
+    assert price(0.13, 50) == 0.0625
+    assert price(0.15, 49) == 0.5 * 0.0625  # under 0.20, at half the price
+    assert price(0.21, 49) == 1.0
+    assert price(0.15, 20, steps=200) == 2.0  # a short run warms up for a tenth of its steps
 
 
 @pytest.mark.parametrize("losses", [Losses(lpips=1.0), Losses(wasserstein=1.0, wasserstein_features="vgg")])
@@ -99,8 +132,11 @@ def test_lpips_enters_where_its_weights_are_at_hand(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("gencomp.train.objective.load_lpips", lambda net, weights: network)
     terms = build_terms(Losses(mse=0.0, lpips=2.0, lpips_net="squeeze"), None, CPU)
     x, other = torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64, requires_grad=True)
-    weighted = picture_terms(terms, x, other, torch.ones(1), torch.ones(1))
+    one, row = torch.ones(1), torch.zeros(1, dtype=torch.long)
+    weighted = image_terms(terms, x, other, one, one, row)
     torch.testing.assert_close(weighted.total, 2 * perceptual.lpips_loss(network, x, other))
     flat = torch.zeros(1, 3, 64, 64, requires_grad=True)
-    picture_terms(terms, torch.zeros(1, 3, 64, 64), flat, torch.ones(1), torch.ones(1)).total.sum().backward()
+    image_terms(
+        terms, torch.zeros(1, 3, 64, 64), flat, torch.ones(1), torch.ones(1), torch.zeros(1, dtype=torch.long)
+    ).total.sum().backward()
     assert torch.isfinite(flat.grad).all()  # type: ignore[arg-type]

@@ -15,22 +15,25 @@ from PIL import Image
 import gencomp.train.loop
 from gencomp.codec import Codec
 from gencomp.model import load_model
-from gencomp.networks import network_of
+from gencomp.networks import build, network_of
+from gencomp.networks.contract import freeze_bits
 from gencomp.networks.hyperprior import HyperpriorConfig, HyperpriorNetwork
 from gencomp.perceptual import WeightsError
 from gencomp.train.checkpoint import (
     Checkpoint,
     CheckpointError,
-    averaged,
     checkpoints,
-    initial_weights,
+    exported,
     load_checkpoint,
     save_checkpoint,
+    starting_point,
 )
+from gencomp.train.data.batches import Batch
 from gencomp.train.export import export
 from gencomp.train.loop import Options, Stopped, run
-from gencomp.train.network import build_codec, freeze_what_decides_bits
-from gencomp.train.recipes import Recipe, recipe
+from gencomp.train.recipes import Recipe
+from gencomp.train.settings import recipe
+from gencomp.train.stage import Metrics, Stage
 
 FAST = Options(save_every=4, log_every=2)
 
@@ -72,20 +75,20 @@ def test_log_has_what_a_watcher_needs(trained: Path) -> None:
 
 def test_stage_two_leaves_all_that_decides_bits_alone(trained: Path) -> None:
     first, last = (load_checkpoint(p).tensors for p in checkpoints(trained))
-    changed = {k for k, v in averaged(last).items() if not torch.equal(v, averaged(first)[k])}
+    changed = {k for k, v in exported(last).items() if not torch.equal(v, exported(first)[k])}
     assert changed
-    assert all(k.startswith(("model.synthesis.", "model.gains.log_decode")) for k in changed)
-    codec = build_codec(small().model)
-    freeze_what_decides_bits(codec)
+    assert all(k.startswith(("synthesis.", "gains.log_decode")) for k in changed)
+    codec: Any = build(small().model)
+    freeze_bits(codec)
     assert all(p.requires_grad for p in codec.synthesis.parameters())
 
 
-def test_realism_changes_the_picture_only_after_stage_two(trained: Path) -> None:
+def test_realism_changes_the_image_only_after_stage_two(trained: Path) -> None:
     config = small().model
     assert isinstance(config, HyperpriorConfig)
     for path, differs in zip(checkpoints(trained), (False, True)):
         codec = HyperpriorNetwork(config)
-        codec.load_state_dict({k[6:]: v for k, v in averaged(load_checkpoint(path).tensors).items()})
+        codec.load_state_dict(exported(load_checkpoint(path).tensors))
         y, step = torch.randn(1, 32, 4, 4), torch.tensor([512])
         still, real = (codec.synthesize(y, step, torch.tensor([r])) for r in (0.0, 1.0))
         assert torch.equal(still, real) != differs
@@ -94,9 +97,9 @@ def test_realism_changes_the_picture_only_after_stage_two(trained: Path) -> None
 def test_realism_is_rescaled_in_the_exported_model_and_only_after_stage_two(trained: Path, tmp_path: Path) -> None:
     first, last = checkpoints(trained)
     with pytest.raises(CheckpointError, match="no realism to rescale"):
-        export(first, tmp_path / "early.safetensors", strongest=0.5)
+        export(first, tmp_path / "early.safetensors", realism_scale=0.5)
     assert not (tmp_path / "early.safetensors").exists()
-    whole, half = (export(last, tmp_path / f"{r}.safetensors", strongest=r).model for r in (1.0, 0.5))
+    whole, half = (export(last, tmp_path / f"{r}.safetensors", realism_scale=r).model for r in (1.0, 0.5))
     y, step = torch.randn(1, 32, 4, 4), torch.tensor([512])
     with torch.no_grad():
         wanted = network_of(whole).synthesize(y, step, torch.tensor([0.5]))
@@ -120,9 +123,9 @@ def test_equal_runs_export_equal_files_and_stage_two_keeps_old_files(
     assert first_stage.model.id == one.model.id == two.model.id
     assert (first_stage.model.facts["realism"], one.model.facts["realism"]) == (False, True)
     old, new = Codec(first_stage.model, "cpu"), Codec(one.model, "cpu")
-    picture = Image.open(next(photographs.iterdir()))
-    data = old.compress(picture, quality=50)
-    assert data == new.compress(picture, quality=50)
+    image = Image.open(next(photographs.iterdir()))
+    data = old.compress(image, quality=50)
+    assert data == new.compress(image, quality=50)
     assert np.asarray(new.decompress(data)).shape == (160, 160, 3)
 
 
@@ -152,14 +155,14 @@ def test_run_from_a_model_keeps_its_integers_on_other_photographs(
 def test_sigterm_saves_and_the_run_goes_on_bit_identical(
     trained: Path, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    step = gencomp.train.loop.Trainer.train_step
+    step = gencomp.train.loop.train_step
 
-    def interrupted(self: Any, batch: Any) -> Any:
-        if self.step == 5:
+    def interrupted(stage: Stage, batch: Batch) -> Metrics:
+        if stage.step == 5:
             os.kill(os.getpid(), signal.SIGTERM)
-        return step(self, batch)
+        return step(stage, batch)
 
-    monkeypatch.setattr(gencomp.train.loop.Trainer, "train_step", interrupted)
+    monkeypatch.setattr(gencomp.train.loop, "train_step", interrupted)
     with pytest.raises(Stopped, match="step 6"):
         run(small(), [str(photographs)], tmp_path, options=FAST)
     monkeypatch.undo()
@@ -221,20 +224,20 @@ def test_loss_that_is_not_finite_stops_the_run(photographs: Path, tmp_path: Path
 
 def test_weights_come_from_runs_checkpoints_and_models(trained: Path, tmp_path: Path) -> None:
     export(trained, tmp_path / "m.safetensors")
-    from_run, from_file = initial_weights(trained), initial_weights(checkpoints(trained)[-1])
-    from_model = initial_weights(tmp_path / "m.safetensors")
+    from_run, from_file = starting_point(trained).codec, starting_point(checkpoints(trained)[-1]).codec
+    from_model = starting_point(tmp_path / "m.safetensors").codec
     assert from_run.keys() == from_file.keys() == from_model.keys()
     for name, value in from_run.items():
         torch.testing.assert_close(from_model[name], value, atol=1e-3, rtol=1e-3)
     (tmp_path / "x.safetensors").write_bytes(b"?")
     with pytest.raises(CheckpointError, match=r"x\.safetensors"):
-        initial_weights(tmp_path / "x.safetensors")
+        starting_point(tmp_path / "x.safetensors")
 
 
 def test_checkpoint_without_average_exports_plain_weights() -> None:
-    tensors = {"model.a": torch.ones(2), "optimiser.0.step": torch.ones(1)}
-    assert averaged(tensors).keys() == {"model.a"}
-    assert averaged({**tensors, "average.a": torch.zeros(2)})["model.a"].sum() == 0
+    tensors = {"codec.a": torch.ones(2), "codec/optimiser.0.step": torch.ones(1)}
+    assert exported(tensors).keys() == {"a"}
+    assert exported({**tensors, "ema.a": torch.zeros(2)})["a"].sum() == 0
 
 
 def test_a_checkpoint_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -247,7 +250,7 @@ def test_a_checkpoint_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 KINDS = {
-    "illm": "discriminator.kind=unet discriminator.labels=8 discriminator.quantiser_steps=2 losses.gan=labels",
+    "illm": "discriminator.kind=unet discriminator.labels=8 discriminator.label_steps=2 losses.gan=labels",
     "unet": "discriminator.kind=unet losses.gan=relativistic losses.wasserstein=1",
     "projected": "discriminator.kind=projected discriminator.backbone=test_efficientnet "
     "discriminator.backbone_weights=random losses.gan=hinge",
@@ -283,7 +286,7 @@ def test_compiled_networks_give_the_same_losses(
 
     monkeypatch.setattr(torch.nn.Module, "compile", quick)
     run(small(compile="true"), [str(photographs)], tmp_path, options=FAST)
-    assert compiled == ["TrainingPass", "TrainingPass", "PatchDiscriminator"]
+    assert compiled == ["HyperpriorNetwork", "HyperpriorNetwork", "PatchDiscriminator"]
     for one, other in zip(lines(trained), lines(tmp_path)):
         assert one["g_loss"] == pytest.approx(other["g_loss"], rel=1e-4)
     names = [load_checkpoint(checkpoints(r)[-1]).tensors.keys() for r in (trained, tmp_path)]

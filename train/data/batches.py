@@ -1,17 +1,29 @@
 """Batches: which samples a process takes at a step, and the loader that brings them."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from ..recipes import Recipe
-from .crops import Batch, Crops, Draws, Sample
-from .sources import SourceError
+from .crops import Crops, RandomInputs, Sample
+from .sources import SourceError, Sources
+from .streams import Stream, StreamedBatches
+
+
+class Batch(NamedTuple):
+    """numbers int64 [B] of the samples; pixels uint8 [B, 3, crop, crop]; names of photographs that were skipped."""
+
+    numbers: Tensor
+    pixels: Tensor
+    random: RandomInputs
+    unreadable: list[str]
 
 
 class StepSampler(Sampler[list[int]]):
-    """The sample numbers of this process, a batch a step, from step `start` to step `stop`.
+    """The sample numbers of this process, a batch per step, from step `start` to step `stop`.
 
     Step k takes samples k*batch ... (k+1)*batch - 1; rank r its r-th equal share of them.
     """
@@ -31,36 +43,87 @@ class StepSampler(Sampler[list[int]]):
 
 
 def share_of(recipe: Recipe, processes: int) -> int:
-    """Samples a process and step; ValueError where the batch cannot be shared evenly."""
-    if recipe.batch % (processes * recipe.accumulate):
-        parts = f" in {recipe.accumulate} parts each" if recipe.accumulate > 1 else ""
-        raise ValueError(f"a batch of {recipe.batch} cannot be shared by {processes} processes{parts}: set batch=N")
+    """Samples per process and step; ValueError, with settings that fit, where the batch cannot be shared evenly."""
+    unit = processes * recipe.accumulate
+    if recipe.batch % unit:
+        parts = f" in {recipe.accumulate} micro-batches each" if recipe.accumulate > 1 else ""
+        batch, rate = scaled(recipe, processes)
+        raise ValueError(
+            f"a batch of {recipe.batch} cannot be shared by {processes} processes{parts}: "
+            f"--set batch={batch} --set learning_rate={rate:.3g}"
+        )
     return recipe.batch // processes
+
+
+def scaled(recipe: Recipe, processes: int) -> tuple[int, float]:
+    """A batch that `processes` can share, the smallest multiple that is not below the recipe's, and its learning rate.
+
+    Square-root rule (Malladi et al. 2022, "On the SDEs and scaling rules for adaptive gradient algorithms"): the
+    learning rate of adaptive optimisers grows with the root of the batch. A starting point, not a law.
+    """
+    unit = processes * recipe.accumulate
+    batch = -(-recipe.batch // unit) * unit
+    return batch, recipe.learning_rate * (batch / recipe.batch) ** 0.5
+
+
+class Data(NamedTuple):
+    """The photographs of a run: a list, or a stream."""
+
+    names: list[str]
+    source: Sources | Stream
+
+
+def open_data(names: list[str], *, streamed: bool) -> Data:
+    """SourceError for what is not there. A stream is one place of parquet files, of which nothing is loaded."""
+    if not streamed:
+        return Data(names, Sources(names))
+    if len(names) != 1:
+        raise SourceError("a stream is one parquet folder, address or name on the hub")
+    return Data(names, Stream(names[0]))
 
 
 def collate(samples: list[Sample]) -> Batch:
     """Samples to a batch."""
-    chance = Draws(*(torch.stack(values) for values in zip(*(s.draws for s in samples))))
+    drawn = [s.random for s in samples]
+    noise = {stream: torch.stack([d.noise[stream] for d in drawn]) for stream in drawn[0].noise}
+    random = RandomInputs(
+        torch.stack([d.quality_step for d in drawn]),
+        torch.stack([d.realism for d in drawn]),
+        torch.stack([d.saturation for d in drawn]),
+        torch.stack([d.gamma for d in drawn]),
+        noise,
+    )
     numbers = torch.tensor([s.number for s in samples])
-    return Batch(numbers, torch.stack([s.pixels for s in samples]), chance, [n for s in samples for n in s.broken])
+    return Batch(numbers, torch.stack([s.pixels for s in samples]), random, [n for s in samples for n in s.unreadable])
 
 
-def batches(names: list[str], recipe: Recipe, sampler: StepSampler, *, streamed: bool = False) -> DataLoader[Batch]:
+def batches(data: Data, recipe: Recipe, sampler: StepSampler) -> DataLoader[Batch]:
     """The batches of this process from step `sampler.start` on."""
     pinned = torch.cuda.is_available()
-    if streamed:
-        if len(names) != 1:
-            raise SourceError("a stream is one parquet folder or one name on the hub")
-        from .streams import StreamedBatches
-
-        data = StreamedBatches(names[0], recipe, sampler)
-        workers = min(1, recipe.workers)  # one reader keeps the order
-        return DataLoader(data, batch_size=None, num_workers=workers, pin_memory=pinned)
+    if isinstance(data.source, Stream):
+        streamed = StreamedBatches(data.source, recipe, sampler, sampler.batch, sampler.start)
+        workers = min(1, recipe.workers)  # one reader, which decodes in `workers` threads
+        return DataLoader(
+            streamed,  # type: ignore[arg-type]
+            batch_size=None,
+            num_workers=workers,
+            collate_fn=collate,
+            pin_memory=pinned,
+        )
     return DataLoader(
-        Crops(names, recipe),  # type: ignore[arg-type]
+        Crops(data.source, recipe),  # type: ignore[arg-type]
         batch_sampler=sampler,
         num_workers=recipe.workers,
         collate_fn=collate,
         prefetch_factor=8 if recipe.workers else None,
         pin_memory=pinned,
     )
+
+
+def fixed_crops(data: Data, recipe: Recipe, count: int) -> list[Tensor]:
+    """`count` crops uint8 [3, crop, crop] that are the same every time; of a stream, its first ones."""
+    if isinstance(data.source, Stream):
+        (samples,) = StreamedBatches(data.source, recipe, [list(range(count))], count, 0)
+        return [sample.pixels for sample in samples]
+    crops = Crops(data.source, recipe)
+    return [crops[number].pixels for number in range(count)]

@@ -5,6 +5,7 @@ processes and workers, which makes runs repeatable and resumable: nothing but th
 (and so lambda) and realism are drawn for each sample, finer than for each batch.
 """
 
+from collections import OrderedDict
 from typing import NamedTuple
 
 import numpy as np
@@ -15,108 +16,141 @@ from torch.utils.data import Dataset
 
 from gencomp.bitstream import STEPS
 
-from ..network import latent_channels
 from ..recipes import Recipe
-from .sources import AREA_CAP, SourceError, Sources, decode, odds
+from .graphics import rendered
+from .sources import AREA_CAP, Decoded, SourceError, Sources, decode, odds
 
-CACHE_BYTES = 3 << 30  # decoded photographs kept by a worker
+CACHE_BYTES = 2 << 30  # decoded photographs kept by a training process, over all its workers
 TRIES = 20  # photographs drawn for one sample before the data is called broken
 
 
-class Draws(NamedTuple):
-    """What chance decides for each sample.
+class RandomInputs(NamedTuple):
+    """What is drawn for each sample, with a batch dimension [B] in front once collated.
 
-    step int [B] quality; realism [B] in 0..1; noise_y [B, M, h, w] and noise_z [B, Z, h', w'] in -1/2..1/2.
+    quality_step int []; realism [] in 0..1; saturation and gamma [], factors about 1; noise in -1/2..1/2 by stream, of
+    the shapes that the network names.
     """
 
-    step: Tensor
+    quality_step: Tensor
     realism: Tensor
-    noise_y: Tensor
-    noise_z: Tensor
-
-
-class Batch(NamedTuple):
-    """numbers int64 [B] of the samples; pixels uint8 [B, 3, crop, crop]; names of pictures that were skipped."""
-
-    numbers: Tensor
-    pixels: Tensor
-    draws: Draws
-    broken: list[str]
+    saturation: Tensor
+    gamma: Tensor
+    noise: dict[str, Tensor]
 
 
 class Sample(NamedTuple):
-    """One sample of a `Batch`."""
+    """pixels uint8 [3, crop, crop]; unreadable: names of photographs that were skipped."""
 
     number: int
     pixels: Tensor
-    draws: Draws
-    broken: list[str]
+    random: RandomInputs
+    unreadable: list[str]
 
 
-def cut(pixels: np.ndarray, recipe: Recipe, draw: np.random.Generator) -> Tensor:
-    """A random crop of a photograph uint8 [H, W, 3], scaled and perhaps flipped: uint8 [3, crop, crop].
+def cut(photograph: Decoded, recipe: Recipe, rng: np.random.Generator) -> Tensor:
+    """A random crop of a photograph, perhaps flipped: uint8 [3, crop, crop].
 
-    Scaling down first hides the JPEG artefacts of the source, as HiFiC's training does (Mentzer et al. 2020).
+    A lossy file is scaled down first, which hides its artefacts, as HiFiC's training does (Mentzer et al. 2020); a
+    lossless one is cut at full scale, where fine detail is learnt. Small photographs are enlarged to the crop.
     """
-    height, width = pixels.shape[:2]
+    height, width = photograph.pixels.shape[:2]
     shrink = min(1.0, (AREA_CAP / (height * width)) ** 0.5)  # a large photograph is first brought to the cap
-    scale = shrink * draw.uniform(recipe.scale_min, recipe.scale_max)
-    scale = max(scale, recipe.crop / min(height, width))
+    drawn = rng.uniform(recipe.scale_min, recipe.scale_max)
+    scale = max(shrink * (1.0 if photograph.lossless else drawn), recipe.crop / min(height, width))
     side = min(height, width, round(recipe.crop / scale))
-    top, left = (int(draw.integers(0, size - side + 1)) for size in (height, width))
-    window = Image.fromarray(pixels[top : top + side, left : left + side])
-    window = window.resize((recipe.crop, recipe.crop), Image.Resampling.LANCZOS)
-    crop = np.asarray(window)[:, :: 1 if draw.random() < 0.5 else -1]
-    return torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1)))
+    top, left = (int(rng.integers(0, size - side + 1)) for size in (height, width))
+    window = Image.fromarray(photograph.pixels[top : top + side, left : left + side])
+    if side != recipe.crop:
+        window = window.resize((recipe.crop, recipe.crop), Image.Resampling.LANCZOS)
+    return channels_first(np.asarray(window)[:, :: 1 if rng.random() < 0.5 else -1])
 
 
-def draws(number: int, recipe: Recipe) -> Draws:
-    """Quality step, realism and quantisation noise of a sample, from (seed, number) alone; no batch dimension.
+def channels_first(pixels: np.ndarray) -> Tensor:
+    """uint8 [H, W, 3] -> [3, H, W]."""
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+
+
+def random_inputs(number: int, recipe: Recipe) -> RandomInputs:
+    """Those of a sample, from (seed, number) alone; no batch dimension.
 
     Half of the realisms lie at the ends 0 and 1, the rest evenly between: the ends are what users ask for. So are the
-    middle qualities, of which `focus` makes more.
+    middle qualities, of which `mid_quality_fraction` makes more.
     """
-    side, (channels, hyper_channels) = recipe.crop // 16, latent_channels(recipe.model)
     generator = torch.Generator().manual_seed((recipe.seed * 1_000_003 + number) * 2 + 1)
-    step = torch.randint(0, STEPS + 1, (), generator=generator)
-    noise_y = torch.rand(channels, side, side, generator=generator) - 0.5
-    z_side = -(-side // 4)
-    noise_z = torch.rand(hyper_channels, z_side, z_side, generator=generator) - 0.5
+    quality_step = torch.randint(0, STEPS + 1, (), generator=generator)
+    shapes = recipe.model.noise_shapes(recipe.crop)
+    noise = {stream: torch.rand(shape, generator=generator) - 0.5 for stream, shape in shapes.items()}
     realism = (2 * torch.rand((), generator=generator) - 0.5).clamp(0, 1)
-    if torch.rand((), generator=generator) < recipe.focus:
-        step = STEPS // 4 + step // 2
-    if recipe.rate.bpp:  # one rate and no knob, as in HiFiC
-        step, realism = torch.full_like(step, STEPS // 2), torch.ones_like(realism)
-    return Draws(step, realism, noise_y, noise_z)
+    if torch.rand((), generator=generator) < recipe.mid_quality_fraction:
+        quality_step = STEPS // 4 + quality_step // 2
+    saturation, gamma = 1 + recipe.colour_jitter * (2 * torch.rand(2, generator=generator) - 1)
+    if recipe.rate.bpp:  # one rate and no realism to choose, as in HiFiC
+        quality_step, realism = torch.full_like(quality_step, STEPS // 2), torch.ones_like(realism)
+    return RandomInputs(quality_step, realism, saturation, gamma, noise)
+
+
+def is_graphics(number: int, recipe: Recipe) -> bool:
+    """Whether a sample is rendered instead of cut from a photograph."""
+    return bool(np.random.default_rng((recipe.seed, number, 1)).random() < recipe.graphics)
+
+
+def graphics_sample(number: int, recipe: Recipe) -> Sample:
+    """A sample that is rendered."""
+    pixels = rendered(np.random.default_rng((recipe.seed, number, 2)), recipe.crop)
+    return Sample(number, channels_first(pixels), random_inputs(number, recipe), [])
+
+
+class Cache:
+    """The photographs decoded last, at most so many bytes of them."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self.used = limit, 0
+        self.kept: OrderedDict[int, Decoded] = OrderedDict()
+
+    def get(self, index: int) -> Decoded | None:
+        """The photograph, if it is kept."""
+        if index in self.kept:
+            self.kept.move_to_end(index)
+        return self.kept.get(index)
+
+    def put(self, index: int, photograph: Decoded) -> None:
+        """Keep a photograph; those that were not asked for the longest go."""
+        self.kept[index] = photograph
+        self.used += photograph.pixels.nbytes
+        while self.used > self.limit:
+            self.used -= self.kept.popitem(last=False)[1].pixels.nbytes
 
 
 class Crops(Dataset[Sample]):
     """Random crops of photographs, drawn in proportion to their area."""
 
-    def __init__(self, names: list[str], recipe: Recipe) -> None:
-        self.source = Sources(names)
-        self.odds = odds(self.source)
-        self.recipe = recipe
-        self.cache: dict[int, np.ndarray | None] = {}
-        self.cached = 0
+    def __init__(self, source: Sources, recipe: Recipe) -> None:
+        self.source, self.recipe = source, recipe
+        self.odds = odds(source)
+        self.cache = Cache(CACHE_BYTES // max(1, recipe.workers))
+        self.unreadable: set[int] = set()
 
-    def photograph(self, index: int) -> np.ndarray | None:
-        """uint8 [H, W, 3], from memory after the first time; None for a broken one."""
-        if index in self.cache:
-            return self.cache[index]
-        pixels = decode(self.source[index])
-        size = pixels.nbytes if pixels is not None else 0
-        if self.cached + size <= CACHE_BYTES:
-            self.cache[index], self.cached = pixels, self.cached + size
-        return pixels
+    def photograph(self, index: int) -> Decoded | None:
+        """Decoded, from memory if it is there; None for an unreadable one."""
+        if index in self.unreadable:
+            return None
+        found = self.cache.get(index) or decode(self.source[index])
+        if found is None:
+            self.unreadable.add(index)
+        elif self.cache.get(index) is None:
+            self.cache.put(index, found)
+        return found
 
     def __getitem__(self, number: int) -> Sample:
-        """A broken photograph is named and another drawn in its stead; SourceError after many in a row."""
-        draw, broken = np.random.default_rng((self.recipe.seed, number)), list[str]()
+        """An unreadable photograph is named and another drawn in its stead; SourceError after many in a row."""
+        if is_graphics(number, self.recipe):
+            return graphics_sample(number, self.recipe)
+        rng, unreadable = np.random.default_rng((self.recipe.seed, number)), list[str]()
         for _ in range(TRIES):
-            index = int(draw.choice(len(self.source), p=self.odds))
-            pixels = self.photograph(index)
-            if pixels is not None:
-                return Sample(number, cut(pixels, self.recipe, draw), draws(number, self.recipe), broken)
-            broken.append(self.source[index].name)
-        raise SourceError(f"{TRIES} photographs in a row cannot be read, the last of them {broken[-1]}")
+            index = int(rng.choice(len(self.source), p=self.odds))
+            found = self.photograph(index)
+            if found is not None:
+                pixels = cut(found, self.recipe, rng)
+                return Sample(number, pixels, random_inputs(number, self.recipe), unreadable)
+            unreadable.append(self.source.name(index))
+        raise SourceError(f"{TRIES} photographs in a row cannot be read, the last of them {unreadable[-1]}")

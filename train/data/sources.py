@@ -1,7 +1,7 @@
 """Where photographs come from: folders, parquet files and hub names, all read through `datasets` or from disk.
 
 A source is indexed by number and gives undecoded bytes with a name, so that whatever is broken can be skipped and
-named.
+named. For sets that are larger than the disk, see streams.py.
 """
 
 import io
@@ -16,7 +16,8 @@ from gencomp.files import IMAGE_SUFFIXES
 from gencomp.image import read_image
 
 BY_AREA = 20_000  # photographs up to which their sizes are looked up, to draw large ones more often
-AREA_CAP = 2_000_000  # pixels beyond which a photograph is not drawn more often
+AREA_CAP = 2_000_000  # pixels beyond which a photograph is not drawn more often, and to which larger ones are scaled
+SMALLEST = 16  # pixels a photograph must have per side
 
 
 class SourceError(ValueError):
@@ -24,10 +25,17 @@ class SourceError(ValueError):
 
 
 class Photograph(NamedTuple):
-    """name for messages; data: an encoded picture."""
+    """name for messages; data: an encoded image."""
 
     name: str
     data: bytes
+
+
+class Decoded(NamedTuple):
+    """pixels uint8 [H, W, 3]; lossless: whether the file kept every pixel (PNG, lossless WebP, TIFF, BMP, PPM)."""
+
+    pixels: np.ndarray
+    lossless: bool
 
 
 class Source(Protocol):
@@ -37,13 +45,17 @@ class Source(Protocol):
 
     def __getitem__(self, index: int) -> Photograph: ...
 
-    def header(self, index: int) -> Path | io.BytesIO:
-        """What Pillow opens to learn the picture's size."""
+    def name(self, index: int) -> str:
+        """For messages, without reading."""
+        ...
+
+    def header(self, index: int) -> Path | None:
+        """The file in which Pillow finds the image's size at little cost; None where that would read the image."""
         ...
 
 
 class Folder:
-    """All pictures under a folder, sorted by path."""
+    """All images under a folder, sorted by path."""
 
     def __init__(self, folder: Path) -> None:
         self.paths = [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
@@ -54,33 +66,39 @@ class Folder:
     def __getitem__(self, index: int) -> Photograph:
         return Photograph(str(self.paths[index]), self.paths[index].read_bytes())
 
-    def header(self, index: int) -> Path | io.BytesIO:
+    def name(self, index: int) -> str:
+        return str(self.paths[index])
+
+    def header(self, index: int) -> Path | None:
         return self.paths[index]
 
 
 class Table:
-    """Rows of a `datasets.Dataset` with a column of pictures."""
+    """Rows of a `datasets.Dataset` with a column of images."""
 
     def __init__(self, name: str, rows: Any) -> None:
         import datasets
 
-        self.name, self.column = name, picture_column(name, rows.features)
+        self.place, self.column = name, image_column(name, rows.features)
         self.rows = rows.cast_column(self.column, datasets.Image(decode=False)).select_columns([self.column])
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, index: int) -> Photograph:
-        return photograph_of(self.rows[index][self.column], f"{self.name} row {index}")
+        return photograph_of(self.rows[index][self.column], self.name(index))
 
-    def header(self, index: int) -> Path | io.BytesIO:
-        return io.BytesIO(self[index].data)
+    def name(self, index: int) -> str:
+        return f"{self.place} row {index}"
+
+    def header(self, index: int) -> Path | None:
+        return None
 
 
-def photograph_of(cell: dict[str, Any] | None, name: str) -> Photograph:
-    """A cell of an undecoded picture column, which holds bytes or a path."""
-    if cell is None:
-        return Photograph(name, b"")
+def photograph_of(cell: dict[str, Any] | bytes | None, name: str) -> Photograph:
+    """A cell of an undecoded image column: bytes, or a dictionary of bytes or a path."""
+    if cell is None or isinstance(cell, bytes):
+        return Photograph(name, cell or b"")
     data = cell.get("bytes")
     if data is None and cell.get("path"):
         path = Path(cell["path"])
@@ -88,18 +106,18 @@ def photograph_of(cell: dict[str, Any] | None, name: str) -> Photograph:
     return Photograph(name, data or b"")
 
 
-def picture_column(name: str, features: Any) -> str:
+def image_column(name: str, features: Any) -> str:
     """The column of type Image: the only one, or the one called 'image'."""
     import datasets
 
     found = [key for key, feature in (features or {}).items() if isinstance(feature, datasets.Image)]
-    if len(found) != 1 and "image" not in found:
-        raise SourceError(f"{name} has {'no' if not found else 'several'} picture columns: {', '.join(features or {})}")
-    return "image" if "image" in found else found[0]
+    if len(found) != 1 and "image" not in (features or {}):
+        raise SourceError(f"{name} has {'no' if not found else 'several'} image columns: {', '.join(features or {})}")
+    return found[0] if len(found) == 1 else "image"
 
 
 def open_source(name: str) -> Source:
-    """A folder of pictures or of parquet files, a parquet file, or a name on the hub. SourceError if it holds none."""
+    """A folder of images or of parquet files, a parquet file, or a name on the hub. SourceError if it holds none."""
     path = Path(name)
     if path.is_dir():
         tables = sorted(str(p) for p in path.rglob("*.parquet"))
@@ -119,17 +137,21 @@ def open_source(name: str) -> Source:
     return source
 
 
-def load_rows(name: str, files: list[str] | None, **more: Any) -> Any:
+def load_rows(name: str, files: list[str] | None) -> Any:
     """`datasets.load_dataset`, its many errors as one."""
     import datasets
 
     datasets.disable_progress_bars()
     try:
-        return datasets.load_dataset(name, data_files=files, split="train", **more)
+        return datasets.load_dataset(name, data_files=files, split="train")
     except Exception as error:  # absent, offline, no access, no such split: each library has its own family
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        hint = "" if files else f" (no folder of this name either; --data {name} was taken for a name on the hub)"
-        raise SourceError(f"{name} cannot be loaded: {first}{hint}") from error
+        raise _not_loaded(name, error, hub=files is None) from error
+
+
+def _not_loaded(name: str, error: Exception, *, hub: bool) -> SourceError:
+    first = (str(error).splitlines() or [type(error).__name__])[0]
+    hint = f" (no folder of this name either; --data {name} was taken for a name on the hub)" if hub else ""
+    return SourceError(f"{name} cannot be loaded: {first}{hint}")
 
 
 class Sources:
@@ -146,7 +168,11 @@ class Sources:
         source, within = self._find(index)
         return source[within]
 
-    def header(self, index: int) -> Path | io.BytesIO:
+    def name(self, index: int) -> str:
+        source, within = self._find(index)
+        return source.name(within)
+
+    def header(self, index: int) -> Path | None:
         source, within = self._find(index)
         return source.header(within)
 
@@ -156,23 +182,46 @@ class Sources:
 
 
 def odds(source: Sources) -> np.ndarray | None:
-    """Chance of each photograph, by its area up to AREA_CAP; None, all alike, for more than BY_AREA of them."""
+    """Chance of each photograph, by its area up to AREA_CAP; None, all alike, for more than BY_AREA of them.
+
+    Only headers of files are read. Rows of tables, whose sizes stand inside the images, count as the mean of the files,
+    all alike where there are no files.
+    """
     if len(source) > BY_AREA:
         return None
-    areas = np.zeros(len(source))
+    areas = np.full(len(source), np.nan)
     for index in range(len(source)):
+        header = source.header(index)
+        if header is None:
+            continue
         try:
-            with Image.open(source.header(index)) as picture:
-                areas[index] = min(AREA_CAP, picture.width * picture.height)
+            with Image.open(header) as image:
+                areas[index] = min(AREA_CAP, image.width * image.height)
         except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError):
             areas[index] = 1  # it is drawn once in a long while, and then named
+    areas = np.where(np.isnan(areas), 1.0 if np.isnan(areas).all() else np.nanmean(areas), areas)
     return areas / areas.sum()
 
 
-def decode(photograph: Photograph) -> np.ndarray | None:
-    """uint8 [H, W, 3], or None where it is broken or smaller than 16 pixels a side."""
+def decode(photograph: Photograph) -> Decoded | None:
+    """None where it is broken or smaller than 16 pixels per side.
+
+    A JPEG of several times AREA_CAP is decoded at a half, a quarter or an eighth of its sides, still above the cap: it
+    would be scaled down to it anyway.
+    """
     try:
-        pixels = np.asarray(read_image(io.BytesIO(photograph.data)))
-    except Exception:  # whatever a decoder raises for broken bytes, the picture is skipped and named
+        image = Image.open(io.BytesIO(photograph.data))
+        factor = (AREA_CAP / (image.width * image.height)) ** 0.5
+        if factor < 1:
+            image.draft(None, (int(image.width * factor), int(image.height * factor)))  # JPEG alone does anything here
+        pixels = np.asarray(read_image(image))
+    except Exception:  # whatever a decoder raises for broken bytes, the image is skipped and named
         return None
-    return pixels if min(pixels.shape[:2]) >= 16 else None
+    return Decoded(pixels, is_lossless(photograph.data)) if min(pixels.shape[:2]) >= SMALLEST else None
+
+
+def is_lossless(data: bytes) -> bool:
+    """Whether an encoded image keeps every pixel, by its first bytes."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return b"VP8L" in data[12:64] or (data[12:16] == b"VP8X" and b"VP8 " not in data and b"VP8L" in data)
+    return data.startswith((b"\x89PNG", b"II*\0", b"MM\0*", b"BM", b"P3", b"P5", b"P6"))

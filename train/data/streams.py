@@ -1,72 +1,167 @@
-"""Streams: photographs in order, for sets that are larger than the disk."""
+"""Streams: parquet files in chunks, for sets that are larger than the disk.
+
+Nothing is loaded but the footers of the files, which say how many rows they hold. The chunks of all files, at most
+CHUNK rows each, are put into an order drawn anew for each epoch. The samples of a batch are lanes: lane j of B takes
+chunks j, j + B, j + 2 B, ... of that endless order, and its k-th row is sample k B + j of the run. So sample n is a
+function of the seed, the batch and n alone, a process reads the chunks of its own lanes and no other, and a resume
+finds its place by adding up numbers of rows.
+"""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch.utils.data import IterableDataset
 
 from ..recipes import Recipe
-from .batches import StepSampler, collate
-from .crops import TRIES, Batch, Sample, cut, draws
-from .sources import Photograph, SourceError, decode, load_rows, photograph_of, picture_column
+from .crops import TRIES, Sample, cut, graphics_sample, is_graphics, random_inputs
+from .sources import Photograph, SourceError, decode, image_column, photograph_of
 
-SHUFFLE_BUFFER = 1000  # pictures that a stream is shuffled over
+CHUNK = 64  # rows read at once: what a lane holds in memory
+READERS = 16  # files opened at once for their footers
 
 
-def stream(name: str, seed: int, first: int = 0) -> Iterator[Photograph]:
-    """The photographs of a parquet folder or hub name in a fixed shuffled order, over and over, from number `first`."""
-    import datasets
+class Chunk(NamedTuple):
+    """Rows first ... first + rows - 1 of a row group."""
 
-    path = Path(name)
-    files = sorted(str(p) for p in path.rglob("*.parquet")) if path.is_dir() else [name] if path.is_file() else None
-    rows = load_rows("parquet" if files else name, files, streaming=True)
-    column = picture_column(name, rows.features or next(iter(rows.take(1)), {}))
-    rows = rows.cast_column(column, datasets.Image(decode=False)).select_columns([column])
-    rows = rows.shuffle(seed=seed, buffer_size=SHUFFLE_BUFFER)
-    number = 0
-    for epoch in itertools.count():
-        rows.set_epoch(epoch)
-        start = number
-        for row in rows:
-            if number >= first:
-                yield photograph_of(row[column], f"{name} number {number}")
-            number += 1
-        if number == start:
+    file: str
+    group: int
+    first: int
+    rows: int
+
+
+class Stream:
+    """The chunks under a parquet file, a folder of them, an fsspec address of either, or a name on the hub."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        files = parquet_files(name)
+        with ThreadPoolExecutor(READERS) as pool:
+            footers = list(pool.map(_footer, files))
+        self.column = image_column(name, _features(footers[0][0]))
+        self.chunks = [
+            Chunk(file, group, first, min(CHUNK, rows - first))
+            for file, (_, groups) in zip(files, footers)
+            for group, rows in enumerate(groups)
+            for first in range(0, rows, CHUNK)
+        ]
+        if not self.chunks:
             raise SourceError(f"{name} streams no photographs")
 
+    def lane(self, number: int, lanes: int, seed: int, skip: int = 0) -> Iterator[list[Photograph]]:
+        """The rows of lane `number` from its row `skip` on, each followed by the others of its chunk, which stand in
+        for it where it is unreadable."""
+        passed = 0
+        for place in itertools.count(number, lanes):
+            epoch, within = divmod(place, len(self.chunks))
+            chunk = self.chunks[_order(len(self.chunks), seed, epoch)[within]]
+            passed += chunk.rows
+            if passed <= skip:
+                continue
+            rows = read_chunk(chunk, self.column)
+            rows = [rows[i] for i in np.random.default_rng((seed, place)).permutation(len(rows))]
+            for index in range(max(0, skip - (passed - chunk.rows)), len(rows)):
+                yield rows[index:] + rows[:index]
 
-class StreamedBatches(IterableDataset[Batch]):
-    """Batches of a stream: sample n is cut from the n-th photograph, read in order by every process.
 
-    Every process reads all bytes and decodes its own share, which keeps the order independent of their number. In the
-    place of a broken photograph stands the stream's first good one.
-    """
+@lru_cache(maxsize=2)
+def _order(count: int, seed: int, epoch: int) -> np.ndarray:
+    return np.random.default_rng((seed, epoch)).permutation(count)
 
-    def __init__(self, name: str, recipe: Recipe, sampler: StepSampler) -> None:
-        self.name, self.recipe, self.sampler = name, recipe, sampler
 
-    def __iter__(self) -> Iterator[Batch]:
-        recipe, spare = self.recipe, self._first_good()
-        photographs = stream(self.name, recipe.seed, self.sampler.start * recipe.batch)
-        for wanted in self.sampler:
-            first = wanted[0] - self.sampler.rank * self.sampler.share
-            samples = []
-            for number in range(first, first + recipe.batch):
-                photograph = next(photographs)
-                if number in wanted:
-                    pixels = decode(photograph)
-                    crop = cut(
-                        spare if pixels is None else pixels, recipe, np.random.default_rng((recipe.seed, number))
-                    )
-                    broken = [photograph.name] if pixels is None else []
-                    samples.append(Sample(number, crop, draws(number, recipe), broken))
-            yield collate(samples)
+def parquet_files(name: str) -> list[str]:
+    """Addresses of the parquet files of a stream, sorted; SourceError if there are none."""
+    import fsspec
 
-    def _first_good(self) -> np.ndarray:
-        for _, photograph in zip(range(TRIES), stream(self.name, self.recipe.seed)):
-            pixels = decode(photograph)
-            if pixels is not None:
-                return pixels
-        raise SourceError(f"the first {TRIES} photographs of {self.name} cannot be read")
+    if "://" not in name and not Path(name).exists():
+        return _hub_files(name)
+    try:
+        system, root = fsspec.core.url_to_fs(name)
+        found = [root] if system.isfile(root) else sorted(system.glob(f"{root.rstrip('/')}/**/*.parquet"))
+    except Exception as error:  # each file system has its own family of errors
+        raise SourceError(f"{name} cannot be listed: {(str(error).splitlines() or ['?'])[0]}") from error
+    if not found:
+        raise SourceError(f"no parquet files under {name}: a stream reads nothing else")
+    return [system.unstrip_protocol(path) for path in found]
+
+
+def _hub_files(name: str) -> list[str]:
+    import datasets
+
+    try:
+        files = datasets.load_dataset_builder(name).config.data_files["train"]
+    except Exception as error:  # absent, offline, no access, no such split
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise SourceError(
+            f"{name} cannot be streamed: {first} (no folder of this name either; it was taken for a name on the hub)"
+        ) from error
+    wrong = next((f for f in files if not f.endswith(".parquet")), None)
+    if wrong:
+        raise SourceError(f"{name} holds {Path(wrong).name}: a stream reads parquet files alone")
+    return [str(f) for f in files]
+
+
+def _footer(file: str) -> tuple[Any, list[int]]:
+    """(schema, rows of each row group) of a parquet file."""
+    import fsspec
+    import pyarrow.parquet
+
+    try:
+        with fsspec.open(file) as opened:
+            parquet = pyarrow.parquet.ParquetFile(opened)
+            groups = [parquet.metadata.row_group(g).num_rows for g in range(parquet.num_row_groups)]
+            return parquet.schema_arrow, groups
+    except (OSError, pyarrow.ArrowException) as error:
+        raise SourceError(f"{file} cannot be read as parquet: {str(error).splitlines()[0]}") from error
+
+
+def _features(schema: Any) -> Any:
+    import datasets
+
+    return datasets.Features.from_arrow_schema(schema)
+
+
+def read_chunk(chunk: Chunk, column: str) -> list[Photograph]:
+    """The rows of a chunk, undecoded."""
+    import fsspec
+    import pyarrow.parquet
+
+    with fsspec.open(chunk.file) as opened:
+        parquet = pyarrow.parquet.ParquetFile(opened)
+        parts = parquet.iter_batches(batch_size=CHUNK, row_groups=[chunk.group], columns=[column])
+        part = next(itertools.islice(parts, chunk.first // CHUNK, None))
+    name = f"{chunk.file} group {chunk.group} row"
+    return [photograph_of(cell, f"{name} {chunk.first + i}") for i, cell in enumerate(part.column(0).to_pylist())]
+
+
+class StreamedBatches(IterableDataset[list[Sample]]):
+    """The samples of each step, from `start` on: lanes numbers[0] % batch and following of `batch` lanes."""
+
+    def __init__(self, stream: Stream, recipe: Recipe, steps: Iterable[list[int]], batch: int, start: int) -> None:
+        self.stream, self.recipe, self.steps, self.batch, self.start = stream, recipe, steps, batch, start
+
+    def __iter__(self) -> Iterator[list[Sample]]:
+        lanes: list[Iterator[list[Photograph]]] = []
+        with ThreadPoolExecutor(max(1, self.recipe.workers)) as pool:
+            for numbers in self.steps:
+                if not lanes:
+                    seed = self.recipe.seed
+                    lanes = [self.stream.lane(n % self.batch, self.batch, seed, self.start) for n in numbers]
+                rows = [next(lane) for lane in lanes]
+                yield list(pool.map(self._sample, numbers, rows))
+
+    def _sample(self, number: int, rows: list[Photograph]) -> Sample:
+        if is_graphics(number, self.recipe):
+            return graphics_sample(number, self.recipe)
+        unreadable = list[str]()
+        for photograph in rows[:TRIES]:
+            found = decode(photograph)
+            if found is not None:
+                rng = np.random.default_rng((self.recipe.seed, number))
+                return Sample(number, cut(found, self.recipe, rng), random_inputs(number, self.recipe), unreadable)
+            unreadable.append(photograph.name)
+        raise SourceError(f"{len(unreadable)} photographs in a row cannot be read, the last of them {unreadable[-1]}")

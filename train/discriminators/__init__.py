@@ -4,21 +4,28 @@ All of them map pictures [N, 3, H, W] in 0..1 and latents [N, M, H / 16, W / 16]
 belongs to picture i: to judge real and fake in one pass, concatenate pictures and, in the same order, latents.
 """
 
+from collections.abc import Callable
+
 from torch import nn
 
 from ..recipes import DiscriminatorConfig
 from .contract import DiscriminatorOutput, advance_spectral_norms
-from .patch import MultiScale, PatchDiscriminator
+from .patch import PatchDiscriminator
 from .projected import ProjectedDiscriminator
+from .scales import MultiScale
 from .unet import UNetDiscriminator
 
-__all__ = ["DiscriminatorOutput", "advance_spectral_norms", "build_discriminator"]
+__all__ = ["KINDS", "DiscriminatorOutput", "advance_spectral_norms", "build_discriminator"]
+
+KINDS: dict[str, Callable[[DiscriminatorConfig, int, str | None], nn.Module]] = {
+    "patch": PatchDiscriminator,
+    "unet": UNetDiscriminator,
+    "projected": ProjectedDiscriminator,
+}
+"""By DiscriminatorConfig.kind: made of a configuration, the channels of y, and the folder of feature weights."""
 
 
 def build_discriminator(config: DiscriminatorConfig, latent_channels: int, weights: str | None = None) -> nn.Module:
     """The discriminator of a recipe, in evaluation mode (see contract.py). weights: folder of feature weights."""
-    if config.kind == "projected":
-        return ProjectedDiscriminator(config, latent_channels, weights).eval()
-    kind = PatchDiscriminator if config.kind == "patch" else UNetDiscriminator
-    members = [kind(config, latent_channels) for _ in range(config.scales)]
-    return (members[0] if config.scales == 1 else MultiScale(list(members))).eval()
+    members = [KINDS[config.kind](config, latent_channels, weights) for _ in range(config.scales)]
+    return (members[0] if config.scales == 1 else MultiScale(members)).eval()

@@ -16,14 +16,14 @@ from ..recipes import DiscriminatorConfig
 
 
 class DiscriminatorOutput(NamedTuple):
-    """logits: one map [N, K, h, w] a scale (see losses.py); features: the maps of the layers before, all scales."""
+    """logits: one map [N, K, h, w] per scale (see losses.py); features: the maps of the layers before, all scales."""
 
     logits: list[Tensor]
     features: list[Tensor]
 
 
 class Condition(nn.Module):
-    """Latents brought to a few channels and to the picture's size (HiFiC, Mentzer et al. 2020, figure A6)."""
+    """Latents brought to a few channels and to the image's size (HiFiC, Mentzer et al. 2020, figure A6)."""
 
     def __init__(self, latent_channels: int, channels: int, norm: Callable[[nn.Module], nn.Module]) -> None:
         super().__init__()

@@ -17,15 +17,15 @@ CODE_CHANNELS = 16
 COMMITMENT = 0.25
 
 
-class Quantised(NamedTuple):
+class Labelled(NamedTuple):
     """labels int64 [N, H / 8, W / 8]; loss [N]: reconstruction, codes towards features, features towards codes."""
 
     labels: Tensor
     loss: Tensor
 
 
-class PatchQuantiser(nn.Module):
-    """Pictures [N, 3, H, W] in 0..1 to one of `labels` codes a patch of 8x8 pixels."""
+class LabelNetwork(nn.Module):
+    """Images [N, 3, H, W] in 0..1 to one of `labels` codes per patch of 8x8 pixels."""
 
     def __init__(self, labels: int, width: int = 64) -> None:
         super().__init__()
@@ -45,25 +45,25 @@ class PatchQuantiser(nn.Module):
             nn.PixelShuffle(8),
         )
 
-    def forward(self, pictures: Tensor) -> Quantised:
+    def forward(self, images: Tensor) -> Labelled:
         """Labels, and the loss that trains them."""
-        features = F.normalize(self.encoder(2 * pictures - 1).float(), dim=1)
+        features = F.normalize(self.encoder(2 * images - 1).float(), dim=1)
         codes = F.normalize(self.codes, dim=1)
         labels = torch.einsum("nchw,kc->nkhw", features, codes).argmax(1)
         chosen = F.embedding(labels, codes).movedim(3, 1)
         passed = features + (chosen - features).detach()  # straight through
-        error = (self.decoder(passed).float() - (2 * pictures - 1)).square().mean((1, 2, 3))
+        error = (self.decoder(passed).float() - (2 * images - 1)).square().mean((1, 2, 3))
         pull = (chosen - features.detach()).square().mean((1, 2, 3))
         commit = (features - chosen.detach()).square().mean((1, 2, 3))
-        return Quantised(labels, error + pull + COMMITMENT * commit)
+        return Labelled(labels, error + pull + COMMITMENT * commit)
 
 
-def load_quantiser(labels: int, source: str, folder: str | Path | None = None) -> PatchQuantiser:
-    """A trained quantiser from a safetensors file, frozen; WeightsError if it is absent or does not fit."""
+def load_label_network(labels: int, source: str, folder: str | Path | None = None) -> LabelNetwork:
+    """A trained label network from a safetensors file, frozen; WeightsError if it is absent or does not fit."""
     path = Path(source) if Path(source).is_file() else find_weights(source, folder)
-    quantiser = PatchQuantiser(labels)
+    network = LabelNetwork(labels)
     try:
-        quantiser.load_state_dict(read_weights(path))
+        network.load_state_dict(read_weights(path))
     except RuntimeError as error:
-        raise WeightsError(source, f"needs {source}: it is no quantiser of {labels} labels") from error
-    return quantiser.eval().requires_grad_(False)
+        raise WeightsError(source, f"needs {source}: it is no label network of {labels} labels") from error
+    return network.eval().requires_grad_(False)

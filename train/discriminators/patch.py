@@ -1,4 +1,4 @@
-"""HiFiC's discriminator of patches (Mentzer et al. 2020, figure A6), and any discriminator at several scales."""
+"""HiFiC's discriminator of patches (Mentzer et al. 2020, figure A6)."""
 
 from itertools import pairwise
 
@@ -11,9 +11,9 @@ from .contract import Condition, DiscriminatorOutput, norm_of
 
 
 class PatchDiscriminator(nn.Module):
-    """HiFiC's: four 4x4 convolutions, width 64 to 512, then 1x1 to a logit a patch."""
+    """HiFiC's: four 4x4 convolutions, width 64 to 512, then 1x1 to a logit per patch."""
 
-    def __init__(self, config: DiscriminatorConfig, latent_channels: int) -> None:
+    def __init__(self, config: DiscriminatorConfig, latent_channels: int, weights: str | None = None) -> None:
         super().__init__()
         norm = norm_of(config)
         extra, width = config.condition_channels, config.width
@@ -27,9 +27,9 @@ class PatchDiscriminator(nn.Module):
         self.layers = nn.ModuleList(layers)
         self.head = norm(nn.Conv2d(widths[-1], 1, 1))
 
-    def forward(self, pictures: Tensor, latents: Tensor) -> DiscriminatorOutput:
+    def forward(self, images: Tensor, latents: Tensor) -> DiscriminatorOutput:
         """See the module."""
-        x = 2 * pictures - 1
+        x = 2 * images - 1
         if self.condition is not None:
             x = torch.cat([x, self.condition(latents, x.shape[2:]).to(x.dtype)], 1)
         features = []
@@ -38,20 +38,3 @@ class PatchDiscriminator(nn.Module):
             x = F.leaky_relu(layer(x), 0.2)
             features.append(x)
         return DiscriminatorOutput([self.head(x).float()], features)
-
-
-class MultiScale(nn.Module):
-    """The same kind of discriminator on the picture and on its halvings (Wang et al. 2018, pix2pixHD)."""
-
-    def __init__(self, members: list[nn.Module]) -> None:
-        super().__init__()
-        self.members = nn.ModuleList(members)
-
-    def forward(self, pictures: Tensor, latents: Tensor) -> DiscriminatorOutput:
-        """See the module."""
-        logits, features = [], []
-        for index, member in enumerate(self.members):
-            verdict = member(F.avg_pool2d(pictures, 2**index) if index else pictures, latents)
-            logits += verdict.logits
-            features += verdict.features
-        return DiscriminatorOutput(logits, features)

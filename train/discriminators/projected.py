@@ -1,8 +1,8 @@
 """A discriminator on the features of a frozen network (Sauer et al. 2021, "Projected GANs converge faster").
 
-Features of several depths of a timm network, mixed by fixed random 1x1 projections, each judged by a small trained
+Features of several depths of a timm network, mixed by fixed random 1x1 projections, each given to a small trained
 head that also sees the latents. The network's weights come from a file, from the hub, or are random when asked for by
-name ("random": for trials; a random network is a weak judge).
+name ("random": for trials; a random network discriminates poorly).
 """
 
 import torch
@@ -18,7 +18,7 @@ PROJECTED = 64  # channels after the fixed projection
 
 
 class ProjectedDiscriminator(nn.Module):
-    """Frozen backbone, fixed projections, one trained head a depth."""
+    """Frozen backbone, fixed projections, one trained head per depth."""
 
     mean: Tensor
     std: Tensor
@@ -45,9 +45,9 @@ class ProjectedDiscriminator(nn.Module):
             for _ in channels
         )
 
-    def forward(self, pictures: Tensor, latents: Tensor) -> DiscriminatorOutput:
-        """pictures [N, 3, H, W] in 0..1, latents [N, M, h, w]; one logit map a depth."""
-        maps = self.backbone((pictures - self.mean) / self.std)
+    def forward(self, images: Tensor, latents: Tensor) -> DiscriminatorOutput:
+        """images [N, 3, H, W] in 0..1, latents [N, M, h, w]; one logit map per depth."""
+        maps = self.backbone((images - self.mean) / self.std)
         logits, features = [], []
         for index, (level, (layer, head)) in enumerate(zip(maps, self.heads)):  # type: ignore[misc]
             x = F.conv2d(level, getattr(self, f"projection{index}").to(level.dtype))

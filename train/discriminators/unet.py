@@ -1,4 +1,4 @@
-"""A discriminator with a logit, or logits of labels, a position."""
+"""A discriminator with a logit, or logits of labels, per position."""
 
 from itertools import pairwise
 
@@ -11,13 +11,13 @@ from .contract import Condition, DiscriminatorOutput, norm_of
 
 
 class UNetDiscriminator(nn.Module):
-    """An encoder and a decoder with skips, a logit (or 1 + labels of them) a position.
+    """An encoder and a decoder with skips, a logit (or 1 + labels of them) per position.
 
-    After OASIS (Schoenfeld et al. 2021) and, with labels, MS-ILLM (Muckley et al. 2023): without labels a verdict on
-    each pixel, with labels one on each 8x8 patch.
+    After OASIS (Schoenfeld et al. 2021) and, with labels, MS-ILLM (Muckley et al. 2023): without labels a logit per
+    pixel, with labels 1 + labels of them per 8x8 patch.
     """
 
-    def __init__(self, config: DiscriminatorConfig, latent_channels: int) -> None:
+    def __init__(self, config: DiscriminatorConfig, latent_channels: int, weights: str | None = None) -> None:
         super().__init__()
         norm = norm_of(config)
         extra, width = config.condition_channels, config.width
@@ -30,9 +30,9 @@ class UNetDiscriminator(nn.Module):
         self.up = nn.ModuleList(norm(nn.Conv2d(i + o, o, 3, padding=1)) for i, o in sides)
         self.head = norm(nn.Conv2d(sides[-1][1], 1 + config.labels, 1))
 
-    def forward(self, pictures: Tensor, latents: Tensor) -> DiscriminatorOutput:
+    def forward(self, images: Tensor, latents: Tensor) -> DiscriminatorOutput:
         """Sides a multiple of 16."""
-        x = 2 * pictures - 1
+        x = 2 * images - 1
         if self.condition is not None:
             x = torch.cat([x, self.condition(latents, x.shape[2:]).to(x.dtype)], 1)
         maps = [F.leaky_relu(self.stem(x), 0.2)]

@@ -1,4 +1,4 @@
-"""Regular grain: what a synthesis by pixel shuffles repeats at every step of its grid (Odena et al. 2016,
+"""Grid artefacts: what a synthesis by pixel shuffles repeats at every step of its grid (Odena et al. 2016,
 "Deconvolution and checkerboard artifacts"), and noise does not."""
 
 from typing import NamedTuple
@@ -7,29 +7,29 @@ import torch.nn.functional as F
 from torch import Tensor
 
 PERIOD = 8  # pixels; periods of 2 and 4 are seen with it
-REPEATS = 8  # periods a side of the window over which they are averaged
+REPEATS = 8  # periods per side of the window over which they are averaged
 EVEN = (2 / 255) ** 2  # the energy of texture that is still called even
 
 
-class RegularGrain(NamedTuple):
+class GridArtefacts(NamedTuple):
     """Over windows of 64x64, (N, h, w): energy of what repeats every 8 pixels, energy of the original's texture."""
 
     repeated: Tensor
     texture: Tensor
 
 
-def regular_grain(x: Tensor, y: Tensor) -> RegularGrain:
-    """The error y - x of pictures (N, 3, H, W) in [0, 1], averaged over equal places in the 8x8 grid.
+def grid_artefacts(x: Tensor, y: Tensor) -> GridArtefacts:
+    """The error y - x of images (N, 3, H, W) in [0, 1], averaged over equal places in the 8x8 grid.
 
     An error without a period keeps a 64th of its energy, one that repeats keeps all of it. What a moving average over
-    8x8 pixels holds is taken away first, so that neither shading nor colour counts. ValueError under 71 pixels a side.
+    8x8 pixels holds is taken away first, so that neither shading nor colour counts. ValueError under 71 pixels.
     """
     if min(x.shape[2:]) < PERIOD * (REPEATS + 1) - 1:
-        raise ValueError(f"regular grain needs sides of at least {PERIOD * (REPEATS + 1) - 1} pixels")
+        raise ValueError(f"grid artefacts need sides of at least {PERIOD * (REPEATS + 1) - 1} pixels")
     places = _by_place(y - x)
     means = F.avg_pool2d(places, REPEATS, 1).unflatten(1, (x.shape[1], -1))
     repeated = (means - means.mean(2, keepdim=True)).square().mean((1, 2))
-    return RegularGrain(repeated, F.avg_pool2d(_by_place(x).square(), REPEATS, 1).mean(1))
+    return GridArtefacts(repeated, F.avg_pool2d(_by_place(x).square(), REPEATS, 1).mean(1))
 
 
 def _by_place(x: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ def _by_place(x: Tensor) -> Tensor:
     return F.pixel_unshuffle(detail[..., :height, :width], PERIOD)
 
 
-def regularity(x: Tensor, y: Tensor) -> Tensor:
-    """Regular grain as a loss, (N,): repeated energy over the original's, which hides it, the latter at least EVEN."""
-    grain = regular_grain(x.float(), y.float())
-    return (grain.repeated / (grain.texture + EVEN)).mean((1, 2))
+def grid_artefact_loss(x: Tensor, y: Tensor) -> Tensor:
+    """Grid artefacts as a loss, (N,): repeated energy over the original's, which hides it, the latter at least EVEN."""
+    found = grid_artefacts(x.float(), y.float())
+    return (found.repeated / (found.texture + EVEN)).mean((1, 2))

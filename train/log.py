@@ -1,11 +1,10 @@
-"""What a person sees of a run: the progress line, log.jsonl, a tracker, sample grids, and rates of real files."""
+"""What a run writes while it goes: log.jsonl, a tracker, and the numbers between two lines."""
 
 import json
 import math
-import resource
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,50 +12,47 @@ from accelerate import Accelerator
 from PIL import Image
 from torch import Tensor
 
-from gencomp.bitstream import STEPS, step_to_quality
-from gencomp.codec import Codec
 from gencomp.files import write_atomically
-from gencomp.image import to_uint8, write_image
-from gencomp.networks.contract import Calibration, Network
-
-from .export import to_model
-from .network import quantise
-
-GRID = 4  # pictures of a sample grid
-VALIDATED = 4  # pictures of a validation
 
 
 class Window:
-    """Sums of figures since the last line of the log, on the device; saved with a checkpoint, so that a resumed run
+    """Sums of metrics since the last line of the log, on the device; saved with a checkpoint, so that a resumed run
     writes the lines of an unbroken one."""
 
     def __init__(self) -> None:
         self.count, self.names, self.sums = 0, list[str](), torch.zeros(0)
 
     def add(self, names: list[str], values: Tensor) -> None:
-        """One step's figures, float64 [len(names)]."""
+        """One step's metrics [len(names)]."""
         if names != self.names:  # the first step of a kind
             self.count, self.names, self.sums = 0, names, torch.zeros_like(values)
         self.count += 1
         self.sums = self.sums + values
 
     def means(self) -> dict[str, float]:
-        """Mean of each figure."""
+        """Mean of each metric."""
         return dict(zip(self.names, (self.sums / max(1, self.count)).tolist()))
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint: exact, as JSON keeps every digit of a float."""
         return {"count": self.count, "names": self.names, "sums": self.sums.tolist()}
 
-    def restore(self, state: dict[str, Any], device: torch.device) -> None:
+    def restore(self, state: dict[str, Any], device: torch.device, dtype: torch.dtype) -> None:
         """The reverse of `state`."""
         self.count, self.names = state["count"], state["names"]
-        self.sums = torch.tensor(state["sums"], dtype=torch.float64, device=device)
+        self.sums = torch.tensor(state["sums"], dtype=dtype, device=device)
 
 
 def readable(means: dict[str, float]) -> dict[str, float]:
-    """Means as the log shows them: the sums near the middle quality divided by their count."""
-    shown = {k: v for k, v in means.items() if not k.startswith("_")}
+    """Means as the log shows them: sums over a part of the samples ("realistic/...", near the middle quality) divided
+    by the share of that part, and left out where no sample was in it."""
+    shown, prefix = {}, "realistic/"
+    for name, value in means.items():
+        if name.startswith(prefix):
+            if means["_realistic"]:
+                shown[name.removeprefix(prefix)] = value / means["_realistic"]
+        elif not name.startswith("_"):
+            shown[name] = value
     if means.get("_middle"):
         shown["bpp_middle"] = means["_middle_bpp"] / means["_middle"]
         shown["psnr_middle"] = 10 * math.log10(255**2 / (means["_middle_mse"] / means["_middle"]))
@@ -82,8 +78,8 @@ class RunLog:
             numbers = {k: v for k, v in line.items() if isinstance(v, (int, float)) and k != "step"}
             self.accelerator.log(numbers, step=line.get("step"))
 
-    def picture(self, path: Path, step: int) -> None:
-        """A sample grid to the trackers that show pictures."""
+    def image(self, path: Path, step: int) -> None:
+        """A sample grid to the trackers that show images."""
         pixels = np.asarray(Image.open(path))[None]
         for tracker in self.accelerator.trackers:
             if tracker.name == "tensorboard":
@@ -111,13 +107,6 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def memory_gib(device: torch.device) -> float:
-    """Peak memory: of the device where there is one, else of this process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**30
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-
-
 class Stopwatch:
     """Time since the last look, and how much of it was spent waiting for data."""
 
@@ -137,52 +126,3 @@ class Stopwatch:
         elapsed, waited = time.monotonic() - self.began, self.waited
         self.began, self.waited = time.monotonic(), 0.0
         return max(elapsed, 1e-9), waited
-
-
-@torch.no_grad()
-def sample_grid(network: Network, pictures: Tensor) -> Image.Image:
-    """Rows of (original, realism 0, realism 1) at the middle quality; pictures [N, 3, H, W] in 0..1, sides of 64."""
-    device = next(network.parameters()).device
-    rows = []
-    for x in pictures[:, None].to(device):
-        step = torch.full((1,), STEPS // 2, device=device)
-        still = torch.zeros((), device=device)
-        y_hat, _, _ = quantise(network, x, step, still, still)
-        shown = [x] + [network.synthesize(y_hat, step, torch.full((1,), r, device=device)) for r in (0.0, 1.0)]
-        rows.append(np.concatenate([to_uint8(p) for p in shown], axis=1))
-    return Image.fromarray(np.concatenate(rows))
-
-
-def save_samples(network: Network, pictures: Tensor, out: Path, step: int) -> Path:
-    """OUT/samples/step-N.png."""
-    path = out / "samples" / f"step-{step:08d}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_image(sample_grid(network, pictures), path)
-    return path
-
-
-class Validation(NamedTuple):
-    """Means over pictures: bpp of files, header included; PSNR of what is decoded from them, at realism 0 and 1."""
-
-    bpp: float
-    psnr: float
-    psnr_realistic: float
-
-
-def validate(
-    network: Network, calibration: list[Calibration], pictures: list[np.ndarray], *, realism: bool
-) -> Validation:
-    """Real files of pictures uint8 [H, W, 3] at the middle quality, by the network's own integers, decoded again."""
-    codec = Codec(to_model(network, calibration, "validation", {"realism": realism}), device="cpu")
-    bpp, errors = [], []
-    for pixels in pictures:
-        data = codec.compress(pixels, quality=step_to_quality(STEPS // 2))
-        bpp.append(8 * len(data) / (pixels.shape[0] * pixels.shape[1]))
-        shown = [codec.decompress(data, realism=r) for r in (0.0, 1.0)] if realism else [codec.decompress(data)] * 2
-        errors.append([_psnr(pixels, np.asarray(picture)) for picture in shown])
-    still, realistic = np.mean(errors, axis=0).tolist()
-    return Validation(float(np.mean(bpp)), still, realistic)
-
-
-def _psnr(a: np.ndarray, b: np.ndarray) -> float:
-    return 10 * math.log10(255**2 / max(float(np.mean((a.astype(np.float64) - b) ** 2)), 1e-9))

@@ -1,0 +1,82 @@
+"""The verb `gencomp export`. torch is imported inside it, so that --help answers at once."""
+
+import json
+from pathlib import Path
+
+import click
+
+_FOLDER = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("run", type=_FOLDER)
+@click.option("-o", "--output", required=True, type=_FOLDER, metavar="MODEL", help="The model file.")
+@click.option(
+    "--data", multiple=True, metavar="FOLDER|NAME", help="To calibrate on; the run's own photographs by default."
+)
+@click.option("--name", default="", help="The model's name; the recipe's by default.")
+@click.option("--integers", type=_FOLDER, metavar="MODEL", help="Keep the integers, and so the files, of this model.")
+@click.option("--strict", is_flag=True, help="Fail where the integers change the rate by over 0.2 %.")
+@click.option(
+    "--realism-scale",
+    type=click.FloatRange(0, 2, min_open=True),
+    default=1.0,
+    show_default=True,
+    metavar="R",
+    help="The realism of training that becomes realism 1: less of it costs less distortion.",
+)
+@click.option(
+    "--graphs/--no-graphs",
+    default=True,
+    show_default=True,
+    help="Write the transforms as ONNX graphs, too, for decoding without PyTorch.",
+)
+@click.option("--push-to-hub", metavar="USER/NAME", help="Upload the model, too.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+def export(
+    run: Path,
+    output: Path,
+    data: tuple[str, ...],
+    name: str,
+    integers: Path | None,
+    strict: bool,
+    realism_scale: float,
+    graphs: bool,
+    push_to_hub: str | None,
+    as_json: bool,
+) -> None:
+    """Convert a training RUN to a model file that codes exactly everywhere.
+
+    RUN is the folder of a run, whose newest checkpoint counts, or one checkpoint. The averaged weights are taken, the
+    prior is converted to integers, their bounds are proved, the self-test is run, and the change of the rate is
+    reported. A run that began with a model and left what decides bits alone keeps that model's integers: old files stay
+    readable. Equal runs give equal files.
+    """
+    from .export import RATE_WARNING
+    from .export import export as convert
+
+    done = convert(
+        run,
+        output,
+        name=name,
+        data=list(data) or None,
+        integers_of=integers,
+        strict=strict,
+        realism_scale=realism_scale,
+        graphs=graphs,
+    )
+    facts = done.model.facts
+    if as_json:
+        record = {"path": str(output), "name": done.model.name, "model": done.model.id.hex(), **facts}
+        click.echo(json.dumps(record | {"bytes": output.stat().st_size, "rate_change": done.rate_change}))
+    else:
+        click.echo(
+            f"{output}: model {done.model.id.hex()}, {facts['parameters']:,} parameters, "
+            f"rate {100 * done.rate_change:+.3f} % against the float networks"
+        )
+    if abs(done.rate_change) > RATE_WARNING:
+        click.echo("Warning: the integers change the rate by over 0.2 %", err=True)
+    if push_to_hub:
+        from .hub import push_to_hub as push
+
+        click.echo(push(done.model, output, push_to_hub))

@@ -1,0 +1,46 @@
+"""What the hardware decides: number formats that it has, and memory in use."""
+
+import sys
+from typing import Literal
+
+import torch
+
+Precision = Literal["no", "bf16", "fp16"]
+
+
+def precision_of(wanted: str, device: torch.device) -> Precision:
+    """The precision that `wanted` (Recipe.precision) means on this device.
+
+    "auto": bf16 where the hardware multiplies it (a GPU, or a CPU with AVX-512 BF16 or AMX; without them it is emulated
+    and several times slower than float32), fp16 on older GPUs, else float32 ("no").
+    """
+    if wanted != "auto":
+        return wanted  # type: ignore[return-value]
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    return "bf16" if device.type == "cpu" and cpu_multiplies_bf16() else "no"
+
+
+def cpu_multiplies_bf16() -> bool:
+    """Whether this processor has instructions for products of bfloat16."""
+    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
+
+
+def accumulator(device: torch.device) -> torch.dtype:
+    """What sums for the log are kept in; Apple's GPUs have no float64."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def peak_memory_gib(device: torch.device) -> float:
+    """Peak memory: of the device where there is one, else of this process; 0 where the system does not say."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    if device.type == "mps":
+        return torch.mps.driver_allocated_memory() / 2**30
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0.0
+    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux kibibytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30

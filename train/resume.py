@@ -1,0 +1,86 @@
+"""Where a run begins: at the newest checkpoint, which all processes agree on, at the weights of another, or at none."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+
+from .checkpoint import Checkpoint, CheckpointError, Start, checkpoints, exported, load_checkpoint, starting_point
+from .recipes import Recipe
+from .schedule import stage_at
+from .settings import changes, to_dict
+from .stage import Stage, build_stage, start_from
+
+
+class Begun(NamedTuple):
+    """stage: ready for its next step; saved, name: the checkpoint that it was restored from, if any; changed: settings
+    that differ from the checkpoint's; notes: lines for a person."""
+
+    stage: Stage
+    saved: Checkpoint | None
+    name: str
+    changed: dict[str, tuple[Any, Any]]
+    notes: list[str]
+
+
+def agreed(out: Path) -> Path | None:
+    """The newest checkpoint as the first process sees it: a shared disk may show each process another state."""
+    saved = checkpoints(out)
+    names = [saved[-1].name if saved else None]
+    broadcast_object_list(names)
+    return out / "checkpoints" / names[0] if names[0] else None
+
+
+def begin_stage(
+    recipe: Recipe, accelerator: Accelerator, out: Path, init: str | Path | None, weights: str | None
+) -> Begun:
+    """See the module. CheckpointError where the run, the recipe and `init` do not go together."""
+    newest = agreed(out)
+    if newest is not None:
+        return _resumed(recipe, accelerator, load_checkpoint(newest), newest, weights)
+    number = stage_at(recipe, 0)
+    if init is None and number == 2 and recipe.trains == "synthesis":
+        raise CheckpointError(f"{recipe.name} goes on from a trained codec: name a model or a run with --init")
+    start = starting_point(model_file(init)) if init is not None else None
+    stage = build_stage(recipe, accelerator, number, weights)
+    if start is not None:
+        start_from(stage, start)
+    return Begun(stage, None, "", {}, [])
+
+
+def _resumed(recipe: Recipe, accelerator: Accelerator, saved: Checkpoint, path: Path, weights: str | None) -> Begun:
+    if saved.step > recipe.steps:
+        raise CheckpointError(f"the run has {saved.step} steps already, over the {recipe.steps} asked for")
+    number, before = stage_at(recipe, saved.step), int(saved.meta["stage"])
+    if saved.step == recipe.steps:
+        number = before
+    if number < before:
+        raise CheckpointError(
+            f"the run is in stage 2, and adversarial_from={recipe.adversarial_from} would take it back to stage 1"
+        )
+    stage = build_stage(recipe, accelerator, number, weights)
+    if number == before:
+        stage.restore(saved)
+    else:
+        start_from(stage, Start(exported(saved.tensors), {}))
+        stage.step = saved.step
+    changed = changes(saved.meta["recipe"], to_dict(recipe))
+    notes = [f"changed since {path.name}: {key} was {old}, is {new}" for key, (old, new) in changed.items()]
+    return Begun(stage, saved if number == before else saved._replace(meta={}), path.name, changed, notes)
+
+
+def next_stage(finished: Stage, weights: str | None) -> Stage:
+    """The stage after one that has come to its end, from its averaged weights."""
+    weights_of = exported(finished.checkpoint().tensors)
+    finished.accelerator.free_memory()
+    stage = build_stage(finished.recipe, finished.accelerator, finished.number + 1, weights)
+    start_from(stage, Start(weights_of, {}))
+    return stage
+
+
+def model_file(init: str | Path) -> Path:
+    """The path of a run, a checkpoint or a model file, or of the model of this name in the package."""
+    from gencomp.codec import model_path
+
+    return Path(init) if isinstance(init, Path) or Path(init).exists() else model_path(init)
