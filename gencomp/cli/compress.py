@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gencomp import bitstream
 from gencomp.cli import options
-from gencomp.cli.batch import Outcome, each_file
+from gencomp.cli.batch import Outcome, report
 from gencomp.cli.group import WrongUsage
 from gencomp.cli.output import describe, size_text
-from gencomp.cli.planning import load_codec, plan
+from gencomp.cli.planning import Plan, plan
+from gencomp.cli.workers import crew, default_jobs
 from gencomp.files import CODED_SUFFIX, IMAGE_SUFFIXES, shown, write_atomically
+
+if TYPE_CHECKING:
+    from gencomp.codec import Codec
 
 
 @click.command()
@@ -41,6 +47,7 @@ from gencomp.files import CODED_SUFFIX, IMAGE_SUFFIXES, shown, write_atomically
 @options.model
 @options.device
 @options.max_pixels
+@options.jobs
 @options.as_json
 def compress(
     paths: tuple[Path, ...],
@@ -52,6 +59,7 @@ def compress(
     model: str | None,
     device: str,
     max_pixels: int,
+    jobs: int | None,
     as_json: bool,
 ) -> None:
     """Code photographs as .gnc files.
@@ -71,19 +79,23 @@ def compress(
     planned = plan(paths, IMAGE_SUFFIXES, output, CODED_SUFFIX)
     if any(target.suffix.lower() != CODED_SUFFIX for target in planned.targets.values()):
         raise WrongUsage(f"-o {output}: a coded file is named .gnc; for a folder, end the name in a slash")
-    codec = load_codec(model, device)
+    files = list(planned.targets)
+    work = functools.partial(_code, planned, {"quality": quality, "bpp": bpp, "bytes": size}, max_pixels, keep)
+    with crew(work, model, device, jobs or default_jobs(len(files), device)) as workers:
+        report(workers.do(files), len(files), as_json, planned.notes)
 
-    def code(source: Path) -> Outcome:
-        target = planned.place(source)
-        encoded = codec.encode(source, quality=quality, bpp=bpp, bytes=size, max_pixels=max_pixels, keep=keep)
-        write_atomically(target, encoded.data, like=source)
-        record = {
-            **describe(target, bitstream.inspect(encoded.data)),
-            "source": str(source),
-            "model_name": codec.model_name,
-            "entropy_bits": encoded.entropy_bits,
-        }
-        text = f"{shown(source)} -> {shown(target)}: {size_text(record)}, quality {record['quality']:.4g}"
-        return Outcome(text, record)
 
-    each_file(list(planned.targets), code, as_json, planned.notes)
+def _code(
+    planned: Plan, asked: dict[str, Any], max_pixels: int, keep: tuple[str, ...], codec: Codec, source: Path
+) -> Outcome:
+    target = planned.place(source)
+    encoded = codec.encode(source, **asked, max_pixels=max_pixels, keep=keep)
+    write_atomically(target, encoded.data, like=source)
+    record = {
+        **describe(target, bitstream.inspect(encoded.data)),
+        "source": str(source),
+        "model_name": codec.model_name,
+        "entropy_bits": encoded.entropy_bits,
+    }
+    text = f"{shown(source)} -> {shown(target)}: {size_text(record)}, quality {record['quality']:.4g}"
+    return Outcome(text, record)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from gencomp import bitstream
 from gencomp.cli import options
-from gencomp.cli.batch import Outcome, each_file
+from gencomp.cli.batch import Outcome, report
 from gencomp.cli.group import WrongUsage
 from gencomp.cli.output import describe
-from gencomp.cli.planning import load_codec, plan
+from gencomp.cli.planning import Plan, plan
+from gencomp.cli.workers import crew, default_jobs
 from gencomp.files import CODED_SUFFIX, shown
+
+if TYPE_CHECKING:
+    from gencomp.codec import Codec
 
 
 @click.command()
@@ -30,6 +36,7 @@ from gencomp.files import CODED_SUFFIX, shown
 @options.model
 @options.device
 @options.max_pixels
+@options.jobs
 @options.as_json
 @click.pass_context
 def decompress(
@@ -41,6 +48,7 @@ def decompress(
     model: str | None,
     device: str,
     max_pixels: int,
+    jobs: int | None,
     as_json: bool,
 ) -> None:
     """Decode .gnc files to images.
@@ -53,7 +61,7 @@ def decompress(
     gencomp decompress photo.gnc -o photo.jpg
     gencomp decompress coded/ -o seen/
     """
-    from gencomp.image import ImageError, image_format, write_image
+    from gencomp.image import ImageError, image_format
 
     planned = plan(paths, frozenset([CODED_SUFFIX]), output, ".png")
     try:
@@ -61,23 +69,31 @@ def decompress(
             image_format(target)
     except ImageError as error:
         raise WrongUsage(f"-o {output}: {error}; for a folder, end the name in a slash") from None
-    codec = load_codec(model, device)
-    if ctx.get_parameter_source("realism") is click.core.ParameterSource.COMMANDLINE and not codec.knows_realism:
-        click.echo(f"Note: the model {codec.model_name} does not know realism: --realism has no effect", err=True)
+    files = list(planned.targets)
+    work = functools.partial(_decode, planned, realism, max_pixels, output is None and not force)
+    with crew(work, model, device, jobs or default_jobs(len(files), device)) as workers:
+        asked = ctx.get_parameter_source("realism") is click.core.ParameterSource.COMMANDLINE
+        if asked and not workers.facts.knows_realism:
+            name = workers.facts.model_name
+            click.echo(f"Note: the model {name} does not know realism: --realism has no effect", err=True)
+        report(workers.do(files), len(files), as_json, planned.notes)
 
-    def decode(source: Path) -> Outcome:
-        target = planned.place(source)
-        if output is None and not force and target.exists():
-            raise FileExistsError(f"{shown(target)} exists and is kept: name the output with -o, or give --force")
-        with source.open("rb") as file:
-            data = bitstream.read(file, max_pixels)
-        image = codec.decompress(data, realism=realism if codec.knows_realism else None, max_pixels=max_pixels)
-        write_image(image, target, like=source, info=image.info)
-        record = {
-            **describe(source, bitstream.inspect(data)),
-            "output": str(target),
-            "model_name": codec.model_name,
-        }
-        return Outcome(f"{shown(source)} -> {shown(target)}: {record['width']}x{record['height']}", record)
 
-    each_file(list(planned.targets), decode, as_json, planned.notes)
+def _decode(
+    planned: Plan, realism: float, max_pixels: int, spare_existing: bool, codec: Codec, source: Path
+) -> Outcome:
+    from gencomp.image import write_image
+
+    target = planned.place(source)
+    if spare_existing and target.exists():
+        raise FileExistsError(f"{shown(target)} exists and is kept: name the output with -o, or give --force")
+    with source.open("rb") as file:
+        data = bitstream.read(file, max_pixels)
+    image = codec.decompress(data, realism=realism if codec.knows_realism else None, max_pixels=max_pixels)
+    write_image(image, target, like=source, info=image.info)
+    record = {
+        **describe(source, bitstream.inspect(data)),
+        "output": str(target),
+        "model_name": codec.model_name,
+    }
+    return Outcome(f"{shown(source)} -> {shown(target)}: {record['width']}x{record['height']}", record)

@@ -8,7 +8,7 @@ import click
 
 from gencomp import bitstream
 from gencomp.cli import options
-from gencomp.cli.batch import Outcome, each_file
+from gencomp.cli.batch import Outcome, attempt, report
 from gencomp.cli.inputs import find_inputs
 from gencomp.cli.output import describe, info_text
 from gencomp.cli.planning import load_codec
@@ -49,4 +49,5 @@ def info(paths: tuple[Path, ...], verify: bool, model: str | None, device: str, 
         return Outcome(info_text(record), record, problem)
 
     inputs = find_inputs(paths, frozenset([CODED_SUFFIX]))
-    each_file([source.path for source in inputs.sources], tell, as_json, inputs.notes)
+    results = (attempt(tell, source.path) for source in inputs.sources)
+    report(results, len(inputs.sources), as_json, inputs.notes)

@@ -81,3 +81,10 @@ keep = click.option(
     callback=names,
     help="Metadata to keep: exif,xmp,icc,dpi,comment or all; the place (GPS) only with gps.  [default: none]",
 )
+
+jobs = click.option(
+    "--jobs",
+    type=click.IntRange(1, 1024),
+    metavar="N",
+    help="Processes for several files.  [default: over the cores, one where there are few files]",
+)

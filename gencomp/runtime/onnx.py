@@ -102,5 +102,7 @@ def _open(graph: npt.NDArray[np.uint8], weights: Mapping[str, npt.NDArray[np.flo
 
 
 def _cores() -> int:
-    """Processor cores that this process may use."""
+    """Processor cores that this process may use; OMP_NUM_THREADS, by which people share a machine, is respected."""
+    if (asked := os.environ.get("OMP_NUM_THREADS", "")).isdecimal() and int(asked):
+        return int(asked)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,141 @@
+"""Many files over processes: in order, each file's failure its own, and gone when they are interrupted."""
+
+from __future__ import annotations
+
+import functools
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gencomp.bitstream import ModelError
+from gencomp.cli import workers
+from gencomp.cli.batch import Outcome
+from gencomp.cli.compress import _code
+from gencomp.cli.planning import plan
+from gencomp.cli.workers import crew, default_jobs
+from gencomp.files import IMAGE_SUFFIXES
+
+MODEL = str(Path(__file__).parents[2] / "golden" / "tiny.safetensors")
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> list[Path]:
+    """Five images, the second of which is none."""
+    (tmp_path / "in").mkdir()
+    rng, paths = np.random.default_rng(0), [tmp_path / "in" / f"{name}.png" for name in "abcde"]
+    for path in paths:
+        Image.fromarray(rng.integers(0, 256, (24, 40, 3), dtype=np.uint8)).save(path)
+    paths[1].write_bytes(b"no image")
+    return paths
+
+
+def _work(photos: list[Path], output: Path) -> functools.partial[Outcome]:
+    planned = plan([photos[0].parent], IMAGE_SUFFIXES, str(output), ".gnc")
+    return functools.partial(_code, planned, {"quality": 50}, 10_000, ())
+
+
+def test_processes_give_what_one_gives_in_the_order_of_the_files(photos: list[Path], tmp_path: Path) -> None:
+    results = {}
+    for jobs in (1, 2):
+        with crew(_work(photos, tmp_path / str(jobs)), MODEL, "cpu", jobs) as ready:
+            assert ready.facts == ("tiny", False)
+            results[jobs] = list(ready.do(photos))
+        assert multiprocessing.active_children() == []
+    assert [done.source for done in results[2]] == photos
+    assert [done.error for done in results[2]] == ["", "not an image that can be read", "", "", ""]
+    names = sorted(path.name for path in (tmp_path / "1").iterdir())
+    assert names == ["a.gnc", "c.gnc", "d.gnc", "e.gnc"]
+    for name in names:
+        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
+
+
+def test_process_that_is_ended_from_outside_costs_its_file_alone(photos: list[Path], tmp_path: Path) -> None:
+    with crew(_work(photos, tmp_path / "out"), MODEL, "cpu", 2) as ready:
+        multiprocessing.active_children()[0].kill()
+        done = list(ready.do(photos))
+    assert [each.source for each in done] == photos
+    lost = [each for each in done if "ended from outside" in each.error]
+    assert len(lost) <= 1
+    assert sum(each.outcome is not None for each in done) == 4 - sum(each.source != photos[1] for each in lost)
+
+
+def test_without_any_process_left_every_file_says_so(photos: list[Path], tmp_path: Path) -> None:
+    with crew(_work(photos, tmp_path / "out"), MODEL, "cpu", 2) as ready:
+        for child in multiprocessing.active_children():
+            child.kill()
+            child.join()
+        assert all("ended from outside" in each.error for each in ready.do(photos))
+
+
+def test_model_that_cannot_be_loaded_is_one_error(photos: list[Path], tmp_path: Path) -> None:
+    work = _work(photos, tmp_path / "out")
+    with pytest.raises(ModelError, match="no model file"), crew(work, str(tmp_path / "no.safetensors"), "cpu", 2):
+        pass
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize(
+    ("cores", "memory", "files", "device", "jobs"),
+    [
+        (8, 64 << 30, 1, "cpu", 1),
+        (8, 64 << 30, 3, "cpu", 1),
+        (8, 64 << 30, 7, "cpu", 3),
+        (8, 64 << 30, 1000, "auto", 8),
+        (8, 10 << 30, 1000, "cpu", 3),
+        (8, 1 << 30, 1000, "cpu", 1),
+        (8, 64 << 30, 1000, "cuda", 1),
+    ],
+)
+def test_default_number_of_processes(
+    monkeypatch: pytest.MonkeyPatch, cores: int, memory: int, files: int, device: str, jobs: int
+) -> None:
+    monkeypatch.setattr(workers, "_cores", lambda: cores)
+    monkeypatch.setattr(workers, "_memory", lambda: memory)
+    monkeypatch.setattr(workers, "NVIDIA_DRIVER", Path("/nowhere"))
+    assert default_jobs(files, device) == jobs
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="no process groups on this system")
+def test_interruption_ends_all_processes_with_one_line_and_leaves_nothing_half_written(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    for index in range(60):
+        Image.fromarray(pixels).save(tmp_path / "in" / f"{index:02}.png")
+    command = [
+        sys.executable,
+        "-m",
+        "gencomp",
+        "compress",
+        "in",
+        "-o",
+        "out",
+        "--json",
+        "--jobs",
+        "2",
+        "--model",
+        MODEL,
+    ]
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    assert process.stdout is not None
+    assert json.loads(process.stdout.readline())["source"] == "in/00.png"
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the command and to its processes
+    _, errors = process.communicate(timeout=60)  # returns once no process holds the pipes any more
+    assert (process.returncode, errors) == (130, "Interrupted\n")
+    assert all(path.suffix == ".gnc" for path in (tmp_path / "out").iterdir())
