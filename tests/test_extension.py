@@ -23,7 +23,9 @@ spec.loader.exec_module(toy)
 def test_a_family_and_an_entropy_model_are_a_file_and_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(networks.FAMILIES, "toy", networks.Family(toy.ToyConfig, toy.ToyNetwork))
     monkeypatch.setitem(entropy.KINDS, "toy", lambda arrays: toy.ToyEntropy(int(arrays["channels"][0])))
-    recipe = Recipe("toy", model=toy.ToyConfig(), steps=6, batch=2, crop=64, ms_ssim_weight=0.0, workers=0, precision="no")
+    recipe = Recipe(
+        "toy", model=toy.ToyConfig(), steps=6, batch=2, crop=64, ms_ssim_weight=0.0, workers=0, precision="no"
+    )
     monkeypatch.setitem(RECIPES, "toy", recipe)
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (70, 90, 3), dtype=np.uint8)).save(tmp_path / "a.png")
     monkeypatch.chdir(tmp_path)
