@@ -121,10 +121,11 @@ EXPORT void from_rgba(const u8 *rgba, int height, int width, int stride, float *
       }
 }
 
-/* Range coder. The stream is bytes, big-endian words of 32 bits; `cumulative` runs from 0 to 2^24 over size + 1. */
+/* Range coder. The stream is bytes, big-endian words of 32 bits; `cumulative` runs from 0 to 2^24 over size + 1. Reading
+   and writing have a state each, so that what is read can be written again. */
 
-static u64 range, offset, lower;
-static u8 *data;
+static u64 range, offset;
+static const u8 *data;
 static u32 position, length;
 
 static u64 next_word(void) {
@@ -133,14 +134,11 @@ static u64 next_word(void) {
   return word;
 }
 
-EXPORT void decoder_start(u8 *bytes, u32 count) {
+EXPORT void decoder_start(const u8 *bytes, u32 count) {
   data = bytes, length = count, position = 0, range = ~0ull;
   offset = next_word() << 32;
   offset |= next_word();
 }
-
-/* Words taken so far; beyond the data they are zeros. */
-EXPORT u32 decoder_words(void) { return position / 4; }
 
 static void narrow(u64 left, u64 width) {
   offset -= left, range = width;
@@ -175,26 +173,32 @@ EXPORT int decode_bits(const int *counts, int *values, int n) {
   return n;
 }
 
-EXPORT void encoder_start(u8 *bytes) { data = bytes, position = 0, lower = 0, range = ~0ull; }
+enum { SLACK = 256 }; /* bits that symbols may cost beyond the stream's length */
+
+static u64 width, lower;
+static u8 *out;
+static u32 written;
+
+EXPORT void encoder_start(u8 *bytes) { out = bytes, written = 0, lower = 0, width = ~0ull; }
 
 /* One more in the number that stands in the bytes written so far. */
 static void carry(void) {
-  u32 at = position;
-  while (++data[--at] == 0) {}
+  u32 at = written;
+  while (++out[--at] == 0) {}
 }
 
 static void encode(u64 left, u64 weight) {
-  u64 scale = range >> 24, before = lower;
+  u64 scale = width >> 24, before = lower;
   lower += scale * left;
-  range = scale * weight;
+  width = scale * weight;
   if (lower < before) carry();
-  if (range >> 32 == 0) {
-    for (int shift = 56; shift >= 32; shift -= 8) data[position++] = (u8)(lower >> shift);
-    lower <<= 32, range <<= 32;
+  if (width >> 32 == 0) {
+    for (int shift = 56; shift >= 32; shift -= 8) out[written++] = (u8)(lower >> shift);
+    lower <<= 32, width <<= 32;
   }
 }
 
-/* 4 bytes a symbol must be free behind the bytes written; so they must for bits and at the end 8. */
+/* 4 bytes a symbol must be free behind the bytes written; so they must for bits, and 8 at the end. */
 EXPORT void encode_symbols(const u32 *cumulative, const int *symbols, int n) {
   for (int i = 0; i < n; i++) {
     u32 left = cumulative[symbols[i]];
@@ -209,22 +213,36 @@ EXPORT void encode_bits(const int *values, const int *counts, int n) {
   }
 }
 
-EXPORT u32 encoder_bytes(void) { return position; }
+EXPORT u32 encoder_bytes(void) { return written; }
 
-/* Ends the stream with the roundest number in the interval [lower, lower + range); returns the length in bytes, without
-   the zeros at the end, which a decoder reads anyway. */
+/* lower, rounded up to a multiple of `unit`, a power of two; 0 where that is 2^64. */
+static u64 rounded(u64 unit) { return (lower + (unit - 1)) & ~(unit - 1); }
+
+/* Ends the stream with the roundest number in the interval [lower, lower + width), the bytes written before it; returns
+   the length in bytes, without the zeros at the end, which a decoder reads anyway. Where that would be more than SLACK
+   bits shorter than the symbols cost, a less round number is taken. */
 EXPORT u32 encoder_finish(void) {
   u64 number = 0;
-  if (lower && range > -lower) { /* the next multiple of 2^64 is inside */
-    carry();
-  } else if (lower) {
+  int carries = lower && width > -lower; /* the next multiple of 2^64 is inside */
+  if (lower && !carries) {
     for (int bits = 56; bits >= 0; bits -= 8) {
-      u64 unit = 1ull << bits;
-      number = (lower + (unit - 1)) & ~(unit - 1);
-      if (number >= lower && number - lower < range) break;
+      number = rounded(1ull << bits);
+      if (number >= lower && number - lower < width) break;
     }
   }
-  for (int shift = 56; shift >= 0; shift -= 8) data[position++] = (u8)(number >> shift);
-  while (position && data[position - 1] == 0) position--;
-  return position;
+  if (!number) { /* all that follows the bytes written is zeros, and maybe more of them */
+    u32 left = written;
+    while (left && out[left - 1] == (carries ? 255 : 0)) left--;
+    int size = 64 - __builtin_clzll(width);
+    if (8ull * left + SLACK < 8ull * written + 64 - size) {
+      int zeros = (size - 2) & -8; /* two multiples of 2^zeros lie in the interval */
+      number = rounded(1ull << zeros);
+      carries = lower && !number;
+      if ((number >> zeros & 255) == 0) number += 1ull << zeros;
+    }
+  }
+  if (carries) carry();
+  for (int shift = 56; shift >= 0; shift -= 8) out[written++] = (u8)(number >> shift);
+  while (written && out[written - 1] == 0) written--;
+  return written;
 }

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from gencomp.codec import Codec, load
+from gencomp.entropy.coder import Encoder
 
 from .conftest import TESTS, TINY
 
@@ -80,6 +81,24 @@ ENTROPY = """async (cases) => {%s
       latents: text(bytesOf(latents)),
       comesBack: text(bytesOf(back)) === text(bytesOf(again.latents)),
     });
+  }
+  return out;
+}"""
+
+
+CODER = """async (streams) => {%s
+  const { RangeCoder } = await import("./codec/rangecoder.js");
+  const out = [];
+  for (const { weights, symbols } of streams) {
+    const coder = await RangeCoder.load(kernel);
+    const table = coder.table(weights);
+    coder.startWriting();
+    coder.write(Int32Array.from(symbols), table);
+    const written = coder.endWriting();
+    coder.startReading(written);
+    const back = coder.read(symbols.length, table);
+    coder.endReading();
+    out.push({ written: text(written), comesBack: back.every((symbol, i) => symbol === symbols[i]) });
   }
   return out;
 }"""
@@ -153,6 +172,22 @@ def test_images_of_every_size_coded_in_the_page_decode_in_python(page: Any, code
         assert codec.decompress(data).size == image.size
         ours = codec.compress(image.convert("RGB"), quality=1 + 99 * step / 1024)
         assert abs(len(data) - len(ours)) <= 2  # rounding ties alone may differ
+
+
+def test_streams_are_those_of_python_to_the_last_byte(page: Any) -> None:
+    """Short and long, likely and unlikely symbols, carries, and streams that would be far shorter than they cost."""
+    rng = np.random.default_rng(0)
+    streams = []
+    for weights in ([1, 65535], [65535, 1], [1, 65534, 1], [32768, 32768], [16] * 4096, [65000, 500, 36]):
+        chosen = [rng.choice(len(weights), n, p=np.array(weights) / 65536) for n in (0, 1, 2, 3, 5, 40, 3000)]
+        chosen += [np.full(n, symbol) for n in (1, 17, 400) for symbol in (0, len(weights) - 1)]
+        streams += [(weights, symbols) for symbols in chosen]
+    asked = [{"weights": weights, "symbols": symbols.tolist()} for weights, symbols in streams]
+    for (weights, symbols), seen in zip(streams, evaluated(page, CODER, asked), strict=True):
+        encoder = Encoder()
+        encoder.symbols(symbols, np.array(weights))
+        assert base64.b64decode(seen["written"]) == encoder.finish(), (weights, symbols)
+        assert seen["comesBack"]
 
 
 def test_the_kernel_was_built_from_its_sources() -> None:

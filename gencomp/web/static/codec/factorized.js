@@ -19,6 +19,7 @@ export class Factorized {
 
   async decode(payload, height, width) {
     this.coder.startReading(payload);
+    this.coder.require(height * width * this.tables.y.reduce((bits, table) => bits + table.cheapest, 0));
     const residuals = readPass(this.coder, this.#levels(height * width), this.tables);
     this.coder.endReading();
     return residuals.map((r, i) => MEAN_UNIT * r + this.centres[Math.floor(i / (height * width))]);

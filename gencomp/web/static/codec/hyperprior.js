@@ -33,6 +33,9 @@ export class Hyperprior {
     const { coder, tables } = this;
     coder.startReading(payload);
     const size = Math.ceil(height / this.stride) * Math.ceil(width / this.stride);
+    const likeliest = Math.min(...tables.y.map((table) => table.cheapest));
+    const hyperBits = tables.z.reduce((bits, table) => bits + table.cheapest, 0);
+    coder.require(this.channels * height * width * likeliest + size * hyperBits); // before any memory is taken
     const z = new Int32Array(tables.z.length * size);
     for (const [c, table] of tables.z.entries()) {
       z.set(coder.read(size, table).map((symbol) => symbol - tables.hyper[c]), c * size);

@@ -6,6 +6,7 @@ import { Kernel } from "./kernel.js";
 
 const TOTAL = 65536;
 const CHUNK = 1 << 16; // symbols that go over at a time
+const SLACK = 256; // bits that symbols may cost beyond the stream's length
 
 export class RangeCoder {
   #kernel;
@@ -34,62 +35,78 @@ export class RangeCoder {
     const cumulative = this.#kernel.u32(at, weights.length + 1);
     cumulative[0] = 0;
     weights.forEach((w, i) => (cumulative[i + 1] = cumulative[i] + w * 256)); // 24 bits in all
-    return { at, size: weights.length, costs: Float64Array.from(weights, (w) => 16 - Math.log2(w)) };
+    const costs = Float64Array.from(weights, (w) => 16 - Math.log2(w));
+    return { at, size: weights.length, costs, cheapest: Math.min(...costs) };
   }
 
   startReading(bytes) {
     if (bytes.length && bytes.at(-1) === 0) {
       throw new BitstreamError("damaged file: the coded data end in a zero byte, which no encoder writes");
     }
-    this.#start(bytes.length);
-    this.#kernel.u8(this.#base, bytes.length).set(bytes);
-    this.#kernel.call.decoder_start(this.#base, bytes.length);
-    this.length = bytes.length;
-    this.count = 0;
+    this.#start();
+    this.data = bytes.slice();
+    const at = this.#kernel.take(bytes.length);
+    this.#kernel.u8(at, bytes.length).set(bytes);
+    this.#kernel.call.decoder_start(at, bytes.length);
+    this.#startAgain();
+  }
+
+  // BitstreamError unless the data can hold symbols that cost so many bits more.
+  require(bits) {
+    if (this.bits + bits > 8 * this.data.length + SLACK) {
+      throw new BitstreamError("damaged file: the coded data end before the last symbol");
+    }
   }
 
   // The next n symbols, Int32Array.
   read(n, table) {
-    const out = new Int32Array(n);
+    this.require(n * table.cheapest);
+    const symbols = new Int32Array(n);
+    const { decode_symbols, encode_symbols } = this.#kernel.call;
     for (let done = 0; done < n; done += CHUNK) {
       const count = Math.min(CHUNK, n - done);
-      this.#check(this.#kernel.call.decode_symbols(table.at, table.size, this.#symbols, count), count);
-      out.set(this.#kernel.i32(this.#symbols, count), done);
+      this.#room(count);
+      this.#check(decode_symbols(table.at, table.size, this.#symbols, count), count);
+      encode_symbols(table.at, this.#symbols, count);
+      const some = this.#kernel.i32(this.#symbols, count);
+      symbols.set(some, done);
+      this.bits += costOf(some, table);
+      this.require((n - done - count) * table.cheapest);
     }
-    let bits = 0;
-    for (let i = 0; i < n; i++) bits += table.costs[out[i]];
-    this.bits += bits;
-    this.count += n;
-    return out;
+    return symbols;
   }
 
   // The i-th value of counts[i] (0..24) equally likely bits.
   readBits(counts) {
+    const bits = counts.reduce((a, b) => a + b, 0);
+    this.require(bits);
     const coded = counts.filter((count) => count > 0);
     const values = new Int32Array(coded.length);
+    const { decode_bits, encode_bits } = this.#kernel.call;
     for (let done = 0; done < coded.length; done += CHUNK) {
       const part = coded.subarray(done, done + CHUNK);
+      this.#room(part.length);
       this.#kernel.i32(this.#counts, part.length).set(part);
-      this.#check(this.#kernel.call.decode_bits(this.#counts, this.#symbols, part.length), part.length);
+      this.#check(decode_bits(this.#counts, this.#symbols, part.length), part.length);
+      encode_bits(this.#symbols, this.#counts, part.length);
       values.set(this.#kernel.i32(this.#symbols, part.length), done);
     }
-    this.bits += counts.reduce((a, b) => a + b, 0);
-    this.count += counts.length;
+    this.bits += bits;
     let next = 0;
     return Int32Array.from(counts, (count) => (count > 0 ? values[next++] : 0));
   }
 
-  // BitstreamError if the data are longer than the symbols read can explain.
+  // BitstreamError if the data are not what an encoder writes for the symbols read: longer, or other.
   endReading() {
-    const most = this.bits - this.count * Math.log2(1 - 2 ** -8);
-    if (this.length > Math.ceil(most / 8 + 1e-3)) {
-      throw new BitstreamError("damaged file: data are left over after the last symbol");
+    const again = this.endWriting();
+    if (again.length !== this.data.length || again.some((byte, i) => byte !== this.data[i])) {
+      throw new BitstreamError("damaged file: its coded data are not what an encoder writes");
     }
   }
 
   startWriting() {
-    this.#start(64);
-    this.#kernel.call.encoder_start(this.#base);
+    this.#start();
+    this.#startAgain();
   }
 
   write(symbols, table) {
@@ -99,9 +116,7 @@ export class RangeCoder {
       this.#kernel.i32(this.#symbols, part.length).set(part);
       this.#kernel.call.encode_symbols(table.at, this.#symbols, part.length);
     }
-    let bits = 0;
-    for (let i = 0; i < symbols.length; i++) bits += table.costs[symbols[i]];
-    this.bits += bits;
+    this.bits += costOf(symbols, table);
   }
 
   writeBits(values, counts) {
@@ -123,11 +138,16 @@ export class RangeCoder {
     return this.#kernel.u8(this.#base, this.#kernel.call.encoder_finish()).slice();
   }
 
-  #start(bytes) {
+  #start() {
     this.#mark ??= this.#kernel.mark();
     this.#kernel.release(this.#mark);
-    this.#base = this.#kernel.take(bytes + 64);
     this.bits = 0;
+  }
+
+  // What is written stands at the end of the memory.
+  #startAgain() {
+    this.#base = this.#kernel.take(64);
+    this.#kernel.call.encoder_start(this.#base);
   }
 
   #room(symbols) {
@@ -137,4 +157,10 @@ export class RangeCoder {
   #check(read, wanted) {
     if (read < wanted) throw new BitstreamError("damaged file: the coded data hold no such symbol");
   }
+}
+
+function costOf(symbols, table) {
+  let bits = 0;
+  for (let i = 0; i < symbols.length; i++) bits += table.costs[symbols[i]];
+  return bits;
 }
