@@ -23,6 +23,7 @@ Array = NDArray[np.float64]
 
 ELO = 400 / math.log(10)  # Elo points per logit: 400 points are odds of ten to one
 ELO_MEAN = 1500.0
+JOD = 1 / math.log(3)  # just-objectionable differences per logit: at one, three of four raters agree
 PRIOR = 0.01  # precision of the prior on each score, in logits: standard deviation 10 logits, about 1700 Elo
 
 

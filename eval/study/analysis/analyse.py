@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ..bradley_terry import groups
+from ..bradley_terry import ELO, ELO_MEAN, JOD, groups
 from ..checks import rates
 from ..plan import Study, StudyError
 from ..votes import Vote
 from .correlation import MetricAgreement, metric_agreement
 from .equal_quality import EqualQuality, equal_quality
+from .image_scores import ImageScore, image_scores, image_table
+from .model_fit import ModelFit, Transitivity, model_fit, transitivity
 from .raters import Agreement, RaterSummary, agreement, screen
-from .scores import Needed, Scores, ballots, needed, score
+from .scores import Needed, Score, Scores, ballots, needed, score
 
 
 class Analysis(NamedTuple):
@@ -24,6 +26,9 @@ class Analysis(NamedTuple):
     scores: Scores
     unscreened: Scores
     agreement: Agreement
+    fit: ModelFit
+    transitivity: Transitivity
+    images: list[ImageScore]
     equal_quality: list[EqualQuality]
     metrics: list[MetricAgreement]
     needed: Needed | None
@@ -57,6 +62,7 @@ def analyse(
         )
     scores = score(counted, resamples=resamples, seed=seed)
     unscreened = scores if len(used) == len(votes) else score(ballots(study, votes), resamples=resamples, seed=seed)
+    by_image = image_scores(study, counted, scores.logits, resamples=min(resamples, 300), seed=seed)
     return Analysis(
         study,
         sum(vote.trial.kind == "pair" for vote in used),
@@ -64,8 +70,11 @@ def analyse(
         scores,
         unscreened,
         agreement(used),
+        model_fit(scores.wins, scores.logits),
+        transitivity(scores.wins, scores.logits, seed),
+        image_table(study, by_image, scores.raters),
         equal_quality(study.conditions, scores.logits, scores.resampled, scores.raters),
-        metric_agreement(study, counted, scores.logits, scores.resampled, resamples=min(resamples, 300), seed=seed),
+        metric_agreement(study, counted, scores.logits, scores.resampled, by_image, seed=seed),
         needed(scores.scores, scores.raters, wanted),
         _warnings(study, raters, scores, votes),
         resamples,
@@ -84,6 +93,12 @@ def _warnings(study: Study, raters: Sequence[RaterSummary], scores: Scores, vote
         found.append("One rater only: no intervals, because they come from the spread between raters.")
     elif scores.raters < 10:
         found.append(f"{scores.raters} raters only: the intervals are rough below about ten.")
+    bad = model_fit(scores.wins, scores.logits).p
+    if bad is not None and bad < 0.01:
+        found.append(
+            f"The Bradley-Terry model does not describe these votes well (p = {bad:.2g}, votes taken as independent): "
+            "preferences may follow more than one scale; look at the pairs."
+        )
     swept = [s.condition for s in scores.scores if s.votes and s.wins in (0.0, s.votes)]
     if swept:
         found.append(f"{' and '.join(swept)} won or lost every vote: the score says only that it lies far outside.")
@@ -108,18 +123,27 @@ def to_json(analysis: Analysis) -> dict[str, Any]:
         "seed": analysis.seed,
         "warnings": analysis.warnings,
         "scores": [
-            plain(s) | {"bpp": c.bpp, "codec": c.codec, "setting": c.setting, "realism": c.realism}
+            plain(s) | _jod(s) | {"bpp": c.bpp, "codec": c.codec, "setting": c.setting, "realism": c.realism}
             for s, c in zip(scores.scores, study.conditions, strict=True)
         ],
         "scores_without_screening": [plain(s) for s in analysis.unscreened.scores],
         "differences": [plain(d) for d in scores.differences],
         "wins": {"conditions": [c.id for c in study.conditions], "table": scores.wins.tolist()},
         "agreement": plain(analysis.agreement),
+        "model_fit": plain(analysis.fit),
+        "transitivity": plain(analysis.transitivity),
+        "images": [plain(i) for i in analysis.images],
         "equal_quality": [plain(e) for e in analysis.equal_quality],
         "metrics": [plain(m) for m in analysis.metrics],
         "needed": plain(analysis.needed) if analysis.needed else None,
         "rater_table": [plain(r) for r in analysis.raters],
     }
+
+
+def _jod(score: Score) -> dict[str, Any]:
+    """The score in just-objectionable differences from the mean of the conditions (Perez-Ortiz and Mantiuk 2017)."""
+    ends = [(end - ELO_MEAN) / ELO * JOD for end in (score.elo, *(score.interval or ()))]
+    return {"jod": ends[0], "jod_interval": ends[1:] or None}
 
 
 def plain(value: Any) -> Any:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..console import STUDY, one_line
+
+if TYPE_CHECKING:
+    from ..plan import Study
+    from ..votes import Vote
 
 
 @click.command()
@@ -28,42 +32,83 @@ from ..console import STUDY, one_line
     metavar="ELO",
     help="Half width of the widest interval you would like; says how many votes that takes.",
 )
+@click.option(
+    "--outliers",
+    type=click.Choice(["none", "bt500", "p910"]),
+    default="none",
+    show_default=True,
+    help="Of ratings: also leave out raters by the rule of BT.500-15, or by P.910's correlations.",
+)
 @click.option("--resamples", type=click.IntRange(100, 100_000), default=1000, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the analysis as one JSON object.")
 def analyse(
-    folder: Path, out: Path | None, min_checks: float | None, want: float, resamples: int, seed: int, as_json: bool
+    folder: Path,
+    out: Path | None,
+    min_checks: float | None,
+    want: float,
+    outliers: Any,
+    resamples: int,
+    seed: int,
+    as_json: bool,
 ) -> None:
     """Score the votes: a page (index.html), figures, CSV and JSON in DIR/analysis.
 
     Can run while the study is served.
     """
-    from ..plan import load
-    from ..web.store import Store
-    from .analyse import analyse as analysis_of
-    from .analyse import to_json
-    from .report import number, write
+    from ..plan import StudyError, load
+    from . import analyse as pairs
+    from . import graded as grades
+    from .report import write, write_graded
 
     with one_line():
         plan = load(folder)
-        store = Store(folder, plan.id)
-        try:
-            votes = store.votes()
-        finally:
-            store.close()
-        found = analysis_of(plan, votes, min_checks=min_checks, wanted=want, resamples=resamples, seed=seed)
-        page = write(found, out or folder / "analysis")
+        votes, told = _stored(folder, plan)
+        how: dict[str, Any] = {"min_checks": min_checks, "resamples": resamples, "seed": seed}
+        out = out or folder / "analysis"
+        if plan.task != "pairs":
+            graded = grades.graded(plan, votes, rule=outliers, **how)
+            whole, page = grades.to_json(graded), write_graded(graded, out)
+        elif outliers != "none":
+            raise StudyError("--outliers is for ratings; pairs are screened by checks, times and patterns")
+        else:
+            found = pairs.analyse(plan, votes, wanted=want, **how)
+            whole, page = pairs.to_json(found), write(found, out)
+        write_told(out, told)
     if as_json:
-        click.echo(json.dumps(to_json(found), allow_nan=False))
+        click.echo(json.dumps(whole | {"told": told}, allow_nan=False))
         return
-    width = max(len(c.id) for c in plan.conditions)
-    for s in sorted(found.scores.scores, key=lambda s: -s.elo):
-        ends = f"{s.interval.low:6.0f} to {s.interval.high:4.0f}" if s.interval else ""
-        click.echo(f"{s.condition:{width}}  {number(s.elo):>5}  {ends}")
-    click.echo(
-        f"{found.votes} votes of {found.scores.raters} raters, {len(found.raters) - found.scores.raters} left out"
-    )
-    for text in found.warnings:
+    _say(whole, page)
+
+
+def _stored(folder: Path, plan: Study) -> tuple[list[Vote], dict[str, dict[str, Any]]]:
+    """The votes, and what raters told of themselves and their screens."""
+    from ..web.store import Store
+
+    store = Store(folder, plan.id)
+    try:
+        return store.votes(), store.told()
+    finally:
+        store.close()
+
+
+def write_told(out: Path, told: dict[str, dict[str, Any]]) -> None:
+    """answers.json: by rater, the answers to questions and the facts of screens."""
+    from gencomp.files import write_atomically
+
+    write_atomically(out / "answers.json", (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def _say(whole: dict[str, Any], page: Path) -> None:
+    from .report import ends, number
+
+    key, digits = ("elo", 0) if "elo" in whole["scores"][0] else ("mos", 2)
+    width = max(len(s["condition"]) for s in whole["scores"])
+    for s in sorted(whole["scores"], key=lambda s: -s[key]):
+        click.echo(f"{s['condition']:{width}}  {number(s[key], digits):>5}  {ends(s['interval'], digits)}")
+    raters = whole["raters"]
+    click.echo(f"{whole['votes']} votes of {raters['kept']} raters, {raters['all'] - raters['kept']} left out")
+    for text in whole["warnings"]:
         click.echo(f"note: {text}")
     click.echo(f"page: {page}")
 
@@ -78,7 +123,8 @@ def analyse(
 @click.option("--images", type=click.IntRange(1, 500), default=12, show_default=True)
 @click.option("--design", type=click.Choice(["full", "random", "active"]), default="random", show_default=True)
 @click.option("--trials", type=click.IntRange(1, 2000), default=40, show_default=True, help="Pairs for each rater.")
-@click.option("--checks", type=click.IntRange(0, 100), default=5, show_default=True)
+@click.option("--checks", type=click.IntRange(0, 100), help="For each rater. Default: as `study new` has it.")
+@click.option("--task", type=click.Choice(["pairs", "dsis", "acr"]), default="pairs", show_default=True)
 @click.option("--ties/--no-ties", default=False)
 @click.option(
     "--taste", type=click.FloatRange(0), default=60.0, show_default=True, help="Spread of raters' tastes, Elo."
@@ -115,7 +161,8 @@ def simulate(
     images: int,
     design: Any,
     trials: int,
-    checks: int,
+    checks: int | None,
+    task: Any,
     ties: bool,
     taste: float,
     spread: float,
@@ -134,6 +181,7 @@ def simulate(
     from numpy import linspace
     from tqdm import tqdm
 
+    from ..checks import enough
     from ..plan import Design, load
     from .coverage import coverage
     from .simulate import Population, synthetic
@@ -142,25 +190,20 @@ def simulate(
     if like and (
         clash := [
             f"--{name}"
-            for name in ("conditions", "images", "design", "trials", "checks", "ties")
+            for name in ("conditions", "images", "design", "trials", "checks", "task", "ties")
             if given(name) is click.core.ParameterSource.COMMANDLINE
         ]
     ):
         raise click.UsageError(f"{', '.join(clash)}: --like takes these from the study")
+    if task != "pairs" and (ties or design == "active"):
+        raise click.UsageError("--design active and --ties are for --task pairs")
     if save and not like:
         raise click.UsageError("--save needs --like: votes belong to a study")
     with one_line():
-        full = conditions * (conditions - 1) // 2 * images
-        plan = (
-            load(like)
-            if like
-            else synthetic(
-                conditions,
-                images,
-                Design(design, full if design == "full" else min(trials, full), checks, 0, 0, 0),
-                ties,
-            )
-        )
+        full = {"pairs": conditions * (conditions - 1) // 2, "dsis": conditions, "acr": conditions + 1}[task] * images
+        asked = full if design == "full" else min(trials, full)
+        made = Design(design, asked, enough(task) if checks is None else checks, 0, 0, 0)
+        plan = load(like) if like else synthetic(conditions, images, made, ties, task)
         known = _scale(scale, len(plan.conditions)) or tuple(linspace(1300, 1700, len(plan.conditions)).tolist())
         population = Population(known, taste, spread, lapse, careless)
         found = coverage(
@@ -177,13 +220,17 @@ def simulate(
     if as_json:
         click.echo(json.dumps(found, allow_nan=False))
         return
-    click.echo(f"{studies} studies of {raters} raters, {found['trials']} pairs each, design {found['design']}")
+    task = found["task"]
+    digits, unit = (".0f", "Elo") if task == "pairs" else (".2f", "grades")
+    click.echo(
+        f"{studies} studies of {raters} raters, {found['trials']} trials each, task {task}, design {found['design']}"
+    )
     click.echo(
         f"95 % intervals hold the truth in {100 * found['coverage']:.1f} % of cases"
         + (f" (standard error {100 * found['coverage_se']:.1f} %)" if found["coverage_se"] is not None else "")
     )
     click.echo(
-        f"half width of an interval ±{found['median_half_width']:.0f} Elo (median), "
+        f"half width of an interval ±{found['median_half_width']:{digits}} {unit} (median), "
         f"all conditions in the right order in {100 * found['ranked_rightly']:.0f} % of studies"
     )
     if careless:
@@ -228,17 +275,12 @@ def export_votes(folder: Path, output: Path) -> None:
 
     from ..plan import load
     from ..votes import to_csv, to_json
-    from ..web.store import Store
 
     if output.suffix.lower() not in (".csv", ".json"):
         raise click.BadParameter("the name must end in .csv or .json", param_hint="-o")
     with one_line():
         plan = load(folder)
-        store = Store(folder, plan.id)
-        try:
-            votes = store.votes()
-        finally:
-            store.close()
+        votes, _ = _stored(folder, plan)
         text = (to_json if output.suffix.lower() == ".json" else to_csv)(plan, votes)
         write_atomically(output, text.encode())
     click.echo(f"{len(votes)} votes in {output}")

@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from ...metrics.table import direction_of
-from ..bradley_terry import Array, fit
+from ..bradley_terry import Array
 from ..plan import Study
+from .image_scores import ImageScores
+from .mos import MosScores
 from .scores import Ballots, Index, Interval, draw_raters, interval
-
-IMAGE_PRIOR = 1.0  # precision, in logits, of the prior that draws an image's scores towards the condition's
 
 
 class Agrees(NamedTuple):
@@ -50,9 +50,10 @@ class MetricAgreement(NamedTuple):
 
 
 def metric_agreement(
-    study: Study, votes: Ballots, logits: Array, resampled: Array, *, resamples: int = 300, seed: int = 0
+    study: Study, votes: Ballots, logits: Array, resampled: Array, by_image: ImageScores, *, seed: int = 0
 ) -> list[MetricAgreement]:
     """Every metric at every level it is known at. `resampled`: scores of the bootstrap over raters."""
+    resamples = len(by_image.resampled) or 1
     table = metric_table(study)
     rows = [
         _conditions(name, values, logits, resampled, len(votes.raters))
@@ -60,11 +61,26 @@ def metric_agreement(
     ]
     if not len(votes.rater):
         return rows
-    image_scores = _image_scores(study, votes, logits, resamples, seed)
     scenes = np.random.default_rng([seed, 6]).integers(len(study.scenes), size=(resamples, len(study.scenes)))
-    rows += [_images(name, values, *image_scores, scenes) for name, values in table.items()]
+    units = min(len(votes.raters), len(study.scenes))
+    rows += [_images(n, values, by_image.scores, by_image.resampled, units, scenes) for n, values in table.items()]
     rows += [_votes(name, values, votes, resamples, seed) for name, values in table.items()]
     return rows
+
+
+def grade_agreement(study: Study, scores: MosScores, *, seed: int = 0) -> list[MetricAgreement]:
+    """The same for mean opinion scores, without the level of votes. Of ACR the hidden original takes no part."""
+    own = slice(scores.by_image.shape[1] - len(study.conditions), None)
+    table = metric_table(study)
+    point = np.array([c.mos for c in scores.conditions])[own]
+    rows = [
+        _conditions(name, values, point, scores.resampled[:, own], scores.raters)
+        for name, values in condition_metrics(study, table).items()
+    ]
+    drawn = scores.by_image_resampled[:300, :, own]
+    scenes = np.random.default_rng([seed, 6]).integers(len(study.scenes), size=(len(drawn), len(study.scenes)))
+    units = min(scores.raters, len(study.scenes))
+    return rows + [_images(n, values, scores.by_image[:, own], drawn, units, scenes) for n, values in table.items()]
 
 
 def oriented(metric: str, values: Array) -> Array:
@@ -134,24 +150,6 @@ def _three(metric: str, level: str, n: int, point: Sequence[float], samples: Arr
 def _conditions(metric: str, values: Array, logits: Array, resampled: Array, raters: int) -> MetricAgreement:
     samples = np.array([coefficients(values, row) for row in resampled[:300]]).reshape(-1, 3)
     return _three(metric, "conditions", int(np.isfinite(values).sum()), coefficients(values, logits), samples, raters)
-
-
-def _image_scores(study: Study, votes: Ballots, logits: Array, resamples: int, seed: int) -> tuple[Array, Array, int]:
-    """Scores (scenes, k) by image, the same for each resample of the raters, and the smaller count of units."""
-    there = np.array([[c.id in scene.renderings for c in study.conditions] for scene in study.scenes])
-    shape = (len(study.scenes), len(logits), len(logits))
-    flat = np.ravel_multi_index((votes.scene, votes.winner, votes.loser), shape)
-
-    def scores(weight: Array) -> Array:
-        wins = np.asarray(np.bincount(flat, weight, minlength=int(np.prod(shape))), np.float64).reshape(shape)
-        return np.where(there, fit(wins, prior=IMAGE_PRIOR, centre=np.broadcast_to(logits, shape[:2])), np.nan)
-
-    raters = len(votes.raters)
-    counts = (
-        draw_raters(raters, resamples, np.random.default_rng([seed, 5])) if raters > 1 else np.empty((0, 1), np.int64)
-    )
-    samples = np.array([scores(votes.weight * row[votes.rater]) for row in counts]).reshape(-1, *shape[:2])
-    return scores(votes.weight), samples, min(raters, len(study.scenes))
 
 
 def _images(metric: str, values: Array, scores: Array, samples: Array, units: int, scenes: Index) -> MetricAgreement:

@@ -5,7 +5,12 @@ Of a stimulus (one condition on one image) over its N raters, as in BT.500-15 An
     MOS = mean of the grades,   interval: MOS -+ t(0.975, N - 1) s / sqrt(N)
 
 Of a condition: the mean of its stimuli's MOS, so that every image weighs the same however often it was rated. A rater's
-grades hang together, so the interval is a bootstrap over raters, as for pairs (`scores.py`).
+grades hang together, so the interval rests on the jackknife over raters (Efron and Tibshirani 1993, chapter 11), R
+being their number and m_(r) the mean without rater r:
+
+    m -+ t(0.975, R - 1) se,   se^2 = (R - 1) / R  sum_r (m_(r) - mean m_(.))^2
+
+A bootstrap over raters is too narrow here, because it takes the few raters of one stimulus for as many as there are.
 
 ACR with hidden reference gives the differential score, too (P.910, ACR-HR): grade - grade of the hidden original of the
 same image by the same rater + 5.
@@ -24,7 +29,7 @@ from ..bradley_terry import Array
 from ..design.trials import COUNTED
 from ..plan import HIDDEN, Study
 from ..votes import Vote
-from .scores import LEVEL, Interval, draw_raters, interval
+from .scores import LEVEL, Interval, draw_raters
 
 
 class Ratings(NamedTuple):
@@ -69,7 +74,8 @@ class MosDifference(NamedTuple):
 
 
 class MosScores(NamedTuple):
-    """resampled: (resamples, conditions), by_image_resampled: (resamples, scenes, conditions); nan where unknown."""
+    """For agreement with metrics, by a bootstrap over raters: resampled (resamples, conditions), by_image_resampled
+    (resamples, scenes, conditions); nan where unknown."""
 
     conditions: list[ConditionMos]
     differences: list[MosDifference]
@@ -100,7 +106,7 @@ def mos(study: Study, given: Ratings, *, resamples: int = 1000, seed: int = 0) -
     if raters > 1:
         counts = draw_raters(raters, resamples, np.random.default_rng([seed, 4])).astype(np.float64)
     by_image, images = _means(given.grades, np.ones((1, raters)))[0], _means(given.grades, counts)
-    point, drawn = _over_images(by_image), _over_images(images)
+    point, without = _over_images(by_image), _over_images(_means(given.grades, 1 - np.eye(raters)))
     differential = given.grades - given.grades[:, :, :1] + 5 if study.task == "acr" else None
     conditions = []
     for k, name in enumerate(given.conditions):
@@ -109,8 +115,8 @@ def mos(study: Study, given: Ratings, *, resamples: int = 1000, seed: int = 0) -
         if differential is not None and name != HIDDEN:
             one = differential[:, :, k : k + 1]
             dmos = float(_over_images(_means(one, np.ones((1, raters))))[0, 0])
-            dmos_interval = interval(_over_images(_means(one, counts))[:, 0], raters)
-        ends = interval(drawn[:, k], raters, bounds=(1, 5))
+            dmos_interval = jackknife(dmos, _over_images(_means(one, 1 - np.eye(raters)))[:, 0])
+        ends = jackknife(float(point[k]), without[:, k], bounds=(1, 5))
         known = int(np.isfinite(grades).sum())
         spread = float(np.nanstd(grades)) if known else math.nan
         conditions.append(ConditionMos(name, float(point[k]), ends, spread, known, dmos, dmos_interval))
@@ -120,12 +126,22 @@ def mos(study: Study, given: Ratings, *, resamples: int = 1000, seed: int = 0) -
             given.conditions[i],
             given.conditions[j],
             float(point[i] - point[j]),
-            interval(drawn[:, i] - drawn[:, j], raters),
+            jackknife(float(point[i] - point[j]), without[:, i] - without[:, j]),
         )
         for place, i in enumerate(order)
         for j in order[place + 1 :]
     ]
-    return MosScores(conditions, differences, _stimuli(given), by_image, drawn, images, raters)
+    return MosScores(conditions, differences, _stimuli(given), by_image, _over_images(images), images, raters)
+
+
+def jackknife(point: float, without: Array, bounds: tuple[float, float] = (-math.inf, math.inf)) -> Interval | None:
+    """Interval from the estimates without each rater in turn; None if one of them is not defined, or of one rater."""
+    raters = len(without)
+    if raters < 2 or not np.isfinite(without).all():
+        return None
+    error = math.sqrt((raters - 1) / raters * float(((without - without.mean()) ** 2).sum()))
+    half = float(stdtrit(raters - 1, (1 + LEVEL) / 2)) * error
+    return Interval(max(bounds[0], point - half), min(bounds[1], point + half))
 
 
 def _means(grades: Array, weights: Array) -> Array:

@@ -9,6 +9,7 @@ from typing import Any
 from ..bradley_terry import ELO_MEAN
 from .analyse import Analysis
 from .equal_quality import family
+from .graded import Graded
 from .scores import Score
 
 INK, QUIET = "#1f2a33", "#8a949c"
@@ -23,6 +24,21 @@ def draw(analysis: Analysis, folder: Path) -> list[str]:
     if any(m.level == "votes" for m in analysis.metrics):
         made.append(_save(_metrics(analysis), folder, "metrics"))
     return made
+
+
+def draw_graded(found: Graded, folder: Path) -> list[str]:
+    """Write the mean opinion scores to folder; returns the stems that were written."""
+    ranked = sorted(found.scores.conditions, key=lambda c: c.mos)
+    figure, axes = _figure(7.2, 1.1 + 0.38 * len(ranked))
+    for place, c in enumerate(ranked):
+        if c.interval:
+            axes.plot([c.interval.low, c.interval.high], [place, place], color=HUES[0], linewidth=2)
+        axes.plot([c.mos], [place], "o", color=HUES[0])
+    axes.set_yticks(range(len(ranked)), [c.condition for c in ranked])
+    axes.set_ylim(-0.6, len(ranked) - 0.4)
+    axes.set_xlim(0.9, 5.1)
+    axes.set_xlabel("mean opinion score, 1 to 5 (95 % interval over raters)")
+    return [_save(figure, folder, "scores")]
 
 
 def _figure(width: float, height: float) -> tuple[Any, Any]:

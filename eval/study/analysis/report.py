@@ -14,9 +14,11 @@ from jinja2 import Environment, FileSystemLoader
 from gencomp.files import write_atomically
 
 from .analyse import Analysis, plain, to_json
-from .plots import draw
+from .graded import Graded
+from .graded import to_json as graded_json
+from .plots import draw, draw_graded
 
-INTERVALS = ("interval",)
+INTERVALS = ("interval", "jod_interval", "dmos_interval")
 
 
 def write(analysis: Analysis, folder: Path) -> Path:
@@ -32,6 +34,48 @@ def write(analysis: Analysis, folder: Path) -> Path:
     return page
 
 
+def write_graded(found: Graded, folder: Path) -> Path:
+    """The same for ratings."""
+    folder.mkdir(parents=True, exist_ok=True)
+    whole = graded_json(found)
+    rows = {name: whole[name] for name in ("scores", "differences", "images")}
+    rows |= {"raters": whole["rater_table"], "outliers": whole["outlier_table"]}
+    rows["metrics"] = [_flat(m) for m in whole["metrics"]]
+    for name, table in rows.items():
+        write_atomically(folder / f"{name}.csv", to_csv(table).encode())
+    write_atomically(folder / "analysis.json", (json.dumps(whole, indent=1, allow_nan=False) + "\n").encode())
+    page = folder / "index.html"
+    text = (
+        _templates()
+        .get_template("graded.html")
+        .render(
+            whole=whole,
+            study=found.study,
+            figures=draw_graded(found, folder),
+            ranked=sorted(whole["scores"], key=lambda s: -s["mos"]),
+            unscreened={s["condition"]: s for s in whole["scores_without_screening"]},
+            by_image={(row["scene"], row["condition"]): row for row in whole["images"]},
+            metrics=_metric_rows(whole),
+            outliers={row["rater"]: row for row in whole["outlier_table"]},
+            dropped=[r for r in whole["rater_table"] if not r["kept"]],
+        )
+    )
+    write_atomically(page, text.encode())
+    return page
+
+
+def _templates() -> Environment:
+    templates = Environment(
+        loader=FileSystemLoader(Path(__file__).with_name("templates")),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters["number"] = number
+    templates.filters["ends"] = ends
+    return templates
+
+
 def tables(analysis: Analysis, whole: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
     names = whole["wins"]["conditions"]
     wins = [
@@ -42,6 +86,7 @@ def tables(analysis: Analysis, whole: Mapping[str, Any]) -> dict[str, list[dict[
         "scores": whole["scores"],
         "differences": whole["differences"],
         "wins": wins,
+        "images": whole["images"],
         "equal_quality": whole["equal_quality"],
         "metrics": [_flat(m) for m in whole["metrics"]],
         "raters": [plain(r) for r in analysis.raters],
@@ -59,25 +104,22 @@ def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def render(analysis: Analysis, whole: Mapping[str, Any], figures: Sequence[str]) -> str:
-    templates = Environment(
-        loader=FileSystemLoader(Path(__file__).with_name("templates")),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    templates.filters["number"] = number
-    templates.filters["ends"] = ends
     ranked = sorted(whole["scores"], key=lambda s: -s["elo"])
     plain_scores = {s["condition"]: s for s in whole["scores_without_screening"]}
-    return templates.get_template("analysis.html").render(
-        whole=whole,
-        study=analysis.study,
-        ranked=ranked,
-        unscreened=plain_scores,
-        figures=figures,
-        wins=_win_cells(whole, [s["condition"] for s in ranked]),
-        metrics=_metric_rows(whole),
-        dropped=[r for r in whole["rater_table"] if not r["kept"]],
+    return (
+        _templates()
+        .get_template("analysis.html")
+        .render(
+            whole=whole,
+            study=analysis.study,
+            ranked=ranked,
+            unscreened=plain_scores,
+            figures=figures,
+            wins=_win_cells(whole, [s["condition"] for s in ranked]),
+            metrics=_metric_rows(whole),
+            by_image={(row["scene"], row["condition"]): row for row in whole["images"]},
+            dropped=[r for r in whole["rater_table"] if not r["kept"]],
+        )
     )
 
 
@@ -139,7 +181,8 @@ def _ends(row: Mapping[str, Any]) -> dict[str, Any]:
     wide: dict[str, Any] = {}
     for key, value in row.items():
         if key in INTERVALS:
-            wide["low"], wide["high"] = value or (None, None)
+            name = key.removesuffix("interval")
+            wide[f"{name}low"], wide[f"{name}high"] = value or (None, None)
         else:
             wide[key] = value
     return wide

@@ -12,11 +12,12 @@ from scipy import stats
 from gencomp.eval.study.analysis.analyse import analyse, to_json
 from gencomp.eval.study.analysis.correlation import coefficients, metric_agreement, oriented
 from gencomp.eval.study.analysis.equal_quality import equal_quality, rate_at
+from gencomp.eval.study.analysis.image_scores import image_scores, image_table
 from gencomp.eval.study.analysis.raters import agreement, screen
 from gencomp.eval.study.analysis.report import write
 from gencomp.eval.study.analysis.scores import ballots, interval, needed, score, widening
 from gencomp.eval.study.analysis.simulate import Population, offsets, votes
-from gencomp.eval.study.bradley_terry import ELO
+from gencomp.eval.study.bradley_terry import ELO, fit, preference
 from gencomp.eval.study.design.trials import Kind, Trial
 from gencomp.eval.study.plan import Condition, Study, StudyError
 from gencomp.eval.study.votes import Vote
@@ -192,7 +193,8 @@ def test_a_metric_that_raters_follow_correlates_and_an_inverted_one_does_too(stu
     cast = simulated(study, raters=30, taste_sd=0, image_sd=0, lapse=0)
     counted = ballots(study, cast)
     scores = score(counted, resamples=200)
-    rows = metric_agreement(study, counted, scores.logits, scores.resampled, resamples=100)
+    by_image = image_scores(study, counted, scores.logits, resamples=100)
+    rows = metric_agreement(study, counted, scores.logits, scores.resampled, by_image)
     by = {(m.metric, m.level): m for m in rows}
     for metric in ("psnr", "lpips_alex", "psnr_crop"):
         for level in ("conditions", "images"):
@@ -259,7 +261,15 @@ def files(folder: Path) -> set[str]:
 def test_the_report_holds_page_tables_figures_and_data(study: Study, tmp_path: Path) -> None:
     found = analyse(study, simulated(study), resamples=100)
     page = write(found, tmp_path / "analysis")
-    tables = {"scores.csv", "differences.csv", "wins.csv", "equal_quality.csv", "metrics.csv", "raters.csv"}
+    tables = {
+        "scores.csv",
+        "differences.csv",
+        "wins.csv",
+        "images.csv",
+        "equal_quality.csv",
+        "metrics.csv",
+        "raters.csv",
+    }
     figures = {f"{name}.{kind}" for name in ("scores", "rates", "metrics") for kind in ("png", "svg")}
     assert files(page.parent) == tables | figures | {"analysis.json", "index.html"}
     data = json.loads((page.parent / "analysis.json").read_text())
@@ -299,3 +309,33 @@ def test_one_rater_with_a_single_vote_makes_a_report(study: Study, tmp_path: Pat
     cast: Sequence[Vote] = [vote("0" * 16, ("pair", "s0", "good", "bad"), "a")]
     page = write(analyse(study, cast, resamples=100), tmp_path / "analysis").read_text()
     assert "One rater only" in page
+
+
+def test_one_jod_is_where_three_of_four_agree(study: Study) -> None:
+    wins = np.array([[0.0, 3000, 0], [1000, 0, 0], [0, 0, 0]])
+    cast = [vote(f"{r:016x}", ("pair", "s0", "good", "middling"), "a" if r < 30 else "b") for r in range(40)]
+    found = to_json(analyse(study, cast, resamples=100))["scores"]
+    jod = {s["condition"]: s["jod"] for s in found}
+    assert jod["good"] - jod["middling"] == pytest.approx(1, abs=0.01)
+    assert preference(fit(wins))[0, 1] == pytest.approx(0.75, abs=1e-4)
+
+
+def test_scores_of_an_image_follow_its_own_votes_and_stay_near_the_scale_without(study: Study) -> None:
+    """On one image the raters turn the order round; on the others they do not."""
+    trials: list[tuple[Kind, str, str, str]] = [("pair", s, "good", "bad") for s in ("s0", "s1", "s2")]
+    cast = [
+        vote(f"{r:016x}", trial, "b" if (trial[1] == "s2") == (r % 10 > 0) else "a", n)
+        for r in range(20)
+        for n, trial in enumerate(trials)
+    ]
+    counted = ballots(study, cast)
+    scores = score(counted, resamples=100)
+    found = image_scores(study, counted, scores.logits, resamples=100)
+    rows = {(r.scene, r.condition): r for r in image_table(study, found, 20)}
+    assert rows["s0", "good"].elo > rows["s0", "bad"].elo + 200
+    assert rows["s2", "good"].elo < rows["s2", "bad"].elo - 200
+    assert rows["s3", "good"].elo == pytest.approx(scores.scores[0].elo, abs=1e-6)  # nobody judged it
+    assert (rows["s3", "good"].votes, rows["s0", "good"].votes) == (0, 20)
+    ends = rows["s0", "good"].interval
+    assert ends
+    assert ends.low < rows["s0", "good"].elo < ends.high
