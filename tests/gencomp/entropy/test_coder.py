@@ -237,7 +237,8 @@ def test_more_symbols_than_the_data_can_hold_are_refused_before_they_are_read() 
 @given(st.binary(max_size=12), st.binary(min_size=1, max_size=12), st.integers(0, 60))
 def test_data_that_no_encoder_writes_are_refused(start: bytes, more: bytes, count: int) -> None:
     """Of two streams that begin alike and decode to the same symbols, at most one is what an encoder writes."""
-    table, accepted = np.array([10_000, 40_000, 15_536]), {}
+    table = np.array([10_000, 40_000, 15_536])
+    accepted: dict[bytes, bytes] = {}
     for data in (start.rstrip(b"\0"), (start + more).rstrip(b"\0")):
         decoder = C.Decoder(data)
         try:
