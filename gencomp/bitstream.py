@@ -1,8 +1,9 @@
 """The .gnc file: one image, its size, its quality, two checksums and an entropy-coded payload.
 
-This text and that of `gencomp/entropy` (the payload: streams, order of symbols, tables, range coder) are the
-specification: a second implementation needs nothing else but a model file. Integers are little-endian; fields follow
-one another without padding. CRC-32 is that of zlib (polynomial EDB88320, reflected, starting from 0).
+This text and those at the top of the files in gencomp/entropy are the specification: a second implementation needs
+nothing else but a model file. The payload is written down there: what is coded in hyperprior.py and factorized.py, in
+which order in latent.py, by which tables in tables.py, predicted how in intnet.py, into which bytes in rangecoder.py.
+Integers are little-endian; fields follow one another without padding. CRC-32 is that of zlib (polynomial EDB88320).
 
 Versions 1 and 2 begin alike:
 
@@ -216,15 +217,11 @@ def inspect_file(file: IO[bytes], max_pixels: int | None = MAX_PIXELS) -> Inspec
 
     Reads on for the checksum, but no further than `read` would: a file that does not end raises BitstreamError.
     """
-    head = file.read(MAX_HEADER_BYTES)
-    header, end = read_header(head)
-    rest = _Rest(head, end, file, read_limit(header, max_pixels))
-    stored = rest.take(_CRC.size, counted=False)
-    extras: dict[int, bytes] = {}
+    header, stored, extras, rest = _read_front(file, max_pixels)
     if header.version == 1:
         payload = rest.skip(None)
     else:
-        extras, payload = _read_extras(rest), _read_length(rest)
+        payload = _read_length(rest)
         if rest.skip(payload) < payload:
             raise BitstreamError("damaged file: it ends inside the payload")
         if rest.skip(1):
@@ -234,6 +231,12 @@ def inspect_file(file: IO[bytes], max_pixels: int | None = MAX_PIXELS) -> Inspec
     header_bytes = rest.total - checksums - payload - sum(named.values())
     sections = {"header": header_bytes, "checksums": checksums, **named, "payload": payload}
     return Inspection(header, sections, _CRC.unpack(stored)[0] == rest.crc, extras)
+
+
+def peek(file: IO[bytes]) -> tuple[Header, dict[int, bytes]]:
+    """Header and optional sections of an open file, no further read than these; checks no checksum."""
+    header, _, extras, _ = _read_front(file, None)
+    return header, extras
 
 
 def read_header(data: bytes) -> tuple[Header, int]:
@@ -327,6 +330,15 @@ class _Rest:
     def _read(self, count: int) -> bytes:
         data, self._ahead = self._ahead[:count], self._ahead[count:]
         return data + self._file.read(count - len(data)) if len(data) < count else data
+
+
+def _read_front(file: IO[bytes], max_pixels: int | None) -> tuple[Header, bytes, dict[int, bytes], _Rest]:
+    """What stands before the payload: header, file CRC, optional sections; and the rest."""
+    head = file.read(MAX_HEADER_BYTES)
+    header, end = read_header(head)
+    rest = _Rest(head, end, file, read_limit(header, max_pixels))
+    stored = rest.take(_CRC.size, counted=False)
+    return header, stored, _read_extras(rest) if header.version >= SECTIONS_VERSION else {}, rest
 
 
 def _pack_sections(extras: Mapping[int, bytes], payload: bytes) -> bytes:

@@ -1,14 +1,14 @@
 """Pillow's plugin for .gnc: `import gencomp`, then Image.open("photo.gnc") and image.save("photo.gnc", quality=30).
 
-Opening reads the header alone; pixels are decoded, and torch imported, when they are first asked for. `save` takes
-`quality=` (1 to 100), `bpp=` or `bytes=`, as Codec.compress does, and turns other modes into RGB by the rules of
-gencomp.image, so that orientation and colour profile are used up, not lost. Everything that can go wrong with a file
-is an OSError, as with Pillow's own formats; its limits on large images (Image.MAX_IMAGE_PIXELS) hold here too. So
-does its habit of emptying an existing file before it is written: where that matters, write Codec.compress's bytes.
+Opening reads header and metadata alone; pixels are decoded, and the run-time imported, when they are first asked for.
+`save` takes `quality=` (1 to 100), `bpp=` or `bytes=`, as Codec.compress does, and turns other modes into RGB by the
+rules of gencomp.image, so that orientation and colour profile are used up, not lost. Everything that can go wrong with
+a file is an OSError, as with Pillow's own formats; its limits on large images (Image.MAX_IMAGE_PIXELS) hold here too.
+So does its habit of emptying an existing file before it is written: where that matters, write Codec.compress's bytes.
 
 Metadata are stored when they are given to `save` (`exif=`, `xmp=`, `icc_profile=`, `dpi=`, `comment=`), as they are
 given, a place in them included; an `icc_profile` says what colours the pixels are in, which are then not converted.
-Once pixels are decoded, `info` holds what the file keeps. A file holds one image: `save_all` with more is an OSError.
+`info` and `getexif()` give what a file keeps. A file holds one image: `save_all` with more is an OSError.
 
 A trap when a decoded image goes back into a `datasets.Dataset`: that library stores an image in its `.format`, so an
 image opened from a .gnc file is coded, with loss, a second time; `image.copy()` has no format and is stored as PNG.
@@ -24,7 +24,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from PIL import Image, ImageFile
 
-from gencomp.bitstream import MAGIC, MAX_HEADER_BYTES, SECTION_KINDS, inspect_file, read, read_header
+from gencomp.bitstream import MAGIC, SECTION_KINDS, inspect_file, peek, read
 from gencomp.memory import is_out_of_memory
 
 if TYPE_CHECKING:
@@ -42,7 +42,11 @@ class GncImageFile(ImageFile.ImageFile):
     def _open(self) -> None:
         assert self.fp is not None
         with _as_oserror():  # not SyntaxError, by which Pillow would try other formats: by its magic it is ours
-            header, _ = read_header(self.fp.read(MAX_HEADER_BYTES))
+            header, extras = peek(self.fp)
+        if extras:
+            from gencomp.metadata import to_info
+
+            self.info.update(to_info(extras))
         self._size = (header.width, header.height)
         self._mode = "RGB"
         self._coded = True
@@ -52,7 +56,6 @@ class GncImageFile(ImageFile.ImageFile):
             with _as_oserror():
                 image = _default_codec().decompress(read(self._rewound(), _max_pixels()), max_pixels=_max_pixels())
             self.im, self._coded = image.im, False
-            self.info.update(image.info)
             if self._exclusive_fp and self.fp:
                 self.fp.close()
             self.fp = None

@@ -97,5 +97,5 @@ def _code(
         "model_name": codec.model_name,
         "entropy_bits": encoded.entropy_bits,
     }
-    text = f"{shown(source)} -> {shown(target)}: {size_text(record)}, quality {record['quality']:.4g}"
+    text = f"{shown(source)} -> {shown(target)}: {size_text(record)}, quality {record['quality']:.1f}"
     return Outcome(text, record)

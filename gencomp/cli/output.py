@@ -37,7 +37,7 @@ def info_text(record: dict[str, Any]) -> str:
         shown(record["path"]),
         f"  image     {record['width']}x{record['height']}",
         f"  size      {size_text(record)} ({sections})",
-        f"  quality   {record['quality']:.4g}",
+        f"  quality   {record['quality']:.1f}",
         f"  model     {record['model']}" + (f" ({record['model_name']})" if "model_name" in record else ""),
         f"  format    {record['format_version']}",
         f"  checksum  {'ok' if record['checksum_ok'] else 'WRONG'}",

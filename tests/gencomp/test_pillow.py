@@ -117,10 +117,11 @@ def test_verify_finds_damage_without_decoding(photo: Image.Image) -> None:
         Image.open(io.BytesIO(data[:-1])).verify()
 
 
-@pytest.mark.parametrize("cut", [5, 18, 30, -1])
-def test_truncated_file_is_an_oserror(photo: Image.Image, cut: int) -> None:
+@pytest.mark.parametrize("cut", [5, 18, 22, 30, -1])
+@pytest.mark.parametrize("options", [{}, {"comment": "x" * 20}])
+def test_truncated_file_is_an_oserror(photo: Image.Image, options: dict[str, str], cut: int) -> None:
     with pytest.raises(OSError, match="damaged file"):
-        Image.open(io.BytesIO(_saved(photo).getvalue()[:cut])).load()
+        Image.open(io.BytesIO(_saved(photo, **options).getvalue()[:cut])).load()
 
 
 def test_foreign_file_is_left_to_other_plugins() -> None:
@@ -164,9 +165,9 @@ def test_metadata_given_to_save_are_stored_as_given_and_come_back(photo: Image.I
     exif[0x010F] = "Maker"
     given = {"exif": exif, "xmp": b"<x/>", "icc_profile": SRGB, "dpi": (72, 72), "comment": "hé"}
     opened = Image.open(_saved(photo, quality=100, **given))
-    assert opened.tobytes() == _pixels(photo)
     assert opened.info == {**given, "exif": exif.tobytes(), "dpi": (72.0, 72.0)}
     assert dict(opened.getexif()) == {0x010F: "Maker"}
+    assert opened.tobytes() == _pixels(photo)
     assert "exif" not in Image.open(_saved(photo)).info
 
 
