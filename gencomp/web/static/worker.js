@@ -7,6 +7,7 @@ import { ICC, qualityToStep } from "./codec/bitstream.js";
 import { Codec } from "./codec/codec.js";
 import { BitstreamError, Cancelled } from "./codec/errors.js";
 import { atMostBytes, pixelsOf, pngOf } from "./images.js";
+import { Work } from "./work.js";
 
 const MAX_PIXELS = 40e6; // about what a tab's memory holds
 const PAUSE = 25; // ms of work between two looks at the post
@@ -70,6 +71,25 @@ async function readFile(key, bytes, tick) {
   return factsOf(file);
 }
 
+// Workers as this one, for tiles of large images, as far as cores and memory allow.
+let helpers = null;
+
+function getHelpers(kernel, model) {
+  const count = (navigator.deviceMemory ?? 8) < 4 ? 0 : Math.min(navigator.hardwareConcurrency ?? 1, 4) - 1;
+  helpers ??= Array.from({ length: count }, () => {
+    const work = new Work();
+    const ready = work.run("help", { kernel, model });
+    let running = null;
+    const perform = async (job, progress) => {
+      await ready;
+      running = work.run("perform", { job }, progress);
+      return running;
+    };
+    return { perform, cancel: () => running?.cancel() };
+  });
+  return helpers;
+}
+
 const tasks = {
   // Fetch kernel and model, once.
   async start({ id }) {
@@ -77,9 +97,16 @@ const tasks = {
       const kernel = await fetched(here("codec/kernel.wasm"));
       const model = await fetched(here("model.safetensors"), (share) => postMessage({ id, share: 0.9 * share }));
       codec = await Codec.load(kernel, model);
+      codec.getHelpers = async () => getHelpers(kernel, model);
     }
     return { name: codec.name, id: codec.id, knowsRealism: codec.knowsRealism };
   },
+
+  // Become a helper of another worker, and be one.
+  async help({ kernel, model }) {
+    codec = await Codec.load(kernel, model);
+  },
+  perform: ({ id, job }) => codec.perform(job, ticker(id)),
 
   // An image file of the browser's kinds.
   async load({ key, blob }) {

@@ -14,7 +14,7 @@ from PIL import Image
 import gencomp
 from gencomp.bitstream import SECTION_KINDS, Header, inspect, pack, unpack
 
-from .conftest import DONE, TESTS, Photo, downloaded, fact, give, settled
+from .conftest import DONE, TESTS, TINY, Photo, downloaded, fact, give, settled
 
 Open = Callable[..., Any]
 ODD = TESTS / "golden" / "odd.gnc"
@@ -324,3 +324,17 @@ def sound(png: bytes) -> bool:
             return False
         at += 12 + length
     return True
+
+
+def test_a_large_image_is_coded_in_tiles_by_several_workers(small: Any, tmp_path: Path) -> None:
+    """As without tiles: its latents are Python's, and its pixels within two levels."""
+    codec = gencomp.load(TINY, device="cpu")
+    row, column = np.mgrid[:1300, :1700]
+    waves = 128 + 60 * np.sin(row / 31)[..., None] + 50 * np.cos(column[..., None] / (17 + 5 * np.arange(3)))
+    image, path = Image.fromarray(waves.astype(np.uint8)), tmp_path / "large.png"
+    image.save(path)
+    give(small, path)
+    data = downloaded(small, "#save-gnc", tmp_path / "large.gnc").read_bytes()
+    assert codec.verify(data).latents_ok
+    assert abs(len(data) - len(codec.compress(image))) <= 8  # rounding ties alone may differ
+    assert levels_apart(downloaded(small, "#save-png", tmp_path / "seen.png"), codec.decompress(data)) <= 2

@@ -8,7 +8,8 @@ import { Kernel } from "./kernel.js";
 import { checksum } from "./numbers.js";
 import { RangeCoder } from "./rangecoder.js";
 import { Safetensors } from "./safetensors.js";
-import { Analysis, latentSize, Synthesis } from "./transforms.js";
+import { latentSize } from "./tiles.js";
+import { Analysis, Synthesis } from "./transforms.js";
 
 const idle = async () => {};
 
@@ -19,6 +20,7 @@ export class Codec {
   #config;
   #analysis = null;
   #synthesis = null;
+  getHelpers = async () => []; // who performs jobs of large images beside this codec: [{perform(job, progress), cancel()}]
 
   // From the bytes of kernel.wasm and of a model file (ArrayBuffers). ModelError unless this browser computes the
   // model's known answer, that is decodes exactly.
@@ -71,7 +73,12 @@ export class Codec {
   // The image of integers that `read` gave: RGBA, Uint8ClampedArray.
   async show({ header: { width, height, step }, latents }, realism, tick = idle) {
     const strength = this.knowsRealism ? realism : 0;
-    return this.#forSynthesis().run(latents, height, width, step, strength, tick);
+    return this.#forSynthesis().run(latents, height, width, step, strength, this.getHelpers, tick);
+  }
+
+  // A job for a helper, as another codec of the same model made it.
+  perform(job, tick) {
+    return (job.task === "synthesis" ? this.#forSynthesis() : this.#forAnalysis()).perform(job, tick);
   }
 
   // {data: RGBA, width, height} -> the file's bytes. `tick(share)` is awaited now and then.
@@ -79,7 +86,7 @@ export class Codec {
     const { width, height } = image;
     const analysis = this.#forAnalysis();
     const [h, w] = latentSize(height, width);
-    const y = await analysis.run(image, step, (share) => tick(0.8 * share));
+    const y = await analysis.run(image, step, this.getHelpers, (share) => tick(0.8 * share));
     const z = await analysis.hyperLatents(y, h, w, () => tick(0.8));
     const { payload, latents } = await this.#entropy.encode(y, z, h, w, step, () => tick(0.9));
     const id = Uint8Array.from(this.id.match(/../g), (byte) => parseInt(byte, 16));

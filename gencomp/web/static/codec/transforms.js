@@ -2,14 +2,9 @@
 
 import { Conv, MODE } from "./kernel.js";
 import { knotWeights, SEGMENT } from "./numbers.js";
+import { inTiles, latentSize, STRIDE, tilesOf } from "./tiles.js";
 
-export const STRIDE = 16; // pixels a latent, both ways
 const REACH = 2; // positions a side that an output of a block sees
-const WHOLE = 6144; // latents a channel up to which an image is coded in one piece: 1.5 megapixels
-const SIDE = 96; // side of a tile of a larger image, in latents
-
-export const latentSize = (height, width) => [Math.ceil(height / STRIDE), Math.ceil(width / STRIDE)];
-
 const conv = (kernel, file, name) => {
   const shape = file.shape(`${name}.weight`);
   const bias = file.has(`${name}.bias`) ? file.floats(`${name}.bias`) : new Float32Array(shape[0]);
@@ -71,19 +66,6 @@ function unshuffled(kernel, x, f) {
   return out;
 }
 
-// Cover height x width latents with tiles; each says what it yields and, with its halo, what it must see.
-function* tiles(height, width, halo, side = height * width <= WHOLE ? Math.max(height, width) : SIDE) {
-  for (let top = 0; top < height; top += side) {
-    for (let left = 0; left < width; left += side) {
-      const [bottom, right] = [Math.min(top + side, height), Math.min(left + side, width)];
-      const [seeTop, seeLeft] = [Math.max(top - halo, 0), Math.max(left - halo, 0)];
-      const [seeBottom, seeRight] = [Math.min(bottom + halo, height), Math.min(right + halo, width)];
-      const sees = { top: seeTop, left: seeLeft, height: seeBottom - seeTop, width: seeRight - seeLeft };
-      yield { yields: { top, left, height: bottom - top, width: right - left }, sees };
-    }
-  }
-}
-
 // The part of x that reaches `halo` latents beyond what a tile yields; `seen` is the part of the image that x covers, in
 // latents, and becomes the part kept. What lies nearer to a cut than the blocks before reach is wrong, and is cut off.
 function trimmed(kernel, x, seen, yields, halo) {
@@ -121,47 +103,49 @@ export class Analysis {
   }
 
   // image {data: RGBA, width, height} -> y, Float32Array [M, h, w], scaled for the quality. `tick(share)` is awaited
-  // between layers.
-  async run(image, step, tick) {
+  // between layers; getHelpers: see tiles.js.
+  async run(image, step, getHelpers, tick) {
     const [height, width] = latentSize(image.height, image.width);
     const y = new Float32Array(this.head.outputs * height * width);
-    const gains = weighted(qualityCondition(step), this.gains).map(Math.exp);
-    const all = [...tiles(height, width, this.halo)];
-    for (const [index, tile] of all.entries()) {
-      const mark = this.kernel.mark();
-      try {
-        const { yields, sees } = tile;
-        const part = await this.#tile(image, tile, step, (share) => tick((index + share) / all.length));
-        const values = this.kernel.f32(part.at, part.channels * part.height * part.width);
-        for (let c = 0; c < part.channels; c++) {
-          for (let r = 0; r < yields.height; r++) {
-            const from = (c * part.height + yields.top - sees.top + r) * part.width + yields.left - sees.left;
-            const to = (c * height + yields.top + r) * width + yields.left;
-            for (let q = 0; q < yields.width; q++) y[to + q] = values[from + q] * gains[c];
-          }
+    const put = (part, { yields }) => {
+      for (let c = 0, from = 0; c < this.head.outputs; c++) {
+        for (let r = 0; r < yields.height; r++, from += yields.width) {
+          y.set(part.subarray(from, from + yields.width), (c * height + yields.top + r) * width + yields.left);
         }
-      } finally {
-        this.kernel.release(mark);
       }
-    }
+    };
+    const cut = (tile) => ({ task: "analysis", ...tile, step, image: cutImage(image, tile.sees) });
+    await inTiles(tilesOf(height, width, this.halo), { cut, here: this.perform, put }, getHelpers, tick);
     return y;
   }
 
-  async #tile(image, { yields, sees }, step, tick) {
+  // A job of `run`: the latents that a tile yields, Float32Array [M, ., .].
+  perform = async ({ image, yields, sees, step }, tick) => {
+    const mark = this.kernel.mark();
+    try {
+      const part = await this.#tile(image, yields, sees, step, tick);
+      const values = this.kernel.f32(part.at, part.channels * part.height * part.width);
+      const gains = weighted(qualityCondition(step), this.gains).map(Math.exp);
+      const out = new Float32Array(part.channels * yields.height * yields.width);
+      for (let c = 0, to = 0; c < part.channels; c++) {
+        for (let r = 0; r < yields.height; r++) {
+          const from = (c * part.height + yields.top - sees.top + r) * part.width + yields.left - sees.left;
+          for (let q = 0; q < yields.width; q++) out[to++] = values[from + q] * gains[c];
+        }
+      }
+      return out;
+    } finally {
+      this.kernel.release(mark);
+    }
+  };
+
+  async #tile(image, yields, sees, step, tick) {
     const { kernel } = this;
     const condition = qualityCondition(step);
-    const top = sees.top * STRIDE;
-    const left = sees.left * STRIDE;
-    const height = Math.min(sees.height * STRIDE, image.height - top);
-    const width = Math.min(sees.width * STRIDE, image.width - left);
-    const pixels = kernel.take(4 * height * width);
-    const copy = kernel.u8(pixels, 4 * height * width);
-    for (let r = 0; r < height; r++) {
-      const from = 4 * ((top + r) * image.width + left);
-      copy.set(image.data.subarray(from, from + 4 * width), 4 * width * r);
-    }
+    const pixels = kernel.take(image.data.length);
+    kernel.u8(pixels, image.data.length).set(image.data);
     let x = kernel.tensor(3, sees.height * STRIDE, sees.width * STRIDE);
-    kernel.call.from_rgba(pixels, height, width, width, x.at, x.height, x.width);
+    kernel.call.from_rgba(pixels, image.height, image.width, image.width, x.at, x.height, x.width);
     x = this.embed.run(unshuffled(kernel, x, 8));
     const work = macs([...blockLayers(this.stage8, 4), ...blockLayers(this.stage16, 1)]);
     let done = 0;
@@ -226,39 +210,50 @@ export class Synthesis {
     return { gate: conv(this.kernel, file, `${name}.gate`), project, factor: 2 << index, channel: index ? 16 : 0 };
   }
 
-  // latents: Int32Array [M, h, w] in units of 1/64 -> RGBA, Uint8ClampedArray. `tick(share)` is awaited between layers.
-  async run(latents, height, width, step, realism, tick) {
+  // latents: Int32Array [M, h, w] in units of 1/64 -> RGBA, Uint8ClampedArray. `tick(share)` is awaited between layers;
+  // getHelpers: see tiles.js.
+  async run(latents, height, width, step, realism, getHelpers, tick) {
     const [h, w] = latentSize(height, width);
     const rgba = new Uint8ClampedArray(4 * height * width);
-    const all = [...tiles(h, w, this.halos[0])];
-    for (const [index, tile] of all.entries()) {
-      const mark = this.kernel.mark();
-      try {
-        const share = (part) => tick((index + part) / all.length);
-        const x = await this.#tile(this.#cut(latents, h, w, tile.sees, step), tile, step, realism, share);
-        this.#show(x, tile, { width, height, rgba });
-      } finally {
-        this.kernel.release(mark);
+    const put = (part, { yields }) => {
+      const columns = Math.min(yields.width * STRIDE, width - yields.left * STRIDE);
+      for (let from = 0, row = yields.top * STRIDE; from < part.length; from += 4 * columns, row++) {
+        rgba.set(part.subarray(from, from + 4 * columns), 4 * (row * width + yields.left * STRIDE));
       }
-    }
+    };
+    const cut = ({ yields, sees }) => {
+      const rows = Math.min(yields.height * STRIDE, height - yields.top * STRIDE);
+      const columns = Math.min(yields.width * STRIDE, width - yields.left * STRIDE);
+      const part = cutPlanes(latents, this.stem.inputs, h, w, sees);
+      return { task: "synthesis", latents: part, yields, sees, rows, columns, step, realism };
+    };
+    await inTiles(tilesOf(h, w, this.halos[0]), { cut, here: this.perform, put }, getHelpers, tick);
     return rgba;
   }
 
-  // The latents that a tile sees, in the units of the analysis.
-  #cut(latents, h, w, { top, left, height, width }, step) {
-    const x = this.kernel.tensor(this.stem.inputs, height, width);
-    const values = this.kernel.f32(x.at, x.channels * height * width);
-    const gains = weighted(qualityCondition(step), this.gains).map((gain) => Math.exp(gain) / 64);
-    for (let c = 0, to = 0; c < x.channels; c++) {
-      for (let r = 0; r < height; r++) {
-        const from = (c * h + top + r) * w + left;
-        for (let q = 0; q < width; q++) values[to++] = latents[from + q] * gains[c];
-      }
+  // A job of `run`: the pixels that a tile yields, RGBA of rows x columns.
+  perform = async ({ latents, yields, sees, rows, columns, step, realism }, tick) => {
+    const { kernel } = this;
+    const mark = kernel.mark();
+    try {
+      const y = kernel.tensor(this.stem.inputs, sees.height, sees.width);
+      const values = kernel.f32(y.at, latents.length);
+      const gains = weighted(qualityCondition(step), this.gains).map((gain) => Math.exp(gain) / 64);
+      const plane = sees.height * sees.width;
+      for (let i = 0; i < latents.length; i++) values[i] = latents[i] * gains[Math.floor(i / plane)];
+      const seen = { ...sees };
+      const x = await this.#tile(y, yields, seen, step, realism, tick);
+      const at = kernel.take(4 * rows * columns);
+      const [top, left] = [(yields.top - seen.top) * STRIDE, (yields.left - seen.left) * STRIDE];
+      kernel.call.to_rgba(x.at, x.height, x.width, top, left, rows, columns, at, columns);
+      return kernel.u8(at, 4 * rows * columns).slice();
+    } finally {
+      kernel.release(mark);
     }
-    return x;
-  }
+  };
 
-  async #tile(latents, { yields, sees }, step, realism, tick) {
+  // `seen` becomes the part of the image that the result covers.
+  async #tile(latents, yields, seen, step, realism, tick) {
     const { kernel } = this;
     const condition = [...qualityCondition(step), realism];
     const all = this.stages.flatMap((blocks, i) => blockLayers(blocks, 4 ** i));
@@ -266,13 +261,13 @@ export class Synthesis {
     let done = 0;
     let x = this.stem.run(latents);
     for (const [i, blocks] of this.stages.entries()) {
-      if (i && realism && this.grain.length) this.#addGrain(x, this.grain[i - 1], sees, realism);
+      if (i && realism && this.grain.length) this.#addGrain(x, this.grain[i - 1], seen, realism);
       for (const block of blocks) {
         await tick(done / work);
         block.run(x, condition);
         done += macs(blockLayers([block], 4 ** i));
       }
-      x = shuffled(kernel, this.ups[i].run(trimmed(kernel, x, sees, yields, this.halos[i + 1])), 2);
+      x = shuffled(kernel, this.ups[i].run(trimmed(kernel, x, seen, yields, this.halos[i + 1])), 2);
     }
     await tick(done / work);
     const refined = this.refine.run(x, { mode: MODE.leaky });
@@ -288,18 +283,29 @@ export class Synthesis {
     this.kernel.call.grain_f32(x.at, open.at, project, x.channels, height, width, factor, channel, top, left, realism);
     this.kernel.release(mark);
   }
+}
 
-  #show(x, { yields, sees }, { width, height, rgba }) {
-    const top = yields.top * STRIDE;
-    const left = yields.left * STRIDE;
-    const rows = Math.min(yields.height * STRIDE, height - top);
-    const columns = Math.min(yields.width * STRIDE, width - left);
-    const at = this.kernel.take(4 * rows * columns);
-    const [dy, dx] = [(yields.top - sees.top) * STRIDE, (yields.left - sees.left) * STRIDE];
-    this.kernel.call.to_rgba(x.at, x.height, x.width, dy, dx, rows, columns, at, columns);
-    const pixels = this.kernel.u8(at, 4 * rows * columns);
-    for (let r = 0; r < rows; r++) {
-      rgba.set(pixels.subarray(4 * columns * r, 4 * columns * (r + 1)), 4 * ((top + r) * width + left));
+// The part of an image that a tile sees.
+function cutImage({ data, height, width }, sees) {
+  const [top, left] = [sees.top * STRIDE, sees.left * STRIDE];
+  const rows = Math.min(sees.height * STRIDE, height - top);
+  const columns = Math.min(sees.width * STRIDE, width - left);
+  const part = new Uint8ClampedArray(4 * rows * columns);
+  for (let r = 0; r < rows; r++) {
+    const from = 4 * ((top + r) * width + left);
+    part.set(data.subarray(from, from + 4 * columns), 4 * columns * r);
+  }
+  return { data: part, height: rows, width: columns };
+}
+
+// The part of planes [channels, h, w] at a rectangle.
+function cutPlanes(planes, channels, h, w, { top, left, height, width }) {
+  const part = new planes.constructor(channels * height * width);
+  for (let c = 0, to = 0; c < channels; c++) {
+    for (let r = 0; r < height; r++, to += width) {
+      const from = (c * h + top + r) * w + left;
+      part.set(planes.subarray(from, from + width), to);
     }
   }
+  return part;
 }
