@@ -278,8 +278,8 @@ FORK = """
 import os, signal, sys
 import numpy as np
 import gencomp
-codec = gencomp.load(sys.argv[1])
-image = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+codec = gencomp.load(sys.argv[1], runtime=sys.argv[2])
+image = np.random.default_rng(0).integers(0, 256, (640, 640, 3), dtype=np.uint8)
 data = codec.compress(image)
 expected = codec.decompress(data).tobytes()
 children = []
@@ -294,9 +294,10 @@ print([os.waitpid(child, 0)[1] for child in children])
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-def test_two_forked_processes_decode_after_their_parent_has_used_two_threads() -> None:
+@pytest.mark.parametrize("runtime", ["onnx", "torch"])
+def test_two_forked_processes_decode_after_their_parent_has_used_two_threads(runtime: str) -> None:
     """As the workers of a data loader, or of datasets.map(num_proc=...), do."""
     environment = {**os.environ, "OMP_NUM_THREADS": "2"}
-    command = [sys.executable, "-W", "ignore", "-c", FORK, str(GOLDEN / "tiny.safetensors")]
+    command = [sys.executable, "-W", "ignore", "-c", FORK, str(GOLDEN / "tiny.safetensors"), runtime]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert run.stdout == "[0, 0]\n"

@@ -1,5 +1,6 @@
 """ONNX Runtime against PyTorch: the same files, the same images within two levels, without importing torch."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from gencomp.bitstream import ModelError
 from gencomp.codec import Codec
 from gencomp.model import Model, load_model
 from gencomp.runtime import open_runtime
+from gencomp.runtime.onnx import _cores
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 
@@ -75,3 +77,12 @@ def test_a_graph_that_is_none_is_a_model_error(model: Model) -> None:
     broken = model._replace(graphs={**model.graphs, "synthesis": np.frombuffer(b"no graph", np.uint8)})
     with pytest.raises(ModelError, match="graph"):
         open_runtime(broken, "cpu", name="onnx").synthesize(np.zeros((16, 1, 1), np.float32), (16, 16), 0, 0.0)
+
+
+@pytest.mark.parametrize(("asked", "threads"), [("1", 1), ("3", 3), ("", None), ("many", None), ("0", None)])
+def test_threads_are_those_that_a_shared_machine_grants(
+    monkeypatch: pytest.MonkeyPatch, asked: str, threads: int | None
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(5)), raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    assert _cores() == (threads or 5)
