@@ -15,6 +15,7 @@ from .codecs.baseline import BaselineError
 from .report import results
 from .report.results import Context
 from .run import notes, records, sets
+from .run.comparable import comparable
 from .run.crew import CodeImage, FindFacts, Known, MeasureSet, Order, Task, note_path, prepare
 from .run.photos import Photo
 from .run.processes import Processes
@@ -64,7 +65,7 @@ def evaluate(options: Options, photos: list[Photo], processes: Processes, quiet:
             processes.wait()
             names = {photo.name for photo in photos}
             found = [r for r in records.load_all(out) if r.place.image in names]
-            of_sets: list[Task] = [MeasureSet(members) for members in sets.groups(found).values()]
+            of_sets: list[Task] = [MeasureSet(members) for members in comparable(sets.groups(found)).used.values()]
             _run(workers, processes.share(of_sets), "sets", order, silent)
             processes.wait()
             if not processes.is_first:

@@ -125,7 +125,7 @@ def build_codecs(order: Order) -> tuple[dict[str, Baseline], dict[str, str]]:
         except (BaselineError, ModelError) as error:
             errors[name] = str(error)
             continue
-        codecs = {codec.name: codec for codec in built} | codecs
+        codecs |= {codec.name: codec for codec in built if codec.name not in codecs}
     return codecs, errors
 
 

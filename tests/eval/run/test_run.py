@@ -416,6 +416,21 @@ def test_a_removed_photograph_leaves_the_results(photos: Path, tmp_path: Path) -
     assert "coffee" not in (out / "index.html").read_text()
 
 
+def test_an_image_out_of_reach_leaves_means_and_sets_alike(photos: Path, tmp_path: Path) -> None:
+    folder, out = tmp_path / "mixed", tmp_path / "out"
+    shutil.copytree(photos, folder)
+    Image.new("RGB", (192, 176), (90, 120, 60)).save(folder / "flat.png")  # no codec spends 1 bpp on it
+    done = invoke(folder, "--out", out, "--codec", "eval_adapters:plain", "--codec", "webp", "--bpp", 1, "--metric",
+                  "psnr", "--metric", "swd", "--anchor", "plain")  # fmt: skip
+    assert done.exit_code == 0, done.output
+    found = results(out)
+    assert [(one["setting"], one["image"]) for one in found["left_out"]] == [("1 bpp", "flat")]
+    assert [row["codec"] for row in found["summary"]] == ["plain", "webp"]
+    assert all((row["images"], row["left_out"]) == (3, 1) and row["swd"] > 0 for row in found["summary"])
+    assert "At 1 bpp 1 image left out for all codecs: flat (plain, webp cannot)." in done.output
+    assert len(found["rows"]) == 8
+
+
 def test_a_model_file_is_a_codec_by_its_name(photos: Path, tmp_path: Path) -> None:
     done = invoke(photos, "--out", tmp_path / "out", "--codec", TINY, "--codec", "gencomp", "--limit", 1, "--quality",
                   50, "--metric", "psnr", "--device", "cpu")  # fmt: skip

@@ -1,0 +1,94 @@
+"""Where the weights of feature networks come from, and fetching them: checked, whole or not at all, resumable."""
+
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from gencomp.perceptual import INCEPTION, LPIPS_TRUNKS, sha256
+
+BLOCK = 1 << 20  # bytes
+TIMEOUT_S = 60
+
+
+class Weights(NamedTuple):
+    """A file of weights: its published name, which metrics want it, its source, and what it must be.
+
+    sha256 "": its authors publish none, so that it is not fetched; put it into place by hand.
+    """
+
+    file: str
+    metrics: str
+    url: str
+    sha256: str
+    bytes: int
+
+
+WEIGHTS = (
+    Weights(LPIPS_TRUNKS["alex"], "lpips_alex", f"https://download.pytorch.org/models/{LPIPS_TRUNKS['alex']}",
+            "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02", 244_408_911),
+    Weights(LPIPS_TRUNKS["vgg"], "lpips_vgg, dists", f"https://download.pytorch.org/models/{LPIPS_TRUNKS['vgg']}",
+            "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0", 553_433_881),
+    Weights(INCEPTION, "fid, kid", f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION}",
+            "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2", 95_628_359),
+    Weights("swav_800ep_pretrain.pth.tar", "fid, kid with --features swav",
+            "https://dl.fbaipublicfiles.com/deepcluster/swav_800ep_pretrain.pth.tar", "", 0),
+    Weights("vit_large_patch14_dinov2.lvd142m.safetensors", "fid, kid with --features dinov2",
+            "https://huggingface.co/timm/vit_large_patch14_dinov2.lvd142m/resolve/main/model.safetensors", "", 0),
+)  # fmt: skip
+
+
+class DownloadError(OSError):
+    """A file could not be fetched, or is not the published one."""
+
+
+def folder_of_torch() -> Path:
+    """Where torch.hub keeps weights, and `find_weights` looks for them."""
+    return Path(os.environ.get("TORCH_HOME") or Path.home() / ".cache" / "torch") / "hub" / "checkpoints"
+
+
+def fetch(weights: Weights, folder: Path, source: str | None = None, said: Callable[[int], None] | None = None) -> Path:
+    """Fetch a file into `folder`; what an interrupted call left (FILE.part) is gone on with. Returns its path.
+
+    The file gets its name only when its SHA-256 is the published one. source: another address than the published;
+    said: is called with the number of bytes as they come. Raises DownloadError.
+    """
+    path, part = folder / weights.file, folder / f"{weights.file}.part"
+    if path.is_file() and sha256(path) == weights.sha256:
+        return path
+    if not weights.sha256:
+        raise DownloadError(f"{weights.file}: its authors publish no checksum; fetch it by hand from {weights.url}")
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        _continue(source or weights.url, part, said or (lambda count: None))
+    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise DownloadError(f"{weights.file}: {reason}; the same command goes on with what has come") from error
+    if 0 < part.stat().st_size < weights.bytes:
+        raise DownloadError(f"{weights.file}: the connection ended early; the same command goes on with what has come")
+    if sha256(part) != weights.sha256:
+        part.unlink()
+        raise DownloadError(f"{weights.file}: what came is another file (SHA-256); nothing was kept")
+    part.replace(path)
+    return path
+
+
+def _continue(url: str, part: Path, said: Callable[[int], None]) -> None:
+    """Append to `part` what is missing of a file; from the beginning where the server knows no ranges."""
+    have = part.stat().st_size if part.is_file() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    try:
+        answer = urllib.request.urlopen(request, timeout=TIMEOUT_S)
+    except urllib.error.HTTPError as error:
+        if error.code == 416:  # nothing is missing
+            return
+        raise
+    with answer, part.open("ab" if answer.status == 206 else "wb") as file:
+        said(have if answer.status == 206 else 0)
+        while block := answer.read(BLOCK):
+            file.write(block)
+            said(len(block))
+        file.flush()
+        os.fsync(file.fileno())
