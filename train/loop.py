@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from accelerate.utils import set_seed
 from torch import Tensor
 from tqdm import tqdm
@@ -80,7 +80,7 @@ def run(
     set_seed(recipe.seed)
     # 1x1 weights have two equal layouts; the reducer warns about the one that channels_last gives them
     warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
-    device = Accelerator().device if recipe.precision == "auto" else torch.device("cpu")
+    device = PartialState().device if recipe.precision == "auto" else torch.device("cpu")
     recipe = dataclasses.replace(recipe, precision=precision_of(recipe.precision, device))
     accelerator = Accelerator(
         mixed_precision=recipe.precision,
