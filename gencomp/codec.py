@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -30,27 +30,35 @@ from .bitstream import (
     ModelError,
 )
 from .entropy.constants import MEAN_UNIT, TILE
-from .entropy.contract import Arithmetic, Coded
+from .entropy.contract import Arithmetic, Coded, Latents
 from .image import ImageError, Source, read_image, read_kept, warn_if_large
 from .memory import memory_for
 from .metadata import to_info
 from .model import Model, load_model
+from .refine.effort import steps_of
 from .regions import region
 from .runtime import open_runtime
 from .runtime.tiling import latent_size
+
+if TYPE_CHECKING:
+    from .refine.encode import Gain, Refined
+    from .refine.refine import Progress
+    from .runtime.torch import TorchRuntime
 
 EMBEDDED = "gencomp-base"  # the model in the package
 STRIDE = 16  # pixels per latent that a tile's side must be a multiple of
 
 
 class Encoded(NamedTuple):
-    """data: the file's bytes; entropy_bits: their ideal length by the decoder's tables; quality as stored."""
+    """data: the file's bytes; entropy_bits: their ideal length by the decoder's tables; quality as stored; gain: what
+    an effort above 0 won."""
 
     data: bytes
     entropy_bits: float
     quality: float
     width: int
     height: int
+    gain: "Gain | None" = None
 
 
 class Verified(NamedTuple):
@@ -97,9 +105,20 @@ class Codec:
         bytes: int | None = None,
         max_pixels: int | None = MAX_PIXELS,
         keep: Collection[str] = (),
+        effort: int = 0,
+        progress: "Progress | None" = None,
     ) -> bytes:
         """The image as a .gnc file; see `encode`."""
-        return self.encode(image, quality=quality, bpp=bpp, bytes=bytes, max_pixels=max_pixels, keep=keep).data
+        return self.encode(
+            image,
+            quality=quality,
+            bpp=bpp,
+            bytes=bytes,
+            max_pixels=max_pixels,
+            keep=keep,
+            effort=effort,
+            progress=progress,
+        ).data
 
     def encode(
         self,
@@ -111,37 +130,45 @@ class Codec:
         max_pixels: int | None = MAX_PIXELS,
         keep: Collection[str] = (),
         extras: Mapping[int, bytes] | None = None,
+        effort: int = 0,
+        progress: "Progress | None" = None,
     ) -> Encoded:
         """Compress an image and say what came out.
 
         image: a Pillow image, an array, a path or an open file; brought to sRGB (see image.py). One of quality,
         1..100 (default 45, about 0.12 bpp on Kodak); bpp, bits per pixel of the file; bytes, its length: for the last
         two the largest quality whose file is at most that. keep: names of metadata to keep (metadata.py); extras:
-        further sections by kind. RateError where even quality 1 is larger; ImageError for the image.
+        further sections by kind. effort, 0..9: above 0 the latents are refined for this image, for a better image in
+        fewer bits (refine/); needs torch, and decoders are as before. progress(done, total) is told of each step of
+        that. RateError where even quality 1 is larger; ImageError for the image.
         """
         if sum(v is not None for v in (quality, bpp, bytes)) > 1:
             raise ValueError("give one of quality, bpp and bytes")
         if bpp is not None and not 0 < bpp < math.inf:
             raise ValueError(f"bpp must be a positive number, not {bpp:g}")
+        steps_of(effort)  # ValueError for what is no effort
         seen, kept = read_kept(image, keep, max_pixels)
         pixels, sections = np.asarray(seen), {**kept, **(extras or {})}
         height, width = pixels.shape[:2]
         header = Header(self.model_id, width, height, 0, 0, SECTIONS_VERSION if sections else FORMAT_VERSION)
         if bpp is not None:
             bytes = math.floor(bpp * width * height / 8)
+        room = None if bytes is None else bitstream.payload_room(bytes, header, sections)
+        gain = None
         with memory_for(width, height, ImageError):
-            if bytes is None:
+            if room is None or bytes is None:
                 quality_step = bitstream.quality_to_step(DEFAULT_QUALITY if quality is None else quality)
                 coded = self._code(pixels, quality_step, check=True)
             else:
-                room = bitstream.payload_room(bytes, header, sections)
                 quality_step, found = _largest_step(lambda step: self._code(pixels, step), room, bytes)
                 coded = self._code(pixels, quality_step, check=True)
                 if coded.payload != found.payload:
                     raise ModelError("this machine did not code the image twice alike: nothing was written")
+            if effort:
+                quality_step, coded, gain = self._refine(pixels, quality_step, coded, room, effort, progress)
         header = replace(header, quality_step=quality_step).sealed(checksum(coded.y_int))
         data = bitstream.pack(header, coded.payload, sections)
-        return Encoded(data, coded.bits, bitstream.step_to_quality(quality_step), width, height)
+        return Encoded(data, coded.bits, bitstream.step_to_quality(quality_step), width, height, gain)
 
     def size(self, image: Source, quality: float, *, max_pixels: int | None = MAX_PIXELS) -> int:
         """Bytes of the file at a quality, for a search of one's own: what is not kept is not checked."""
@@ -209,6 +236,31 @@ class Codec:
         return self.model.entropy.encode(
             latents, quality_step, tile=self._tile, arithmetic=self._arithmetic, check=check
         )
+
+    def _refine(
+        self,
+        pixels: npt.NDArray[np.uint8],
+        quality_step: int,
+        plain: Coded,
+        limit: int | None,
+        effort: int,
+        progress: "Progress | None",
+    ) -> "Refined":
+        """What the latents give when they are refined, starting from a plain coding; limit: bytes of the payload."""
+        from .refine.encode import encode_refined
+
+        def code(latents: Latents, step: int) -> Coded:
+            return self.model.entropy.encode(latents, step, tile=self._tile, arithmetic=self._arithmetic, check=True)
+
+        with region("refinement"):
+            return encode_refined(self.model, self._torch, code, pixels, quality_step, plain, limit, effort, progress)
+
+    @functools.cached_property
+    def _torch(self) -> "TorchRuntime":
+        """The transforms where they can be differentiated."""
+        from .runtime.torch import torch_runtime
+
+        return torch_runtime(self.runtime, self.model)
 
     def _decode(self, payload: bytes, size: tuple[int, int], quality_step: int, tile: int) -> Coded:
         return self.model.entropy.decode(payload, *size, quality_step, tile=tile, arithmetic=self._arithmetic)

@@ -1,10 +1,11 @@
 """Pillow's plugin for .gnc: `import gencomp`, then Image.open("photo.gnc") and image.save("photo.gnc", quality=30).
 
 Opening reads header and metadata alone; pixels are decoded, and the run-time imported, when they are first asked for.
-`save` takes `quality=` (1 to 100), `bpp=` or `bytes=`, as Codec.compress does, and turns other modes into RGB by the
-rules of gencomp.image, so that orientation and colour profile are used up, not lost. Everything that can go wrong with
-a file is an OSError, as with Pillow's own formats; its limits on large images (Image.MAX_IMAGE_PIXELS) hold here too.
-So does its habit of emptying an existing file before it is written: where that matters, write Codec.compress's bytes.
+`save` takes `quality=` (1 to 100), `bpp=` or `bytes=`, and `effort=`, as Codec.compress does, and turns other modes
+into RGB by the rules of gencomp.image, so that orientation and colour profile are used up, not lost. Everything that
+can go wrong with a file is an OSError, as with Pillow's own formats; its limits on large images
+(Image.MAX_IMAGE_PIXELS) hold here too. So does its habit of emptying an existing file before it is written: where that
+matters, write Codec.compress's bytes.
 
 Metadata are stored when they are given to `save` (`exif=`, `xmp=`, `icc_profile=`, `dpi=`, `comment=`), as they are
 given, a place in them included; an `icc_profile` says what colours the pixels are in, which are then not converted.
@@ -109,7 +110,8 @@ def _as_oserror() -> Iterator[None]:
 
 def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
     options = image.encoderinfo
-    asked = {name: options[name] for name in ("quality", "bpp", "bytes") if options.get(name) is not None}
+    known = ("quality", "bpp", "bytes", "effort")
+    asked = {name: options[name] for name in known if options.get(name) is not None}
     from gencomp import metadata
 
     with _as_oserror():

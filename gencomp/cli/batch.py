@@ -105,6 +105,23 @@ def _progress(results: Iterable[Done], total: int) -> Iterator[tuple[Iterable[Do
 
 
 @contextmanager
+def step_bar(source: Path, *, shows: bool = True) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar for the steps of long work on one file, told (done, total), on a terminal; else None."""
+    if not shows or not sys.stderr.isatty():
+        yield None
+        return
+    from tqdm import tqdm
+
+    with tqdm(desc=shown(source.name), unit="step", leave=False) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield progress
+
+
+@contextmanager
 def _noting(notes: list[str]) -> Iterator[None]:
     """Keep what gencomp and Pillow warn of in an image, and leave out the warnings of libraries."""
     from PIL import Image

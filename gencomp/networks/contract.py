@@ -90,6 +90,25 @@ class Calibration(NamedTuple):
     quality_step: int
 
 
+class PassPrior(Protocol):
+    """The float form of an entropy model with a hyperprior and `passes` passes (entropy/passes.py), differentiable:
+    what inference of latents (refine/) follows. Batches of one."""
+
+    passes: int
+
+    def hyper_features(self, z_hat: Tensor, quality_step: Tensor, height: int, width: int) -> Tensor:
+        """z_hat [1, Z, h', w'], quality_step int [1] -> what all passes take of it, for y of height x width."""
+        ...
+
+    def mean_and_level(self, index: int, features: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+        """Pass `index`: latents known so far [1, M, h, w], else 0 -> means and fractional scale levels of all."""
+        ...
+
+    def z_bits(self, z: Tensor) -> Tensor:
+        """z [1, Z, h', w'] -> bits of each, the same shape."""
+        ...
+
+
 class Network(nn.Module, ABC):
     """Base of every family's network. `stride`: pixels per latent, both ways."""
 
@@ -137,6 +156,11 @@ class Network(nn.Module, ABC):
     @abstractmethod
     def bits_of(self, calibration: Calibration) -> float:
         """Bits of rounded latents under the float entropy model, to compare with the integer one."""
+
+    @property
+    def pass_prior(self) -> PassPrior | None:
+        """The float prior pass by pass; None for a family whose latents cannot be refined."""
+        return None
 
     def condition(self, y_hat: Tensor, quality_step: Tensor) -> Tensor:
         """Decoded latents in units that are alike at every quality; as they are unless the family scales them."""

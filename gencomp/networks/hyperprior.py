@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..entropy.contract import EntropyModel
-from .contract import Calibration, Halo, Network, Quantized, TrainingInputs
+from .contract import Calibration, Halo, Network, PassPrior, Quantized, TrainingInputs
 from .freeze import float_pass, freeze_prior
 from .layers import Block
 from .positional_noise import Grain
@@ -105,6 +105,11 @@ class HyperpriorNetwork(Network):
         condition = quality_condition(quality_step)
         origin = torch.zeros(len(y_hat), 2, dtype=torch.long, device=y_hat.device) if origin is None else origin
         return self.synthesis(self.gains.decode(y_hat, condition), condition, realism, origin).float()
+
+    @property
+    def pass_prior(self) -> PassPrior:
+        """The prior."""
+        return self.prior
 
     def synthesis_modules(self) -> Iterator[nn.Module | nn.Parameter]:
         """g_s, and the gains before it."""

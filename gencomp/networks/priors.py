@@ -25,6 +25,7 @@ from gencomp.entropy.constants import KNOTS, LEVELS, ORDER, PASSES, SIGMA_MAX, S
 
 from .contract import Quantized
 from .layers import lower_bound, relaxed_bits, round_straight_through
+from .transforms import quality_condition
 
 LEVEL_CENTRE, LEVEL_SPREAD = 20.0, 8.0  # head output 0 means level 20 (sigma 0.83); one unit is 8 levels
 
@@ -162,7 +163,12 @@ def mean_and_level(raw: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Prior(nn.Module):
-    """All that stands between the latents and their probabilities, in floating point for training."""
+    """All that stands between the latents and their probabilities, in floating point for training.
+
+    It is a `PassPrior` (contract.py).
+    """
+
+    passes = PASSES
 
     def __init__(self, latent_channels: int, config: PriorConfig) -> None:
         super().__init__()
@@ -175,6 +181,19 @@ class Prior(nn.Module):
         """z_hat [N, Z, ., .], condition [N, KNOTS] -> [N, F, height, width], the size of y."""
         planes = condition[:, :, None, None].expand(-1, -1, *z_hat.shape[2:])
         return self.hyper_synthesis(torch.cat([z_hat, planes.to(z_hat.dtype)], 1))[:, :, :height, :width]
+
+    def hyper_features(self, z_hat: Tensor, quality_step: Tensor, height: int, width: int) -> Tensor:
+        """See `PassPrior`."""
+        return self.features(z_hat, quality_condition(quality_step), height, width)
+
+    def mean_and_level(self, index: int, features: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+        """See `PassPrior`."""
+        inputs = [features] if index == 0 else [features, known.to(features.dtype)]
+        return mean_and_level(self.contexts[index](torch.cat(inputs, 1)))
+
+    def z_bits(self, z: Tensor) -> Tensor:
+        """See `PassPrior`."""
+        return self.factorised.bits(z)
 
     def forward(self, y: Tensor, condition: Tensor, noise: Mapping[str, Tensor]) -> Quantized:
         """Training pass: scaled latents y [N, M, h, w]; noise of "y" and "z" in -1/2..1/2, or {} (see the contract).

@@ -1,6 +1,6 @@
 """The transforms in PyTorch, on a CPU or a GPU.
 
-`_undisturbed` shields a call from what the caller has set for other work: autocast, gradients, default type and device.
+`undisturbed` shields a call from what the caller has set for other work: autocast, gradients, default type and device.
 """
 
 import contextlib
@@ -14,8 +14,10 @@ import torch
 
 from ..bitstream import ModelError
 from ..entropy.contract import Latents
+from ..model import Model
 from ..networks.contract import Network
 from ..regions import region
+from .contract import Runtime
 from .tiling import latent_size, pad_to_multiple, tile_side, tiles
 
 
@@ -53,7 +55,7 @@ class TorchRuntime:
         """See `Runtime.analyze`."""
         network, stride = self.network, self.network.stride
         height, width = latent_size(pixels.shape[0], pixels.shape[1], stride)
-        with _undisturbed(self._device):
+        with undisturbed(self._device):
             step = torch.tensor([quality_step], device=self._device)
             y = torch.empty(1, network.config.latent_channels, height, width, dtype=torch.float32, device=self._device)
             with region("transform"):
@@ -76,7 +78,7 @@ class TorchRuntime:
         network, stride = self.network, self.network.stride
         height, width = y_hat.shape[1:]
         pixels = np.empty((height * stride, width * stride, 3), np.uint8)
-        with _undisturbed(self._device):
+        with undisturbed(self._device):
             step = torch.tensor([quality_step], device=self._device)
             realisms = torch.tensor([realism], dtype=torch.float32, device=self._device)
             for tile in tiles(height, width, tile_side(height, width, self._tile), network.halo.synthesis):
@@ -93,8 +95,17 @@ class TorchRuntime:
         return pixels[: size[0], : size[1]]
 
 
+def torch_runtime(runtime: Runtime, model: Model) -> TorchRuntime:
+    """A run-time with a network that can be differentiated: the given one, or one for the model."""
+    if isinstance(runtime, TorchRuntime):
+        return runtime
+    from ..networks import network_of
+
+    return TorchRuntime(network_of(model), runtime.device)
+
+
 @contextlib.contextmanager
-def _undisturbed(device: torch.device) -> Iterator[None]:
+def undisturbed(device: torch.device) -> Iterator[None]:
     """No gradients, no autocast, float32 and the CPU as defaults, whatever the caller has set."""
     default = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)

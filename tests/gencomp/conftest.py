@@ -27,6 +27,7 @@ class Encoded(NamedTuple):
     quality: float
     width: int
     height: int
+    gain: Any = None
 
 
 class Verified(NamedTuple):
@@ -49,6 +50,8 @@ class FakeCodec:
         max_pixels: int | None = bitstream.MAX_PIXELS,
         keep: Collection[str] = (),
         extras: Mapping[int, bytes] | None = None,
+        effort: int = 0,
+        progress: Any = None,
     ) -> Encoded:
         image, kept = read_kept(picture, keep, max_pixels)
         pixels, sections = np.asarray(image), {**kept, **(extras or {})}
