@@ -120,6 +120,7 @@ def test_the_wheel_puts_only_gencomp_into_site_packages(tmp_path: Path) -> None:
         *sources("gencomp", "train", "eval"),
         *(ROOT / "eval").rglob("*.html"),
         *(ROOT / "eval").rglob("*.js"),
+        *(path for path in (ROOT / "gencomp" / "web" / "static").rglob("*") if path.is_file()),
     ]:
         place = path.relative_to(ROOT).as_posix()
         assert (place if place.startswith("gencomp/") else f"gencomp/{place}") in shipped

@@ -36,6 +36,7 @@ export function factRows(item, model) {
     ["entropy", `${Math.ceil(facts.bits / 8)} bytes by the tables`],
     ["model", `${model.name} (${Array.from(facts.modelId, (byte) => byte.toString(16).padStart(2, "0")).join("")})`],
     ["format", `version ${facts.version}`],
+    ...(facts.comment ? [["says", facts.comment]] : []),
     ["latents", `CRC ${facts.crc.toString(16).padStart(8, "0")}, as in the file`, true],
     ...time("coded in", seconds.code),
     ...time("latents in", seconds.open),

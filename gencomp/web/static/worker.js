@@ -3,7 +3,7 @@
 //   page -> worker   {id, task, ...arguments}, {cancel: id}
 //   worker -> page   {id, share}, then {id, result} or {id, error: {name, message}}
 
-import { ICC, qualityToStep } from "./codec/bitstream.js";
+import { COMMENT, ICC, qualityToStep } from "./codec/bitstream.js";
 import { Codec } from "./codec/codec.js";
 import { BitstreamError, Cancelled } from "./codec/errors.js";
 import { atMostBytes, pixelsOf, pngOf } from "./images.js";
@@ -58,8 +58,9 @@ async function fetched(url, progress = () => {}) {
 
 const here = (name) => new URL(name, import.meta.url).href;
 
-function factsOf({ header, sections, bits, crc, latentsOk }) {
-  return { ...header, sections, bits, crc, latentsOk };
+function factsOf({ header, sections, extras, bits, crc, latentsOk }) {
+  const comment = extras.has(COMMENT) ? new TextDecoder().decode(extras.get(COMMENT)) : null;
+  return { ...header, sections, comment, bits, crc, latentsOk };
 }
 
 async function readFile(key, bytes, tick) {

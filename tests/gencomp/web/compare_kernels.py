@@ -97,8 +97,9 @@ def main() -> None:
     coded = gencomp.load(device="cpu").compress(Image.fromarray(waves.astype(np.uint8)))
     with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
         prepare(Path(name))
+        types = {".mjs": "text/javascript", ".wasm": "application/wasm"}
+        http.server.SimpleHTTPRequestHandler.extensions_map |= types
         handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=name)
-        handler.func.extensions_map |= {".mjs": "text/javascript", ".wasm": "application/wasm"}
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])

@@ -298,15 +298,17 @@ def test_an_example_is_at_hand(page: Any) -> None:
     assert fact(page, "latents").endswith("as in the file")
 
 
-def test_a_file_with_a_colour_profile_keeps_it_in_its_png(small: Any, tmp_path: Path) -> None:
+def test_a_file_with_a_colour_profile_keeps_it_in_its_png_and_a_comment_is_shown(small: Any, tmp_path: Path) -> None:
     from PIL import ImageCms
 
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     header, payload = unpack(ODD.read_bytes())
     newer = Header(header.model_id, header.width, header.height, header.quality_step, 0, 2)
     path = tmp_path / "profiled.gnc"
-    path.write_bytes(pack(newer.sealed(header.latents_crc), payload, {SECTION_KINDS["icc"]: profile}))
+    extras = {SECTION_KINDS["icc"]: profile, SECTION_KINDS["comment"]: "grüße <b>".encode()}
+    path.write_bytes(pack(newer.sealed(header.latents_crc), payload, extras))
     give(small, path)
+    assert fact(small, "says") == "grüße <b>"
     png = downloaded(small, "#save-png", tmp_path / "seen.png")
     image = Image.open(png)
     image.load()
