@@ -16,9 +16,10 @@ from typing import Any, cast
 
 from gencomp.bulk.events import Broken, Event, Finished, Stopped
 from gencomp.bulk.plan import Shard
-from gencomp.bulk.run import Engine
+from gencomp.bulk.run import SAMPLE_TIMEOUT, Engine, RunError
 from gencomp.bulk.status import Tally
-from gencomp.bulk.workers import Job
+from gencomp.bulk.storage import BULK
+from gencomp.bulk.workers import DEATHS, Job, run_workers
 
 
 class ShardActor:
@@ -35,19 +36,42 @@ class ShardActor:
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """One shard's fields in; its name and tally, or the error, out."""
-        from gencomp.bulk.shard import transform_shard
         from gencomp.bulk.storage import DestinationError
         from gencomp.cli.group import explain
 
         shard = Shard(**row)
         answer = {"shard": shard.name, "tally": "", "error": "", "stop": False}
         try:
-            job = self.job
-            retry = job.retry_failed
-            tally = transform_shard(job.source, shard, job.destination, self.transform, retry_failed=retry)
+            tally = self._bring(shard)
             return {**answer, "tally": json.dumps(tally.to_json())}
         except Exception as error:
             return {**answer, "error": explain(error), "stop": isinstance(error, DestinationError)}
+
+    def _bring(self, shard: Shard) -> Tally:
+        """In this process; but in one of its own, as on a single machine, where actors have died of this shard.
+
+        Ray repeats what a dead actor was at for ever, and does not know which image it was.
+        """
+        from gencomp.bulk.shard import transform_shard
+
+        job = self.job
+        attempts = f"{BULK}/attempts/{shard.name}"
+        begun = int(job.destination.read(attempts)) if job.destination.exists(attempts) else 0
+        job.destination.publish(str(begun + 1).encode(), attempts)
+        if begun < DEATHS:
+            tally = transform_shard(job.source, shard, job.destination, self.transform, retry_failed=job.retry_failed)
+        else:
+            tally = self._bring_apart(shard)
+        job.destination.remove(attempts)
+        return tally
+
+    def _bring_apart(self, shard: Shard) -> Tally:
+        for event in run_workers(self.job, [shard], 1, SAMPLE_TIMEOUT):
+            if isinstance(event, Finished):
+                return event.tally
+            if isinstance(event, Broken | Stopped):
+                raise RunError(event.error)
+        raise RunError("its process ended without a word")
 
 
 def ray_engine(jobs: int, address: str | None = None, gpus_per_worker: float = 0.0) -> Engine:

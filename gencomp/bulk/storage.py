@@ -91,6 +91,11 @@ class Place(NamedTuple):
         with self.part(name, shard) as file:
             file.write(data)
 
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        with contextlib.suppress(FileNotFoundError):
+            self.fs.rm_file(self.path(name))
+
     @contextlib.contextmanager
     def part(self, name: str, shard: str = "") -> Iterator[IO[bytes]]:
         """A file to write that becomes `name` when the block ends well, and leaves nothing if it does not.

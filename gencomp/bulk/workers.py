@@ -25,7 +25,7 @@ from gencomp.bulk.settings import Settings
 from gencomp.bulk.status import Row
 from gencomp.bulk.storage import DestinationError, Place
 
-DEATHS = 3
+DEATHS, DEATHS_AT_START = 3, 10
 _TICK = 0.5  # seconds
 
 
@@ -141,7 +141,7 @@ class _Crew:
         self._forget(worker)
         name = worker.shard.name if worker.shard else ""
         self.deaths[name, worker.sample] += 1
-        if self.deaths[name, worker.sample] >= DEATHS:
+        if self.deaths[name, worker.sample] >= (DEATHS if name else DEATHS_AT_START):
             if worker.shard is None:
                 yield Stopped(f"the processes die before they begin (exit status {worker.process.exitcode})")
                 self.dismiss()

@@ -132,7 +132,7 @@ def disturb(process: subprocess.Popen[str], chance: random.Random, options: argp
             return None
         time.sleep(0.02)
     try:
-        workers = workers_of(process)
+        workers = [one for one in workers_of(process) if time.time() - one.create_time() > options.after]
         if options.engine == "local" and (chance.random() < 0.5 or not workers):
             process.kill()
             return "command"
@@ -151,8 +151,8 @@ def main() -> None:
     parser.add_argument("--engine", choices=["local", "ray"], default="local")
     parser.add_argument("--model", default=str(TINY))
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--after", type=float, default=4, help="seconds of start-up in which nothing is killed")
-    parser.add_argument("--within", type=float, default=10, help="seconds in which one is")
+    parser.add_argument("--after", type=float, default=4, help="seconds in which a worker starts and is spared")
+    parser.add_argument("--within", type=float, default=10, help="seconds within which something is killed")
     options = parser.parse_args()
     chance = random.Random(options.seed)
     with tempfile.TemporaryDirectory(prefix="ordeal-") as scratch:

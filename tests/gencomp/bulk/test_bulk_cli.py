@@ -19,6 +19,7 @@ def call(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_coded_in_two_parts_summed_up_and_decoded_back(tmp_path: Path, sets: Any) -> None:
     for number in range(3):
         sets.write_tar(tmp_path / "in" / f"{number:05d}.tar", {**sets.some_images(3), **sets.troubles()})

@@ -15,7 +15,7 @@ from gencomp.bulk.events import Broken, Event, Finished, Lost, Sampled, Stopped
 from gencomp.bulk.plan import Shard, find_shards
 from gencomp.bulk.settings import Settings
 from gencomp.bulk.storage import Place
-from gencomp.bulk.workers import DEATHS, Job, _Crew, _Worker, run_workers
+from gencomp.bulk.workers import DEATHS, DEATHS_AT_START, Job, _Crew, _Worker, run_workers
 
 TINY = str(Path(__file__).parents[2] / "golden" / "tiny.safetensors")
 SHARD = Shard("s", "tar", "s.tar", "s.tar", 0, 0, 1, "")
@@ -66,7 +66,7 @@ def test_a_shard_in_which_workers_die_between_samples_is_given_up(crew: Crew) ->
 
 
 def test_workers_that_die_before_they_begin_stop_the_run(crew: Crew) -> None:
-    events = [event for _ in range(DEATHS) for event in die(crew, None, None)]
+    events = [event for _ in range(DEATHS_AT_START) for event in die(crew, None, None)]
     assert [type(event) for event in events] == [Stopped]
 
 
@@ -76,6 +76,7 @@ def job_of(source: Path, destination: Path, **settings: Any) -> tuple[Job, list[
     return Job(found.place, Place.of(str(destination)), asked, False), found.shards
 
 
+@pytest.mark.slow
 def test_a_killed_worker_loses_nothing_and_the_last_process_leaves_none(tmp_path: Path, sets: Any, bring: Any) -> None:
     source = sets.write_folder(tmp_path / "in", {f"{i}.png": sets.image_file(i, size=(80, 70)) for i in range(6)})
     job, shards = job_of(source, tmp_path / "out")
@@ -91,6 +92,7 @@ def test_a_killed_worker_loses_nothing_and_the_last_process_leaves_none(tmp_path
     assert set(sets.outputs(tmp_path / "out")) == {f"{i}.gnc" for i in range(6)}
 
 
+@pytest.mark.slow
 def test_a_sample_that_takes_too_long_has_failed_and_the_others_have_not(tmp_path: Path, sets: Any) -> None:
     huge = sets.image_file(0, size=(1500, 1500))
     source = sets.write_folder(tmp_path / "in", {"a.png": sets.image_file(1), "huge.png": huge})
