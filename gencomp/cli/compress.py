@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,14 +99,19 @@ def compress(
 
 
 def _code(planned: Plan, asked: dict[str, Any], shows_steps: bool, codec: Codec, source: Path) -> Outcome:
+    from gencomp.image import ImageWarning
+
     target = planned.place(source)
     with step_bar(source, shows=shows_steps) as progress:
         encoded = codec.encode(source, **asked, progress=progress)
     write_atomically(target, encoded.data, like=source)
+    if asked["quality"] is None and encoded.quality == bitstream.MAX_QUALITY:
+        warnings.warn("even quality 100 takes less than was asked for", ImageWarning, stacklevel=1)
     record = {
         **describe(target, bitstream.inspect(encoded.data)),
         "source": str(source),
         "model_name": codec.model_name,
+        "runtime": codec.runtime.name,
         "entropy_bits": encoded.entropy_bits,
     }
     text = f"{shown(source)} -> {shown(target)}: {size_text(record)}, quality {record['quality']:.1f}"

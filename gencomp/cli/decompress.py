@@ -95,5 +95,6 @@ def _decode(
         **describe(source, bitstream.inspect(data)),
         "output": str(target),
         "model_name": codec.model_name,
+        "runtime": codec.runtime.name,
     }
     return Outcome(f"{shown(source)} -> {shown(target)}: {record['width']}x{record['height']}", record)

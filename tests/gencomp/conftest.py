@@ -39,6 +39,7 @@ class FakeCodec:
     """Codec's interface; files hold zlib-packed pixels."""
 
     model_name, model_id, knows_realism = "fake", MODEL_ID, False
+    runtime = types.SimpleNamespace(name="none")
 
     def encode(
         self,

@@ -111,6 +111,7 @@ def test_compress_json_has_every_promised_field(run: Run, pictures: Path) -> Non
         "bpp": 8 * record["bytes"] / 1200,
         "model": b"fake".hex(),
         "model_name": "fake",
+        "runtime": "none",
         "format_version": 1,
         "checksum_ok": True,
     }
@@ -120,7 +121,8 @@ def test_compress_json_has_every_promised_field(run: Run, pictures: Path) -> Non
 def test_info_says_what_compress_said(run: Run, pictures: Path) -> None:
     said = _records(run("compress", pictures / "a.png", "--json"))[0]
     told = _records(run("info", pictures / "a.gnc", "--json"))[0]
-    assert told == {name: value for name, value in said.items() if name not in {"source", "model_name", "entropy_bits"}}
+    of_the_codec = {"source", "model_name", "runtime", "entropy_bits"}
+    assert told == {name: value for name, value in said.items() if name not in of_the_codec}
     verified = _records(run("info", pictures / "a.gnc", "--json", "--verify"))[0]
     assert verified["latents_ok"] is True
     assert verified["entropy_bits"] > 0
@@ -323,7 +325,7 @@ def test_embedded_model_codes_and_decodes(tmp_path: Path, photo: Image.Image) ->
     said = _records(done)[0]
     assert (done.exit_code, said["width"], said["height"]) == (0, 96, 70)
     verified = CliRunner().invoke(main, ["info", str(tmp_path / "a.gnc"), "--verify", "--json"])
-    del said["source"]
+    del said["source"], said["runtime"]
     assert _records(verified)[0] == {**said, "latents_ok": True}
     again = CliRunner().invoke(main, ["decompress", str(tmp_path / "a.gnc"), "-o", str(tmp_path / "b.png")])
     assert again.exit_code == 0
@@ -498,3 +500,10 @@ def test_metadata_are_kept_when_asked_for_and_written_back(run: Run, pictures: P
             assert seen.size == (30, 40)
     assert "comment 5" in run("info", pictures / "kept.gnc").stdout
     assert run("compress", pictures / "a.jpg", "--keep", "exif,fame").exit_code == 2
+
+
+def test_rate_that_cannot_be_reached_from_below_is_said(run: Run, pictures: Path) -> None:
+    source = pictures / "a.png"
+    large = run("compress", source, "--bytes", "1000000")
+    assert (large.exit_code, large.stderr) == (0, f"Note: {source}: even quality 100 takes less than was asked for\n")
+    assert run("compress", source, "--quality", "100").stderr == ""
