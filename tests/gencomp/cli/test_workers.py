@@ -39,7 +39,7 @@ def photos(tmp_path: Path) -> list[Path]:
 
 def _work(photos: list[Path], output: Path) -> functools.partial[Outcome]:
     planned = plan([photos[0].parent], IMAGE_SUFFIXES, str(output), ".gnc")
-    return functools.partial(_code, planned, {"quality": 50}, 10_000, ())
+    return functools.partial(_code, planned, {"quality": 50, "effort": 0}, False)
 
 
 def test_processes_give_what_one_gives_in_the_order_of_the_files(photos: list[Path], tmp_path: Path) -> None:
