@@ -58,7 +58,9 @@ def checked(keep: Collection[str]) -> frozenset[str]:
     """`keep` as a set, with "all" for every kind but gps; ValueError for an unknown name."""
     names = frozenset(KINDS if "all" in keep else ()) | frozenset(keep) - {"all"}
     if unknown := sorted(names - {*KINDS, "gps"}):
-        raise ValueError(f"no kind of metadata is called {', '.join(unknown)}; known: {' '.join(KINDS)} gps all")
+        raise ValueError(
+            f"no kind of metadata is called {', '.join(map(repr, unknown))}; known: {' '.join(KINDS)} gps all"
+        )
     return names
 
 

@@ -126,8 +126,10 @@ def test_resolutions_that_are_none_are_left_out(dpi: Any) -> None:
 
 
 def test_unknown_names_are_errors() -> None:
-    with pytest.raises(ValueError, match="called fame; known: exif xmp icc dpi comment gps all"):
+    with pytest.raises(ValueError, match="called 'fame'; known: exif xmp icc dpi comment gps all"):
         checked(["exif", "fame"])
+    with pytest.raises(ValueError, match=r"called '\\x1b'"):
+        checked(["\x1b"])
     assert "gps" not in checked(["all"])
 
 
