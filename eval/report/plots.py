@@ -119,7 +119,7 @@ def draw(
 
 def _style(axes: Axes, metric: Metric, look: Look) -> None:
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 6, 8)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("bits per pixel, from the files", color=look.ink)

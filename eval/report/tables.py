@@ -140,13 +140,14 @@ def deltas_table(results: Results) -> Table:
     metrics = list(dict.fromkeys(one["metric"] for one in found))
     curves = list(dict.fromkeys((one["codec"], one["kind"]) for one in found))
     by = {(one["codec"], one["kind"], one["metric"]): one for one in found}
+    lower = [results["metrics"][metric]["direction"] == "lower" for metric in metrics]
     rows = []
     for codec, kind in curves:
         name = codec + (", one setting" if kind == "setting" else "")
         entries = [by.get((codec, kind, metric)) for metric in metrics]
         rows.append([name, "on means", *map(_rate_of_means, entries)])
         rows.append(["", "per image", *map(_rate_per_image, entries)])
-        rows.append(["", "overlap", *map(_overlap, entries)])
+        rows.append(["", "overlap", *map(_overlap, entries, lower)])
     heads = ["codec", "BD-rate", *(results["metrics"][metric]["label"] for metric in metrics)]
     return Table(heads, rows, _delta_notes(found) if found else [])
 
@@ -179,11 +180,13 @@ def _rate_per_image(one: Mapping[str, Any] | None) -> str:
     return f"{text} of {single['images']}" + (f" ({single['refused']} refused)" if single["refused"] else "")
 
 
-def _overlap(one: Mapping[str, Any] | None) -> str:
+def _overlap(one: Mapping[str, Any] | None, lower_is_better: bool) -> str:
+    """The range of quality of a delta on means, in the metric's own values (dB for similarities)."""
     if one is None or "refused" in one["rate"]:
         return ""
     rate = one["rate"]
-    return f"{rate['low']:.4g} to {rate['high']:.4g}, {100 * rate['share']:.0f} %"
+    low, high = (rate["low"], rate["high"]) if not lower_is_better else (-rate["high"], -rate["low"])
+    return f"{low:.4g} to {high:.4g}, {100 * rate['share']:.0f} %"
 
 
 def _bounds(interval: Sequence[float] | None) -> str:

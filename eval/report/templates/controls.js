@@ -192,7 +192,6 @@ function startViewer() {
   }
   document.addEventListener("keydown", onKey);
   window.addEventListener("resize", draw);
-  window.addEventListener("beforeprint", draw);
   window.addEventListener("hashchange", () => { if (readHash()) update(); });
   pointers();
   if (readHash()) document.getElementById("viewer").scrollIntoView();

@@ -1,5 +1,6 @@
 """The page: whole in itself; in a browser usable by keyboard, on a narrow screen, from disk, without network."""
 
+import csv
 import json
 import re
 import shutil
@@ -22,7 +23,9 @@ BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil
 def out(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report") / "out"
     options = ["--codec", "jpeg", "--codec", "webp", "--bpp", "0.6", "--bpp", "1.2", "--metric", "psnr"]
-    done = CliRunner().invoke(evaluate, [str(photos), "--out", str(folder), "--anchor", "jpeg", *options])
+    done = CliRunner().invoke(
+        evaluate, [str(photos), "--out", str(folder), "--anchor", "jpeg", "--jobs", "0", *options]
+    )
     assert done.exit_code == 0, done.output
     return folder
 
@@ -55,7 +58,7 @@ def page(browser: Any, out: Path) -> Iterator[Any]:
 
 
 def wait_for_image(page: Any) -> None:
-    page.wait_for_function("[...images.values()].length && [...images.values()].every(p => p.complete)")
+    page.wait_for_function("[...loaded.values()].length && [...loaded.values()].every(p => p.complete)")
     page.evaluate("draw()")
 
 
@@ -68,12 +71,42 @@ def pixels(page: Any) -> np.ndarray:
     return whole[: page.evaluate("Math.floor(canvas.clientHeight)"), : page.evaluate("canvas.clientWidth")]
 
 
+def data_of(out: Path) -> Any:
+    text = (out / "index.html").read_text()
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)
+    assert found is not None
+    return json.loads(found[1])
+
+
 def test_the_page_is_whole_in_itself(out: Path) -> None:
     text = (out / "index.html").read_text()
     assert not re.findall(r"(?:src|href)=\"(?!#|data:)[^\"]*\"", text)
     assert "{{" not in text.replace("{{}}", "")
-    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)[1])  # type: ignore[index]
-    assert {row["reconstruction"] for row in data["rows"]} <= {str(p.relative_to(out)) for p in out.rglob("*.png")}
+    assert {row["reconstruction"] for row in data_of(out)["rows"]} <= {
+        str(p.relative_to(out)) for p in out.rglob("*.webp")
+    }
+
+
+def test_every_table_and_plot_is_linked_in_every_format(out: Path) -> None:
+    linked = {path for paths in data_of(out)["files"].values() for path in paths}
+    assert all((out / path).stat().st_size > 0 for path in linked)
+    for name in ("means", "deltas"):
+        assert {f"tables/{name}.{kind}" for kind in ("csv", "md", "tex", "json")} <= linked
+    assert {f"plots/psnr.{kind}" for kind in ("svg", "pdf", "png")} <= linked
+    on_disk = {str(p.relative_to(out)) for folder in ("tables", "plots") for p in (out / folder).iterdir()}
+    assert on_disk <= linked
+
+
+def test_tables_say_the_same_in_every_format(out: Path) -> None:
+    deltas = json.loads((out / "tables" / "deltas.json").read_text())
+    (one,) = [d for d in deltas if d["metric"] == "psnr"]
+    value = f"{one['rate']['value']:+.1f} "
+    assert value in (out / "tables" / "deltas.md").read_text()
+    assert value.replace(" ", " \\%") in (out / "tables" / "deltas.tex").read_text()
+    with (out / "tables" / "deltas.csv").open(newline="") as lines:
+        row = next(csv.DictReader(lines))
+    assert float(row["rate_value"]) == one["rate"]["value"]
+    assert float(row["per_image_mean"]) == one["per_image"]["mean"]
 
 
 def test_names_cannot_become_markup(out: Path, tmp_path: Path) -> None:
@@ -194,3 +227,77 @@ def test_curves_show_published_figures_only_when_asked(page: Any) -> None:
     assert "(published)" in page.locator("#legend").inner_text()
     page.locator("#legend input").first.uncheck()
     assert page.locator("#legend input").first.is_checked() is False
+
+
+@pytest.fixture
+def phone(browser: Any, out: Path) -> Iterator[Any]:
+    """The report on a telephone in the dark."""
+    context = browser.new_context(
+        viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, color_scheme="dark"
+    )
+    opened = context.new_page()
+    opened.goto((out / "index.html").as_uri())
+    wait_for_image(opened)
+    yield opened
+    context.close()
+
+
+def test_a_finger_flips_scrolls_and_reaches_every_control(phone: Any) -> None:
+    phone.tap("#modes button[value=flip]")
+    before = phone.locator("#captions").inner_text()
+    phone.locator("#canvas").tap(position={"x": 90, "y": 120})
+    assert phone.evaluate("view.flipped") is True
+    after = phone.locator("#captions").inner_text()
+    shown, behind = (re.search(rf"{word}: (\w+)", before)[1] for word in ("Shown", "Behind it"))  # type: ignore[index]
+    assert f"Shown: {behind}" in after
+    assert f"Behind it: {shown}" in after
+    assert phone.evaluate("getComputedStyle(canvas).touchAction") == "pan-y"  # the page scrolls under the finger
+    phone.tap("#zooms button[value='2']")
+    assert phone.evaluate("getComputedStyle(canvas).touchAction") == "none"  # the image moves
+    state = phone.evaluate("[view.image, view.rate, view.original]")
+    for button in ("next", "higher", "original"):
+        phone.tap(f"#{button}")
+    assert all(a != b for a, b in zip(state, phone.evaluate("[view.image, view.rate, view.original]")))
+    phone.tap("#modes button[value=difference]")
+    phone.tap("#gain")
+    assert phone.evaluate("view.gain") == 8
+    small = (
+        "[...document.querySelectorAll('#viewer button, select')].filter(e => e.offsetHeight && e.offsetHeight < 40)"
+    )
+    assert phone.evaluate(f"{small}.length") == 0
+    assert phone.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_the_dark_is_dark_and_paper_is_white(phone: Any) -> None:
+    def brightness(of: str) -> float:
+        colour = phone.evaluate(f"getComputedStyle(document.querySelector('{of}')).backgroundColor")
+        return float(np.mean([int(n) for n in re.findall(r"\d+", colour)[:3]]))
+
+    assert max(brightness(of) for of in ("body", "table", "#link", "#chart svg", "th")) < 70
+    phone.emulate_media(media="print")
+    assert brightness("body") == 255
+    assert not phone.locator(".bar").first.is_visible()
+    ratio = phone.evaluate("[canvas.clientWidth / canvas.clientHeight, canvas.width / canvas.height]")
+    assert ratio[0] == pytest.approx(ratio[1], rel=0.02)  # not squeezed
+
+
+def test_it_opens_at_the_codec_s_default_realism(browser: Any, out: Path, tmp_path: Path) -> None:
+    results = json.loads((out / "results.json").read_text())
+    for key in ("rows", "summary"):  # jpeg becomes a codec of two realisms, 0 first
+        ours = [
+            row | {"codec": "gencomp", "realism": r}
+            for r in (0.0, 1.0)
+            for row in results[key]
+            if row["codec"] == "jpeg"
+        ]
+        results[key] = ours + [row for row in results[key] if row["codec"] != "jpeg"]
+    results["codecs"]["gencomp"] = results["codecs"]["jpeg"] | {"default_realism": 1.0}
+    results["rows"][0]["bytes"] *= 2
+    path = tmp_path / "index.html"
+    path.write_text(report.page(results))
+    opened = browser.new_page()
+    opened.goto(path.as_uri())
+    assert opened.evaluate("[view.left, view.right]") == ["gencomp|1|bpp", "webp||bpp"]
+    opened.evaluate("(view.left = 'gencomp|0|bpp', update())")
+    assert "not equal bytes: -" in opened.locator("#captions").inner_text()
+    opened.close()

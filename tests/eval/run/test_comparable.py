@@ -96,7 +96,7 @@ def test_deltas_stand_per_image_with_interval_significance_and_overlap() -> None
     assert set(single["values"]) == {f"image{k:02d}" for k in range(6)}
     assert frugal["rate"]["p"] == pytest.approx(1 / deltas.RESAMPLES)
     assert 0 < frugal["rate"]["share"] <= 1
-    table = deltas_table({"bd": found, "metrics": {"psnr": {"label": "PSNR"}}})
+    table = deltas_table({"bd": found, "metrics": {"psnr": {"label": "PSNR", "direction": "higher"}}})
     text = "\n".join(" ".join(row) for row in table.rows)
     assert "p < 0.01" in text
     assert "fewer bits on 6 of 6" in text
