@@ -50,13 +50,14 @@ def probe_of(outputs: int, worst: int, kind: npt.DTypeLike) -> Numbers:
 
 def verify_depthwise(weight: Numbers, x: Numbers, acc: Numbers) -> None:
     """ModelError unless acc [H, W, C] is x [H + k - 1, W + k - 1, C] under weight [k k, C], summed over positions."""
-    height, width, _ = acc.shape
+    height, width, channels = acc.shape
     kernel = x.shape[0] - height + 1
-    expected = np.zeros(acc.shape[2], np.int64)
+    seen = np.empty((kernel, kernel, channels), np.int64)  # what each tap has seen in all
     for dx in range(kernel):
-        columns = x[:, dx : dx + width].sum(1).astype(np.int64)  # below 2^24 times the width: exact
-        for dy in range(kernel):
-            expected += weight[dy * kernel + dx].astype(np.int64) * columns[dy : dy + height].sum(0)
+        rows = np.zeros((len(x) + 1, channels), np.int64)
+        np.cumsum(x[:, dx : dx + width].sum(1), axis=0, out=rows[1:], dtype=np.int64)  # sums of 24-bit values: exact
+        seen[:, dx] = rows[height:] - rows[:-height]
+    expected = (weight.astype(np.int64) * seen.reshape(-1, channels)).sum(0)
     if not np.array_equal(acc.sum(0).astype(np.int64).sum(0), expected):
         raise wrong_sum()
 
@@ -65,11 +66,10 @@ def verify_stream(
     payload: bytes, z: IntArray | None, passes: Sequence[tuple[IntArray, Levels]], tables: Tables
 ) -> None:
     """ModelError unless the payload decodes to hyper-latents z [Z, h', w'] and the (residuals, levels) of each pass."""
-    decoder = Decoder(payload)
+    decoder = Decoder(payload, again=False)
     same = z is None or np.array_equal(decode_z(decoder, (len(z), *z.shape[1:]), tables), z)
     for residuals, levels in passes:
         same = same and np.array_equal(decode_pass(decoder, levels, tables), residuals)
-    decoder.finish()
     if not same:
         raise ModelError("this machine did not read back what it wrote: nothing was written")
 

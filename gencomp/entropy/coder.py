@@ -120,12 +120,13 @@ class Decoder:
     are, or in `finish`, by writing all symbols again.
     """
 
-    def __init__(self, data: bytes, *, pure_python: bool = constriction is None) -> None:
+    def __init__(self, data: bytes, *, again: bool = True, pure_python: bool = constriction is None) -> None:
+        """again: write the symbols again, for `finish`."""
         if data[-1:] == b"\0":
             raise BitstreamError("the coded data end in a zero byte, which no encoder writes")
         self.bits = 0.0
         self._data = bytes(data)
-        self._again = Encoder(pure_python=pure_python)
+        self._again = Encoder(pure_python=pure_python) if again else None
         words = np.frombuffer(data + bytes(-len(data) % 4), ">u4").astype(np.uint32)
         self._backend: _DecoderBackend = _PythonDecoder(words) if pure_python else _ConstrictionDecoder(words)
 
@@ -146,7 +147,8 @@ class Decoder:
             some[:] = _guarded(self._backend.symbols, len(some), table)
             self.bits += float(table.costs[some].sum())
             self.require((n - start - len(some)) * table.cheapest)
-            self._again.symbols(some, table)
+            if self._again:
+                self._again.symbols(some, table)
         return symbols
 
     def uniform_bits(self, n: int, nbits: npt.NDArray[np.integer]) -> Symbols:
@@ -159,12 +161,13 @@ class Decoder:
         if (counts > 0).any():
             values[counts > 0] = _guarded(self._backend.uniform_bits, counts[counts > 0])
         self.bits += float(counts.sum())
-        self._again.uniform_bits(values, counts)
+        if self._again:
+            self._again.uniform_bits(values, counts)
         return values
 
     def finish(self) -> None:
         """Raise BitstreamError if the data are not what an encoder writes for the symbols read: longer, or other."""
-        if self._again.finish() != self._data:
+        if self._again and self._again.finish() != self._data:
             raise BitstreamError("the coded data are not what an encoder writes: something is left over, or damaged")
 
 

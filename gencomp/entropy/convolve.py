@@ -147,16 +147,13 @@ def _multiply(rows: Numbers, weight: Numbers, out: Numbers) -> None:
 
 def _verify(group: Group, flat: Numbers, row: int, start: int, acc: Numbers) -> None:
     """ModelError unless the sums from position `start` on are right."""
-    kind = group.probe.dtype
-    expected = np.zeros((len(acc), 1, group.probe.shape[1]), kind)
+    size = ROWS if len(acc) % ROWS == 0 else len(acc)
+    found = acc.astype(group.probe.dtype, copy=False).reshape(-1, size, acc.shape[1]) @ group.probe
     for term in group.terms:
         at = start + term.tap[0] * row + term.tap[1]
-        more = np.empty_like(expected)
-        _multiply(flat[at : at + len(acc), term.inputs].astype(kind, copy=False), term.probe[None], more)
-        expected += more
-    found = np.empty_like(expected)
-    _multiply(acc.astype(kind, copy=False), group.probe[None], found)
-    if not np.array_equal(found, expected):
+        rows = flat[at : at + len(acc), term.inputs].astype(term.probe.dtype, copy=False)
+        found -= (rows @ term.probe).reshape(found.shape)
+    if found.any():
         raise wrong_sum()
 
 
