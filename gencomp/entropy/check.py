@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gencomp.bitstream import ModelError
+from gencomp.bitstream import BitstreamError, ModelError
 
 from .answers import scatter
 from .coder import Decoder
@@ -66,10 +66,13 @@ def verify_stream(
     payload: bytes, z: IntArray | None, passes: Sequence[tuple[IntArray, Levels]], tables: Tables
 ) -> None:
     """ModelError unless the payload decodes to hyper-latents z [Z, h', w'] and the (residuals, levels) of each pass."""
-    decoder = Decoder(payload, again=False)
-    same = z is None or np.array_equal(decode_z(decoder, (len(z), *z.shape[1:]), tables), z)
-    for residuals, levels in passes:
-        same = same and np.array_equal(decode_pass(decoder, levels, tables), residuals)
+    try:
+        decoder = Decoder(payload, again=False)
+        same = z is None or np.array_equal(decode_z(decoder, (len(z), *z.shape[1:]), tables), z)
+        for residuals, levels in passes:
+            same = same and np.array_equal(decode_pass(decoder, levels, tables), residuals)
+    except BitstreamError:
+        same = False
     if not same:
         raise ModelError("this machine did not read back what it wrote: nothing was written")
 

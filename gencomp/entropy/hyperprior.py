@@ -33,6 +33,7 @@ from .tables import from_arrays as tables_from_arrays
 from .tables import to_arrays as tables_to_arrays
 
 MAX_CHANNELS = 1024  # of latents, and of hyper-latents
+MAX_STRIDE = 16  # latents a side for one hyper-latent
 NO_INTEGERS = np.zeros((0,), np.int64)
 
 Plane = npt.NDArray[np.int32]  # [h, w, channels]
@@ -272,6 +273,8 @@ def _check_fit(model: Hyperprior) -> None:
     channels, heads = model.latent_channels, model.contexts or (model.synthesis,)
     if len(model.tables.y) != LEVELS or not model.tables.z:
         raise ModelError(f"{len(model.tables.y)} tables of scale levels, expected {LEVELS}, and tables of z")
+    if model.hyper_stride > MAX_STRIDE:
+        raise ModelError(f"the hyper-synthesis enlarges by {model.hyper_stride}, more than {MAX_STRIDE}")
     if model.quality_inputs not in (0, KNOTS):
         raise ModelError(f"the hyper-synthesis takes {model.quality_inputs} quality weights, expected 0 or {KNOTS}")
     if not 1 <= channels <= MAX_CHANNELS or channels % model.passes or model.hyper_channels > MAX_CHANNELS:

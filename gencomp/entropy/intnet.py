@@ -28,6 +28,7 @@ MAX_BIAS = 1 << 46
 MAX_ACTIVATION = (1 << 24) - 1
 MAX_LAYERS = 64
 MAX_CHANNELS = 4096
+MAX_WEIGHTS = 1 << 25  # of a network: 268 MB as float64
 KERNELS = (1, 3, 5)
 EXACT = 1 << 53
 
@@ -158,6 +159,8 @@ def from_arrays(arrays: Mapping[str, IntArray], prefix: str) -> IntNet:
     unknown = names - {f"{prefix}.input_bound"} - {f"{prefix}.{i}.{field}" for i in range(count) for field in fields}
     if unknown:
         raise ModelError(f"unknown array {min(unknown)!r}")
+    if sum(arrays[name].size for name in names if name.endswith(".weight")) > MAX_WEIGHTS:
+        raise ModelError(f"{prefix}: more than {MAX_WEIGHTS} weights")
     net = IntNet(
         tuple(_layer_from_arrays(arrays, f"{prefix}.{index}") for index in range(count)),
         checked_integers(arrays, f"{prefix}.input_bound", 1, 0, MAX_ACTIVATION),

@@ -1,16 +1,17 @@
 """Entropy models of every kind: what is coded comes back, under any tile and arithmetic; hostile arrays are refused."""
 
 import time
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gencomp.bitstream import BitstreamError
+from gencomp.bitstream import BitstreamError, ModelError
 from gencomp.entropy import KINDS
 from gencomp.entropy.constants import MAX_RESIDUAL, MEAN_UNIT
-from gencomp.entropy.contract import EntropyModel, Latents
+from gencomp.entropy.contract import EntropyModel, IntArray, Latents
 
 from .models import MODELS
 from .nets import ARITHMETICS
@@ -96,3 +97,62 @@ def test_what_is_longer_than_it_codes_is_refused(name: str) -> None:
     for more in (b"\x01", b"\x00\x01", b"\xff" * 9):
         with pytest.raises(BitstreamError):
             model.decode(payload + more, 6, 5, 512)
+
+
+def mutated(arrays: dict[str, IntArray], draw: np.random.Generator) -> dict[str, Any]:
+    """One array lost, of another type, shape or content, or one too many."""
+    changed: dict[str, Any] = dict(arrays)
+    name = sorted(changed)[draw.integers(len(changed))]
+    array = changed[name]
+    wild = array.astype(np.int64).copy()
+    wild.flat[draw.integers(wild.size)] = draw.choice([-(2**62), -1, 0, 1, 2, 3, 1000, 2**15, 2**40, 2**62])
+    others = array.astype(np.float32), array.astype(np.uint8), array[:0], array[..., None], array.ravel()[:-1]
+    kind = int(draw.integers(9))
+    if kind < 3:
+        changed[name] = wild
+    elif kind == 3:
+        del changed[name]
+    elif kind < 8:
+        changed[name] = others[kind - 4]
+    else:
+        changed[f"{name}{draw.choice(['.0.weight', 'x', '.form'])}"] = array
+    return changed
+
+
+@kinds
+def test_hostile_arrays_end_in_a_model_or_a_model_error_at_once(name: str) -> None:
+    model, draw, refused = MODELS[name](), np.random.default_rng(7), list[str]()
+    arrays = model.arrays()
+    for _ in range(300):
+        changed = mutated(arrays, draw)
+        started = time.process_time()
+        try:
+            again = KINDS[model.kind](changed)
+            again.known_answer()
+            payload = again.encode(latents(again, 3, 2, 0), 100).payload
+            again.decode(payload, 3, 2, 100)
+        except ModelError as error:
+            refused.append(str(error))
+        assert time.process_time() - started < 0.5
+    assert len(refused) > 150
+    assert not any("\n" in message for message in refused)
+
+
+def test_a_network_that_would_enlarge_without_end_is_refused() -> None:
+    model = MODELS["direct"]()
+    arrays = dict(model.arrays())
+    for index in range(2, 30):  # each doubles height and width
+        arrays |= {f"synthesis.{index}.{part}": arrays[f"synthesis.1.{part}"] for part in PARTS}
+        arrays[f"synthesis.{index}.weight"] = np.ones((64, 16, 1, 1), np.int64)
+    with pytest.raises(ModelError, match="enlarges"):
+        KINDS[model.kind](arrays)
+
+
+PARTS = ("weight", "bias", "multiplier", "shift", "form")
+
+
+def test_a_network_too_large_to_hold_is_refused_before_it_is_copied() -> None:
+    model = MODELS["context"]()
+    large = np.broadcast_to(np.int16(1), (4096, 4096, 5, 5))  # no memory behind it
+    with pytest.raises(ModelError, match="weights"):
+        KINDS[model.kind]({**model.arrays(), "context1.0.weight": large})

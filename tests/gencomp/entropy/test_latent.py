@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from gencomp.bitstream import BitstreamError
 from gencomp.entropy import latent as L
 from gencomp.entropy.coder import Decoder, Encoder, constriction
-from gencomp.entropy.speed import coding_speed
 from gencomp.entropy.tables import Tables, default_tables, quantise_pmf, sigma_of_level
 
 
@@ -157,9 +156,3 @@ def test_damaged_streams_raise_bitstream_errors_or_decode_to_residuals_within_th
             damaged[position:] = rng.bytes(int(rng.integers(0, 2 * len(data))))
         with contextlib.suppress(BitstreamError):
             assert np.abs(decode(bytes(damaged), levels)).max() <= L.MAX_RESIDUAL
-
-
-def test_speed_is_measured_on_latents_that_came_back() -> None:
-    speed = coding_speed(tables(), latents=2_000, rounds=1)
-    assert min(speed.encoded_per_second, speed.decoded_per_second) > 0
-    assert 0.3 < speed.bits_per_latent < 2
