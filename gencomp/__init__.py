@@ -2,7 +2,7 @@
 
     codec = gencomp.load()
     data = codec.compress(PIL.Image.open("photo.jpg"), quality=30)
-    picture = codec.decompress(data)
+    image = codec.decompress(data)
 
 Importing gencomp also teaches Pillow to open and save .gnc files (gencomp/pillow.py). It does not import torch: the
 codec is loaded when it is first asked for.

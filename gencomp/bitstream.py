@@ -101,7 +101,7 @@ MAX_SECTION_BYTES = 1 << 20
 SECTION_KINDS = {"exif": 1, "xmp": 2, "icc": 3, "comment": 4, "dpi": 5}
 MIN_QUALITY, MAX_QUALITY = 1.0, 100.0
 DEFAULT_QUALITY = 45.0
-"""About 0.12 bits a pixel on Kodak with the embedded model."""
+"""About 0.12 bits per pixel on Kodak with the embedded model."""
 
 _PAYLOAD, _MUST_KNOW = 0, 128
 _NAME_OF = {kind: name for name, kind in SECTION_KINDS.items()}

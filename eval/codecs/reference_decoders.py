@@ -12,7 +12,7 @@ STRIDE = 16
 
 
 def hific_generator(height: int, width: int, device: torch.device) -> Callable[[], Tensor]:
-    """The generator of HiFiC (Mentzer et al. 2020), 156.7 M parameters, on latents of one picture."""
+    """The generator of HiFiC (Mentzer et al. 2020), 156.7 M parameters, on latents of one image."""
     from gencomp.networks.hific import Generator, HificConfig
 
     config = HificConfig()
@@ -20,7 +20,7 @@ def hific_generator(height: int, width: int, device: torch.device) -> Callable[[
 
 
 def mbt2018_synthesis(height: int, width: int, device: torch.device) -> Callable[[], Tensor]:
-    """The synthesis of mbt2018-mean (Minnen et al. 2018) at low rates: N = 128 and M = 192, one picture's latents."""
+    """The synthesis of mbt2018-mean (Minnen et al. 2018) at low rates: N = 128 and M = 192, one image's latents."""
     layers: list[nn.Module] = []
     for inputs, outputs in ((192, 128), (128, 128), (128, 128), (128, 3)):
         layers.append(nn.ConvTranspose2d(inputs, outputs, 5, stride=2, padding=2, output_padding=1))

@@ -108,7 +108,7 @@ def _coded(cell: dict[str, Any] | None, settings: Settings) -> dict[str, Any] | 
 
 @lru_cache(maxsize=2)
 def _transform(settings: Settings, pid: int) -> Transform:
-    """One codec a process. In a process that was forked from one with a codec, torch's threads are gone: use one."""
+    """One codec per process. In a process that was forked from one with a codec, torch's threads are gone: use one."""
     import torch
 
     if pid != _FIRST:

@@ -133,8 +133,8 @@ def _failures(merged: Merged) -> str:
 
 
 def _figure(shard: str, row: Row) -> str:
-    picture = '<div class="none">nothing to see</div>'
+    image = '<div class="none">nothing to see</div>'
     if row.thumbnail:
-        picture = f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(row.thumbnail).decode()}">'
+        image = f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(row.thumbnail).decode()}">'
     name, error = html.escape(f"{shard}: {row.sample}"), html.escape(row.error or "")
-    return f"<figure>{picture}<figcaption><b>{name}</b><br>{error}</figcaption></figure>"
+    return f"<figure>{image}<figcaption><b>{name}</b><br>{error}</figcaption></figure>"

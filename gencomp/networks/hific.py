@@ -4,7 +4,7 @@ Encoder 7.4 M, generator 156.7 M and hyperprior 17.3 M parameters, one rate a mo
 
     x [N, 3, 16 h, 16 w] --E--> y [N, 220, h, w] --hyperprior--> y_hat --G--> x_hat
 
-Every normalisation is ChannelNorm: over channels at each position, so that pictures of any size behave alike.
+Every normalisation is ChannelNorm: over channels at each position, so that images of any size behave alike.
 """
 
 import functools

@@ -17,7 +17,7 @@ from ..entropy.contract import EntropyModel
 from .contract import Calibration, Halo, Network, PassPrior, Quantized, TrainingInputs
 from .freeze import float_pass, freeze_prior
 from .layers import Block
-from .positional_noise import Grain
+from .positional_noise import PositionalNoise
 from .priors import Prior, PriorConfig
 from .transforms import STRIDE, Analysis, LatentGains, Synthesis, TransformConfig, quality_condition
 
@@ -133,7 +133,7 @@ class HyperpriorNetwork(Network):
         """Positional noise that is still silent starts as any convolution does: deviations have no gradient towards
         noise of size zero."""
         for module in self.synthesis.modules():
-            if isinstance(module, Grain) and not module.project.weight.any():
+            if isinstance(module, PositionalNoise) and not module.project.weight.any():
                 nn.init.kaiming_uniform_(module.project.weight, a=5**0.5)
 
     def rescale_realism(self, scale: float) -> None:

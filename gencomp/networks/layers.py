@@ -1,7 +1,7 @@
 """Building blocks of the codec networks.
 
-Every layer is local: no pooling over the picture, no attention, no instance statistics, so that tiles with enough
-halo agree with the whole picture.
+Every layer is local: no pooling over the image, no attention, no instance statistics, so that tiles with enough
+halo agree with the whole image.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ class Bottleneck(nn.Module):
 
 
 class Block(nn.Module):
-    """Two residual bottlenecks, each with a gain a channel that depends on the condition c:
+    """Two residual bottlenecks, each with a gain per channel that depends on the condition c:
 
     x + (1 + c G1) * B1(x), then x + (1 + c G2) * B2(x), the gains starting at one. Receptive field 5x5.
     """

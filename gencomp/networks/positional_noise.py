@@ -1,7 +1,8 @@
-"""Grain: what the synthesis draws texture from where the latents say that there is some, and not which.
+"""Positional noise: what the synthesis draws texture from where the latents say that there is some, and not which.
 
 Convolutions make of even latents a pattern as regular as their pixel shuffles; noise breaks it (Karras et al. 2019,
-StyleGAN, section 3.2). The noise is a hash of the place, in whole numbers: the same on every machine, in every tile.
+StyleGAN, section 3.2). The noise is a hash of the position, in whole numbers: the same on every machine, in every tile.
+Model files and configurations store it under the name `grain`.
 """
 
 import torch
@@ -9,14 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 CHANNELS = 4  # of noise at each resolution where it enters
-FACTORS = (2, 4)  # positions a latent, at 1/8 and at 1/4 of the picture's sides
+FACTORS = (2, 4)  # positions per latent, at 1/8 and at 1/4 of the image's sides
 NOISE_CHANNELS = CHANNELS * sum(f**2 for f in FACTORS)  # at the latents' resolution
 
 _MULTIPLIER = 0x2C1B3C6D  # odd, and below 2**30, so that no product leaves int64
 _MASK = 2**32 - 1
 
 
-def place_noise(origin: Tensor, height: int, width: int) -> Tensor:
+def positional_noise(origin: Tensor, height: int, width: int) -> Tensor:
     """Noise of the latents at rows and columns from `origin` on: [N, 2] int -> [N, NOISE_CHANNELS, h, w].
 
     Even in -1/2..1/2; a value depends on its own row, column and channel alone. Coordinates are taken modulo 2**32.
@@ -38,7 +39,7 @@ def _mix(x: Tensor) -> Tensor:
     return x ^ (x >> 15)
 
 
-class Grain(nn.Module):
+class PositionalNoise(nn.Module):
     """x + realism * (P noise) * (1 + G x): 1x1 convolutions P, zero until stage 2, and G, which says where."""
 
     def __init__(self, channels: int) -> None:

@@ -34,7 +34,7 @@ LEVEL_CENTRE, LEVEL_SPREAD = 20.0, 8.0  # head output 0 means level 20 (sigma 0.
 class PriorConfig:
     """Widths of the hyperprior and context networks."""
 
-    hyper_channels: int = 96  # channels of z, at 1/64 of the picture's sides
+    hyper_channels: int = 96  # channels of z, at 1/64 of the image's sides
     hyper_width: int = 256
     feature_width: int = 192
 
@@ -69,7 +69,7 @@ def gaussian_bits(offset: Tensor, level: Tensor) -> Tensor:
 
 
 class FactorisedPrior(nn.Module):
-    """p(z): a mixture of three logistics a channel, the same at every position (the role of Balle et al. 2018, 6.1)."""
+    """p(z): three logistics per channel, mixed, the same at every position (the role of Balle et al. 2018, 6.1)."""
 
     def __init__(self, channels: int, components: int = 3) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 """The transforms between pixels and latents: g_a (analysis) and g_s (synthesis), both for every quality at once.
 
-    picture x [N, 3, 16 h, 16 w] --g_a--> y [N, M, h, w]        (latents, before quantisation)
+    image x [N, 3, 16 h, 16 w] --g_a--> y [N, M, h, w]        (latents, before quantisation)
     y_hat     [N, M, h, w]       --g_s--> x_hat [N, 3, 16 h, 16 w]
 
 The quality enters twice: gains scale each latent channel before rounding and undo it after (Cui et al. 2021), and the
@@ -16,14 +16,14 @@ from torch import Tensor, nn
 from gencomp.entropy.constants import KNOTS, SEGMENT
 
 from .layers import Block, Stage, downscale, upscale
-from .positional_noise import CHANNELS, FACTORS, Grain, place_noise
+from .positional_noise import CHANNELS, FACTORS, PositionalNoise, positional_noise
 
-STRIDE = 16  # pixels a latent, both ways
+STRIDE = 16  # pixels per latent, both ways
 
 
 @dataclass(frozen=True)
 class TransformConfig:
-    """Widths and depths. Positions are 1/2, 1/4, 1/8 and 1/16 of the picture's sides."""
+    """Widths and depths. Positions are 1/2, 1/4, 1/8 and 1/16 of the image's sides."""
 
     latent_channels: int = 160
     encoder_widths: tuple[int, int] = (192, 256)  # at 1/8 and 1/16
@@ -81,15 +81,15 @@ class Synthesis(nn.Module):
         self.up2 = upscale(w4, w2, 2)
         self.refine = nn.Conv2d(w2, w2, 3, padding=1)
         self.head = nn.Sequential(nn.Conv2d(w2, 12, 3, padding=1), nn.PixelShuffle(2))
-        self.grain = nn.ModuleList([Grain(w8), Grain(w4)] if config.grain else [])
+        self.grain = nn.ModuleList([PositionalNoise(w8), PositionalNoise(w4)] if config.grain else [])
 
     def forward(self, y_hat: Tensor, condition: Tensor, realism: Tensor, origin: Tensor) -> Tensor:
         """condition [N, KNOTS]: `quality_condition`; realism [N] in 0..1; origin [N, 2] int: row and column, in
-        latents, of the upper left corner in the whole picture, whose grain is that of the place."""
+        latents, of the upper left corner in the whole image, whose grain is that of the place."""
         condition = torch.cat([condition, realism[:, None].to(condition.dtype)], dim=1)
         noise: tuple[Tensor, ...] = ()
         if len(self.grain):
-            drawn = place_noise(origin, *y_hat.shape[2:]).to(y_hat.dtype)
+            drawn = positional_noise(origin, *y_hat.shape[2:]).to(y_hat.dtype)
             noise = drawn.split([CHANNELS * f**2 for f in FACTORS], dim=1)
         x = self.stage16(self.stem(y_hat), condition)
         x = self.up8(x)
@@ -106,12 +106,12 @@ class Synthesis(nn.Module):
         for module in self.modules():
             if isinstance(module, Block):
                 module.gains[-1] *= strongest
-            elif isinstance(module, Grain):
+            elif isinstance(module, PositionalNoise):
                 module.project.weight *= strongest
 
 
 class LatentGains(nn.Module):
-    """Gains a latent channel and quality: multiply y before rounding, and y_hat by the other set after.
+    """Gains per latent channel and quality: multiply y before rounding, and y_hat by the other set after.
 
     Log-linear between knots; the ends start a factor 3 below and above one, since the best step size falls about
     with the square root of lambda.

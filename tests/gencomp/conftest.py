@@ -43,7 +43,7 @@ class FakeCodec:
 
     def encode(
         self,
-        picture: Any,
+        image: Any,
         *,
         quality: float | None = None,
         bpp: float | None = None,
@@ -54,7 +54,7 @@ class FakeCodec:
         effort: int = 0,
         progress: Any = None,
     ) -> Encoded:
-        image, kept = read_kept(picture, keep, max_pixels)
+        image, kept = read_kept(image, keep, max_pixels)
         pixels, sections = np.asarray(image), {**kept, **(extras or {})}
         height, width = pixels.shape[:2]
         limit = bytes if bytes is not None else None if bpp is None else int(bpp * width * height / 8)
@@ -68,8 +68,8 @@ class FakeCodec:
                 return Encoded(data, 8.0 * len(data), bitstream.step_to_quality(step), width, height)
         raise ValueError(f"no quality gives at most {limit} bytes")
 
-    def compress(self, picture: Any, **asked: Any) -> bytes:
-        return self.encode(picture, **asked).data
+    def compress(self, image: Any, **asked: Any) -> bytes:
+        return self.encode(image, **asked).data
 
     def decompress(
         self, data: bytes, *, realism: float = 1.0, max_pixels: int | None = bitstream.MAX_PIXELS
@@ -78,7 +78,7 @@ class FakeCodec:
         if header.model_id != MODEL_ID:
             raise ModelError("the file needs another model")
         if max_pixels is not None and header.width * header.height > max_pixels:
-            raise BitstreamError("the picture is larger than the limit")
+            raise BitstreamError("the image is larger than the limit")
         image = Image.frombytes("RGB", (header.width, header.height), zlib.decompress(payload))
         image.info.update(to_info(inspect(data).extras))
         return image
@@ -111,7 +111,7 @@ def fake_codec(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCodec]:
 
 @pytest.fixture
 def photo() -> Image.Image:
-    """A made-up picture of 40x30 with edges and noise."""
+    """A made-up image of 40x30 with edges and noise."""
     pixels = np.random.default_rng(1).integers(0, 40, (30, 40, 3), dtype=np.uint8)
     pixels[10:20, 5:30] += 150
     return Image.fromarray(pixels)

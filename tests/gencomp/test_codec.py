@@ -46,10 +46,10 @@ def test_golden_files_decode_to_their_recorded_latents(codec: Codec, name: str) 
 
 @pytest.mark.parametrize("name", CASES)
 def test_golden_files_decode_to_their_recorded_pictures(codec: Codec, name: str) -> None:
-    picture = np.asarray(codec.decompress((GOLDEN / f"{name}.gnc").read_bytes()), np.int16)
+    image = np.asarray(codec.decompress((GOLDEN / f"{name}.gnc").read_bytes()), np.int16)
     recorded = np.asarray(Image.open(GOLDEN / f"{name}.png"), np.int16)
-    assert picture.shape == recorded.shape
-    assert np.abs(picture - recorded).max() <= 2
+    assert image.shape == recorded.shape
+    assert np.abs(image - recorded).max() <= 2
 
 
 @settings(max_examples=25, deadline=None)
@@ -68,42 +68,42 @@ def test_every_size_and_quality_comes_back_in_its_size_with_the_coded_latents(
 
 def test_a_tile_size_changes_no_latent_of_a_file_and_no_pixel_by_more_than_one(codec: Codec) -> None:
     data = codec.compress(noise(300, 421), quality=60)
-    whole, picture = codec.latents(data), np.asarray(codec.decompress(data), np.int16)
+    whole, image = codec.latents(data), np.asarray(codec.decompress(data), np.int16)
     for side in (16, 48, 128, 400):
         tiled = Codec(load_model(GOLDEN / "tiny.safetensors"), "cpu", tile=side)
         assert np.array_equal(tiled.latents(data), whole)
-        assert np.abs(np.asarray(tiled.decompress(data), np.int16) - picture).max() <= 1
+        assert np.abs(np.asarray(tiled.decompress(data), np.int16) - image).max() <= 1
 
 
 def test_coding_in_tiles_moves_at_most_a_rare_latent(codec: Codec) -> None:
-    picture = noise(300, 421)
-    whole = codec.latents(codec.compress(picture))
+    image = noise(300, 421)
+    whole = codec.latents(codec.compress(image))
     tiled = Codec(load_model(GOLDEN / "tiny.safetensors"), "cpu", tile=64)
-    other = tiled.latents(tiled.compress(picture))
+    other = tiled.latents(tiled.compress(image))
     assert (whole != other).mean() < 1e-3
 
 
 @pytest.mark.parametrize("limit", [900, 1200, 1600])
 def test_a_byte_limit_gives_the_largest_quality_within_it(codec: Codec, limit: int) -> None:
-    picture = noise(96, 96)
-    encoded = codec.encode(picture, bytes=limit)
+    image = noise(96, 96)
+    encoded = codec.encode(image, bytes=limit)
     assert len(encoded.data) <= limit
     if encoded.quality < 100:
         better = bitstream.step_to_quality(bitstream.quality_to_step(encoded.quality) + 1)
-        assert len(codec.compress(picture, quality=better)) > limit
+        assert len(codec.compress(image, quality=better)) > limit
 
 
 def test_a_rate_in_bits_a_pixel_is_a_limit_on_the_file(codec: Codec) -> None:
-    picture = noise(128, 128)
-    assert 8 * len(codec.compress(picture, bpp=1.0)) <= 1.0 * 128 * 128
+    image = noise(128, 128)
+    assert 8 * len(codec.compress(image, bpp=1.0)) <= 1.0 * 128 * 128
 
 
 def test_an_unreachable_rate_is_an_error_that_names_the_smallest_file(codec: Codec) -> None:
-    picture = noise(64, 64)
-    smallest = len(codec.compress(picture, quality=1))
+    image = noise(64, 64)
+    smallest = len(codec.compress(image, quality=1))
     with pytest.raises(RateError, match=f"{smallest} bytes"):
-        codec.compress(picture, bytes=smallest - 1)
-    assert len(codec.compress(picture, bytes=smallest)) <= smallest
+        codec.compress(image, bytes=smallest - 1)
+    assert len(codec.compress(image, bytes=smallest)) <= smallest
 
 
 def test_two_wishes_for_the_rate_are_refused(codec: Codec) -> None:
@@ -166,12 +166,12 @@ def test_damage_under_a_right_checksum_ends_in_an_error_or_in_the_picture_that_i
     for _ in range(500):
         forged = reseal(bytearray(damage(good, draw)), good)
         try:
-            picture = codec.decompress(bytes(forged), max_pixels=10_000)
+            image = codec.decompress(bytes(forged), max_pixels=10_000)
         except BitstreamError:
             errors += 1
         else:
             header = bitstream.unpack(bytes(forged))[0]
-            assert picture.size == (header.width, header.height)
+            assert image.size == (header.width, header.height)
     assert errors > 450
 
 

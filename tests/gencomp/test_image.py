@@ -36,14 +36,14 @@ EXPECTED16 = np.array([[round(v / 257) for v in VALUES16[0].tolist()]], np.uint8
 
 
 def _array(source: Any, **options: Any) -> NDArray[np.uint8]:
-    picture = read_image(source, **options)
-    assert picture.mode == "RGB"
-    return np.asarray(picture)
+    image = read_image(source, **options)
+    assert image.mode == "RGB"
+    return np.asarray(image)
 
 
-def _file(picture: Image.Image, kind: str, **options: Any) -> io.BytesIO:
+def _file(image: Image.Image, kind: str, **options: Any) -> io.BytesIO:
     file = io.BytesIO()
-    picture.save(file, kind, **options)
+    image.save(file, kind, **options)
     file.seek(0)
     return file
 
@@ -115,11 +115,11 @@ def _srgb_of_light(level: int) -> int:
 
 def test_rgb_comes_through_unchanged_from_path_file_and_picture(tmp_path: Path) -> None:
     pixels = _noise(5, 7, 3)
-    picture = Image.fromarray(pixels)
-    picture.save(tmp_path / "a.png")
-    for source in (tmp_path / "a.png", str(tmp_path / "a.png"), _file(picture, "PNG"), picture, pixels):
+    image = Image.fromarray(pixels)
+    image.save(tmp_path / "a.png")
+    for source in (tmp_path / "a.png", str(tmp_path / "a.png"), _file(image, "PNG"), image, pixels):
         np.testing.assert_array_equal(_array(source), pixels)
-    assert read_image(picture) is picture
+    assert read_image(image) is image
 
 
 def test_grey_one_bit_and_palette_become_their_colours() -> None:
@@ -137,7 +137,7 @@ def test_what_was_applied_is_not_carried_on() -> None:
     source = Image.open(_file(Image.new("RGB", (4, 4), (9, 8, 7)), "PNG", icc_profile=srgb))
     read = read_image(source)
     assert read.info == {}  # or every file of a comparison would count the profile's bytes
-    assert "icc_profile" in source.info  # and the caller's picture stays as it is
+    assert "icc_profile" in source.info  # and the caller's image stays as it is
     assert read.getpixel((0, 0)) == (9, 8, 7)
 
 
@@ -252,9 +252,9 @@ def test_ycbcr_jpeg_is_read_as_rgb() -> None:
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
 def test_rgb_profile_is_converted_to_srgb(mode: str) -> None:
-    picture = Image.new("RGB", (4, 4), (128, 128, 128))
-    picture = picture.quantize(2) if mode == "P" else picture.convert(mode)
-    converted = _array(_file(picture, "PNG", icc_profile=LINEAR_RGB))
+    image = Image.new("RGB", (4, 4), (128, 128, 128))
+    image = image.quantize(2) if mode == "P" else image.convert(mode)
+    converted = _array(_file(image, "PNG", icc_profile=LINEAR_RGB))
     np.testing.assert_allclose(converted, _srgb_of_light(128), atol=1)
 
 
@@ -295,9 +295,9 @@ def test_exif_orientation_is_applied_once(orientation: int, kind: str) -> None:
     }[orientation]
     exif = Image.Exif()
     exif[0x0112] = orientation
-    picture = read_image(_file(Image.fromarray(pixels), kind, exif=exif))
-    np.testing.assert_array_equal(np.asarray(picture), upright)
-    np.testing.assert_array_equal(_array(picture), upright)
+    image = read_image(_file(Image.fromarray(pixels), kind, exif=exif))
+    np.testing.assert_array_equal(np.asarray(image), upright)
+    np.testing.assert_array_equal(_array(image), upright)
 
 
 def test_reading_twice_is_reading_once() -> None:
@@ -323,7 +323,7 @@ def test_jpeg_with_a_preview_behind_it_needs_no_warning() -> None:
         read_image(_file(frames[0], "MPO", save_all=True, append_images=frames[1:]))
 
 
-@pytest.mark.parametrize("data", [b"", b"text, not a picture", b"GIF89a", EPS])
+@pytest.mark.parametrize("data", [b"", b"text, not a image", b"GIF89a", EPS])
 def test_what_is_no_picture_is_refused(data: bytes) -> None:
     with pytest.raises(ImageError):
         read_image(io.BytesIO(data))

@@ -11,8 +11,8 @@ from torch import Tensor
 from gencomp import perceptual
 
 
-def pictures(n: int = 2, height: int = 64, width: int = 96, seed: int = 0) -> Tensor:
-    """Smooth random pictures in [0, 1]."""
+def images(n: int = 2, height: int = 64, width: int = 96, seed: int = 0) -> Tensor:
+    """Smooth random images in [0, 1]."""
     noise = torch.rand(n, 3, height // 4, width // 4, generator=torch.Generator().manual_seed(seed))
     return F.interpolate(noise, (height, width), mode="bicubic").clamp(0, 1)
 
@@ -77,21 +77,21 @@ def test_lpips_has_the_given_trunk(net: str) -> None:
 
 def test_lpips_loss_agrees_with_the_package() -> None:
     network = perceptual.build_lpips("alex", random_trunk("alex"))
-    x, y = pictures(seed=1), pictures(seed=2)
+    x, y = images(seed=1), images(seed=2)
     reference = network(x, y, normalize=True).flatten()
     assert torch.allclose(perceptual.lpips_loss(network, x, y), reference, rtol=1e-3)
 
 
 def test_lpips_loss_has_finite_gradients_at_zero_features() -> None:
     network = perceptual.build_lpips("alex", {name: torch.zeros_like(p) for name, p in random_trunk("alex").items()})
-    x = pictures().requires_grad_()
-    perceptual.lpips_loss(network, x, pictures(seed=1)).sum().backward()
+    x = images().requires_grad_()
+    perceptual.lpips_loss(network, x, images(seed=1)).sum().backward()
     assert x.grad is not None
     assert x.grad.isfinite().all()
 
 
 def test_a_laplacian_pyramid_sums_to_the_picture() -> None:
-    x = pictures(1, 61, 83)
+    x = images(1, 61, 83)
     bands = perceptual.laplacian_bands(x, 4)
     assert [tuple(b.shape[2:]) for b in bands] == [(61, 83), (31, 42), (16, 21), (8, 11)]
     constant = perceptual.laplacian_bands(torch.full_like(x, 0.3), 4)
@@ -120,12 +120,12 @@ def test_oriented_filters_are_quadrature_pairs() -> None:
 
 
 def test_steerable_features_start_at_the_picture_and_halve() -> None:
-    stack = perceptual.steerable_features(levels=3)(pictures(2, 40, 56))
+    stack = perceptual.steerable_features(levels=3)(images(2, 40, 56))
     assert [tuple(f.shape) for f in stack] == [(2, 3, 40, 56), (2, 36, 40, 56), (2, 36, 20, 28), (2, 36, 10, 14)]
 
 
 def test_laplacian_features_are_the_picture_and_companded_bands_that_halve() -> None:
-    stack = perceptual.laplacian_features(levels=3)(pictures(2, 40, 56))
+    stack = perceptual.laplacian_features(levels=3)(images(2, 40, 56))
     assert [tuple(f.shape) for f in stack] == [(2, 3, 40, 56), (2, 6, 40, 56), (2, 6, 20, 28), (2, 6, 10, 14)]
     flat = perceptual.laplacian_features()(torch.full((1, 3, 32, 32), 0.3))
     assert all(float(band.abs().max()) < 1e-4 for band in flat[1:])
@@ -199,7 +199,7 @@ def test_haar_details_tell_stripes_and_checkerboards_apart() -> None:
 
 
 def test_distortion_at_sigma_one_pixel_is_the_squared_error() -> None:
-    x, y = [pictures(seed=1)], [pictures(seed=2)]
+    x, y = [images(seed=1)], [images(seed=2)]
     distortion = perceptual.wasserstein_distortion(x, y, 0.0)
     assert torch.allclose(distortion, (x[0] - y[0]).square().mean((1, 2, 3)))
 
@@ -237,9 +237,9 @@ def test_a_sigma_map_acts_where_it_stands() -> None:
 
 @pytest.mark.parametrize("features", [perceptual.steerable_features(), perceptual.laplacian_features()])
 def test_distortion_has_useful_gradients_everywhere(features: perceptual.FeatureStack) -> None:
-    for start in (pictures(1), torch.full((1, 3, 64, 96), 0.5)):
+    for start in (images(1), torch.full((1, 3, 64, 96), 0.5)):
         x = start.clone().requires_grad_()
-        perceptual.wasserstein_distortion(features(x), features(pictures(1, seed=3)), 3.0).sum().backward()
+        perceptual.wasserstein_distortion(features(x), features(images(1, seed=3)), 3.0).sum().backward()
         assert x.grad is not None
         assert x.grad.isfinite().all()
         assert float(x.grad.abs().max()) > 0
@@ -247,6 +247,6 @@ def test_distortion_has_useful_gradients_everywhere(features: perceptual.Feature
 
 def test_network_features_are_the_picture_and_its_octaves() -> None:
     network = perceptual.build_lpips("alex", random_trunk("alex"))
-    stack = perceptual.network_features(network, scales=2)(pictures(1, 96, 128))
+    stack = perceptual.network_features(network, scales=2)(images(1, 96, 128))
     assert len(stack) == 1 + 2 * 5
     assert stack[0].shape == (1, 3, 96, 128)

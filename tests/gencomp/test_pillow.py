@@ -156,8 +156,8 @@ def test_datasets_decode_gnc_from_bytes_paths_and_parquet(tmp_path: Path, photo:
     dataset = datasets.Dataset.from_dict(rows, features=datasets.Features({"image": datasets.Image()}))
     dataset.to_parquet(tmp_path / "a.parquet")
     again = datasets.Dataset.from_parquet(str(tmp_path / "a.parquet"), cache_dir=str(tmp_path / "cache"))
-    for picture in [*dataset["image"], *again["image"]]:
-        assert picture.tobytes() == _pixels(photo)
+    for image in [*dataset["image"], *again["image"]]:
+        assert image.tobytes() == _pixels(photo)
 
 
 def test_metadata_given_to_save_are_stored_as_given_and_come_back(photo: Image.Image) -> None:
@@ -172,7 +172,7 @@ def test_metadata_given_to_save_are_stored_as_given_and_come_back(photo: Image.I
 
 
 def test_profile_given_to_save_says_the_colours_and_converts_nothing(photo: Image.Image) -> None:
-    """As for Pillow's own formats; without it the picture is converted to sRGB."""
+    """As for Pillow's own formats; without it the image is converted to sRGB."""
     photo.info["icc_profile"] = profile = SWAPPED
     assert Image.open(_saved(photo, quality=100, icc_profile=profile)).tobytes() == photo.tobytes()
     assert Image.open(_saved(photo, quality=100)).tobytes() != photo.tobytes()

@@ -1,7 +1,7 @@
 """Remakes the golden files: `python tests/golden/make.py`, only when the format or the coder changes on purpose.
 
 tiny.safetensors is a network of a few thousand weights, random but for gains that make its latents lively enough for
-escapes; *.gnc are made-up pictures coded with it; golden.json holds the SHA-256 of each file's integer latents, and
+escapes; *.gnc are made-up images coded with it; golden.json holds the SHA-256 of each file's integer latents, and
 *.png what this machine decoded. Every machine must read the same integers from the same files.
 """
 
@@ -35,7 +35,7 @@ CASES = {
 }
 
 
-def picture(height: int, width: int) -> Image.Image:
+def image(height: int, width: int) -> Image.Image:
     """Waves, an edge and noise: the same on every machine."""
     row, column = np.mgrid[:height, :width]
     waves = 128 + 90 * np.sin(row[..., None] / (3 + np.arange(3)) + column[..., None] / 7)
@@ -57,7 +57,7 @@ def tiny_model() -> Model:
     network = network.half().float()
     calibration = []
     for step in (0, 300, 700, 1024):
-        x = torch.from_numpy(np.array(picture(128, 128))).permute(2, 0, 1)[None].float() / 255
+        x = torch.from_numpy(np.array(image(128, 128))).permute(2, 0, 1)[None].float() / 255
         y = network.analyze(x, torch.tensor([step]))
         calibration.append(Calibration(y, torch.round(network.hyper_analyze(y)), step))
     entropy = network.freeze(calibration)
@@ -71,7 +71,7 @@ def main() -> None:
     codec = Codec(load_model(HERE / "tiny.safetensors"), "cpu")
     golden = {}
     for name, (height, width, quality) in CASES.items():
-        data = codec.compress(picture(height, width), quality=quality)
+        data = codec.compress(image(height, width), quality=quality)
         (HERE / f"{name}.gnc").write_bytes(data)
         codec.decompress(data).save(HERE / f"{name}.png")
         latents = codec.latents(data)

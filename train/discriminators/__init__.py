@@ -1,7 +1,7 @@
-"""Discriminators: is a picture real, given the latents of the real one?
+"""Discriminators: is a image real, given the latents of the real one?
 
-All of them map pictures [N, 3, H, W] in 0..1 and latents [N, M, H / 16, W / 16] to a `DiscriminatorOutput`. Latent i
-belongs to picture i: to judge real and fake in one pass, concatenate pictures and, in the same order, latents.
+All of them map images [N, 3, H, W] in 0..1 and latents [N, M, H / 16, W / 16] to a `DiscriminatorOutput`. Latent i
+belongs to image i: to judge real and fake in one pass, concatenate images and, in the same order, latents.
 """
 
 from collections.abc import Callable

@@ -43,7 +43,7 @@ def run(fake_codec: Any, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path, photo: Image.Image) -> Path:
+def images(tmp_path: Path, photo: Image.Image) -> Path:
     """A folder with a.png and sub/b.png."""
     (tmp_path / "in" / "sub").mkdir(parents=True)
     photo.save(tmp_path / "in" / "a.png")
@@ -68,27 +68,27 @@ def _shell(*arguments: str | Path, **options: Any) -> subprocess.CompletedProces
     return subprocess.run(command, capture_output=True, text=True, **options)
 
 
-def test_round_trip_through_files(run: Run, pictures: Path, photo: Image.Image) -> None:
-    assert run("compress", pictures / "a.png", "--quality", "100").exit_code == 0
-    assert run("decompress", pictures / "a.gnc", "-o", pictures / "out.tiff").exit_code == 0
-    with Image.open(pictures / "out.tiff") as seen:
+def test_round_trip_through_files(run: Run, images: Path, photo: Image.Image) -> None:
+    assert run("compress", images / "a.png", "--quality", "100").exit_code == 0
+    assert run("decompress", images / "a.gnc", "-o", images / "out.tiff").exit_code == 0
+    with Image.open(images / "out.tiff") as seen:
         np.testing.assert_array_equal(np.asarray(seen), np.asarray(photo))
-    assert _names(pictures) == ["a.gnc", "a.png", "out.tiff", "sub"]
+    assert _names(images) == ["a.gnc", "a.png", "out.tiff", "sub"]
 
 
-def test_folder_is_coded_into_a_folder_and_back(run: Run, pictures: Path, tmp_path: Path) -> None:
-    assert run("compress", pictures, "-o", tmp_path / "new" / "coded").exit_code == 0
+def test_folder_is_coded_into_a_folder_and_back(run: Run, images: Path, tmp_path: Path) -> None:
+    assert run("compress", images, "-o", tmp_path / "new" / "coded").exit_code == 0
     assert _tree(tmp_path / "new" / "coded") == ["a.gnc", "sub/b.gnc"]
     assert run("decompress", tmp_path / "new" / "coded", "-o", tmp_path / "seen").exit_code == 0
     assert _tree(tmp_path / "seen") == ["a.png", "sub/b.png"]
-    assert run("compress", pictures / "a.png", "-o", f"{tmp_path}/one/").exit_code == 0
+    assert run("compress", images / "a.png", "-o", f"{tmp_path}/one/").exit_code == 0
     assert _names(tmp_path / "one") == ["a.gnc"]
 
 
-def test_quality_bpp_and_bytes_choose_the_size(run: Run, pictures: Path) -> None:
+def test_quality_bpp_and_bytes_choose_the_size(run: Run, images: Path) -> None:
     def size(*options: str) -> int:
-        record = _records(run("compress", pictures / "a.png", "--json", *options))[0]
-        assert record["bytes"] == (pictures / "a.gnc").stat().st_size
+        record = _records(run("compress", images / "a.png", "--json", *options))[0]
+        assert record["bytes"] == (images / "a.gnc").stat().st_size
         return int(record["bytes"])
 
     small, default, large = size("--quality", "12.5"), size(), size("--quality", "99")
@@ -97,15 +97,15 @@ def test_quality_bpp_and_bytes_choose_the_size(run: Run, pictures: Path) -> None
     assert size("--bpp", str(8 * default / 1200)) <= default
 
 
-def test_compress_json_has_every_promised_field(run: Run, pictures: Path) -> None:
-    record = _records(run("compress", pictures / "a.png", "--json"))[0]
+def test_compress_json_has_every_promised_field(run: Run, images: Path) -> None:
+    record = _records(run("compress", images / "a.png", "--json"))[0]
     assert record["sections"].keys() == {"header", "checksums", "payload"}
-    assert sum(record["sections"].values()) == record["bytes"] == (pictures / "a.gnc").stat().st_size
+    assert sum(record["sections"].values()) == record["bytes"] == (images / "a.gnc").stat().st_size
     assert record["entropy_bits"] == 8 * record["bytes"]  # what the stand-in says
     assert record["quality"] == pytest.approx(DEFAULT_QUALITY, abs=0.05)
     expected = {
-        "path": str(pictures / "a.gnc"),
-        "source": str(pictures / "a.png"),
+        "path": str(images / "a.gnc"),
+        "source": str(images / "a.png"),
         "width": 40,
         "height": 30,
         "bpp": 8 * record["bytes"] / 1200,
@@ -118,23 +118,23 @@ def test_compress_json_has_every_promised_field(run: Run, pictures: Path) -> Non
     assert expected.items() <= record.items()
 
 
-def test_info_says_what_compress_said(run: Run, pictures: Path) -> None:
-    said = _records(run("compress", pictures / "a.png", "--json"))[0]
-    told = _records(run("info", pictures / "a.gnc", "--json"))[0]
+def test_info_says_what_compress_said(run: Run, images: Path) -> None:
+    said = _records(run("compress", images / "a.png", "--json"))[0]
+    told = _records(run("info", images / "a.gnc", "--json"))[0]
     of_the_codec = {"source", "model_name", "runtime", "entropy_bits"}
     assert told == {name: value for name, value in said.items() if name not in of_the_codec}
-    verified = _records(run("info", pictures / "a.gnc", "--json", "--verify"))[0]
+    verified = _records(run("info", images / "a.gnc", "--json", "--verify"))[0]
     assert verified["latents_ok"] is True
     assert verified["entropy_bits"] > 0
-    text = run("info", pictures / "a.gnc", "--verify").stdout
+    text = run("info", images / "a.gnc", "--verify").stdout
     for part in ("40x30", f"{said['bytes']:,} bytes", said["model"], "checksum  ok", "latents   ok, "):
         assert part in text
 
 
-def test_info_of_a_damaged_file_reports_and_fails(run: Run, pictures: Path) -> None:
-    run("compress", pictures / "a.png")
-    damaged = pictures / "damaged.gnc"
-    damaged.write_bytes((pictures / "a.gnc").read_bytes()[:-3])
+def test_info_of_a_damaged_file_reports_and_fails(run: Run, images: Path) -> None:
+    run("compress", images / "a.png")
+    damaged = images / "damaged.gnc"
+    damaged.write_bytes((images / "a.gnc").read_bytes()[:-3])
     result = run("info", damaged, "--json", "--verify")
     assert result.exit_code == 1
     assert {"checksum_ok": False, "latents_ok": False, "entropy_bits": None}.items() <= _records(result)[0].items()
@@ -143,31 +143,31 @@ def test_info_of_a_damaged_file_reports_and_fails(run: Run, pictures: Path) -> N
     assert text.stderr == result.stderr == f"Error: {damaged}: damaged file: its checksum does not match\n"
 
 
-def test_latents_that_decode_otherwise_fail_verification(run: Run, pictures: Path) -> None:
-    run("compress", pictures / "a.png")
-    data = (pictures / "a.gnc").read_bytes()
+def test_latents_that_decode_otherwise_fail_verification(run: Run, images: Path) -> None:
+    run("compress", images / "a.png")
+    data = (images / "a.gnc").read_bytes()
     header, payload = unpack(data)
     other = Header(header.model_id, header.width, header.height, header.quality_step, header.latents_crc ^ 1)
-    (pictures / "a.gnc").write_bytes(pack(other, payload))
-    result = run("info", pictures / "a.gnc", "--verify", "--json")
+    (images / "a.gnc").write_bytes(pack(other, payload))
+    result = run("info", images / "a.gnc", "--verify", "--json")
     assert result.exit_code == 1
     assert _records(result)[0]["checksum_ok"]
     assert not _records(result)[0]["latents_ok"]
     assert "latents do not decode" in result.stderr
 
 
-def test_one_bad_file_does_not_stop_the_rest(run: Run, pictures: Path, tmp_path: Path) -> None:
-    (pictures / "bad.png").write_bytes(b"no picture")
-    result = run("compress", pictures, pictures / "missing.png", "-o", tmp_path / "out", "--json")
+def test_one_bad_file_does_not_stop_the_rest(run: Run, images: Path, tmp_path: Path) -> None:
+    (images / "bad.png").write_bytes(b"no image")
+    result = run("compress", images, images / "missing.png", "-o", tmp_path / "out", "--json")
     assert result.exit_code == 1
     assert _tree(tmp_path / "out") == ["in/a.gnc", "in/sub/b.gnc"]
     assert result.stderr.splitlines() == [
-        f"Error: {pictures}/bad.png: not an image that can be read",
-        f"Error: {pictures}/missing.png: No such file or directory",
+        f"Error: {images}/bad.png: not an image that can be read",
+        f"Error: {images}/missing.png: No such file or directory",
     ]
     records = _records(result)
     assert [("error" in record) for record in records] == [False, True, False, True]
-    assert records[1]["path"] == f"{pictures}/bad.png"
+    assert records[1]["path"] == f"{images}/bad.png"
 
 
 @pytest.mark.parametrize(
@@ -193,28 +193,28 @@ def test_bad_input_is_one_line_and_no_output(run: Run, tmp_path: Path, content: 
     assert _names(tmp_path) == ["x.gnc"]
 
 
-def test_limit_on_pixels_can_be_lowered_and_raised(run: Run, pictures: Path) -> None:
-    low = run("compress", pictures / "a.png", "--max-pixels", "1199")
+def test_limit_on_pixels_can_be_lowered_and_raised(run: Run, images: Path) -> None:
+    low = run("compress", images / "a.png", "--max-pixels", "1199")
     assert (low.exit_code, "40x30 pixels are more than the limit of 1199" in low.stderr) == (1, True)
-    assert run("compress", pictures / "a.png", "--max-pixels", "1200").exit_code == 0
-    assert run("decompress", pictures / "a.gnc", "-o", pictures / "b.png", "--max-pixels", "1199").exit_code == 1
-    assert run("decompress", pictures / "a.gnc", "-o", pictures / "b.png", "--max-pixels", "1200").exit_code == 0
+    assert run("compress", images / "a.png", "--max-pixels", "1200").exit_code == 0
+    assert run("decompress", images / "a.gnc", "-o", images / "b.png", "--max-pixels", "1199").exit_code == 1
+    assert run("decompress", images / "a.gnc", "-o", images / "b.png", "--max-pixels", "1200").exit_code == 0
 
 
 def test_missing_folder_and_full_disk_are_one_line(
-    run: Run, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    missing = run("compress", pictures / "a.png", "-o", tmp_path / "no" / "a.gnc")
-    expected = f"Error: {pictures}/a.png: there is no folder {tmp_path}/no: make it first\n"
+    missing = run("compress", images / "a.png", "-o", tmp_path / "no" / "a.gnc")
+    expected = f"Error: {images}/a.png: there is no folder {tmp_path}/no: make it first\n"
     assert (missing.exit_code, missing.stderr) == (1, expected)
 
     def no_space(_: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", no_space)
-    full = run("compress", pictures / "a.png")
+    full = run("compress", images / "a.png")
     assert (full.exit_code, full.stderr.endswith("a.gnc: No space left on device\n")) == (1, True)
-    assert _names(pictures) == ["a.png", "sub"]
+    assert _names(images) == ["a.png", "sub"]
 
 
 @pytest.mark.parametrize(
@@ -235,42 +235,42 @@ def test_missing_folder_and_full_disk_are_one_line(
         ["nonsense"],
     ],
 )
-def test_wrong_usage_is_status_2_before_any_work(run: Run, pictures: Path, arguments: list[str]) -> None:
-    before = _names(pictures)
-    result = run(*(argument.format(**{"in": pictures}) for argument in arguments))
+def test_wrong_usage_is_status_2_before_any_work(run: Run, images: Path, arguments: list[str]) -> None:
+    before = _names(images)
+    result = run(*(argument.format(**{"in": images}) for argument in arguments))
     assert result.exit_code == 2
     assert "Error: " in result.stderr
-    assert _names(pictures) == before
+    assert _names(images) == before
 
 
-def test_folder_without_pictures_is_one_line_and_does_not_stop_the_rest(run: Run, pictures: Path) -> None:
-    (pictures / "empty").mkdir()
-    result = run("compress", pictures / "empty", pictures / "a.png")
-    assert (result.exit_code, result.stderr) == (1, f"Error: {pictures}/empty: no file to work on in this folder\n")
-    assert (pictures / "a.gnc").exists()
+def test_folder_without_pictures_is_one_line_and_does_not_stop_the_rest(run: Run, images: Path) -> None:
+    (images / "empty").mkdir()
+    result = run("compress", images / "empty", images / "a.png")
+    assert (result.exit_code, result.stderr) == (1, f"Error: {images}/empty: no file to work on in this folder\n")
+    assert (images / "a.gnc").exists()
 
 
-def test_picture_that_exists_is_replaced_only_when_told(run: Run, pictures: Path) -> None:
-    original = (pictures / "a.png").read_bytes()
-    run("compress", pictures / "a.png", "--quality", "3")
-    kept = run("decompress", pictures / "a.gnc")
+def test_picture_that_exists_is_replaced_only_when_told(run: Run, images: Path) -> None:
+    original = (images / "a.png").read_bytes()
+    run("compress", images / "a.png", "--quality", "3")
+    kept = run("decompress", images / "a.gnc")
     assert (kept.exit_code, "exists and is kept: name the output with -o" in kept.stderr) == (1, True)
-    assert (pictures / "a.png").read_bytes() == original
-    assert run("decompress", pictures / "a.gnc", "-o", pictures / "a.png").exit_code == 0
-    assert (pictures / "a.png").read_bytes() != original
-    assert run("decompress", pictures / "a.gnc", "--force").exit_code == 0
+    assert (images / "a.png").read_bytes() == original
+    assert run("decompress", images / "a.gnc", "-o", images / "a.png").exit_code == 0
+    assert (images / "a.png").read_bytes() != original
+    assert run("decompress", images / "a.gnc", "--force").exit_code == 0
 
 
-def test_unknown_model_is_one_line(run: Run, pictures: Path) -> None:
-    for verb, *rest in (("compress", pictures / "a.png"), ("info", pictures / "a.png", "--verify")):
+def test_unknown_model_is_one_line(run: Run, images: Path) -> None:
+    for verb, *rest in (("compress", images / "a.png"), ("info", images / "a.png", "--verify")):
         result = run(verb, *rest, "--model", "nope")
         assert (result.exit_code, result.stderr) == (1, "Error: nope: no such model\n")
 
 
-def test_realism_without_effect_is_said_only_if_asked_for(run: Run, pictures: Path) -> None:
-    run("compress", pictures / "a.png")
-    silent = run("decompress", pictures / "a.gnc", "-o", pictures / "b.png")
-    said = run("decompress", pictures / "a.gnc", "-o", pictures / "b.png", "--realism", "0.5")
+def test_realism_without_effect_is_said_only_if_asked_for(run: Run, images: Path) -> None:
+    run("compress", images / "a.png")
+    silent = run("decompress", images / "a.gnc", "-o", images / "b.png")
+    said = run("decompress", images / "a.gnc", "-o", images / "b.png", "--realism", "0.5")
     assert (silent.stderr, said.exit_code) == ("", 0)
     assert "--realism has no effect" in said.stderr
 
@@ -292,30 +292,30 @@ def test_first_frame_of_an_animation_is_said(run: Run, tmp_path: Path, photo: Im
     ],
 )
 def test_unforeseen_errors_are_one_line(
-    run: Run, fake_codec: Any, pictures: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, text: str
+    run: Run, fake_codec: Any, images: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, text: str
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr(fake_codec, "encode", fail)
-    result = run("compress", pictures / "a.png")
+    result = run("compress", images / "a.png")
     assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
     assert f"a.png: {text}" in result.stderr
     monkeypatch.setenv("GENCOMP_DEBUG", "1")
-    shown = CliRunner().invoke(main, ["compress", str(pictures / "a.png")])
+    shown = CliRunner().invoke(main, ["compress", str(images / "a.png")])
     assert shown.exception is error
 
 
 def test_interrupt_is_status_130_and_leaves_nothing(
-    run: Run, fake_codec: Any, pictures: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, fake_codec: Any, images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(os, "fsync", interrupt)
-    result = run("compress", pictures)
+    result = run("compress", images)
     assert (result.exit_code, result.stderr) == (130, "Interrupted\n")
-    assert _names(pictures) == ["a.png", "sub"]
+    assert _names(images) == ["a.png", "sub"]
 
 
 def test_embedded_model_codes_and_decodes(tmp_path: Path, photo: Image.Image) -> None:
@@ -411,15 +411,15 @@ def test_several_files_on_a_terminal_have_a_progress_bar(tmp_path: Path) -> None
     "arguments",
     [["compress", ""], ["compress", "{in}/a.png", "-o", ""], ["info", ""], ["compress", "{in}", "--model", ""]],
 )
-def test_empty_names_are_wrong_usage(run: Run, pictures: Path, arguments: list[str]) -> None:
-    result = run(*(argument.format(**{"in": pictures}) for argument in arguments))
+def test_empty_names_are_wrong_usage(run: Run, images: Path, arguments: list[str]) -> None:
+    result = run(*(argument.format(**{"in": images}) for argument in arguments))
     assert (result.exit_code, "an empty name" in result.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("number", ["inf", "-inf", "nan"])
 @pytest.mark.parametrize("option", ["--bpp", "--quality"])
-def test_numbers_without_end_are_wrong_usage(run: Run, pictures: Path, option: str, number: str) -> None:
-    assert run("compress", pictures / "a.png", option, number).exit_code == 2
+def test_numbers_without_end_are_wrong_usage(run: Run, images: Path, option: str, number: str) -> None:
+    assert run("compress", images / "a.png", option, number).exit_code == 2
 
 
 def test_info_says_the_version_of_the_file_at_hand(run: Run, tmp_path: Path) -> None:
@@ -429,28 +429,28 @@ def test_info_says_the_version_of_the_file_at_hand(run: Run, tmp_path: Path) -> 
 
 
 def test_missing_folder_is_said_before_the_encoding(
-    run: Run, fake_codec: Any, pictures: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, fake_codec: Any, images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fake_codec, "encode", lambda *_, **__: pytest.fail("encoded"))
-    assert "make it first" in run("compress", pictures / "a.png", "-o", pictures / "no" / "a.gnc").stderr
+    assert "make it first" in run("compress", images / "a.png", "-o", images / "no" / "a.gnc").stderr
 
 
-def test_pipes_are_skipped_in_a_folder_and_refused_by_name(run: Run, pictures: Path) -> None:
-    os.mkfifo(pictures / "pipe.png")
-    result = run("compress", pictures)
-    assert (result.exit_code, result.stderr) == (0, f"Note: {pictures}/pipe.png is a pipe: skipped\n")
-    os.mkfifo(pictures / "pipe.gnc")
+def test_pipes_are_skipped_in_a_folder_and_refused_by_name(run: Run, images: Path) -> None:
+    os.mkfifo(images / "pipe.png")
+    result = run("compress", images)
+    assert (result.exit_code, result.stderr) == (0, f"Note: {images}/pipe.png is a pipe: skipped\n")
+    os.mkfifo(images / "pipe.gnc")
     for verb, name in (("compress", "pipe.png"), ("info", "pipe.gnc"), ("decompress", "pipe.gnc")):
-        result = run(verb, pictures / name)
+        result = run(verb, images / name)
         assert (result.exit_code, "a pipe, not a file" in result.stderr) == (1, True)
 
 
-def test_shared_names_are_resolved_and_stop_nothing(run: Run, pictures: Path, photo: Image.Image) -> None:
-    photo.save(pictures / "a.bmp")
-    result = run("compress", pictures, "-o", pictures / "out")
+def test_shared_names_are_resolved_and_stop_nothing(run: Run, images: Path, photo: Image.Image) -> None:
+    photo.save(images / "a.bmp")
+    result = run("compress", images, "-o", images / "out")
     assert result.exit_code == 0
     assert "Note: outputs that would share a name keep their inputs' whole names" in result.stderr
-    assert _tree(pictures / "out") == ["a.bmp.gnc", "a.png.gnc", "sub/b.gnc"]
+    assert _tree(images / "out") == ["a.bmp.gnc", "a.png.gnc", "sub/b.gnc"]
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
@@ -470,40 +470,40 @@ def test_names_that_cannot_be_printed_are_escaped_and_stop_nothing(tmp_path: Pat
     assert ("\\x1b[31m\\xe9\\n.gnc" if encoding == "ascii" else "\\x1b[31mé\\n.gnc") in text
 
 
-def test_private_image_gives_a_private_file(run: Run, pictures: Path) -> None:
-    (pictures / "a.png").chmod(0o600)
-    run("compress", pictures / "a.png")
-    assert (pictures / "a.gnc").stat().st_mode & 0o777 == 0o600
-    run("decompress", pictures / "a.gnc", "-o", pictures / "b.png")
-    assert (pictures / "b.png").stat().st_mode & 0o777 == 0o600
+def test_private_image_gives_a_private_file(run: Run, images: Path) -> None:
+    (images / "a.png").chmod(0o600)
+    run("compress", images / "a.png")
+    assert (images / "a.gnc").stat().st_mode & 0o777 == 0o600
+    run("decompress", images / "a.gnc", "-o", images / "b.png")
+    assert (images / "b.png").stat().st_mode & 0o777 == 0o600
 
 
-def test_metadata_are_kept_when_asked_for_and_written_back(run: Run, pictures: Path, photo: Image.Image) -> None:
+def test_metadata_are_kept_when_asked_for_and_written_back(run: Run, images: Path, photo: Image.Image) -> None:
     exif = Image.Exif()
     exif[0x010F], exif[0x0112] = "Maker", 6
     exif.get_ifd(0x8825)[1] = "N"
-    photo.save(pictures / "a.jpg", exif=exif, dpi=(300, 300), comment=b"hello")
-    run("compress", pictures / "a.jpg", "-o", pictures / "bare.gnc")
-    assert _records(run("info", pictures / "bare.gnc", "--json"))[0]["format_version"] == 1
+    photo.save(images / "a.jpg", exif=exif, dpi=(300, 300), comment=b"hello")
+    run("compress", images / "a.jpg", "-o", images / "bare.gnc")
+    assert _records(run("info", images / "bare.gnc", "--json"))[0]["format_version"] == 1
     kept = _records(
-        run("compress", pictures / "a.jpg", "-o", pictures / "kept.gnc", "--keep", "exif, comment", "--json")
+        run("compress", images / "a.jpg", "-o", images / "kept.gnc", "--keep", "exif, comment", "--json")
     )[0]
     assert (kept["format_version"], kept["sections"]["comment"]) == (2, 5)
     assert "exif" in kept["sections"]
     assert "dpi" not in kept["sections"]
-    assert sum(kept["sections"].values()) == kept["bytes"] == (pictures / "kept.gnc").stat().st_size
+    assert sum(kept["sections"].values()) == kept["bytes"] == (images / "kept.gnc").stat().st_size
     for suffix in ("png", "jpg"):
-        assert run("decompress", pictures / "kept.gnc", "-o", pictures / f"seen.{suffix}").exit_code == 0
-        with Image.open(pictures / f"seen.{suffix}") as seen:
+        assert run("decompress", images / "kept.gnc", "-o", images / f"seen.{suffix}").exit_code == 0
+        with Image.open(images / f"seen.{suffix}") as seen:
             assert dict(seen.getexif()) == {0x010F: "Maker"}
             assert (seen.info.get("comment") or seen.info["Comment"].encode()) == b"hello"
             assert seen.size == (30, 40)
-    assert "comment 5" in run("info", pictures / "kept.gnc").stdout
-    assert run("compress", pictures / "a.jpg", "--keep", "exif,fame").exit_code == 2
+    assert "comment 5" in run("info", images / "kept.gnc").stdout
+    assert run("compress", images / "a.jpg", "--keep", "exif,fame").exit_code == 2
 
 
-def test_rate_that_cannot_be_reached_from_below_is_said(run: Run, pictures: Path) -> None:
-    source = pictures / "a.png"
+def test_rate_that_cannot_be_reached_from_below_is_said(run: Run, images: Path) -> None:
+    source = images / "a.png"
     large = run("compress", source, "--bytes", "1000000")
     assert (large.exit_code, large.stderr) == (0, f"Note: {source}: even quality 100 takes less than was asked for\n")
     assert run("compress", source, "--quality", "100").stderr == ""

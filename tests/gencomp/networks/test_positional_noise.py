@@ -1,10 +1,10 @@
-"""Grain: the same at every place of every machine, and silent where it should be."""
+"""PositionalNoise: the same at every place of every machine, and silent where it should be."""
 
 import torch
 
 from gencomp.image import to_uint8
 from gencomp.networks.hyperprior import HyperpriorConfig, HyperpriorNetwork
-from gencomp.networks.positional_noise import NOISE_CHANNELS, Grain, place_noise
+from gencomp.networks.positional_noise import NOISE_CHANNELS, PositionalNoise, positional_noise
 from gencomp.networks.priors import PriorConfig
 from gencomp.networks.transforms import TransformConfig
 from gencomp.runtime.torch import TorchRuntime
@@ -23,27 +23,27 @@ def loud_network() -> HyperpriorNetwork:
     torch.manual_seed(0)
     network = HyperpriorNetwork(SMALL).eval()
     for grain in network.synthesis.grain:
-        assert isinstance(grain, Grain)
+        assert isinstance(grain, PositionalNoise)
         torch.nn.init.normal_(grain.project.weight)
     return network
 
 
 def test_noise_depends_on_the_place_alone() -> None:
-    whole = place_noise(place((0, 0)), 20, 30)
-    assert torch.equal(whole[:, :, 7:15, 11:30], place_noise(place((7, 11)), 8, 19))
-    both = place_noise(place((7, 11), (0, 0)), 8, 19)
+    whole = positional_noise(place((0, 0)), 20, 30)
+    assert torch.equal(whole[:, :, 7:15, 11:30], positional_noise(place((7, 11)), 8, 19))
+    both = positional_noise(place((7, 11), (0, 0)), 8, 19)
     assert torch.equal(both[0], whole[0, :, 7:15, 11:30])
 
 
 def test_noise_is_the_same_on_every_machine() -> None:
-    noise = place_noise(place((3, 5)), 1, 2)
+    noise = positional_noise(place((3, 5)), 1, 2)
     assert noise.shape == (1, NOISE_CHANNELS, 1, 2)
     expected = torch.tensor(EXPECTED)
     assert torch.equal(noise[0, :2, 0].flatten(), expected)
 
 
 def test_noise_is_even_and_without_neighbours() -> None:
-    noise = place_noise(place((1000, 2000)), 64, 64)[0]
+    noise = positional_noise(place((1000, 2000)), 64, 64)[0]
     assert abs(float(noise.mean())) < 2e-3
     assert abs(float(noise.var()) - 1 / 12) < 1e-3
     neighbours = ((noise[:, 1:], noise[:, :-1]), (noise[:, :, 1:], noise[:, :, :-1]), (noise[1:], noise[:-1]))
