@@ -485,9 +485,9 @@ def test_metadata_are_kept_when_asked_for_and_written_back(run: Run, images: Pat
     photo.save(images / "a.jpg", exif=exif, dpi=(300, 300), comment=b"hello")
     run("compress", images / "a.jpg", "-o", images / "bare.gnc")
     assert _records(run("info", images / "bare.gnc", "--json"))[0]["format_version"] == 1
-    kept = _records(
-        run("compress", images / "a.jpg", "-o", images / "kept.gnc", "--keep", "exif, comment", "--json")
-    )[0]
+    kept = _records(run("compress", images / "a.jpg", "-o", images / "kept.gnc", "--keep", "exif, comment", "--json"))[
+        0
+    ]
     assert (kept["format_version"], kept["sections"]["comment"]) == (2, 5)
     assert "exif" in kept["sections"]
     assert "dpi" not in kept["sections"]
