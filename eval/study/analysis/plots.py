@@ -114,6 +114,7 @@ def _rates(analysis: Analysis) -> Any:
     axes.set_xticks([rate for k, rate in enumerate(rates) if not k or rate > 1.12 * rates[k - 1]], minor=False)
     axes.xaxis.set_major_formatter("{x:.3g}")
     axes.minorticks_off()
+    axes.set_xlim(rates[0] / 1.3, rates[-1] * 1.3)  # rates that hardly differ stand together, not at opposite ends
     axes.set_xlabel("bits per pixel (file)")
     axes.set_ylabel("Elo")
     axes.legend(frameon=False)

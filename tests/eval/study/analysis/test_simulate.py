@@ -9,8 +9,9 @@ from click.testing import CliRunner
 from gencomp.eval.study.analysis.coverage import coverage
 from gencomp.eval.study.analysis.simulate import Population, offsets, synthetic, truth, votes
 from gencomp.eval.study.bradley_terry import ELO
+from gencomp.eval.study.checks import enough
 from gencomp.eval.study.cli import study as command
-from gencomp.eval.study.plan import Design, Method, Study
+from gencomp.eval.study.plan import Design, Method, Study, Task
 
 SCALE = (1350.0, 1450.0, 1550.0, 1650.0)
 
@@ -131,3 +132,20 @@ def test_what_is_wrong_is_said_in_one_line(
     assert result.exit_code == status
     assert says in result.output
     assert "Traceback" not in result.output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["pairs", "dsis", "acr"])
+@pytest.mark.parametrize("method", ["random", "full", "active"])
+def test_intervals_of_200_studies_hold_the_truth_in_92_to_98_percent(task: Task, method: Method) -> None:
+    """`gencomp study simulate` with its defaults, by task and design; the figures stand in the README."""
+    if method == "active" and task != "pairs":
+        pytest.skip("the active design is for pairs")
+    full = {"pairs": 6 * 8, "dsis": 4 * 8, "acr": 5 * 8}[task]
+    design = Design(method, full if method == "full" else 40, enough(task), 0, 0, 0)
+    study = synthetic(4, 8, design, task=task) if method == "full" else synthetic(6, 12, design, task=task)
+    scale = tuple(np.linspace(1300, 1700, len(study.conditions)).tolist())
+    found = coverage(study, Population(scale), studies=200, raters=20, seed=0, resamples=300)
+    assert 0.92 <= found["coverage"] <= 0.98
+    assert 0.92 <= found["coverage_of_differences"] <= 0.98
+    assert found["careful_left_out"] < 0.01

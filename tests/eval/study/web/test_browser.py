@@ -92,7 +92,7 @@ def opened(browser: Any, url: str, **how: Any) -> Any:
 
 def begin(page: Any) -> None:
     """Consent and introduction, by keyboard."""
-    page.locator("input[name=agree]:focus").wait_for()
+    page.keyboard.press("Tab")
     page.keyboard.press("Space")
     page.keyboard.press("Enter")
     page.locator("#intro").wait_for()
@@ -385,7 +385,7 @@ def test_questions_are_answered_by_keyboard_and_back_leads_into_the_same_study(
     made = make_options(design=design, questions=DEFAULT)
     study = build(tmp_path / "s", codings(tmp_path / "images"), made)
     page = opened(browser, serve(tmp_path / "s").url)
-    page.locator("input[name=agree]:focus").wait_for()
+    page.keyboard.press("Tab")
     page.keyboard.press("Space")
     page.keyboard.press("Enter")
     page.locator("#questions").wait_for()
