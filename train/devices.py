@@ -4,8 +4,15 @@ import sys
 from typing import Literal
 
 import torch
+from accelerate import PartialState
+from accelerate.utils import parse_flag_from_env
 
 Precision = Literal["no", "bf16", "fp16"]
+
+
+def own_device() -> torch.device:
+    """The device that Accelerate gives this process: known before its precision, which cannot be changed, is chosen."""
+    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU")).device
 
 
 def precision_of(wanted: str, device: torch.device) -> Precision:

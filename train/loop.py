@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any
 
 import torch
-from accelerate import Accelerator, PartialState
+from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import Tensor
 from tqdm import tqdm
@@ -25,7 +25,7 @@ from gencomp.files import write_atomically
 
 from .checkpoint import CheckpointError, checkpoints, save_checkpoint
 from .data.batches import StepSampler, batches, fixed_crops, open_data, share_of
-from .devices import accumulator, peak_memory_gib, precision_of
+from .devices import accumulator, own_device, peak_memory_gib, precision_of
 from .export import CALIBRATION, ORIGIN, calibration_latents
 from .log import RunLog, Stopwatch, Window, readable
 from .recipes import EXPERIMENTAL, Recipe
@@ -80,8 +80,7 @@ def run(
     set_seed(recipe.seed)
     # 1x1 weights have two equal layouts; the reducer warns about the one that channels_last gives them
     warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
-    device = PartialState().device if recipe.precision == "auto" else torch.device("cpu")
-    recipe = dataclasses.replace(recipe, precision=precision_of(recipe.precision, device))
+    recipe = dataclasses.replace(recipe, precision=precision_of(recipe.precision, own_device()))
     accelerator = Accelerator(
         mixed_precision=recipe.precision,
         log_with=list(options.trackers) or None,

@@ -12,7 +12,8 @@ Nothing here waits for the device: no value is read back within a step.
 """
 
 import contextlib
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -228,7 +229,7 @@ def noise_origin(numbers: Tensor) -> Tensor:
 
 
 @contextlib.contextmanager
-def synchronised(stage: Stage, *, last: bool) -> Any:
+def synchronised(stage: Stage, *, last: bool) -> Iterator[None]:
     """Gradients go round the processes with the last micro-batch only."""
     with contextlib.ExitStack() as stack:
         for player in (stage.players.codec, stage.players.discriminator):

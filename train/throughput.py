@@ -12,11 +12,11 @@ import sys
 import time
 
 import torch
-from accelerate import Accelerator, PartialState
+from accelerate import Accelerator
 
 from .data.batches import Batch, collate
 from .data.crops import Sample, random_inputs
-from .devices import peak_memory_gib, precision_of
+from .devices import own_device, peak_memory_gib, precision_of
 from .plan import loads, measured_flops
 from .recipes import Recipe
 from .settings import recipe
@@ -35,7 +35,7 @@ def made_up_batch(chosen: Recipe, count: int) -> Batch:
 def measure(name: str, values: dict[str, str], steps: int) -> dict[str, float | str]:
     """Images per second, peak memory and utilisation of one recipe's stage 2 here."""
     chosen = recipe(name, {**values, "losses.lpips": "0"})
-    chosen = dataclasses.replace(chosen, precision=precision_of(chosen.precision, PartialState().device))
+    chosen = dataclasses.replace(chosen, precision=precision_of(chosen.precision, own_device()))
     accelerator = Accelerator(mixed_precision=chosen.precision)
     device, stage = accelerator.device, build_stage(chosen, accelerator, 2)
     batch = made_up_batch(chosen, chosen.batch)

@@ -1,10 +1,28 @@
 """Made-up photographs, and files of them."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from gencomp.train.loop import Options, run
+from gencomp.train.recipes import Recipe
+from gencomp.train.settings import recipe
+
+FAST = Options(save_every=4, log_every=2)
+
+
+def small(**values: str) -> Recipe:
+    """Both stages in eight steps."""
+    return recipe("tiny", {"steps": "8", "adversarial_from": "4", **values})
+
+
+def lines(run_folder: Path) -> list[dict[str, Any]]:
+    """The log of a run."""
+    return [json.loads(line) for line in (run_folder / "log.jsonl").read_text().splitlines()]
 
 
 def made_up(seed: int, side: int = 160) -> Image.Image:
@@ -39,3 +57,11 @@ def parquet(photographs: Path, path: Path, *, copies: int = 1, rows_per_group: i
     rows = datasets.Dataset.from_dict({"image": cells, "label": list(range(len(cells)))}, features)
     rows.to_parquet(path, **({"batch_size": rows_per_group} if rows_per_group else {}))
     return path
+
+
+@pytest.fixture(scope="session")
+def trained(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of both stages; tests that write into it copy it first."""
+    out = tmp_path_factory.mktemp("run")
+    run(small(), [str(photographs)], out, options=FAST)
+    return out

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gencomp.cli.main import main
+from gencomp.train.data.batches import share_of
+from gencomp.train.settings import recipe
 
 FAST = ["--steps", "4", "--set", "adversarial_from=2", "--log-every", "2", "--tracker", "none", "--validate-every", "0"]
 PLAIN = ["--tracker", "none", "--set", "precision=no"]
@@ -148,3 +151,33 @@ def test_hub_gets_the_file_and_a_card(photographs: Path, tmp_path: Path, monkeyp
     assert done.exit_code == 0, done.output
     assert sent["model.safetensors"] == tmp_path / "m.safetensors"
     assert b'gencomp.load("someone/model")' in bytes(sent["README.md"])  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("processes", [8, 64])
+def test_the_dry_run_says_which_batch_and_learning_rate_fit(processes: int) -> None:
+    done = gencomp("train", "tiny", "--dry-run", "--processes", processes)
+    assert done.exit_code == 0, done.output
+    assert f"cannot be shared by {processes} processes: --set batch={processes} --set learning_rate=" in done.output
+
+
+def test_the_documented_launch_lines_can_be_shared() -> None:
+    """Batch and learning rate of every launch line of the README, by the rule that the dry run prints."""
+    text = (Path(__file__).parents[2] / "train" / "README.md").read_text().replace("\\\n", " ")
+    launches = [line for line in text.splitlines() if line.startswith("torchrun") and "base" in line]
+    assert len(launches) == 2
+    for line in launches:
+        nodes, each = (re.search(rf"--{name} (\d+)", line) for name in ("nnodes", "nproc_per_node"))
+        processes = int(nodes[1] if nodes else 1) * int(each[1] if each else 1)
+        settings = dict(re.findall(r"--set (\w+)=(\S+)", line))
+        share_of(recipe("base", settings), processes)
+        batch = int(settings["batch"])
+        expected = recipe("base").learning_rate * (batch / recipe("base").batch) ** 0.5
+        assert float(settings["learning_rate"]) == pytest.approx(expected, rel=0.02)
+
+
+def test_experimental_recipes_say_so() -> None:
+    from gencomp.train.recipes import EXPERIMENTAL
+
+    text = gencomp("train", "--help").output
+    for name in EXPERIMENTAL:
+        assert re.search(rf"{name}  .*experimental", text)

@@ -1,0 +1,160 @@
+"""Where runs begin: at a checkpoint, at another model, or nowhere, in which case they say why."""
+
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate import Accelerator
+from safetensors.torch import save_file
+
+import gencomp.train.loop
+from gencomp.perceptual import WeightsError
+from gencomp.train.checkpoint import (
+    CheckpointError,
+    checkpoints,
+    load_checkpoint,
+    starting_point,
+)
+from gencomp.train.data.batches import Batch
+from gencomp.train.data.sources import SourceError
+from gencomp.train.loop import Options, Stopped, run
+from gencomp.train.resume import agreed, model_file
+from gencomp.train.settings import recipe
+from gencomp.train.stage import Metrics, Stage, build_stage, start_from
+
+from .conftest import FAST, lines, small
+
+
+def test_sigterm_saves_and_the_run_goes_on_bit_identical(
+    trained: Path, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = gencomp.train.loop.train_step
+
+    def interrupted(stage: Stage, batch: Batch) -> Metrics:
+        if stage.step == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(stage, batch)
+
+    monkeypatch.setattr(gencomp.train.loop, "train_step", interrupted)
+    with pytest.raises(Stopped, match="step 6"):
+        run(small(), [str(photographs)], tmp_path, options=FAST)
+    monkeypatch.undo()
+    run(small(), [str(photographs)], tmp_path, options=FAST)
+    assert [line["step"] for line in lines(tmp_path) if "resumed_from" in line] == [6]
+    whole, stopped = (load_checkpoint(checkpoints(r)[-1]).tensors for r in (trained, tmp_path))
+    assert all(torch.equal(v, stopped[k]) for k, v in whole.items())
+
+
+def test_run_of_another_network_is_refused(trained: Path, photographs: Path) -> None:
+    with pytest.raises(CheckpointError, match="another network"):
+        run(small(**{"model.transform.latent_channels": "16"}), [str(photographs)], trained, options=FAST)
+
+
+def test_fewer_steps_than_done_are_refused(trained: Path, photographs: Path) -> None:
+    with pytest.raises(CheckpointError, match="already"):
+        run(small(steps="6"), [str(photographs)], trained, options=FAST)
+
+
+def test_gan_without_a_codec_to_start_from_is_refused(photographs: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="--init"):
+        run(small(adversarial_from="0"), [str(photographs)], tmp_path, options=FAST)
+
+
+def test_absent_weights_are_named_before_anything_is_trained(photographs: Path, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="alexnet"):
+        run(
+            small(adversarial_from="0", trains="all", **{"losses.lpips": "1"}),
+            [str(photographs)],
+            tmp_path,
+            options=FAST,
+        )
+
+
+def copied(run_folder: Path, to: Path) -> Path:
+    shutil.copytree(run_folder, to)
+    return to
+
+
+def test_runs_that_cannot_start_leave_no_folder(photographs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(CheckpointError, match="--init"):
+        run(small(adversarial_from="0"), [str(photographs)], out, options=FAST)
+    with pytest.raises(SourceError):
+        run(small(), [str(tmp_path / "absent")], out, options=FAST)
+    with pytest.raises(ValueError, match=r"tracker|nobody"):
+        run(small(), [str(photographs)], out, options=Options(trackers=("nobody",)))
+    assert not out.exists()
+
+
+def test_changed_settings_are_said_and_logged(
+    trained: Path, photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = copied(trained, tmp_path / "run")
+    run(small(steps="9", learning_rate="0.001"), [str(photographs)], out, options=FAST)
+    (line,) = [line for line in lines(out) if "resumed_from" in line]
+    assert line["changed"] == {"steps": [8, 9], "learning_rate": [0.002, 0.001]}
+    assert "learning_rate was 0.002, is 0.001" in capsys.readouterr().out
+    assert json.loads((out / "recipe.json").read_text())["learning_rate"] == 0.001
+
+
+def test_a_run_is_not_taken_back_to_stage_one(trained: Path, photographs: Path) -> None:
+    with pytest.raises(CheckpointError, match="back to stage 1"):
+        run(small(steps="20", adversarial_from="12"), [str(photographs)], trained, options=FAST)
+
+
+def test_all_processes_take_the_checkpoint_that_the_first_one_sees(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a stale disk shows here is older than what was broadcast."""
+    out = copied(trained, tmp_path / "run")
+    checkpoints(out)[-1].rename(tmp_path / "step-00000008.safetensors")
+    assert agreed(out) == checkpoints(out)[0]
+
+    def first_says(names: list[object]) -> None:
+        names[0] = "step-00000008.safetensors"
+
+    monkeypatch.setattr("gencomp.train.resume.broadcast_object_list", first_says)
+    assert agreed(out) == out / "checkpoints" / "step-00000008.safetensors"
+    with pytest.raises(CheckpointError, match="step-00000008"):
+        load_checkpoint(out / "checkpoints" / "step-00000008.safetensors")
+
+
+def test_init_from_a_run_brings_its_discriminator(trained: Path) -> None:
+    start = starting_point(trained)
+    stage = build_stage(small(adversarial_from="0"), Accelerator(cpu=True), 2)
+    start_from(stage, start)
+    assert stage.players.discriminator is not None
+    state = stage.players.discriminator.module.state_dict()
+    assert start.discriminator.keys() == state.keys()
+    assert all(torch.equal(value, state[name]) for name, value in start.discriminator.items())
+    other = build_stage(small(adversarial_from="0", **{"discriminator.width": "8"}), Accelerator(cpu=True), 2)
+    with pytest.raises(CheckpointError, match="discriminator of --init is another"):
+        start_from(other, start)
+
+
+def test_init_knows_the_embedded_model_by_name() -> None:
+    start = starting_point(model_file("gencomp-base"))
+    assert start.codec
+    assert not start.discriminator
+    stage = build_stage(recipe("base", {"precision": "no"}), Accelerator(cpu=True), 1)
+    start_from(stage, start)
+
+
+def test_checkpoints_of_before_are_refused_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoints" / "step-00000001.safetensors"
+    path.parent.mkdir()
+    save_file({"model.a": torch.zeros(1)}, path, {"format": "gencomp-run-1", "step": "1", "meta": "{}"})
+    for read in (load_checkpoint, starting_point):
+        with pytest.raises(CheckpointError, match=r"another version of gencomp.*--init"):
+            read(path)
+
+
+def test_checkpoints_come_by_time_as_well_as_by_steps(photographs: Path, tmp_path: Path) -> None:
+    chosen = small(steps="3", adversarial_from="none")
+    run(chosen, [str(photographs)], tmp_path / "often", options=Options(save_minutes=1e-9, keep=10))
+    run(chosen, [str(photographs)], tmp_path / "seldom", options=Options(save_minutes=60, keep=10))
+    assert [len(checkpoints(tmp_path / name)) for name in ("often", "seldom")] == [3, 1]
