@@ -44,6 +44,7 @@ class Metric(NamedTuple):
     part_of: str = ""  # the metric by whose name this one is asked for
     headline: bool = False  # stands in the summary's table
     in_decibels: bool = False  # a similarity whose mean is shown as -10 log10(1 - mean) on axes
+    agreement: str = ""  # how far it is from an independent implementation, which a test holds
 
 
 def _fidelity() -> Any:
@@ -76,21 +77,25 @@ METRICS: Mapping[str, Metric] = {
     m.name: m
     for m in (
         Metric("psnr", "PSNR", "higher", "dB", 2, "image", "RGB, 8 bits; mean of the images' dB",
-               lambda _: _fidelity().psnr, headline=True),
+               lambda _: _fidelity().psnr, headline=True, agreement="scikit-image: 1e-5 dB"),
         Metric("ssim", "SSIM", "higher", "", 4, "image", "kornia: 11x11 Gaussian window of 1.5, mean over RGB",
-               lambda _: _fidelity().ssim),
+               lambda _: _fidelity().ssim, agreement="scikit-image: 1e-7"),
         Metric("ms_ssim", "MS-SSIM", "higher", "", 4, "image",
                "pytorch-msssim: 5 scales, mean over RGB; dB of the mean in curves",
-               lambda _: _fidelity().ms_ssim, headline=True, in_decibels=True),
+               lambda _: _fidelity().ms_ssim, headline=True,
+               in_decibels=True, agreement="its definition in float64: 2e-5"),
         Metric("lpips_alex", "LPIPS (AlexNet)", "lower", "", 4, "image", "lpips package, version 0.1",
-               lambda r: _networks().lpips("alex", r.weights, r.device), headline=True),
+               lambda r: _networks().lpips("alex", r.weights, r.device), headline=True,
+               agreement="the lpips package called directly: equal"),
         Metric("lpips_vgg", "LPIPS (VGG)", "lower", "", 4, "image", "lpips package, version 0.1",
-               lambda r: _networks().lpips("vgg", r.weights, r.device)),
+               lambda r: _networks().lpips("vgg", r.weights, r.device),
+               agreement="the lpips package called directly: equal"),
         Metric("dists", "DISTS", "lower", "", 4, "image",
                "torchmetrics' network; the shorter side resized to 256 pixels where it is longer, as its authors do",
-               lambda r: _networks().dists(r.weights, r.device), headline=True),
+               lambda r: _networks().dists(r.weights, r.device), headline=True,
+               agreement="torchmetrics with the same trunk: 1e-6"),
         Metric("nlpd", "NLPD", "lower", "", 4, "image", "normalised Laplacian pyramid of the luma (Laparra 2016)",
-               lambda _: _fidelity().nlpd),
+               lambda _: _fidelity().nlpd, agreement="its definition with SciPy: 1e-6 relative"),
         Metric("gmsd", "GMSD", "lower", "", 4, "image",
                "piq: gradient magnitude similarity deviation of the luma (Xue 2014)", lambda _: _fidelity().gmsd),
         Metric("haarpsi", "HaarPSI", "higher", "", 4, "image", "piq: Haar wavelet similarity (Reisenhofer 2018)",
@@ -101,7 +106,8 @@ METRICS: Mapping[str, Metric] = {
                "Inception (torch-fidelity), one vector per image", lambda _: _distances().frechet, part_of="fid"),
         Metric("kid", "KID", "lower", "", 4, "patches", "Inception (torch-fidelity), HiFiC's patches, cubic kernel",
                lambda _: _distances().kernel),
-        Metric("swd", "sliced Wasserstein", "lower", "", 1, "images", _SWD, lambda _: _realism().swd, headline=True),
+        Metric("swd", "sliced Wasserstein", "lower", "", 1, "images", _SWD, lambda _: _realism().swd, headline=True,
+               agreement="SciPy's one-dimensional distances: 1e-4 relative"),
         Metric("band_energy", "band energy", "one", "", 2, "image", f"finest {_BANDS}",
                lambda _: _realism().band_energy(0), headline=True),
         Metric("band_energy_2", "band energy, 2nd", "one", "", 2, "image", f"second {_BANDS}",
@@ -109,7 +115,8 @@ METRICS: Mapping[str, Metric] = {
         Metric("band_energy_3", "band energy, 3rd", "one", "", 2, "image", f"third {_BANDS}",
                lambda _: _realism().band_energy(2), part_of="band_energy"),
         Metric("texture_error", "texture error", "lower", "dB", 2, "image",
-               "|dB| of the two finest bands in blocks of 16x16", lambda _: _realism().texture_error, headline=True),
+               "|dB| of the two finest bands in blocks of 16x16", lambda _: _realism().texture_error, headline=True,
+               agreement="its definition in NumPy: 1e-4 dB"),
         Metric("regular_grain", "regular grain", "lower", "grey levels", 2, "image",
                "rms, of what repeats every 8 pixels", lambda _: _realism().regular_grain, headline=True),
         Metric("wasserstein", "Wasserstein dist.", "lower", "", 2, "image",

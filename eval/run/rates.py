@@ -44,14 +44,12 @@ class RateSearch:
         """The setting whose file is nearest to `target` bytes, by ratio.
 
         Sizes are taken to grow along the rate control; where a codec's sizes waver by a little, the result is still
-        the nearest of the files that were coded.
+        the nearest of the files that were coded. The ends of the rate control, the upper of which is the slowest file
+        of all, are coded only where nothing between them brackets the target.
         """
-        low, high = 0, self.rate_control.last
-        if self.size(low) > target or self.size(high) <= target:
-            return self._result(low if self.size(low) > target else high, target)
-        # What was coded for other targets brackets this one.
-        low = max(p for p, size in self._sizes.items() if size <= target)
-        high = min((p for p, size in self._sizes.items() if size > target and p > low), default=high)
+        low, high = self._bracket(target)
+        if low is None or high is None:
+            return self._result(self.rate_control.last if high is None else 0, target)
         tries = 0
         while high - low > 1 and self._off(self._nearest(low, high, target), target) > TOLERANCE / 4:
             tries += 1
@@ -61,6 +59,25 @@ class RateSearch:
             else:
                 high = position
         return self._result(self._nearest(low, high, target), target)
+
+    def _bracket(self, target: float) -> tuple[int | None, int | None]:
+        """Positions below and above a target; None for the side on which even the end of the rate control is not."""
+        last = self.rate_control.last
+        if not self._sizes:
+            self.size(last // 3)  # low rates lie below the middle of most rate controls
+        low = max((p for p, size in self._sizes.items() if size <= target), default=None)
+        high = min((p for p, size in self._sizes.items() if size > target and (low is None or p > low)), default=None)
+        stride = max(1, last // 8)
+        while (low is None and high != 0) or (high is None and low != last):
+            if low is None:
+                assert high is not None
+                position = max(0, high - stride)
+                low, high = (position, high) if self.size(position) <= target else (None, position)
+            else:
+                position = min(last, low + stride)
+                low, high = (low, position) if self.size(position) > target else (position, None)
+            stride *= 2
+        return low, high
 
     def _between(self, low: int, high: int, target: float) -> int:
         """Where the target lies between two positions if the logarithm of the size is linear there."""

@@ -166,7 +166,7 @@ function drawProtocol() {
     table.append(element("tr", {}, cells.map(([text, kind]) => element("td", { class: kind }, text))));
   }
   const list = document.getElementById("metrics");
-  for (const metric of Object.values(DATA.metrics)) list.append(element("dt", {}, metric.label), element("dd", {}, metric.definition));
+  for (const metric of Object.values(DATA.metrics)) list.append(element("dt", {}, metric.label), element("dd", {}, metric.definition + (metric.agreement ? `. Agreement with ${metric.agreement}.` : "")));
   for (const [name, why] of Object.entries(DATA.not_measured)) list.append(element("dt", {}, name), element("dd", {}, why));
   document.getElementById("run").textContent = DATA.command.join(" ") + "\n" + Object.entries(DATA.machine).map(([key, value]) => `${key} ${value}`).join(", ");
   const files = document.getElementById("files");

@@ -45,8 +45,9 @@ def test_a_row_is_all_that_a_metric_needs(monkeypatch: pytest.MonkeyPatch) -> No
     assert table.asked(["brightness"], "image") == [brightness]
     assert table.measured([{"brightness": 3.0}]) == {"brightness": brightness}
     assert table.direction_of("brightness") == "lower"
-    row = {"codec": "c", "setting": "1 bpp", "realism": None, "bpp": 1.0, "images": 1, "reached": 1, "unable": False,
-           "lacks": 0, "left_out": 0, "fewer": {}, "encode_s": 0.1, "decode_s": 0.1, "brightness": 3.21}  # fmt: skip
+    row: dict[str, object] = dict.fromkeys(("images", "reached"), 1)
+    row |= dict.fromkeys(("unable", "lacks", "left_out"), 0) | dict.fromkeys(("bpp", "encode_s", "decode_s"), 0.1)
+    row |= {"codec": "c", "setting": "1 bpp", "realism": None, "fewer": {}, "brightness": 3.21}
     results = {"metrics": {"brightness": brightness._asdict()}, "summary": [row], "left_out": []}
     assert "| 3.2 |" in tables.means_md(results)
     assert "brightness grey levels ↓" in tables.means_md(results)

@@ -74,3 +74,18 @@ def test_geometric_rate_controls_are_even_in_the_logarithm() -> None:
     assert [rate_control.setting(k) for k in range(3)] == pytest.approx([0.01, 0.1, 1])
     assert RateControl("qp", 63, 1).holds(20)
     assert not RateControl("qp", 63, 1).holds(64)
+
+
+def test_the_ends_are_not_coded_where_the_middle_will_do() -> None:
+    """The upper end is the slowest file that a codec can make."""
+    tried: list[float] = []
+
+    def size(setting: float) -> int:
+        tried.append(setting)
+        return exponential(setting)
+
+    search = RateSearch(RateControl("quality", 0, 100, positions=1001), size, PIXELS)
+    for target in (2000, 4000, 9000):
+        assert search.match(target).rate == "reached"
+    assert 0 < min(tried) < max(tried) < 100
+    assert len(tried) <= 18
