@@ -1,6 +1,6 @@
 """What each effort does: so many steps of descent, chosen so that each doubles the time of the one before, about."""
 
-STEPS = (0, 3, 6, 12, 20, 36, 64, 120, 250, 600)
+STEPS = (0, 3, 6, 12, 20, 36, 64, 120, 200, 400)
 MAX_EFFORT = len(STEPS) - 1
 
 

@@ -95,7 +95,7 @@ def has_quick_bfloat16(device: torch.device) -> bool:
     """Whether products in bfloat16 are quicker than in float32 here, by about 1.6: GPUs, and CPUs with AVX-512 BF16."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+    return device.type == "cpu" and bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
 
 
 def _synthesis(

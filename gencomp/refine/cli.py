@@ -1,0 +1,89 @@
+"""`gencomp restore`: holes filled and noise taken away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gencomp import bitstream
+from gencomp.cli import options
+from gencomp.cli.batch import step_bar
+from gencomp.cli.group import WrongUsage
+from gencomp.refine.effort import MAX_EFFORT
+
+
+@click.command()
+@click.argument("image", type=click.Path(path_type=Path))
+@click.option("--mask", type=click.Path(path_type=Path), metavar="FILE", help="Fill what is white in this image.")
+@click.option(
+    "--denoise",
+    "sigma",
+    type=click.FloatRange(0, min_open=True),
+    callback=options.finite,
+    metavar="SIGMA",
+    help="Take away noise of this standard deviation, in grey levels of 0..255.",
+)
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), metavar="FILE", help="Output image.")
+@click.option("--effort", type=click.IntRange(1, MAX_EFFORT), default=3, show_default=True, help="As of compress.")
+@click.option(
+    "--quality",
+    type=click.FloatRange(bitstream.MIN_QUALITY, bitstream.MAX_QUALITY),
+    default=bitstream.DEFAULT_QUALITY,
+    show_default=True,
+    callback=options.finite,
+    help="With --mask: higher follows the surroundings more closely, lower trusts the model more.",
+)
+@click.option(
+    "--realism",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    callback=options.finite,
+    help="0: nearest to the truth on average; 1: the texture that looks most real.",
+)
+@options.model
+@options.device
+@options.max_pixels
+def restore(
+    image: Path,
+    mask: Path | None,
+    sigma: float | None,
+    output: Path,
+    effort: int,
+    quality: float,
+    realism: float,
+    model: str | None,
+    device: str,
+    max_pixels: int,
+) -> None:
+    """Fill holes in an image, or take noise away.
+
+    By the inference that refines latents (compress --effort): the codec's rate says what images are like, and the
+    decoder draws one that fits what is known. Pixels outside a mask stay as they are.
+
+    \b
+    gencomp restore photo.png --mask scratches.png -o whole.png
+    gencomp restore night.png --denoise 15 -o clean.png
+    """
+    if (mask is None) == (sigma is None):
+        raise WrongUsage("give one of --mask and --denoise")
+    import numpy as np
+    from PIL import Image
+
+    from gencomp import codec as codecs
+    from gencomp.image import image_format, read_image, write_image
+    from gencomp.refine.restore import denoise, inpaint
+
+    image_format(output)
+    pixels = np.asarray(read_image(image, max_pixels))
+    codec = codecs.load(model, device=device)
+    with step_bar(image) as progress:
+        if mask is not None:
+            hole = np.asarray(read_image(mask, max_pixels).convert("L")) > 127
+            found = inpaint(codec, pixels, hole, quality=quality, realism=realism, effort=effort, progress=progress)
+        else:
+            assert sigma is not None
+            found = denoise(codec, pixels, sigma, realism=realism, effort=effort, progress=progress)
+    write_image(Image.fromarray(found), output)
+    click.echo(f"{image} -> {output}: {found.shape[1]}x{found.shape[0]}")

@@ -1,0 +1,121 @@
+"""Images restored by the inference that refines latents: the rate is a prior of images, the decoder draws from it.
+
+    inpainting   the distortion is not counted under a mask: there the prior and the decoder fill in
+    denoising    the distortion is the noise's likelihood: -log2 p(x | x_hat) = |x - x_hat|^2 / (2 sigma^2 ln 2) bits
+
+so that R + lambda D is the logarithm of a posterior (a MAP estimate over quantised latents), and the quality is the one
+whose lambda fits. Works on images in memory, uint8 [H, W, 3].
+"""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..bitstream import DEFAULT_QUALITY, STEPS, quality_to_step
+from ..codec import Codec
+from ..entropy.constants import MEAN_UNIT
+from ..runtime.torch import torch_runtime
+from .objective import Price, price_of
+from .refine import Progress, refine
+
+Pixels = npt.NDArray[np.uint8]
+ROUNDS = 2  # of inpainting: each begins with what the one before filled in
+NOISE_PRICE = 1.0  # lambda over that of the likelihood
+
+
+def inpaint(
+    codec: Codec,
+    pixels: Pixels,
+    mask: npt.NDArray[np.bool_],
+    *,
+    quality: float = DEFAULT_QUALITY,
+    realism: float = 1.0,
+    effort: int = 3,
+    progress: Progress | None = None,
+) -> Pixels:
+    """pixels with what lies under the mask [H, W] (true: unknown) filled in; the rest is returned as it was.
+
+    A higher quality follows the surroundings more closely, a lower one trusts the prior more. It suits scratches and
+    small holes: nothing is invented that the surroundings do not suggest.
+    """
+    if mask.shape != pixels.shape[:2]:
+        raise ValueError(f"the mask has {mask.shape[1]}x{mask.shape[0]} pixels, the image another size")
+    if mask.all():
+        raise ValueError("the mask covers the whole image: nothing is known")
+    known, step = ~mask, quality_to_step(quality)
+    x = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float()
+    start = _smooth_fill(x, torch.from_numpy(known)[None, None].float())[0].permute(1, 2, 0).round()
+    filled = start.to(torch.uint8).numpy()
+    price = price_of(codec.model.facts, step)
+    for number in range(ROUNDS):
+        report = None if progress is None else _shifted(progress, number)
+        shown = _restored(codec, filled, step, price, known, realism, effort, report)
+        filled = np.where(known[..., None], pixels, shown)
+    return filled
+
+
+def denoise(
+    codec: Codec,
+    pixels: Pixels,
+    sigma: float,
+    *,
+    realism: float = 0.0,
+    effort: int = 3,
+    progress: Progress | None = None,
+) -> Pixels:
+    """pixels without white Gaussian noise of standard deviation sigma, in grey levels."""
+    if not 0 < sigma < math.inf:
+        raise ValueError(f"sigma is a positive number of grey levels, not {sigma:g}")
+    lam = NOISE_PRICE * pixels.shape[2] / (2 * sigma**2 * math.log(2))  # bits per pixel, D being a mean over samples
+    lowest, highest = price_of(codec.model.facts, 0).lam, price_of(codec.model.facts, STEPS).lam
+    step = round(STEPS * math.log(lam / lowest) / math.log(highest / lowest))
+    return _restored(codec, pixels, min(max(step, 0), STEPS), Price(lam, 0.0), None, realism, effort, progress)
+
+
+def _smooth_fill(pixels: Tensor, known: Tensor) -> Tensor:
+    """[1, 3, H, W] with what is not known, [1, 1, H, W] of 0 and 1, taken from means over 2x2, 4x4, ... pixels: a start
+    near enough for single latents to find the rest (push and pull, Gortler et al. 1996, The Lumigraph, section 3.5)."""
+    if bool(known.all()):
+        return pixels
+    size = pixels.shape[2:]
+    weight = F.avg_pool2d(known, 2, ceil_mode=True)
+    mean = F.avg_pool2d(known * pixels, 2, ceil_mode=True) / weight.clamp_min(1e-6)
+    coarse = _smooth_fill(mean, (weight > 0).float())
+    return torch.where(known > 0, pixels, F.interpolate(coarse, size=size, mode="bilinear"))
+
+
+def _restored(
+    codec: Codec,
+    pixels: Pixels,
+    quality_step: int,
+    price: Price,
+    counted: npt.NDArray[np.bool_] | None,
+    realism: float,
+    effort: int,
+    progress: Progress | None,
+) -> Pixels:
+    """The image that the refined latents decode to, by the ordinary path of integers."""
+    runtime = torch_runtime(codec.runtime, codec.model)
+    latents = runtime.analyze(pixels, quality_step)
+    latents = refine(
+        codec.model,
+        runtime.network,
+        pixels,
+        latents,
+        quality_step,
+        effort,
+        price=price,
+        counted=counted,
+        progress=progress,
+    )
+    coded = codec.model.entropy.encode(latents, quality_step)
+    y_hat = coded.y_int.astype(np.float32) / np.float32(MEAN_UNIT)
+    return runtime.synthesize(y_hat, (pixels.shape[0], pixels.shape[1]), quality_step, realism)
+
+
+def _shifted(progress: Progress, number: int) -> Progress:
+    return lambda done, total: progress(number * total + done, ROUNDS * total)
