@@ -9,13 +9,16 @@ from __future__ import annotations
 import json
 import os
 import re
+from dataclasses import fields
 from typing import Any
 
 import click
 
 from gencomp import bitstream
 from gencomp.bulk.settings import DIRECTIONS, FORMATS, Settings
+from gencomp.cli import options
 from gencomp.cli.group import WrongUsage
+from gencomp.refine.effort import MAX_EFFORT
 
 
 class _Part(click.ParamType):
@@ -41,6 +44,8 @@ class _Part(click.ParamType):
 )
 @click.option("--bpp", type=click.FloatRange(min=0, min_open=True), help="Instead: at most so many bits per pixel.")
 @click.option("--bytes", type=click.IntRange(min=1), metavar="N", help="Instead: at most N bytes per image.")
+@click.option("--effort", type=click.IntRange(0, MAX_EFFORT), default=0, show_default=True, help="As gencomp compress.")
+@options.keep
 @click.option("--realism", type=click.FloatRange(0, 1), help="For decode; 0: least distortion, 1: most realistic.")
 @click.option("--format", type=click.Choice(FORMATS), default="png", show_default=True, help="For decode.")
 @click.option("--column", metavar="NAME", help="The image column of parquet files, where it is not plain.")
@@ -60,7 +65,7 @@ class _Part(click.ParamType):
 @click.option("--max-pixels", type=click.IntRange(min=1), default=bitstream.MAX_PIXELS, show_default=True)
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.option("--json", "as_json", is_flag=True, help="The outcome as one JSON object on standard output.")
-def bulk(source: str, dest: str, **options: Any) -> None:
+def bulk(source: str, dest: str, **given: Any) -> None:
     """Code, decode or verify a data set, shard by shard.
 
     SOURCE is a folder of images, of WebDataset tar files or of parquet files, one such file or a pattern, on this disk
@@ -75,40 +80,39 @@ def bulk(source: str, dest: str, **options: Any) -> None:
     gencomp bulk coded/ seen/ --direction decode --format webp
     gencomp bulk coded/ checked/ --direction verify
     """
-    names = ("direction", "quality", "bpp", "bytes", "realism", "format", "column", "pack", "per_shard", "model")
     try:
-        settings = Settings(**{name: options[name] for name in (*names, "device", "max_pixels")})
+        settings = Settings(**{field.name: given[field.name] for field in fields(Settings)})
     except ValueError as error:
         raise WrongUsage(str(error)) from None
-    if options["dry_run"]:
-        _dry_run(source, settings, options)
-    elif options["report_only"]:
+    if given["dry_run"]:
+        _dry_run(source, settings, given)
+    elif given["report_only"]:
         _report(source, dest, settings, {})
     else:
-        _run(source, dest, settings, options)
+        _run(source, dest, settings, given)
 
 
-def _run(source: str, dest: str, settings: Settings, options: dict[str, Any]) -> None:
+def _run(source: str, dest: str, settings: Settings, given: dict[str, Any]) -> None:
     from gencomp.bulk.run import local_engine, processors, run_bulk
 
-    jobs = options["jobs"] or processors()
-    if options["engine"] == "ray":
+    jobs = given["jobs"] or processors()
+    if given["engine"] == "ray":
         from gencomp.bulk.ray_engine import ray_engine
 
-        engine = ray_engine(jobs, options["ray_address"], options["gpus_per_worker"])
+        engine = ray_engine(jobs, given["ray_address"], given["gpus_per_worker"])
     else:
-        engine = local_engine(jobs, options["timeout"])
+        engine = local_engine(jobs, given["timeout"])
     result = run_bulk(
         source,
         dest,
         settings,
         engine=engine,
-        part=options["part"],
-        retry_failed=options["retry_failed"],
-        quiet=options["quiet"],
+        part=given["part"],
+        retry_failed=given["retry_failed"],
+        quiet=given["quiet"],
     )
-    report = _report(source, dest, settings, result.broken) if options["part"][1] == 1 else None
-    if options["as_json"]:
+    report = _report(source, dest, settings, result.broken) if given["part"][1] == 1 else None
+    if given["as_json"]:
         record = {**result.tally.to_json(), "shards": result.shards, "broken": result.broken, "report": report}
         click.echo(json.dumps({**record, "seconds_of_run": round(result.seconds, 2)}))
     else:
@@ -145,7 +149,7 @@ def _report(source: str, dest: str, settings: Settings, broken: dict[str, str]) 
     return path
 
 
-def _dry_run(source: str, settings: Settings, options: dict[str, Any]) -> None:
+def _dry_run(source: str, settings: Settings, given: dict[str, Any]) -> None:
     os.environ["OMP_NUM_THREADS"] = "1"  # as the workers; before torch is imported
     from tqdm import tqdm
 
@@ -156,14 +160,14 @@ def _dry_run(source: str, settings: Settings, options: dict[str, Any]) -> None:
     from gencomp.bulk.transform import Transform
 
     found = find_shards(source, settings)
-    with tqdm(total=SAMPLES, unit="image", disable=options["quiet"] or None) as bar:
+    with tqdm(total=SAMPLES, unit="image", disable=given["quiet"] or None) as bar:
         seen = forecast(found, Transform(settings), lambda: bar.update() and None)
-    jobs = options["jobs"] or processors()
-    hours = seen.core_hours / jobs / options["part"][1]
-    if options["as_json"]:
+    jobs = given["jobs"] or processors()
+    hours = seen.core_hours / jobs / given["part"][1]
+    if given["as_json"]:
         click.echo(json.dumps({**seen._asdict(), "shards": len(found.shards), "jobs": jobs, "hours": hours}))
         return
-    machines = f" on each of {options['part'][1]} machines" if options["part"][1] > 1 else ""
+    machines = f" on each of {given['part'][1]} machines" if given["part"][1] > 1 else ""
     click.echo(
         f"{seen.images:,.0f} images in {len(found.shards):,} shards; {seen.sampled} were tried, {seen.failed} failed\n"
         f"bytes        {size_text(seen.bytes_in)} -> {size_text(seen.bytes_out)} (within {seen.margin:.0%})\n"

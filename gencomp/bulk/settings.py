@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
 from gencomp.bitstream import MAX_PIXELS, MAX_QUALITY, MIN_QUALITY
 from gencomp.files import CODED_SUFFIX, IMAGE_SUFFIXES
+from gencomp.metadata import checked
+from gencomp.refine.effort import steps_of
 
 DIRECTIONS = ("code", "decode", "verify")
 FORMATS = ("png", "webp", "jpg", "tiff")
-_DECIDE_BYTES = ("direction", "quality", "bpp", "bytes", "realism", "format", "column", "per_shard", "pack")
+_DECIDE_NO_BYTE = ("model", "device", "max_pixels")  # the model does, by its id
 
 
 @dataclass(frozen=True)
@@ -19,16 +21,18 @@ class Settings:
     """Immutable and small: it travels to every worker.
 
     direction: "code" (images to .gnc), "decode" (.gnc to `format`) or "verify" (.gnc, nothing is written but the
-    status tables). quality, bpp, bytes: as `Codec.encode`, at most one of them. realism: as `Codec.decompress`. model,
-    device: as `gencomp.load`; max_pixels: larger images fail. column: the image column of parquet files; None finds
-    it. per_shard: how many images of a folder make a shard; pack: they go into one tar file a shard. Raises
-    ValueError for what cannot be meant.
+    status tables). quality, bpp, bytes, effort, keep: as `Codec.encode`, at most one of the first three. realism: as
+    `Codec.decompress`. model, device: as `gencomp.load`; max_pixels: larger images fail. column: the image column of
+    parquet files; None finds it. per_shard: how many images of a folder make a shard; pack: they go into one tar file
+    a shard. Raises ValueError for what cannot be meant.
     """
 
     direction: str = "code"
     quality: float | None = None
     bpp: float | None = None
     bytes: int | None = None
+    effort: int = 0
+    keep: tuple[str, ...] = ()
     realism: float | None = None
     format: str = "png"
     model: str | None = None
@@ -48,6 +52,10 @@ class Settings:
             raise ValueError(f"give one of quality, bpp and bytes, not {' and '.join(sizes)}")
         if sizes and self.direction != "code":
             raise ValueError(f"{sizes[0]} has no effect on {self.direction}")
+        if self.direction != "code" and (self.effort or self.keep):
+            raise ValueError(f"{'effort' if self.effort else 'keep'} has no effect on {self.direction}")
+        steps_of(self.effort)
+        checked(self.keep)
         if self.realism is not None and self.direction != "decode":
             raise ValueError(f"realism has no effect on {self.direction}")
         if self.per_shard < 1:
@@ -71,4 +79,9 @@ class Settings:
     def decisive(self, model_id: str | None = None) -> dict[str, Any]:
         """What decides the outputs' bytes, as far as it is known before the model is loaded."""
         known = {} if model_id is None else {"model_id": model_id}
-        return {**known, **{name: asdict(self)[name] for name in _DECIDE_BYTES}}
+        return {**known, **{name: _plain(value) for name, value in vars(self).items() if name not in _DECIDE_NO_BYTE}}
+
+
+def _plain(value: Any) -> Any:
+    """As JSON gives it back."""
+    return sorted(value) if isinstance(value, tuple) else value

@@ -51,7 +51,13 @@ class Transform:
     def _code(self, data: bytes) -> Output:
         asked = self.settings
         encoded = self.codec.encode(
-            io.BytesIO(data), quality=asked.quality, bpp=asked.bpp, bytes=asked.bytes, max_pixels=asked.max_pixels
+            io.BytesIO(data),
+            quality=asked.quality,
+            bpp=asked.bpp,
+            bytes=asked.bytes,
+            max_pixels=asked.max_pixels,
+            keep=asked.keep,
+            effort=asked.effort,
         )
         return Output(encoded.data, encoded.width, encoded.height, None)
 

@@ -65,6 +65,8 @@ def test_the_forecast_writes_nothing(tmp_path: Path, sets: Any) -> None:
         (("--shard", "4/4"), "no part i/n"),
         (("--direction", "verify", "--quality", "3"), "quality has no effect on verify"),
         (("--realism", "1"), "realism has no effect on code"),
+        (("--direction", "decode", "--effort", "2"), "effort has no effect on decode"),
+        (("--keep", "nothing-known"), "nothing-known"),
     ],
 )
 def test_what_cannot_be_meant_is_wrong_usage(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
