@@ -82,7 +82,7 @@ def _spans(size: int, tile: int) -> Iterator[tuple[int, int]]:
     return ((start, min(start + tile, size)) for start in range(0, size, tile))
 
 
-@lru_cache(maxsize=64)  # by identity: networks are immutable
+@lru_cache(maxsize=128)  # by identity: networks are immutable
 def _prepared(net: IntNet, arithmetic: Arithmetic) -> tuple[Numbers, tuple[Layer, ...]]:
     """The input bound [1 or C], and the layers."""
     if arithmetic not in ("float64", "int64"):

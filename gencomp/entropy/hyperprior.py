@@ -25,9 +25,9 @@ from .coder import Decoder, Encoder
 from .constants import HYPER_UNIT, KNOTS, LEVELS, MEAN_UNIT, PASSES, TILE
 from .contract import Arithmetic, Coded, IntArray, Latents
 from .evaluate import Evaluation, evaluate, evaluate_whole, tiles
-from .intnet import IntConv, IntNet, is_pointwise, receptive_field
+from .intnet import IntNet, is_pointwise, receptive_field
 from .latent import clamp_residuals, clamp_z, decode_pass, decode_z, encode_pass, encode_z, least_bits
-from .passes import Pass, from_origin, quality_weights
+from .passes import Pass, from_origin, quality_weights, trunk_and_heads
 from .tables import Tables, below
 from .tables import from_arrays as tables_from_arrays
 from .tables import to_arrays as tables_to_arrays
@@ -87,7 +87,7 @@ class Hyperprior:
     @cached_property
     def _split(self) -> "tuple[tuple[IntNet, tuple[IntNet, ...]], ...]":
         """Of each context network of four: its trunk, and its last layer for each channel group alone."""
-        return tuple(_trunk_and_heads(net) for net in self.contexts) if self.passes > 1 else ()
+        return tuple(trunk_and_heads(net) for net in self.contexts) if self.passes > 1 else ()
 
     def encode(
         self,
@@ -287,16 +287,3 @@ def _check_fit(model: Hyperprior) -> None:
     takes = [features] + [features + channels] * (len(model.contexts) - 1)
     if [net.inputs for net in model.contexts] != takes[: len(model.contexts)]:
         raise ModelError("a context network does not take the features and the latents known before")
-
-
-def _trunk_and_heads(net: IntNet) -> tuple[IntNet, tuple[IntNet, ...]]:
-    """A context network as all its layers but the last, and the last (1x1) for the means and levels of each group."""
-    last, bound = net.layers[-1], np.array([max(abs(net.layers[-2].lo), abs(net.layers[-2].hi))])
-    width = len(last.weight) // (2 * PASSES)
-    heads = []
-    for group in range(PASSES):
-        mean = np.arange(group * width, (group + 1) * width)
-        chosen = np.concatenate([mean, mean + PASSES * width])
-        vectors = last.weight[chosen], last.bias[chosen], last.multiplier[chosen], last.shift[chosen]
-        heads.append(IntNet((IntConv(*vectors, last.lo, last.hi),), bound))
-    return IntNet(net.layers[:-1], net.input_bound), tuple(heads)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .constants import KNOTS, ORDER, PASSES, SEGMENT
+from .intnet import IntConv, IntNet
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -79,3 +80,16 @@ def _class(parity: int) -> tuple[slice, slice]:
 def from_origin(every: slice, origin: int) -> slice:
     """The slice of a whole, as a slice of its part that begins at `origin`: every second row stays every second row."""
     return every if every.step is None else slice((every.start - origin) % every.step, None, every.step)
+
+
+def trunk_and_heads(net: IntNet) -> tuple[IntNet, tuple[IntNet, ...]]:
+    """A context network as all its layers but the last, and the last (1x1) for the means and levels of each group."""
+    last, bound = net.layers[-1], np.array([max(abs(net.layers[-2].lo), abs(net.layers[-2].hi))])
+    width = len(last.weight) // (2 * PASSES)
+    heads = []
+    for group in range(PASSES):
+        mean = np.arange(group * width, (group + 1) * width)
+        chosen = np.concatenate([mean, mean + PASSES * width])
+        vectors = last.weight[chosen], last.bias[chosen], last.multiplier[chosen], last.shift[chosen]
+        heads.append(IntNet((IntConv(*vectors, last.lo, last.hi),), bound))
+    return IntNet(net.layers[:-1], net.input_bound), tuple(heads)
