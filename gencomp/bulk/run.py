@@ -73,7 +73,10 @@ def run_bulk(
     file = "status.json" if part[1] == 1 else f"status-{part[0]:04d}-of-{part[1]:04d}.json"
     monitor = Monitor(Progress.of(todo, before), destination, file, quiet)
     job = Job(source.place, destination, settings, retry_failed)
-    _follow((engine or local_engine(processors()))(job, todo) if todo else iter(()), monitor)
+    try:
+        _follow((engine or local_engine(processors()))(job, todo) if todo else iter(()), monitor)
+    finally:
+        destination.clear_parts({shard.name for shard in todo})  # of workers that a run's end has cut off
     progress = monitor.progress
     return Result(before + progress.now, progress.now, len(shards), progress.broken, monitor.elapsed)
 

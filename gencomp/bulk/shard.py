@@ -41,7 +41,7 @@ def transform_shard(
     before = finished(destination, shard)
     if before is not None and not (retry_failed and before.tally.failed):
         return before.tally
-    destination.clear_parts(shard.name)
+    destination.clear_parts((shard.name,))
     rows: list[Row] = []
     if before is not None:
         with destination.open(shard.table) as file:

@@ -14,7 +14,7 @@ import io
 import os
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
@@ -118,10 +118,14 @@ class Place(NamedTuple):
                 with contextlib.suppress(OSError):
                     beside.unlink()
 
-    def clear_parts(self, shard: str) -> None:
-        """Remove what an attempt at this shard that was killed has left, on a local disk."""
-        if self.local:
-            for left in Path(self.path(f"{BULK}/parts")).glob(f"{_flat(shard)}.*.part"):
+    def clear_parts(self, shards: Collection[str]) -> None:
+        """Remove what attempts at these shards that were killed have left, on a local disk."""
+        folder = Path(self.path(f"{BULK}/parts"))
+        if not self.local or not folder.is_dir():
+            return
+        names = {_flat(shard) for shard in shards}
+        for left in folder.glob("*.part"):
+            if left.name.rsplit(".", 2)[0] in names:
                 left.unlink(missing_ok=True)
 
     @contextlib.contextmanager

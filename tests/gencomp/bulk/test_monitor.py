@@ -1,5 +1,7 @@
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -8,9 +10,11 @@ from hypothesis import strategies as st
 from gencomp.bulk.events import Broken, Event, Finished, Lost, Sampled, Stopped
 from gencomp.bulk.monitor import Monitor, Progress, size_text, time_text
 from gencomp.bulk.plan import Shard
-from gencomp.bulk.run import RunError, _follow
+from gencomp.bulk.run import RunError, _follow, run_bulk
+from gencomp.bulk.settings import Settings
 from gencomp.bulk.status import DONE, FAILED, Row, Tally, tally_of
 from gencomp.bulk.storage import Place
+from gencomp.bulk.workers import Job
 
 SHARDS = [Shard(str(i), "folder", "", "", 0, 4, 4, "") for i in range(3)]
 ROW = Row("a.png", DONE, None, None, 1000, 100, 10, 10, 0.5)
@@ -68,3 +72,18 @@ def test_the_line_has_speed_savings_failures_and_the_time_left(tmp_path: Path) -
 def test_sizes_and_times_for_people() -> None:
     assert [size_text(n) for n in (0, 999, 1234, -5e6, 1.5e13)] == ["0 B", "999 B", "1.23 kB", "-5 MB", "15 TB"]
     assert [time_text(s) for s in (None, 0, 61, 360_000)] == ["?", "0:00:00", "0:01:01", "100:00:00"]
+
+
+def test_a_run_that_stops_leaves_no_part_of_its_own_shards(tmp_path: Path, sets: Any) -> None:
+    source = sets.write_tar(tmp_path / "in" / "a.tar", sets.some_images(1))
+    parts = tmp_path / "out" / ".bulk" / "parts"
+
+    def engine(job: Job, shards: Sequence[Shard]) -> Iterator[Event]:
+        parts.mkdir(parents=True)
+        for name in ("a.0123.part", "b.0123.part"):
+            (parts / name).write_bytes(b"half")
+        yield Stopped("out: No space left on device")
+
+    with pytest.raises(RunError, match="No space left"):
+        run_bulk(str(source), str(tmp_path / "out"), Settings(), engine=engine)
+    assert [path.name for path in parts.iterdir()] == ["b.0123.part"]  # that of another machine
