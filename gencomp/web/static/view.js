@@ -100,6 +100,9 @@ export class View {
     this.#at.x = inside(this.#at.x, width, shown.width);
     this.#at.y = inside(this.#at.y, height, shown.height);
     const snap = (length) => Math.round(length * devicePixelRatio) / devicePixelRatio; // whole screen pixels
+    const box = this.#stage.getBoundingClientRect(); // may begin within one
+    this.#layers.style.left = `${snap(box.left) - box.left}px`;
+    this.#layers.style.top = `${snap(box.top) - box.top}px`;
     for (const canvas of Object.values(this.#canvases)) {
       canvas.style.transform = `translate(${snap(this.#at.x)}px, ${snap(this.#at.y)}px) scale(${this.#scale})`;
       canvas.style.imageRendering = this.scale >= 1.99 ? "pixelated" : "auto";
