@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from .analysis.cli import analyse, export_votes, import_votes, simulate
+from .analysis.cli import analyse, export_votes, import_votes
+from .analysis.cli_simulate import simulate
 from .design.cli import demo, new
 from .web.cli import serve
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,40 +11,14 @@ import click
 
 from ..console import FILE, FOLDER, STUDY, one_line
 from ..plan import MAX_DENSITY
+from .arguments import folders as folders_of
+from .arguments import places, size
 
 if TYPE_CHECKING:
     from ..plan import Study
     from .sources import CodecFolder, Coded
 
 MAX_TRIALS = 40  # of the random and active designs unless told otherwise: about seven minutes
-
-
-def _size(_: click.Context, __: click.Parameter, value: str) -> tuple[int, int] | None:
-    if value == "whole":
-        return None
-    if not (found := re.fullmatch(r"(\d{2,5})(?:x(\d{2,5}))?", value)):
-        raise click.BadParameter("give WIDTHxHEIGHT in pixels, one number for a square, or whole")
-    return int(found[1]), int(found[2] or found[1])
-
-
-def _places(_: click.Context, __: click.Parameter, values: Sequence[str]) -> dict[str, tuple[int, int]]:
-    places = {}
-    for value in values:
-        if not (found := re.fullmatch(r"(.+)=(\d+),(\d+)", value)):
-            raise click.BadParameter(f"{value!r}: give IMAGE=X,Y, the crop's left and top pixel")
-        places[found[1]] = (int(found[2]), int(found[3]))
-    return places
-
-
-def _folders(_: click.Context, __: click.Parameter, values: Sequence[str]) -> list[CodecFolder]:
-    from .sources import CodecFolder
-
-    folders = []
-    for value in values:
-        if not (found := re.fullmatch(r"([^=@]+)(?:@([0-9.]+))?=(.+)", value)):
-            raise click.BadParameter(f"{value!r}: give NAME=FOLDER or NAME@BPP=FOLDER")
-        folders.append(CodecFolder(found[1], float(found[2]) if found[2] else None, Path(found[3])))
-    return folders
 
 
 @click.command()
@@ -56,7 +29,7 @@ def _folders(_: click.Context, __: click.Parameter, values: Sequence[str]) -> li
     "--folder",
     "folders",
     multiple=True,
-    callback=_folders,
+    callback=folders_of,
     metavar="NAME[@BPP]=FOLDER",
     help="A folder of one codec's images, named like the originals; repeat for each codec and rate.",
 )
@@ -74,14 +47,14 @@ def _folders(_: click.Context, __: click.Parameter, values: Sequence[str]) -> li
 @click.option(
     "--crop",
     default="512",
-    callback=_size,
+    callback=size,
     show_default=True,
     metavar="WxH",
     help="Largest crop in pixels, or `whole`. Shown at 1:1, smaller images whole.",
 )
 @click.option(
     "--crop-at",
-    callback=_places,
+    callback=places,
     multiple=True,
     metavar="IMAGE=X,Y",
     help="Where to crop an image; repeat. Default: at random by the seed.",

@@ -50,18 +50,13 @@ def serve(
     vote; start again and every rater goes on where they were.
     """
     from ..plan import load
-    from . import server
+    from . import listen, server
     from .session import Course
     from .store import Store
 
-    if panel and invite:
-        raise click.UsageError("--panel and --invite: raters come either by a panel's link or by their own")
-    if panel and not re.fullmatch(r"\w{1,40}", panel, re.ASCII):
-        raise click.BadParameter("give the name of a parameter, such as PROLIFIC_PID", param_hint="--panel")
-    if completion_url and urlsplit(completion_url).scheme != "https":
-        raise click.BadParameter("give https://...", param_hint="--completion-url")
+    _check_panel(panel, invite, completion_url)
     public = _public(base_url) if base_url else None
-    near = server.is_loopback(host)
+    near = listen.is_loopback(host)
     with one_line():
         plan = load(folder)
         store = Store(folder, plan.id)
@@ -89,14 +84,23 @@ def serve(
             if invite:
                 _invite(folder, course, invite, base)
             seen = urlsplit(base)
-            open_line = seen.scheme == "http" and not server.is_loopback(seen.hostname or "")
+            open_line = seen.scheme == "http" and not listen.is_loopback(seen.hostname or "")
             click.echo(f"{plan.title}: {base}/" + ("  (unencrypted: put a TLS proxy before it)" if open_line else ""))
             click.echo("Ctrl-C stops; every vote is on disk already.")
 
         try:
-            server.run(app, host, port, ready)
+            listen.run(app, host, port, ready)
         finally:
             store.close()
+
+
+def _check_panel(panel: str | None, invite: int | None, completion_url: str | None) -> None:
+    if panel and invite:
+        raise click.UsageError("--panel and --invite: raters come either by a panel's link or by their own")
+    if panel and not re.fullmatch(r"\w{1,40}", panel, re.ASCII):
+        raise click.BadParameter("give the name of a parameter, such as PROLIFIC_PID", param_hint="--panel")
+    if completion_url and urlsplit(completion_url).scheme != "https":
+        raise click.BadParameter("give https://...", param_hint="--completion-url")
 
 
 def _public(text: str) -> SplitResult:

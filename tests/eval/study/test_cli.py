@@ -243,3 +243,57 @@ def test_the_demonstration_compares_codecs_at_equal_bytes(tmp_path: Path, monkey
     assert max(rates) / min(rates) < 1.05
     assert study.design.trials == 6
     assert run("demo", str(tmp_path / "demo")).exit_code == 1  # never over an old one
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--panel", "PID", "--invite", "3"], "either by a panel's link or by their own"),
+        (["--panel", "P?D"], "give the name of a parameter"),
+        (["--completion-url", "javascript:alert(1)"], "give https://"),
+    ],
+)
+def test_a_panel_that_cannot_work_is_refused(folder: Path, arguments: list[str], says: str) -> None:
+    result = run("serve", str(folder), "--port", "0", *arguments)
+    assert result.exit_code == 2
+    assert says in result.output
+
+
+def test_a_panel_needs_a_complete_consent(folder: Path) -> None:
+    result = run("serve", str(folder), "--port", "0", "--panel", "PID")
+    assert (result.exit_code, "who is responsible" in result.output) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--task", "dsis", "--ties"], "are for --task pairs"),
+        (["--task", "acr", "--design", "active"], "are for --task pairs"),
+        (["--task", "acr", "--layout", "flip"], "--task acr has side"),
+        (["--task", "dsis", "--trials", "21"], "there are only 20 images to rate"),
+        (["--task", "acr", "--trials", "25"], "there are only 24 images to rate"),
+        (["--questions", "q.json", "--no-questions"], "contradict each other"),
+        (["--questions", "q.json"], "is no list of questions"),
+    ],
+)
+def test_a_task_is_asked_as_it_can_be(
+    evaluation: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "q.json").write_text('[{"id": "age", "when": "during", "text": "How old?"}]')
+    result = run("new", str(tmp_path / "s"), "--from", str(evaluation), "--crop", "64", *arguments)
+    assert result.exit_code in (1, 2)
+    assert says in result.output
+    assert not (tmp_path / "s").exists()
+
+
+def test_new_says_what_the_checks_achieve(evaluation: Path, tmp_path: Path) -> None:
+    asked = tmp_path / "q.json"
+    asked.write_text('[{"id": "age", "when": "after", "text": "How old?", "options": ["young", "old"]}]')
+    how = ("--from", str(evaluation), "--crop", "64", "--task", "acr", "--questions", str(asked))
+    result = run("new", str(tmp_path / "s"), *how)
+    assert result.exit_code == 0, result.output
+    assert "checks: 14 of 16 must be right: 0.013 % of raters who answer at random pass" in result.output
+    study = load(tmp_path / "s")
+    assert (study.task, study.layout, study.question) == ("acr", "side", "How good is this image?")
+    assert [(q.id, q.options) for q in study.questions] == [("age", ("young", "old"))]

@@ -409,3 +409,40 @@ def test_questions_are_answered_by_keyboard_and_back_leads_into_the_same_study(
     assert [told[q.id] for q in DEFAULT] == [*(q.options[0] for q in DEFAULT[:4]), "edges"]
     assert (told["displays"][0]["dpr"], told["displays"][0]["window_width"]) == (1, 1000)
     assert page.errors == []
+
+
+@pytest.mark.parametrize(("task", "layout", "names"), [
+    ("dsis", "side", {"original", "image"}), ("dsis", "inplace", {"original", "image"}), ("acr", "side", {"image"}),
+])  # fmt: skip
+def test_images_are_graded_by_key_and_by_tap(
+    browser: Any, serve: Any, codings: Any, make_options: Any, tmp_path: Path, task: str, layout: str, names: set[str]
+) -> None:
+    design = Design("random", 6, checks=2, repeats=1, training=2, rest_every=0)
+    study = build(
+        tmp_path / "s", codings(tmp_path / "i"), make_options(task=task, layout=layout, design=design, max_density=4.0)
+    )
+    page = opened(browser, serve(tmp_path / "s").url, viewport={"width": 390, "height": 844},
+                  device_scale_factor=3, has_touch=True, is_mobile=True)  # fmt: skip
+    begin(page)
+    for n in range(2):
+        wait_for(page, f"Practice {n + 1} of 2")
+        assert set(shown(page)) == names
+        assert page.locator("[data-choice]").count() == 5
+        if layout == "inplace":
+            page.wait_for_timeout(400)
+            assert page.locator("[data-choice='3']").is_disabled()
+            page.locator(".frame").tap()
+        page.locator("[data-choice='3']:enabled").wait_for()
+        page.keyboard.press("5" if n else "1")
+        page.locator("#feedback").wait_for()
+        assert re.match("(Right|Look again): this was", page.locator("#told").inner_text())
+        page.keyboard.press("Enter")
+    page.locator("#ready").wait_for()
+    page.keyboard.press("Enter")
+    wait_for(page, "1 of 9")
+    if layout == "inplace":
+        page.keyboard.press("Space")
+    page.locator("[data-choice='4']:enabled").tap()
+    wait_for(page, "2 of 9")
+    assert [v.choice for v in stored(tmp_path / "s", study)] == ["1", "5", "4"]
+    assert page.errors == []

@@ -10,7 +10,8 @@ import pytest
 from gencomp.eval.study.design.build import build
 from gencomp.eval.study.plan import Study, StudyError
 from gencomp.eval.study.questions import questions_from
-from gencomp.eval.study.web.server import Panel, create_app, is_loopback
+from gencomp.eval.study.web.listen import is_loopback
+from gencomp.eval.study.web.server import Panel, create_app
 from gencomp.eval.study.web.session import Course
 from gencomp.eval.study.web.store import Store
 
