@@ -78,8 +78,7 @@ def work(unit: Unit, out: Path, measuring: Measuring, note: Path) -> None:
             record = records.load(out, place)
             if record is not None and not record.row["error"]:
                 _measure(record, out, to_tensor(array), unit.codec, measuring)
-                if not unit.keep:
-                    (out / place.reconstruction).unlink(missing_ok=True)
+                _keep_or_drop(place, unit, out)
 
 
 def _holds(record: Record | None, out: Path, fingerprint: dict[str, Any]) -> bool:
@@ -140,6 +139,20 @@ def _coded(
         "sample_format": unit.codec.sample_format(path.read_bytes()), "rate_control": match.setting,
         "rate": match.rate, "reached": match.rate == "reached", "encode_s": encoding.seconds, "note": match.note,
     }  # fmt: skip
+
+
+def _keep_or_drop(place: Place, unit: Unit, out: Path) -> None:
+    """Let a reconstruction stand on the disk, and in its record, or not, as this run asks for it."""
+    record, path = records.load(out, place), out / place.reconstruction
+    if record is None:
+        return
+    if unit.keep and not path.is_file():
+        pixels.write_lossless(path, pixels.reconstruction(out, record, unit.codec))
+    if not unit.keep:
+        path.unlink(missing_ok=True)
+    kept = place.reconstruction if unit.keep else ""
+    if record.row["reconstruction"] != kept:
+        records.save(out, record._replace(row=record.row | {"reconstruction": kept}))
 
 
 def _row(place: Place, unit: Unit) -> dict[str, Any]:

@@ -440,6 +440,7 @@ def test_a_model_file_is_a_codec_by_its_name(photos: Path, tmp_path: Path) -> No
     assert invoke(photos, "--out", tmp_path / "out", "--codec", "absent.safetensors").exit_code == 2
 
 
+@pytest.mark.slow
 def test_reconstructions_beyond_those_kept_are_measured_and_dropped(photos: Path, tmp_path: Path) -> None:
     given = (photos, "--codec", "eval_adapters:plain", "--quality", 30, "--metric", "psnr")
     for name, keep in (("all", 3), ("one", 1)):
@@ -456,6 +457,10 @@ def test_reconstructions_beyond_those_kept_are_measured_and_dropped(photos: Path
     )
     for key in ("ms_ssim", "swd"):  # measured later, from the files
         assert results(tmp_path / "one")["summary"][0][key] == results(tmp_path / "all")["summary"][0][key]
+    for keep in (2, 0):  # more of them decoded again, or none left
+        assert invoke(*given, "--out", tmp_path / "one", "--keep", keep).exit_code == 0
+        assert [bool(row["reconstruction"]) for row in table(tmp_path / "one")].count(True) == keep
+        assert len(list((tmp_path / "one" / "reconstructions").rglob("*.webp"))) == keep
 
 
 def test_without_a_terminal_progress_is_said_line_by_line_and_not_at_all_when_quiet(
