@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .codecs.build import MODEL_SUFFIX, NAMES, is_model_file
+from .codecs.build import MODEL_SUFFIX, NAMES, is_model_file, split_effort
 from .metrics.table import NAMES as METRICS
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ class CodecName(click.ParamType[str]):
         """The name, or a usage error that lists the known ones."""
         value = str(value)
         if is_model_file(value):
-            if not Path(value).is_file():
+            if not Path(split_effort(value)[0]).is_file():
                 self.fail(f"{value}: no such model file", param, ctx)
-        elif value not in NAMES and not re.fullmatch(r"[\w.]+:\w+", value):
+        elif split_effort(value)[0] not in NAMES and not re.fullmatch(r"[\w.]+:\w+", value):
             known = ", ".join(NAMES)
             self.fail(f"{value!r} is none of {known}, nor FILE{MODEL_SUFFIX}, nor package.module:function", param, ctx)
         return value

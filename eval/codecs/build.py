@@ -32,28 +32,40 @@ MODEL_SUFFIX = ".safetensors"
 def build(name: str, models: tuple[str, ...] = (), device: str = "auto") -> list[Baseline]:
     """The codecs of a name: one of NAMES, a model file of this project, or package.module:function.
 
-    "gencomp" is one codec for each of `models`, the embedded model if none is named. Raises BaselineError, with the
+    "gencomp" is one codec for each of `models`, the embedded model if none is named; it and model files may end in @3,
+    for an effort of 3. Raises BaselineError, with the
     remedy, for a codec that is unknown or not installed, and gencomp.ModelError.
     """
     from .ours import of_model
 
-    if name == OURS:
+    base, effort = split_effort(name)
+    ending = f"@{effort}" if effort else ""
+    if base == OURS:
         if len(models) < 2:
-            return [of_model(model, device=device) for model in models or (None,)]
-        return [of_model(model, name=name_of_model(model), device=device) for model in models]
+            return [of_model(model, name=OURS + ending, device=device, effort=effort) for model in models or (None,)]
+        names = [name_of_model(model) + ending for model in models]
+        return [of_model(m, name=n, device=device, effort=effort) for m, n in zip(models, names)]
     if name in BUILT_IN:
         return [BUILT_IN[name]()]
-    if is_model_file(name):
-        return [of_model(name, name=name_of_model(name), device=device)]
+    if is_model_file(base):
+        return [of_model(base, name=name_of_model(base) + ending, device=device, effort=effort)]
     if ":" in name:
         return [_brought(name)]
     known = ", ".join(NAMES)
     raise BaselineError(f"no codec is called {name}; known: {known}, FILE{MODEL_SUFFIX}, or package.module:function")
 
 
+def split_effort(name: str) -> tuple[str, int]:
+    """A codec's name without its @effort, and the effort: 0 without one, or where it is no model's."""
+    base, _, effort = name.rpartition("@")
+    if (base == OURS or base.endswith(MODEL_SUFFIX)) and len(effort) == 1 and effort.isdecimal():
+        return base, int(effort)
+    return name, 0
+
+
 def is_model_file(name: str) -> bool:
-    """Whether a codec's name is that of a model file."""
-    return name.endswith(MODEL_SUFFIX)
+    """Whether a codec's name is that of a model file, with or without an effort."""
+    return split_effort(name)[0].endswith(MODEL_SUFFIX)
 
 
 def name_of_model(model: str) -> str:

@@ -5,8 +5,10 @@ from pathlib import Path
 from .baseline import Baseline, RateControl
 
 
-def of_model(model: str | None = None, *, name: str = "gencomp", device: str = "auto") -> Baseline:
+def of_model(model: str | None = None, *, name: str = "gencomp", device: str = "auto", effort: int = 0) -> Baseline:
     """A model of any of this project's recipes: the embedded one, or the name, file or hub id of another.
+
+    effort: of encoding, 0..9. Above 0 a rate search takes as many refinements: settings of the quality are cheaper.
 
     Raises gencomp.ModelError for a model that cannot be used.
     """
@@ -20,13 +22,13 @@ def of_model(model: str | None = None, *, name: str = "gencomp", device: str = "
     knows = "" if codec.knows_realism else ", knows no realism"
     return Baseline(
         name, ".gnc", RateControl("quality", MIN_QUALITY, MAX_QUALITY, positions=STEPS + 1),
-        lambda image, quality: codec.compress(image, quality=quality, max_pixels=None),
+        lambda image, quality: codec.compress(image, quality=quality, max_pixels=None, effort=effort),
         lambda data, realism: codec.decompress(data, realism=realism if codec.knows_realism else None, max_pixels=None),
         f"gencomp {gencomp.__version__}, model {codec.model_name} {codec.model_id.hex()}, file {sha256(path)[:8]}, "
-        f"{codec.runtime.name} on {codec.device}{knows}",
+        f"{codec.runtime.name} on {codec.device}{knows}" + (f", effort {effort}" if effort else ""),
         has_realism=codec.knows_realism, default_realism=1.0 if codec.knows_realism else None,
         facts=lambda: _facts(path), sample_format=lambda data: "RGB, 8 bits",
-        size=lambda image, quality: codec.size(image, quality, max_pixels=None),
+        size=None if effort else lambda image, quality: codec.size(image, quality, max_pixels=None),
     )  # fmt: skip
 
 

@@ -171,9 +171,9 @@ def _why_absent(error: Exception) -> str:
 
 def _memory(codec: Baseline, record: Record, order: Order) -> dict[str, float]:
     """Peak resident memory [MB] of a fresh process that codes and decodes one image; nothing for users' adapters."""
-    from ..codecs.build import BUILT_IN, OURS, is_model_file
+    from ..codecs.build import BUILT_IN, OURS, is_model_file, split_effort
 
-    names = [n for n in order.codecs if n == codec.name or n == OURS or is_model_file(n)]
+    names = [n for n in order.codecs if n == codec.name or split_effort(n)[0] == OURS or is_model_file(n)]
     if not codec.name.startswith(OURS) and codec.name not in BUILT_IN:
         return {}
     given = [part for name in names for part in ("--name", name)] + [p for m in order.models for p in ("--model", m)]

@@ -156,3 +156,15 @@ def test_every_sampling_of_jpeg_is_read(chroma: str, image: Image.Image) -> None
     assert sample_format.jpeg(through_pillow("JPEG", progressive=True)(image.convert("L"))) == "grey, 8 bits"
     assert sample_format.jpeg(b"no JPEG") == ""
     assert sample_format.avif(b"no AVIF") == ""
+
+
+def test_a_models_codec_takes_an_effort_by_its_name_and_says_so() -> None:
+    model = str(Path(__file__).parents[2] / "golden" / "tiny.safetensors")
+    assert building.split_effort(f"{building.OURS}@3") == (building.OURS, 3)
+    assert building.split_effort("jpeg@3") == ("jpeg@3", 0)
+    plain, refined = (building.build(model + ending)[0] for ending in ("", "@2"))
+    assert refined.name == f"{plain.name}@2"
+    assert "effort 2" in refined.note
+    small = Image.fromarray(data.coffee()[100:148, 100:148])
+    assert refined.encode(small, 60) != plain.encode(small, 60)
+    assert refined.decode(refined.encode(small, 60), 1.0).size == small.size
