@@ -13,6 +13,7 @@ from gencomp.eval.study.analysis.analyse import analyse, to_json
 from gencomp.eval.study.analysis.correlation import coefficients, metric_agreement, oriented
 from gencomp.eval.study.analysis.equal_quality import equal_quality, rate_at
 from gencomp.eval.study.analysis.image_scores import image_scores, image_table
+from gencomp.eval.study.analysis.plots import _rates
 from gencomp.eval.study.analysis.raters import agreement, screen
 from gencomp.eval.study.analysis.report import write
 from gencomp.eval.study.analysis.scores import ballots, interval, needed, score, widening
@@ -339,3 +340,13 @@ def test_scores_of_an_image_follow_its_own_votes_and_stay_near_the_scale_without
     ends = rows["s0", "good"].interval
     assert ends
     assert ends.low < rows["s0", "good"].elo < ends.high
+
+
+def test_rates_that_hardly_differ_stand_together_in_the_figure(study: Study) -> None:
+    close = dict(zip(("good", "middling", "bad"), (0.102, 0.1026, 0.1023), strict=True))
+    equal = replace(study, conditions=tuple(replace(c, bpp=close[c.id]) for c in study.conditions))
+    axes = _rates(analyse(equal, simulated(equal), resamples=100)).axes[0]
+    low, high = axes.get_xlim()
+    assert low < 0.102 / 1.2
+    assert high > 0.1026 * 1.2
+    assert len(axes.get_xticks()) == 1
