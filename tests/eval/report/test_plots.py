@@ -44,6 +44,6 @@ def test_each_look_has_its_paper_and_equal_figures_give_equal_files(look: plots.
     for name in ("one", "two"):
         plots.overview(ROWS, series(ROWS), ["psnr"], [], tmp_path / name, look)
     with Image.open(tmp_path / "one.png") as image:
-        assert "#{:02x}{:02x}{:02x}".format(*image.convert("RGB").getpixel((2, 2))) == plots.LOOKS[look].paper
+        assert f"#{image.convert('RGB').crop((2, 2, 3, 3)).tobytes().hex()}" == plots.LOOKS[look].paper
     for kind in ("png", "svg", "pdf"):
         assert (tmp_path / f"one.{kind}").read_bytes() == (tmp_path / f"two.{kind}").read_bytes()
