@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
 import torch
+import torch._functorch.config as functorch_config
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -85,6 +86,7 @@ class Player:
         """Take the other processes along, then compile what is called; names of weights stay as they are."""
         self.network, self.optimiser = accelerator.prepare(self.network, self.optimiser)
         if compile:
+            functorch_config.donated_buffer = False  # a discriminator's graph is walked twice (steps.py)
             self.network.compile()
         return self
 
