@@ -233,9 +233,14 @@ class Codec:
     def _code(self, pixels: npt.NDArray[np.uint8], quality_step: int, check: bool = False) -> Coded:
         """check: for what is going to be kept; see `EntropyModel.encode`."""
         latents = self.runtime.analyze(pixels, quality_step)
-        return self.model.entropy.encode(
-            latents, quality_step, tile=self._tile, arithmetic=self._arithmetic, check=check
-        )
+        try:
+            return self.model.entropy.encode(
+                latents, quality_step, tile=self._tile, arithmetic=self._arithmetic, check=check
+            )
+        except ModelError:
+            raise
+        except ValueError as error:  # its own transforms gave what it cannot code
+            raise ModelError(f"the model does not fit itself: {error}") from error
 
     def _refine(
         self,

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch.overrides import TorchFunctionMode
 
 from ..bitstream import ModelError
 from ..model import Model
@@ -15,6 +16,8 @@ from .hyperprior import HyperpriorConfig, HyperpriorNetwork
 
 MAX_WIDTH = 4096  # channels of a layer, or layers
 MAX_VALUES = 64  # of one list in a configuration
+CALLS_PER_WEIGHT = 16  # of torch functions; the families here need under 8
+SMALL_NETWORK = 64  # weights, which are always built, so that the error says what differs
 
 
 class Family(NamedTuple):
@@ -47,7 +50,8 @@ def network_of(model: Model) -> Network:
     try:
         _check_bounds(model.config)
         config = config_from_dict(model.family, model.config)
-        with torch.device("meta"):  # a made-up configuration may ask for any size: weights are taken, never made
+        # A made-up configuration may ask for any size and depth: weights are taken, never made, and no more of them.
+        with torch.device("meta"), _BoundedWork(CALLS_PER_WEIGHT * (len(model.weights) + SMALL_NETWORK)):
             network = build(config)
         expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
         for name in sorted(expected.keys() | model.weights.keys()):
@@ -57,10 +61,11 @@ def network_of(model: Model) -> Network:
                 raise ModelError(f"{name} is {model.weights[name].shape}, expected {expected[name]}")
         weights = {name: torch.from_numpy(array.astype(np.float32)) for name, array in model.weights.items()}
         network.load_state_dict(weights, assign=True)
-    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
-        if isinstance(error, ModelError):
-            raise
-        raise ModelError(f"the model's network cannot be built: {str(error).splitlines()[0]}") from error
+    except ModelError:
+        raise
+    except Exception as error:  # a family may fail in any way over values that it was never given in training
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"the model's network cannot be built: {first}") from error
     if network.config.latent_channels != model.entropy.latent_channels:
         raise ModelError("the entropy model does not fit the transforms")
     return network.eval().requires_grad_(False)
@@ -69,6 +74,20 @@ def network_of(model: Model) -> Network:
 def weights_of(network: Network) -> dict[str, npt.NDArray[np.float16]]:
     """The weights as a model file holds them."""
     return {name: value.detach().cpu().half().numpy() for name, value in network.state_dict().items()}
+
+
+class _BoundedWork(TorchFunctionMode):
+    """ModelError after so many calls of torch, in this thread alone."""
+
+    def __init__(self, calls: int) -> None:
+        super().__init__()
+        self._left = calls
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self._left -= 1
+        if self._left < 0:
+            raise ModelError("the configuration asks for more layers than there are weights")
+        return func(*args, **(kwargs or {}))
 
 
 def _check_bounds(values: Any) -> None:

@@ -27,8 +27,9 @@ class OnnxRuntime:
     name, device = "onnx", "cpu"
 
     def __init__(self, model: Model, tile: int | None = None, threads: int | None = None) -> None:
-        if not model.graphs:
-            raise ModelError(f"{model.name} has no graphs for ONNX Runtime: export it again, or install gencomp[train]")
+        if missing := {"analysis", "synthesis"} - model.graphs.keys():
+            what = f"lacks the graph {min(missing)}" if model.graphs else "has no graphs for ONNX Runtime"
+            raise ModelError(f"{model.name} {what}: export it again, or install gencomp[train]")
         self._model, self._tile, self._threads = model, tile, threads
         self._stride, self._halo = model.stride, model.halo
         self._sessions: dict[tuple[str, int, int], Any] = {}
@@ -41,17 +42,21 @@ class OnnxRuntime:
         with region("transform"):
             session = self._session("analysis", height * width)
             for tile in tiles(height, width, tile_side(height, width, self._tile), self._halo[0]):
-                top, left, bottom, right = (v * stride for v in tile.sees)
-                seen = pad_to_multiple(pixels[top:bottom, left:right], stride)
+                top, left, bottom, right = tile.sees
+                inside = pixels[top * stride : bottom * stride, left * stride : right * stride]
+                seen = pad_to_multiple(inside, stride)
                 x = np.ascontiguousarray(seen.transpose(2, 0, 1)[None], np.float32) / np.float32(255)
-                (part,) = session.run(None, {"x": x, "quality_step": step})
+                part = _run(session, {"x": x, "quality_step": step})[0]
+                _check_output("analysis", part, np.float32, y.shape[1], bottom - top, right - left)
                 t, l, b, r = tile.yields
-                dy, dx = t - tile.sees[0], l - tile.sees[1]
-                y[:, :, t:b, l:r] = part[:, :, dy : dy + b - t, dx : dx + r - l]
+                dy, dx = t - top, l - left
+                y[:, :, t:b, l:r] = part[:, dy : dy + b - t, dx : dx + r - l]
         if "hyper_analysis" not in self._model.graphs:
             return Latents(y[0], None)
         with region("hyper"):
-            (z,) = self._session("hyper_analysis", height * width).run(None, {"y": y})
+            z = _run(self._session("hyper_analysis", height * width), {"y": y})
+            if z.dtype != np.float32 or z.ndim != 4:
+                raise ModelError(f"the graph hyper_analysis gives {z.dtype} {z.shape}")
         return Latents(y[0], z[0])
 
     def synthesize(
@@ -62,13 +67,17 @@ class OnnxRuntime:
         stride = self._stride
         pixels = np.empty((height * stride, width * stride, 3), np.uint8)
         session = self._session("synthesis", height * width)
-        given = {"quality_step": np.array([quality_step], np.int64), "realism": np.array([realism], np.float32)}
+        given: dict[str, npt.NDArray[Any]] = {
+            "quality_step": np.array([quality_step], np.int64),
+            "realism": np.array([realism], np.float32),
+        }
         wanted = {node.name for node in session.get_inputs()}  # a family may heed neither
         for tile in tiles(height, width, tile_side(height, width, self._tile), self._halo[1]):
             top, left, bottom, right = tile.sees
             given["y_hat"] = np.ascontiguousarray(y_hat[None, :, top:bottom, left:right], np.float32)
             given["origin"] = np.array([[top, left]], np.int64)
-            ((shown,),) = session.run(None, {name: value for name, value in given.items() if name in wanted})
+            shown = _run(session, {name: value for name, value in given.items() if name in wanted})[0]
+            _check_output("synthesis", shown, np.uint8, (bottom - top) * stride, (right - left) * stride, 3)
             t, l, b, r = tile.yields
             dy, dx = (t - top) * stride, (l - left) * stride
             rows, columns = slice(dy, dy + (b - t) * stride), slice(dx, dx + (r - l) * stride)
@@ -82,6 +91,23 @@ class OnnxRuntime:
         if key not in self._sessions:
             self._sessions[key] = _open(self._model.graphs[name], self._model.weights, threads)
         return self._sessions[key]
+
+
+def _run(session: Any, given: dict[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """The one output of a graph; ModelError for a graph that fails or has no such one: it came with the model file."""
+    try:
+        (output,) = session.run(None, given)
+    except Exception as error:  # its exceptions have no common base but this
+        raise ModelError(f"ONNX Runtime fails at the model's graph: {str(error).splitlines()[0]}") from error
+    if not isinstance(output, np.ndarray) or not output.ndim or len(output) != 1:
+        raise ModelError("the model's graph gives no batch of one")
+    return output
+
+
+def _check_output(name: str, array: npt.NDArray[Any], dtype: type, *shape: int) -> None:
+    if array.dtype != dtype or array.shape != shape:
+        asked = np.dtype(dtype)
+        raise ModelError(f"the graph {name} gives {array.dtype} {array.shape} where {asked} {shape} is asked for")
 
 
 def _open(graph: npt.NDArray[np.uint8], weights: Mapping[str, npt.NDArray[np.float16]], threads: int) -> Any:

@@ -118,13 +118,13 @@ def test_weights_that_are_no_numbers_are_refused_whatever_the_digest_says(model:
         save_model(with_stem(model, np.inf), tmp_path / "model.safetensors")
 
 
-@pytest.mark.parametrize("depths", [[10**9, 1, 1], [1, 1, -1], ["a"], 5])
+@pytest.mark.parametrize("depths", [[10**9, 1, 1], [1, 1, -1], ["a"], 5, [1], [1, 1, 4096]])
 def test_a_configuration_out_of_bounds_is_refused_at_once(model: Model, depths: Any) -> None:
     transform = {**model.config["transform"], "decoder_depths": depths}
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(ModelError):
         network_of(model._replace(config={**model.config, "transform": transform}))
-    assert time.monotonic() - began < 1
+    assert time.process_time() - began < 1
 
 
 def test_weights_of_another_shape_than_the_configuration_are_refused(model: Model) -> None:

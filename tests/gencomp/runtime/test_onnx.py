@@ -79,6 +79,17 @@ def test_a_graph_that_is_none_is_a_model_error(model: Model) -> None:
         open_runtime(broken, "cpu", name="onnx").synthesize(np.zeros((16, 1, 1), np.float32), (16, 16), 0, 0.0)
 
 
+@pytest.mark.parametrize("graphs", [{"analysis"}, {"synthesis"}, {"analysis", "synthesis"}])
+def test_a_model_that_lacks_a_graph_or_has_another_in_its_place_is_a_model_error(
+    model: Model, graphs: set[str]
+) -> None:
+    lacking = model._replace(graphs={name: model.graphs[name] for name in graphs})
+    exchanged = model._replace(graphs={**model.graphs, "hyper_analysis": model.graphs["analysis"]})
+    for broken in (lacking, exchanged):
+        with pytest.raises(ModelError):
+            Codec(broken, "cpu", runtime="onnx").compress(noise(20, 36))
+
+
 @pytest.mark.parametrize(("asked", "threads"), [("1", 1), ("3", 3), ("", None), ("many", None), ("0", None)])
 def test_threads_are_those_that_a_shared_machine_grants(
     monkeypatch: pytest.MonkeyPatch, asked: str, threads: int | None
