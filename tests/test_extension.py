@@ -35,7 +35,7 @@ def test_a_family_and_an_entropy_model_are_a_file_and_a_row(tmp_path: Path, monk
         "compress a.png --model toy.safetensors",
         "info a.gnc --verify --model toy.safetensors",
         "decompress a.gnc -o back.png --model toy.safetensors",
-        "eval a.png --out report --codec toy.safetensors --quality 50 --metric psnr",
+        "eval a.png --out report --codec toy.safetensors --quality 50 --metric psnr --jobs 0",
     ):
         done = CliRunner().invoke(main, line.split())
         assert done.exit_code == 0, f"{line}: {done.output}"
