@@ -32,7 +32,7 @@ def ssim(x: Tensor, y: Tensor) -> float:
 
     if min(x.shape[2:]) < SSIM_SIDE:
         raise ValueError(f"needs sides of at least {SSIM_SIDE} pixels")
-    return float(metric(_levels(x), _levels(y), SSIM_SIDE, 255.0, padding="valid").mean())
+    return float(metric(x, y, SSIM_SIDE, padding="valid").double().mean())
 
 
 def _levels(image: Tensor) -> Tensor:
