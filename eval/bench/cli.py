@@ -72,7 +72,7 @@ def bench(sizes: tuple[tuple[int, int], ...], threads: tuple[int, ...], devices:
     quality = quality or DEFAULT_QUALITY
     runs = []
     for device in devices:
-        codec = gencomp.load(model, device=device)
+        codec = gencomp.load(model, device=device, runtime="torch")  # as the networks beside it, with their threads
         for count in threads if device == "cpu" else threads[-1:]:
             torch.set_num_threads(count)
             for size in sizes:
