@@ -29,6 +29,7 @@ from .bitstream import (
     Header,
     ModelError,
 )
+from .eager import eager
 from .entropy.constants import MEAN_UNIT, TILE
 from .entropy.contract import Arithmetic, Coded, Latents
 from .image import ImageError, Source, read_image, read_kept, warn_if_large
@@ -80,6 +81,7 @@ class Codec:
     is ONNX Runtime on a CPU where the model has its graphs.
     """
 
+    @eager
     def __init__(self, model: Model, device: str = "auto", tile: int | None = None, *, runtime: str = "auto") -> None:
         if tile is not None and (tile < STRIDE or tile % STRIDE):
             raise ValueError(f"tiles are a multiple of {STRIDE} pixels, not {tile}")
@@ -120,6 +122,7 @@ class Codec:
             progress=progress,
         ).data
 
+    @eager
     def encode(
         self,
         image: Source,
@@ -170,12 +173,14 @@ class Codec:
         data = bitstream.pack(header, coded.payload, sections)
         return Encoded(data, coded.bits, bitstream.step_to_quality(quality_step), width, height, gain)
 
+    @eager
     def size(self, image: Source, quality: float, *, max_pixels: int | None = MAX_PIXELS) -> int:
         """Bytes of the file at a quality, for a search of one's own: what is not kept is not checked."""
         pixels = np.asarray(read_image(image, max_pixels))
         header = Header(self.model_id, pixels.shape[1], pixels.shape[0], 0, 0)
         return len(bitstream.pack(header, self._code(pixels, bitstream.quality_to_step(quality)).payload))
 
+    @eager
     def decompress(
         self, data: bytes, *, realism: float | None = None, max_pixels: int | None = MAX_PIXELS
     ) -> Image.Image:
@@ -188,7 +193,7 @@ class Codec:
         if realism is not None and not 0 <= realism <= 1:
             raise ValueError(f"realism must lie in 0 to 1, not {realism:g}")
         if realism is not None and not self.knows_realism:
-            warnings.warn(f"the model {self.model_name} does not know realism: it has no effect", stacklevel=2)
+            warnings.warn(f"the model {self.model_name} does not know realism: it has no effect", stacklevel=3)
         header, y_int = self._exact(data, max_pixels)
         strength = (1.0 if realism is None else realism) if self.knows_realism else 0.0
         size = (header.height, header.width)
@@ -198,11 +203,13 @@ class Codec:
         image.info.update(to_info(bitstream.inspect(data).extras))
         return image
 
+    @eager
     def verify(self, data: bytes, *, max_pixels: int | None = MAX_PIXELS) -> Verified:
         """Decode the integers alone and compare them with the file's checksum; BitstreamError as for `decompress`."""
         header, coded = self._read(data, max_pixels)
         return Verified(header.stored_crc(checksum(coded.y_int)) == header.latents_crc, coded.bits)
 
+    @eager
     def latents(self, data: bytes, *, max_pixels: int | None = MAX_PIXELS) -> npt.NDArray[np.int32]:
         """The integer latents of a .gnc file, int32 [M, h, w], in units of 1/64; equal on every machine."""
         return self._exact(data, max_pixels)[1]
@@ -271,6 +278,7 @@ class Codec:
         return self.model.entropy.decode(payload, *size, quality_step, tile=tile, arithmetic=self._arithmetic)
 
 
+@eager
 def load(
     model: str | Path | None = None, *, device: str = "auto", tile: int | None = None, runtime: str = "auto"
 ) -> Codec:

@@ -51,7 +51,11 @@ def network_of(model: Model) -> Network:
         _check_bounds(model.config)
         config = config_from_dict(model.family, model.config)
         # A made-up configuration may ask for any size and depth: weights are taken, never made, and no more of them.
-        with torch.device("meta"), _BoundedWork(CALLS_PER_WEIGHT * (len(model.weights) + SMALL_NETWORK)):
+        with (
+            torch.inference_mode(False),
+            torch.device("meta"),
+            _BoundedWork(CALLS_PER_WEIGHT * (len(model.weights) + SMALL_NETWORK)),
+        ):
             network = build(config)
         expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
         for name in sorted(expected.keys() | model.weights.keys()):
@@ -59,8 +63,9 @@ def network_of(model: Model) -> Network:
                 raise ModelError(f"the weights and the configuration differ in {name}")
             if model.weights[name].shape != expected[name]:
                 raise ModelError(f"{name} is {model.weights[name].shape}, expected {expected[name]}")
-        weights = {name: torch.from_numpy(array.astype(np.float32)) for name, array in model.weights.items()}
-        network.load_state_dict(weights, assign=True)
+        with torch.inference_mode(False):  # what is made within it could never be differentiated
+            weights = {name: torch.from_numpy(array.astype(np.float32)) for name, array in model.weights.items()}
+            network.load_state_dict(weights, assign=True)
     except ModelError:
         raise
     except Exception as error:  # a family may fail in any way over values that it was never given in training

@@ -48,7 +48,8 @@ class TorchRuntime:
         self._device = choose_device(device)
         self.name, self.device = "torch", self._device.type
         _outlive_forks()
-        self.network = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        with torch.inference_mode(False):  # what is made within it could never be differentiated
+            self.network = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._tile = tile
 
     def analyze(self, pixels: npt.NDArray[np.uint8], quality_step: int) -> Latents:
@@ -110,7 +111,12 @@ def undisturbed(device: torch.device) -> Iterator[None]:
     default = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
     try:
-        with torch.no_grad(), torch.autocast(device.type, enabled=False), torch.device("cpu"):
+        with (
+            torch.inference_mode(False),
+            torch.no_grad(),
+            torch.autocast(device.type, enabled=False),
+            torch.device("cpu"),
+        ):
             yield
     finally:
         torch.set_default_dtype(default)

@@ -1,7 +1,7 @@
 """Fuzzing: mutated files, headers and models, and whether only what is documented happens.
 
-    python -m tests.fuzz.fuzz --target file --inputs 1000000 --seed 1 --jobs 8
-    python -m tests.fuzz.fuzz --target model --inputs 100000 --seed 1 --jobs 8 --keep found/
+    python tests/fuzz/fuzz.py --target file --inputs 1000000 --seed 1 --jobs 8
+    python tests/fuzz/fuzz.py --target model --inputs 100000 --seed 1 --jobs 8 --keep found/
 
 Input i of a seed is a pure function of both, so that a finding is reproduced by its number: `--first I --inputs 1`.
 Mutations know the format: half of all inputs have right checksums, digests and known answers, which no search guided
@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before numpy: time is counted over all threads
 
-from .targets import TARGETS
+from targets import TARGETS
 
 SECONDS = 2.0
 MEMORY = 512 << 20

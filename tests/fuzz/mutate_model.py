@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from mutate_file import TESTS, mutate_bytes
 from safetensors.numpy import load, save
 
 from gencomp.model import _digest
-
-from .mutate_file import TESTS, mutate_bytes
 
 VALUES: tuple[Any, ...] = (
     None, True, False, 0, 1, -1, 2, 3, 16, 4096, 4097, 2**31, 2**63, 10**30, 0.5, -0.0, 1e308, float("nan"),

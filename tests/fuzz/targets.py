@@ -12,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import mutate_file
+import mutate_model
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
@@ -22,8 +24,6 @@ from gencomp.codec import Codec, checksum
 from gencomp.model import load_model
 from gencomp.networks import network_of
 from gencomp.runtime import open_runtime
-
-from . import mutate_file, mutate_model
 
 MAX_PIXELS = 1 << 14
 MODEL = mutate_file.TESTS / "golden" / "tiny.safetensors"
