@@ -9,7 +9,7 @@ import importlib.resources
 import math
 import warnings
 import zlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -24,7 +24,6 @@ from .bitstream import (
     FORMAT_VERSION,
     MAX_PIXELS,
     SECTIONS_VERSION,
-    STEPS,
     BitstreamError,
     Header,
     ModelError,
@@ -36,6 +35,7 @@ from .image import ImageError, Source, read_image, read_kept, warn_if_large
 from .memory import memory_for
 from .metadata import to_info
 from .model import Model, load_model
+from .rate_search import LARGE, largest_step, largest_step_by_sketch, sketch_of
 from .refine.effort import steps_of
 from .regions import region
 from .runtime import open_runtime
@@ -140,10 +140,11 @@ class Codec:
 
         image: a Pillow image, an array, a path or an open file; brought to sRGB (see image.py). One of quality,
         1..100 (default 45, about 0.12 bpp on Kodak); bpp, bits per pixel of the file; bytes, its length: for the last
-        two the largest quality whose file is at most that. keep: names of metadata to keep (metadata.py); extras:
-        further sections by kind. effort, 0..9: above 0 the latents are refined for this image, for a better image in
-        fewer bits (refine/); needs torch, and decoders are as before. progress(done, total) is told of each step of
-        that. RateError where even quality 1 is larger; ImageError for the image.
+        two the largest quality whose file is at most that (above 1.5 megapixels nearly the largest: a sketch says where
+        to look). keep: names of metadata to keep (metadata.py); extras: further sections by kind.
+        effort, 0..9: above 0 the latents are refined for this image, for a better image in fewer bits (refine/); needs
+        torch, and decoders are as before. progress(done, total) is told of each step of that. RateError where even
+        quality 1 is larger; ImageError for the image.
         """
         if sum(v is not None for v in (quality, bpp, bytes)) > 1:
             raise ValueError("give one of quality, bpp and bytes")
@@ -163,10 +164,7 @@ class Codec:
                 quality_step = bitstream.quality_to_step(DEFAULT_QUALITY if quality is None else quality)
                 coded = self._code(pixels, quality_step, check=True)
             else:
-                quality_step, found = _largest_step(lambda step: self._code(pixels, step), room, bytes)
-                coded = self._code(pixels, quality_step, check=True)
-                if coded.payload != found.payload:
-                    raise ModelError("this machine did not code the image twice alike: nothing was written")
+                quality_step, coded = self._search(pixels, room, bytes)
             if effort:
                 quality_step, coded, gain = self._refine(pixels, quality_step, coded, room, effort, progress)
         header = replace(header, quality_step=quality_step).sealed(checksum(coded.y_int))
@@ -249,6 +247,31 @@ class Codec:
         except ValueError as error:  # its own transforms gave what it cannot code
             raise ModelError(f"the model does not fit itself: {error}") from error
 
+    def _search(self, pixels: npt.NDArray[np.uint8], room: int, limit: int) -> tuple[int, Coded]:
+        """The largest step whose payload has at most `room` bytes, and what is kept; limit: of the file, as asked."""
+        large = pixels.shape[0] * pixels.shape[1] > LARGE
+        coded = functools.cache(functools.partial(self._code, pixels, check=large))
+
+        def size(step: int) -> int:
+            return len(coded(step).payload)
+
+        if large:
+            sketch = sketch_of(pixels)
+            step = largest_step_by_sketch(
+                size, lambda step: len(self._code(sketch, step).payload), sketch.size / pixels.size, room
+            )
+        else:
+            step = largest_step(size, room)
+        if step is None:
+            smallest = limit - room + size(0)
+            raise RateError(
+                f"the smallest file of this image has {smallest} bytes (quality 1), over the {limit} asked for"
+            )
+        kept = coded(step) if large else self._code(pixels, step, check=True)
+        if kept.payload != coded(step).payload:
+            raise ModelError("this machine did not code the image twice alike: nothing was written")
+        return step, kept
+
     def _refine(
         self,
         pixels: npt.NDArray[np.uint8],
@@ -318,28 +341,3 @@ def _exact_arithmetic(model: Model) -> Arithmetic:
         if model.entropy.known_answer(arithmetic) == model.answer:
             return arithmetic
     raise ModelError("the model fails its known-answer test: it is damaged, or this machine cannot decode exactly")
-
-
-def _largest_step(code: Callable[[int], Coded], payload_limit: int, limit: int) -> tuple[int, Coded]:
-    """The largest quality step whose payload has at most payload_limit bytes, by interpolated bisection on log(bytes).
-
-    Sizes rise with the step but for a byte here and there; where they do not, either of two neighbours may be found.
-    """
-    tried = functools.cache(code)
-
-    def size(step: int) -> int:
-        return len(tried(step).payload)
-
-    low, high = 0, STEPS
-    if size(low) > payload_limit:
-        smallest = limit - payload_limit + size(low)
-        raise RateError(f"the smallest file of this image has {smallest} bytes (quality 1), over the {limit} asked for")
-    if size(high) <= payload_limit:
-        return high, tried(high)
-    while high - low > 1:
-        span = math.log(max(size(high), 1) + 1) - math.log(size(low) + 1)
-        share = (math.log(payload_limit + 1) - math.log(size(low) + 1)) / span if span > 0 else 0.5
-        guess = low + round((high - low) * min(0.95, max(0.05, share)))
-        guess = min(max(guess, low + 1), high - 1)
-        low, high = (guess, high) if size(guess) <= payload_limit else (low, guess)
-    return low, tried(low)

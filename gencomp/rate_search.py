@@ -1,0 +1,78 @@
+"""The largest quality step whose file fits: by coding the image again and again, or a sketch of it where that is dear.
+
+Sizes rise with the step but for a byte here and there, about exponentially.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from .bitstream import STEPS
+
+LARGE = 1_500_000
+"""Pixels above which a sketch is coded first."""
+BEYOND = 3  # steps that are looked at above the one that bisection ends at
+CODINGS = 3  # of a large image
+TILE, TILES = 128, 4  # a sketch: so many pixels a side of a tile, so many tiles a side
+
+Size = Callable[[int], float]
+
+
+def largest_step(size: Size, limit: float, beyond: int = BEYOND) -> int | None:
+    """The largest step 0..STEPS with size(step) <= limit; None where even step 0 is larger.
+
+    Interpolated bisection on log(size), then a look `beyond` steps further, as sizes are not quite monotone.
+    """
+    size = functools.cache(size)
+    low, high = 0, STEPS
+    if size(low) > limit:
+        return None
+    if size(high) <= limit:
+        return high
+    while high - low > 1:
+        span = math.log(size(high) + 1) - math.log(size(low) + 1)
+        share = (math.log(limit + 1) - math.log(size(low) + 1)) / span if span > 0 else 0.5
+        guess = low + round((high - low) * min(0.95, max(0.05, share)))
+        guess = min(max(guess, low + 1), high - 1)
+        low, high = (guess, high) if size(guess) <= limit else (low, guess)
+    return max(step for step in range(low, min(low + beyond, STEPS) + 1) if size(step) <= limit)
+
+
+def largest_step_by_sketch(size: Size, sketch: Size, share: float, limit: float, codings: int = CODINGS) -> int | None:
+    """About the largest step with size(step) <= limit, which always holds; None where even step 0 is larger.
+
+    sketch: size of the sketch at a step, which is cheap; share: how much of the whole the sketch is, at first: every
+    coding says better. Asks `size` `codings` times at most, but for images of which none of these fit, and ends
+    before where the next step would not fit by the sketch.
+    """
+    sketch = functools.cache(sketch)
+    ratio, aim, tried = 1 / share, limit, 0
+    low, high = -1, STEPS + 1  # the largest known to fit, the smallest known not to
+    while high - low > 1 and (tried < codings or low < 0):
+        wanted = largest_step(lambda step, ratio=ratio: ratio * sketch(step), aim, beyond=0) or 0  # type: ignore[misc]
+        if low >= 0 and wanted <= low:
+            break
+        guess = min(max(wanted, low + 1), high - 1)
+        got, tried = size(guess), tried + 1
+        ratio = got / max(1, sketch(guess))
+        low, high = (guess, high) if got <= limit else (low, guess)
+        if low < 0 and tried >= codings - 1:  # better a little too small than not at all
+            aim = limit * max(0.0, 1 - 0.01 * 2 ** (tried - codings + 1))
+    return low if low >= 0 else None
+
+
+def sketch_of(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Tiles from all over an image [H, W, 3], put together into one of at most 512x512; a part of either side."""
+    rows, columns = (_spread(length) for length in pixels.shape[:2])
+    return np.ascontiguousarray(pixels[rows][:, columns])
+
+
+def _spread(length: int) -> npt.NDArray[np.int64]:
+    """Indices of TILES pieces of TILE, evenly spread; all where the side is no longer than they."""
+    if length <= TILE * TILES:
+        return np.arange(length)
+    starts = np.linspace(0, length - TILE, TILES).round().astype(np.int64)
+    return (starts[:, None] + np.arange(TILE)).ravel()
