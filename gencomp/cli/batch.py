@@ -79,7 +79,8 @@ def _report(done: Done, as_json: bool, say: Say) -> bool:
     problem = done.error
     if done.outcome is not None:
         problem = done.outcome.problem
-        say(json.dumps(done.outcome.record) if as_json else done.outcome.text, sys.stdout)
+        record = {**done.outcome.record, "notes": done.notes} if done.notes else done.outcome.record
+        say(json.dumps(record) if as_json else done.outcome.text, sys.stdout)
     if problem:
         say(f"Error: {shown(done.source)}: {problem}", sys.stderr)
     if done.error and as_json:

@@ -506,4 +506,6 @@ def test_rate_that_cannot_be_reached_from_below_is_said(run: Run, images: Path) 
     source = images / "a.png"
     large = run("compress", source, "--bytes", "1000000")
     assert (large.exit_code, large.stderr) == (0, f"Note: {source}: even quality 100 takes less than was asked for\n")
+    record = json.loads(run("compress", source, "--bytes", "1000000", "--json").stdout)
+    assert record["notes"] == ["even quality 100 takes less than was asked for"]
     assert run("compress", source, "--quality", "100").stderr == ""
