@@ -2,6 +2,9 @@
 
 import os
 import shutil
+import sys
+import warnings
+from collections.abc import Iterator
 
 import pytest
 
@@ -16,3 +19,13 @@ def chromium() -> str:
     if os.environ.get("CI") == "true":
         pytest.fail(missing)
     pytest.skip(missing)
+
+
+@pytest.fixture(autouse=True)
+def gradients_stay_on() -> Iterator[None]:
+    """One test cannot switch off the gradients of all that train after it."""
+    yield
+    torch = sys.modules.get("torch")
+    if torch is not None and not torch.is_grad_enabled():
+        torch.set_grad_enabled(True)
+        warnings.warn("the test left gradients off", stacklevel=1)

@@ -94,7 +94,7 @@ def test_a_killed_worker_loses_nothing_and_the_last_process_leaves_none(tmp_path
 
 @pytest.mark.slow
 def test_a_sample_that_takes_too_long_has_failed_and_the_others_have_not(tmp_path: Path, sets: Any) -> None:
-    huge = sets.image_file(0, size=(1500, 1500))
+    huge = sets.image_file(0, size=(4500, 4000))
     source = sets.write_folder(tmp_path / "in", {"a.png": sets.image_file(1), "huge.png": huge})
     job, shards = job_of(source, tmp_path / "out")
     events = list(run_workers(job, shards, 1, 0.2))
