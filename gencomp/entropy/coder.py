@@ -73,8 +73,11 @@ class _DecoderBackend(Protocol):
 class Encoder:
     """Writes symbols first in, first out; `bits` is the ideal code length of all that was written so far."""
 
-    def __init__(self, *, pure_python: bool = constriction is None) -> None:
+    def __init__(self, *, keep: bool = False, pure_python: bool = constriction is None) -> None:
+        """keep: remember what was written, for `reads_back`."""
         self.bits = 0.0
+        self._kept: list[tuple[Symbols, Table | Symbols]] | None = [] if keep else None
+        self._pure_python = pure_python
         self._backend: _EncoderBackend = _PythonEncoder() if pure_python else _ConstrictionEncoder()
 
     def symbols(self, symbols: npt.NDArray[np.integer], table: Table | Weights) -> None:
@@ -87,6 +90,8 @@ class Encoder:
             raise ValueError(f"symbols outside 0..{table.size - 1}")
         self._backend.symbols(indices, table)
         self.bits += float(table.costs[indices].sum())
+        if self._kept is not None:
+            self._kept.append((indices, table))
 
     def uniform_bits(self, values: npt.NDArray[np.integer], nbits: npt.NDArray[np.integer]) -> None:
         """Write values [n], each in nbits[i] (0..24) equally likely bits."""
@@ -94,8 +99,29 @@ class Encoder:
         if numbers.shape != counts.shape or (numbers < 0).any() or (numbers >> counts).any():
             raise ValueError("a value does not fit its number of bits")
         if (counts > 0).any():  # a choice of one is no choice, and constriction panics on it
-            self._backend.uniform_bits(numbers[counts > 0], counts[counts > 0])
+            numbers, counts = numbers[counts > 0], counts[counts > 0]
+            self._backend.uniform_bits(numbers, counts)
+            if self._kept is not None:
+                self._kept.append((numbers, counts))
         self.bits += float(counts.sum())
+
+    def reads_back(self, data: bytes) -> bool:
+        """Whether a decoder reads from `data`, what `finish` gave, all that was written; for an encoder that keeps it.
+
+        The decoder is given the tables as they were used, and nothing else that the encoder made of the latents."""
+        assert self._kept is not None
+        decoder = _decoder_backend(data, self._pure_python)
+        try:
+            for symbols, table in self._kept:
+                if isinstance(table, Table):
+                    seen = _guarded(decoder.symbols, len(symbols), table)
+                else:
+                    seen = _guarded(decoder.uniform_bits, table)
+                if seen.tobytes() != symbols.tobytes():  # both int32; on few symbols a tenth of array_equal's time
+                    return False
+        except BitstreamError:
+            return False
+        return self.bits <= 8 * len(data) + SLACK
 
     def finish(self) -> bytes:
         """The shortest bytes that decode to what was written; empty if zeros alone do."""
@@ -127,8 +153,7 @@ class Decoder:
         self.bits = 0.0
         self._data = bytes(data)
         self._again = Encoder(pure_python=pure_python) if again else None
-        words = np.frombuffer(data + bytes(-len(data) % 4), ">u4").astype(np.uint32)
-        self._backend: _DecoderBackend = _PythonDecoder(words) if pure_python else _ConstrictionDecoder(words)
+        self._backend = _decoder_backend(data, pure_python)
 
     def require(self, bits: float) -> None:
         """BitstreamError unless the data can hold symbols that cost so many bits more."""
@@ -169,6 +194,11 @@ class Decoder:
         """Raise BitstreamError if the data are not what an encoder writes for the symbols read: longer, or other."""
         if self._again and self._again.finish() != self._data:
             raise BitstreamError("the coded data are not what an encoder writes: something is left over, or damaged")
+
+
+def _decoder_backend(data: bytes, pure_python: bool) -> _DecoderBackend:
+    words = np.frombuffer(data + bytes(-len(data) % 4), ">u4").astype(np.uint32)
+    return _PythonDecoder(words) if pure_python else _ConstrictionDecoder(words)
 
 
 def _bit_counts(nbits: npt.NDArray[np.integer]) -> Symbols:

@@ -53,14 +53,13 @@ class Factorized:
         """See `EntropyModel.encode`; the tables are those of every quality step."""
         if latents.z is not None or len(latents.y) != self.latent_channels:
             raise ValueError("these latents are not this model's")
-        encoder = Encoder()
+        encoder = Encoder(keep=check)
         centres = self.centres[:, None, None].astype(np.int32)
         residuals = clamp_residuals(np.rint(np.nan_to_num(latents.y - centres / MEAN_UNIT)))
-        written = residuals.ravel(), self._levels(*latents.y.shape[1:])
-        encode_pass(encoder, *written, self.tables)
+        encode_pass(encoder, residuals.ravel(), self._levels(*latents.y.shape[1:]), self.tables)
         payload = encoder.finish()
         if check:
-            verify_stream(payload, None, [written], self.tables)
+            verify_stream(payload, encoder)
         return Coded(payload, MEAN_UNIT * residuals + centres, encoder.bits)
 
     def decode(

@@ -102,7 +102,7 @@ class Hyperprior:
         if latents.z is None or len(latents.z) != self.hyper_channels or len(latents.y) != self.latent_channels:
             raise ValueError("these latents are not this model's")
         how = Evaluation(tile, arithmetic, check)
-        encoder, written = Encoder(), []
+        encoder = Encoder(keep=check)
         z = clamp_z(np.rint(np.nan_to_num(latents.z)), self.tables)
         with region("range coder"):
             encode_z(encoder, z, self.tables)
@@ -116,14 +116,13 @@ class Hyperprior:
             here = np.empty(mean.shape, np.float32)
             part.take(y, here)
             residuals = clamp_residuals(np.rint(np.nan_to_num(here - mean / MEAN_UNIT)))
-            written.append((part.to_stream(residuals), part.to_stream(level)))
             with region("range coder"):
-                encode_pass(encoder, *written[-1], self.tables)
+                encode_pass(encoder, part.to_stream(residuals), part.to_stream(level), self.tables)
             part.put(y_int, MEAN_UNIT * residuals + mean)
         payload = encoder.finish()
         if check:
             with region("check"):
-                verify_stream(payload, z, written, self.tables)
+                verify_stream(payload, encoder)
         return Coded(payload, np.ascontiguousarray(y_int.transpose(2, 0, 1)), encoder.bits)
 
     def decode(

@@ -247,3 +247,15 @@ def test_data_that_no_encoder_writes_are_refused(start: bytes, more: bytes, coun
         except BitstreamError:
             continue
         assert accepted.setdefault(symbols, data) == data
+
+
+@pytest.mark.parametrize("pure_python", CODERS)
+def test_an_encoder_that_keeps_what_it_wrote_notices_every_changed_byte(pure_python: bool) -> None:
+    encoder = C.Encoder(keep=True, pure_python=pure_python)
+    encoder.symbols(np.random.default_rng(2).integers(0, len(GAUSSIAN), 20), GAUSSIAN)
+    encoder.uniform_bits(np.array([5, 0, 1023]), np.array([3, 0, 10]))
+    data = encoder.finish()
+    assert encoder.reads_back(data)
+    assert not encoder.reads_back(data[: len(data) // 2])
+    for index in range(len(data) - 1):  # the last byte may have room
+        assert not encoder.reads_back(data[:index] + bytes([data[index] ^ 0x81]) + data[index + 1 :])
