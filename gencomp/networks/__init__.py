@@ -13,6 +13,8 @@ from ..model import Model
 from .contract import Network, NetworkConfig
 from .hific import HificConfig, HificNetwork
 from .hyperprior import HyperpriorConfig, HyperpriorNetwork
+from .ladder.balle2018 import Balle2018Config, Balle2018Network
+from .ladder.minnen2018 import Minnen2018Config, Minnen2018Network
 
 MAX_WIDTH = 4096  # channels of a layer, or layers
 MAX_VALUES = 64  # of one list in a configuration
@@ -30,6 +32,8 @@ class Family(NamedTuple):
 FAMILIES: dict[str, Family] = {
     "hyperprior": Family(HyperpriorConfig, HyperpriorNetwork),
     "hific": Family(HificConfig, HificNetwork),
+    "balle2018": Family(Balle2018Config, Balle2018Network),
+    "minnen2018": Family(Minnen2018Config, Minnen2018Network),
 }
 
 

@@ -111,6 +111,19 @@ def side_by_side(first: nn.Sequential, second: nn.Sequential) -> nn.Sequential:
 
 
 @torch.no_grad()
+def with_zero_means(scale: nn.Sequential) -> nn.Sequential:
+    """A network z_hat -> M scales that ends in a convolution, with M means of 0 before them."""
+    (*before, last) = scale
+    if not isinstance(last, nn.Conv2d) or last.groups != 1 or last.bias is None:
+        raise TypeError(f"means cannot be put before the outputs of {type(last).__name__}")
+    kernel, padding = int(last.kernel_size[0]), int(last.padding[0])
+    wide = nn.Conv2d(last.in_channels, 2 * last.out_channels, kernel, padding=padding).to(last.weight)
+    wide.weight.copy_(torch.cat([torch.zeros_like(last.weight), last.weight]))
+    wide.bias.copy_(torch.cat([torch.zeros_like(last.bias), last.bias]))  # type: ignore[union-attr]
+    return nn.Sequential(*before, wide)
+
+
+@torch.no_grad()
 def largest_activations(network: nn.Sequential, inputs: Sequence[Tensor]) -> list[np.ndarray]:
     """Largest |activation| of each layer's output channels (after shuffle and ReLU) over inputs [N, C, H, W]."""
     peaks: list[np.ndarray] = []

@@ -39,7 +39,6 @@ from .convert import (
     largest_activations,
     latent_table,
     layers_of,
-    side_by_side,
 )
 
 MAX_HYPER = 127  # largest |z| that a table may hold
@@ -102,29 +101,28 @@ def freeze_prior(prior: Prior, calibration: Sequence[Calibration]) -> Hyperprior
 
 @torch.no_grad()
 def freeze_mean_scale(
-    mean: nn.Sequential, scale: nn.Sequential, factorised: FactorisedPrior, calibration: Sequence[Calibration]
+    synthesis: nn.Sequential, factorised: FactorisedPrior, calibration: Sequence[Calibration]
 ) -> Hyperprior:
-    """The integer prior of two networks, z_hat -> mean and z_hat -> standard deviation of every latent, without context
-    and without quality (HiFiC's form).
+    """The integer prior of one network, z_hat -> means [M], then standard deviations [M], of every latent, without
+    context and without quality (the form of Minnen et al. 2018; see `convert.side_by_side` and `with_zero_means`).
 
-    Both become one integer network. The scale is a number of 1 / SCALE_UNIT, and its level the nearest in ratio:
-    level i + 1 begins at the geometric mean of the standard deviations of levels i and i + 1.
+    The scale is a number of 1 / SCALE_UNIT, and its level the nearest in ratio: level i + 1 begins at the geometric
+    mean of the standard deviations of levels i and i + 1.
     """
     z_tables = hyper_tables(factorised)
     bounds = np.array([len(table) // 2 for table in z_tables])
-    merged = side_by_side(mean, scale)
     inputs = [image.z_hat for image in calibration if image.z_hat is not None]
-    channels = layers_of(mean)[-1].conv.out_channels
-    synthesis, _ = convert(
-        merged,
+    channels = layers_of(synthesis)[-1].conv.out_channels // 2
+    net, _ = convert(
+        synthesis,
         np.full(len(bounds), 1 / HYPER_UNIT),
         HYPER_UNIT * bounds,
-        largest_activations(merged, inputs),
+        largest_activations(synthesis, inputs),
         output_units=np.repeat([1 / MEAN_UNIT, 1 / SCALE_UNIT], channels),
     )
     sigmas = np.array([sigma_of_level(level) for level in range(LEVELS)])
     thresholds = np.ceil(SCALE_UNIT * np.sqrt(sigmas[1:] * sigmas[:-1])).astype(np.int64)
-    return Hyperprior(default_tables(z_tables), synthesis, (), thresholds)
+    return Hyperprior(default_tables(z_tables), net, (), thresholds)
 
 
 @torch.no_grad()

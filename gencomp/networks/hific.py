@@ -19,9 +19,10 @@ from torch import Tensor, nn
 
 from ..entropy.contract import EntropyModel
 from .contract import Calibration, Halo, Network, Quantized, TrainingInputs
+from .convert import side_by_side
 from .freeze import freeze_mean_scale
-from .layers import lower_bound, relaxed_bits, round_straight_through
-from .priors import SIGMA_MIN, FactorisedPrior
+from .layers import relaxed_bits, round_straight_through
+from .priors import FactorisedPrior, scaled_bits
 
 STRIDE = 16  # pixels per latent
 
@@ -161,7 +162,7 @@ class Hyperprior(nn.Module):
         z_bits, z_rounded = relaxed_bits(self.factorised.bits, z, noise.get("z"))
         mean, scale = self.mean_and_scale(round_straight_through(z), *y.shape[2:])
         residual = y.float() - mean
-        y_bits, y_rounded = relaxed_bits(functools.partial(_gaussian_bits, scale=scale), residual, noise.get("y"))
+        y_bits, y_rounded = relaxed_bits(functools.partial(scaled_bits, scale=scale), residual, noise.get("y"))
         bits, rounded = {"y": y_bits, "z": z_bits}, {"y": y_rounded, "z": z_rounded}
         return Quantized(mean + round_straight_through(residual), bits, rounded)
 
@@ -170,15 +171,7 @@ class Hyperprior(nn.Module):
         """Bits of rounded latents, both streams."""
         mean, scale = self.mean_and_scale(z_hat, *y.shape[2:])
         residual = torch.round(y - mean)
-        return float(_gaussian_bits(residual, scale).sum() + self.factorised.bits(z_hat).sum())
-
-
-def _gaussian_bits(offset: Tensor, scale: Tensor) -> Tensor:
-    """-log2 of the mass of N(0, scale) on [offset - 1/2, offset + 1/2], the scale bounded below (Balle et al. 2018)."""
-    inverse = 1 / (lower_bound(scale, SIGMA_MIN) * 2**0.5)
-    distance = offset.abs()
-    mass = 0.5 * (torch.erfc((distance - 0.5) * inverse) - torch.erfc((distance + 0.5) * inverse))
-    return -torch.log2(lower_bound(mass, 1e-9))
+        return float(scaled_bits(residual, scale).sum() + self.factorised.bits(z_hat).sum())
 
 
 class HificNetwork(Network):
@@ -224,7 +217,8 @@ class HificNetwork(Network):
 
     def freeze(self, calibration: Sequence[Calibration]) -> EntropyModel:
         """Mean and scale networks in integers."""
-        return freeze_mean_scale(self.prior.mean, self.prior.scale, self.prior.factorised, calibration)
+        both = side_by_side(self.prior.mean, self.prior.scale)
+        return freeze_mean_scale(both, self.prior.factorised, calibration)
 
     def bits_of(self, calibration: Calibration) -> float:
         """Bits under the float hyperprior."""

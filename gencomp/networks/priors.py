@@ -68,6 +68,14 @@ def gaussian_bits(offset: Tensor, level: Tensor) -> Tensor:
     return -torch.log2(lower_bound(mass, 1e-9))
 
 
+def scaled_bits(offset: Tensor, scale: Tensor) -> Tensor:
+    """The same of N(0, scale), the scale bounded below by SIGMA_MIN (Balle et al. 2018)."""
+    inverse = 1 / (lower_bound(scale, SIGMA_MIN) * 2**0.5)
+    distance = offset.abs()
+    mass = 0.5 * (torch.erfc((distance - 0.5) * inverse) - torch.erfc((distance + 0.5) * inverse))
+    return -torch.log2(lower_bound(mass, 1e-9))
+
+
 class FactorisedPrior(nn.Module):
     """p(z): three logistics per channel, mixed, the same at every position (the role of Balle et al. 2018, 6.1)."""
 

@@ -6,7 +6,14 @@ import torch
 from torch import nn
 
 from gencomp.entropy.evaluate import Evaluation, evaluate
-from gencomp.networks.convert import as_convolution, convert, largest_activations, layers_of, side_by_side
+from gencomp.networks.convert import (
+    as_convolution,
+    convert,
+    largest_activations,
+    layers_of,
+    side_by_side,
+    with_zero_means,
+)
 
 
 @pytest.mark.parametrize(("kernel", "pad"), [(5, 2), (3, 1), (4, 1), (2, 0), (6, 2)])
@@ -68,3 +75,17 @@ def test_integers_stay_near_the_floats() -> None:
     with torch.no_grad():
         expected = merged(x)[0].permute(1, 2, 0).numpy()
     assert np.abs(found - expected).max() < 0.01 * np.abs(expected).max()
+
+
+def test_means_of_zero_before_scales_stay_zero_in_integers() -> None:
+    torch.manual_seed(5)
+    scale = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 2, 3, padding=1)).requires_grad_(False)
+    x = torch.randint(-3, 4, (1, 3, 5, 6)).float()
+    whole = with_zero_means(scale)
+    assert torch.equal(whole(x), torch.cat([torch.zeros(1, 2, 5, 6), scale(x)], 1))
+    net, _ = convert(whole, np.ones(3), np.full(3, 3), largest_activations(whole, [x]), output_units=np.full(4, 1 / 64))
+    raw = evaluate(net, [x[0].permute(1, 2, 0).int().numpy()], Evaluation())
+    assert not raw[..., :2].any()
+    assert np.abs(raw[..., 2:] / 64 - scale(x)[0].permute(1, 2, 0).numpy()).max() < 0.05
+    with pytest.raises(TypeError, match="means"):
+        with_zero_means(nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()))

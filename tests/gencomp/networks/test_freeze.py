@@ -9,6 +9,7 @@ from gencomp.entropy.contract import Arithmetic, Latents
 from gencomp.entropy.evaluate import Evaluation
 from gencomp.entropy.tables import sigma_of_level
 from gencomp.networks.contract import Calibration
+from gencomp.networks.convert import side_by_side
 from gencomp.networks.freeze import (
     float_pass,
     freeze_factorized,
@@ -48,7 +49,7 @@ def test_a_mean_and_scale_hyperprior_keeps_its_rate_and_its_latents_come_back() 
             z_hat = torch.randint(-3, 4, (1, 8, 3, 4)).float()
             mean, scale = prior.mean_and_scale(z_hat, 9, 13)
             drawn.append(Calibration(mean + scale.clamp(min=SIGMA_MIN) * torch.randn(mean.shape), z_hat, 0))
-    frozen = freeze_mean_scale(prior.mean, prior.scale, prior.factorised, drawn[:2])
+    frozen = freeze_mean_scale(side_by_side(prior.mean, prior.scale), prior.factorised, drawn[:2])
     assert (frozen.kind, frozen.quality_inputs, frozen.hyper_stride) == ("hyperprior", 0, 4)
     change = rate_change(lambda image: prior.bits(image.y, image.z_hat), frozen, drawn[2:])  # type: ignore[arg-type]
     assert abs(change) < 0.005
