@@ -82,7 +82,7 @@ def test_means_of_zero_before_scales_stay_zero_in_integers() -> None:
     scale = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 2, 3, padding=1)).requires_grad_(False)
     x = torch.randint(-3, 4, (1, 3, 5, 6)).float()
     whole = with_zero_means(scale)
-    assert torch.equal(whole(x), torch.cat([torch.zeros(1, 2, 5, 6), scale(x)], 1))
+    assert torch.allclose(whole(x), torch.cat([torch.zeros(1, 2, 5, 6), scale(x)], 1))
     net, _ = convert(whole, np.ones(3), np.full(3, 3), largest_activations(whole, [x]), output_units=np.full(4, 1 / 64))
     raw = evaluate(net, [x[0].permute(1, 2, 0).int().numpy()], Evaluation())
     assert not raw[..., :2].any()
