@@ -117,7 +117,7 @@ def data_of(run: Path) -> Data:
     path = run / "data.json"
     if not path.is_file():
         raise CheckpointError(f"{run} does not say which photographs it was trained on: name them with --data")
-    facts = json.loads(path.read_text())
+    facts = json.loads(path.read_text("utf-8"))
     return open_data([str(p) for p in facts["data"]], streamed=bool(facts["stream"]))
 
 

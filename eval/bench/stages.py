@@ -70,7 +70,7 @@ class Clock:
             return torch.cuda.memory_allocated(self._device) / 1e6
         if not keep_peak:
             try:
-                Path("/proc/self/clear_refs").write_text("5")  # Linux: forget the peak of the resident memory
+                Path("/proc/self/clear_refs").write_text("5", "ascii")  # Linux: forget the peak of the resident memory
             except OSError:
                 return None
         return _status("VmRSS")
@@ -86,7 +86,7 @@ class Clock:
 def _status(field: str) -> float | None:
     """A field of /proc/self/status [MB], None where there is none."""
     try:
-        return int(Path("/proc/self/status").read_text().partition(f"{field}:")[2].split()[0]) / 1000
+        return int(Path("/proc/self/status").read_text("ascii", "replace").partition(f"{field}:")[2].split()[0]) / 1000
     except (OSError, ValueError, IndexError):
         return None
 

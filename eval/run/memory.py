@@ -22,7 +22,7 @@ def peak_mb() -> float | None:
     own, children = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     status = Path("/proc/self/status")
     if status.is_file():  # Linux counts into ru_maxrss what the parent held when it forked, but not into VmHWM
-        own = int(status.read_text().partition("VmHWM:")[2].split()[0])
+        own = int(status.read_text("ascii", "replace").partition("VmHWM:")[2].split()[0])
     return max(own, children) * (1 if sys.platform == "darwin" else 1024) / 1e6  # macOS counts bytes
 
 
