@@ -14,6 +14,7 @@ from .contract import Network, NetworkConfig
 from .hific import HificConfig, HificNetwork
 from .hyperprior import HyperpriorConfig, HyperpriorNetwork
 from .ladder.balle2018 import Balle2018Config, Balle2018Network
+from .ladder.light import LightConfig, LightNetwork
 from .ladder.minnen2018 import Minnen2018Config, Minnen2018Network
 
 MAX_WIDTH = 4096  # channels of a layer, or layers
@@ -34,6 +35,7 @@ FAMILIES: dict[str, Family] = {
     "hific": Family(HificConfig, HificNetwork),
     "balle2018": Family(Balle2018Config, Balle2018Network),
     "minnen2018": Family(Minnen2018Config, Minnen2018Network),
+    "light": Family(LightConfig, LightNetwork),
 }
 
 
