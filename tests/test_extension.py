@@ -11,7 +11,8 @@ from PIL import Image
 
 from gencomp import entropy, networks
 from gencomp.cli.main import main
-from gencomp.train.recipes import RECIPES, Recipe
+from gencomp.train.recipe import Recipe
+from gencomp.train.recipes import RECIPES
 
 spec = importlib.util.spec_from_file_location("toy", Path(__file__).parent / "toy.py")
 assert spec is not None

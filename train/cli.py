@@ -15,7 +15,7 @@ from gencomp.cli.group import WrongUsage, debugging, explain
 from .cli_export import export
 
 if TYPE_CHECKING:
-    from .recipes import Recipe
+    from .recipe import Recipe
 
 __all__ = ["export", "main", "train"]
 

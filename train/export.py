@@ -22,7 +22,7 @@ from gencomp.networks.freeze import rate_change
 
 from .checkpoint import CheckpointError, checkpoints, exported, load_checkpoint, restore_module
 from .data.batches import Data, fixed_crops, open_data
-from .recipes import Recipe
+from .recipe import Recipe
 from .settings import model_config
 
 CALIBRATION = 32  # images for the ranges of activations, and as many again for the rate change

@@ -28,7 +28,8 @@ from .data.batches import StepSampler, batches, fixed_crops, open_data, share_of
 from .devices import accumulator, own_device, peak_memory_gib, precision_of
 from .export import CALIBRATION, ORIGIN, calibration_latents
 from .log import RunLog, Stopwatch, Window, readable
-from .recipes import EXPERIMENTAL, Recipe
+from .recipe import Recipe
+from .recipes import EXPERIMENTAL
 from .resume import begin_stage, model_file, next_stage
 from .schedule import learning_rate_factor
 from .settings import to_dict, to_json

@@ -21,7 +21,7 @@ from gencomp.perceptual import (
 from gencomp.perceptual.ms_ssim import ms_ssim
 
 from .losses import l1, mse
-from .recipes import Losses, RateTarget, Recipe
+from .recipe import Losses, RateTarget, Recipe
 from .schedule import fitted
 
 Perceptual = Callable[[Tensor, Tensor], Tensor]

@@ -14,7 +14,7 @@ from gencomp.networks.contract import Network, TrainingInputs, freeze_bits
 from .data.batches import scaled
 from .devices import precision_of
 from .discriminators import build_discriminator
-from .recipes import Recipe
+from .recipe import Recipe
 from .schedule import stage_span
 
 TRAINED, FROZEN = 16 + 4, 4 + 4  # bytes per parameter: weight, gradient, two moments, and the average

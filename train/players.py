@@ -26,7 +26,7 @@ from .checkpoint import module_tensors, optimiser_tensors, restore_module, resto
 from .discriminators import build_discriminator
 from .discriminators.labels import LabelNetwork, load_label_network
 from .muon import Muon
-from .recipes import Recipe
+from .recipe import Recipe
 
 LABELS_LEARNING_RATE = 1e-3
 

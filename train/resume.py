@@ -7,7 +7,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from .checkpoint import Checkpoint, CheckpointError, Start, checkpoints, exported, load_checkpoint, starting_point
-from .recipes import Recipe
+from .recipe import Recipe
 from .schedule import stage_at
 from .settings import changes, to_dict
 from .stage import Stage, build_stage, start_from

@@ -1,6 +1,6 @@
 """What depends on the optimiser step alone: the stage, its span, and the factor of its learning rates."""
 
-from .recipes import Recipe
+from .recipe import Recipe
 
 
 def stage_at(recipe: Recipe, step: int) -> int:

@@ -10,7 +10,7 @@ from torch import Tensor
 from .checkpoint import Checkpoint, CheckpointError, Start, restore_module
 from .objective import Terms, build_terms
 from .players import Players, build_players
-from .recipes import Recipe
+from .recipe import Recipe
 from .schedule import stage_span
 
 Metrics = dict[str, Tensor]  # means over samples, []

@@ -18,7 +18,7 @@ from .data.batches import Batch, collate
 from .data.crops import Sample, random_inputs
 from .devices import own_device, peak_memory_gib, precision_of
 from .plan import loads, measured_flops
-from .recipes import Recipe
+from .recipe import Recipe
 from .settings import recipe
 from .stage import build_stage
 from .steps import train_step

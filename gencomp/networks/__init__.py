@@ -13,6 +13,7 @@ from ..model import Model
 from .contract import Network, NetworkConfig
 from .hific import HificConfig, HificNetwork
 from .hyperprior import HyperpriorConfig, HyperpriorNetwork
+from .ladder.autoencoder import AutoencoderConfig, AutoencoderNetwork
 from .ladder.balle2018 import Balle2018Config, Balle2018Network
 from .ladder.light import LightConfig, LightNetwork
 from .ladder.minnen2018 import Minnen2018Config, Minnen2018Network
@@ -33,6 +34,7 @@ class Family(NamedTuple):
 FAMILIES: dict[str, Family] = {
     "hyperprior": Family(HyperpriorConfig, HyperpriorNetwork),
     "hific": Family(HificConfig, HificNetwork),
+    "autoencoder": Family(AutoencoderConfig, AutoencoderNetwork),
     "balle2018": Family(Balle2018Config, Balle2018Network),
     "minnen2018": Family(Minnen2018Config, Minnen2018Network),
     "light": Family(LightConfig, LightNetwork),

@@ -154,8 +154,9 @@ class Network(nn.Module, ABC):
         """The exact integer entropy model of the trained one; calibration over the whole range of qualities."""
 
     @abstractmethod
-    def bits_of(self, calibration: Calibration) -> float:
-        """Bits of rounded latents under the float entropy model, to compare with the integer one."""
+    def bits_of(self, calibration: Calibration) -> float | None:
+        """Bits of rounded latents under the float entropy model, to compare with the integer one; None for a family
+        whose tables are counted at export."""
 
     @property
     def pass_prior(self) -> PassPrior | None:

@@ -40,6 +40,7 @@ from .convert import (
     latent_table,
     layers_of,
 )
+from .counts import counted_masses
 
 MAX_HYPER = 127  # largest |z| that a table may hold
 MAX_LATENT = 1023  # largest |y| of a factorized prior that a table may hold; what is larger escapes
@@ -137,6 +138,14 @@ def freeze_factorized(factorised: FactorisedPrior, centres: np.ndarray | None = 
 
 
 @torch.no_grad()
+def freeze_counts(calibration: Sequence[Calibration]) -> Factorized:
+    """Tables of what the latents of each channel were (counts.py), around 0."""
+    symbols = torch.cat([torch.round(image.y).flatten(2)[0] for image in calibration], 1)
+    tables = tuple(map(latent_table, counted_masses(symbols, MAX_LATENT)))
+    return Factorized(Tables(tables, (), escape_table()), np.zeros(len(tables), np.int32))
+
+
+@torch.no_grad()
 def hyper_tables(factorised: FactorisedPrior) -> list[Weights]:
     """Integer tables of p(z), one per channel."""
     channels = factorised.mean.shape[1]
@@ -145,9 +154,15 @@ def hyper_tables(factorised: FactorisedPrior) -> list[Weights]:
     return [hyper_table(mass) for mass in masses]
 
 
-def rate_change(bits_of: Callable[[Calibration], float], entropy: EntropyModel, images: Sequence[Calibration]) -> float:
-    """Bits of the integer model over those of the float one (`bits_of`), minus 1, over all the images together."""
-    exact = sum(bits_of(image) for image in images)
+def rate_change(
+    bits_of: Callable[[Calibration], float | None], entropy: EntropyModel, images: Sequence[Calibration]
+) -> float:
+    """Bits of the integer model over those of the float one (`bits_of`), minus 1, over all the images together; 0 where
+    there is no float one."""
+    known = [bits for bits in map(bits_of, images) if bits is not None]
+    if images and not known:
+        return 0.0
+    exact = sum(known)
     coded = sum(entropy.encode(latents_of(image), image.quality_step).bits for image in images)
     if not exact > 0:
         raise ModelError("the entropy model gives no rate: it is not trained")

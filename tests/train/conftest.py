@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from gencomp.train.loop import Options, run
-from gencomp.train.recipes import Recipe
+from gencomp.train.recipe import Recipe
 from gencomp.train.settings import recipe
 
 FAST = Options(save_every=4, log_every=2)

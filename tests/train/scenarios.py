@@ -21,7 +21,7 @@ import torch
 import gencomp.train.loop
 from gencomp.train.checkpoint import checkpoints, load_checkpoint
 from gencomp.train.loop import Options
-from gencomp.train.recipes import Recipe
+from gencomp.train.recipe import Recipe
 from gencomp.train.settings import recipe
 
 TWO_STAGES = {"steps": "24", "adversarial_from": "12", "ema": "0.9"}

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from gencomp.perceptual import WeightsError
 from gencomp.train.discriminators import advance_spectral_norms, build_discriminator
 from gencomp.train.discriminators.labels import LabelNetwork, load_label_network
-from gencomp.train.recipes import DiscriminatorConfig
+from gencomp.train.recipe import DiscriminatorConfig
 
 PATCH = DiscriminatorConfig(width=8)
 UNET = DiscriminatorConfig(kind="unet", width=8)

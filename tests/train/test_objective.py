@@ -17,7 +17,7 @@ from gencomp.train.objective import (
     rate_distortion,
 )
 from gencomp.train.players import RunningRate
-from gencomp.train.recipes import Losses, RateTarget
+from gencomp.train.recipe import Losses, RateTarget
 from gencomp.train.settings import recipe
 
 CPU = torch.device("cpu")

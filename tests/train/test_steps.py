@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from gencomp.train.data.augment import jittered
 from gencomp.train.objective import rate_weight
 from gencomp.train.players import Player
-from gencomp.train.recipes import Recipe
+from gencomp.train.recipe import Recipe
 from gencomp.train.stage import Stage, build_stage
 from gencomp.train.steps import adversarial_losses, both_losses, codec_loss, divided, train_step
 from gencomp.train.throughput import made_up_batch

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from ..recipes import Recipe
+from ..recipe import Recipe
 from .crops import Crops, RandomInputs, Sample
 from .sources import SourceError, Sources
 from .streams import Stream, StreamedBatches

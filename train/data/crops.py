@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from gencomp.bitstream import STEPS
 
-from ..recipes import Recipe
+from ..recipe import Recipe
 from .graphics import rendered
 from .sources import AREA_CAP, Decoded, SourceError, Sources, decode, odds
 

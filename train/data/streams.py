@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch.utils.data import IterableDataset
 
-from ..recipes import Recipe
+from ..recipe import Recipe
 from .crops import TRIES, Sample, cut, graphics_sample, is_graphics, random_inputs
 from .sources import Photograph, SourceError, decode, image_column, photograph_of
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from ..recipes import DiscriminatorConfig
+from ..recipe import DiscriminatorConfig
 from .contract import DiscriminatorOutput, advance_spectral_norms
 from .patch import PatchDiscriminator
 from .projected import ProjectedDiscriminator

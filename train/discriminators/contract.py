@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 
-from ..recipes import DiscriminatorConfig
+from ..recipe import DiscriminatorConfig
 
 
 class DiscriminatorOutput(NamedTuple):

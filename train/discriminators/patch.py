@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..recipes import DiscriminatorConfig
+from ..recipe import DiscriminatorConfig
 from .contract import Condition, DiscriminatorOutput, norm_of
 
 

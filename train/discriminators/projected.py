@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gencomp.perceptual import WeightsError, find_weights, read_weights
 
-from ..recipes import DiscriminatorConfig
+from ..recipe import DiscriminatorConfig
 from .contract import Condition, DiscriminatorOutput, norm_of
 
 PROJECTED = 64  # channels after the fixed projection

@@ -12,7 +12,7 @@ from gencomp.bitstream import STEPS
 from gencomp.train.data.batches import Batch, StepSampler, batches, open_data, scaled, share_of
 from gencomp.train.data.crops import Cache, Crops, RandomInputs, cut, random_inputs
 from gencomp.train.data.sources import AREA_CAP, Decoded, SourceError, Sources
-from gencomp.train.recipes import Recipe
+from gencomp.train.recipe import Recipe
 from gencomp.train.settings import recipe
 
 

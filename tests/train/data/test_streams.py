@@ -9,7 +9,7 @@ from gencomp.train.data import streams
 from gencomp.train.data.batches import Batch, StepSampler, batches, fixed_crops, open_data
 from gencomp.train.data.sources import SourceError
 from gencomp.train.data.streams import CHUNK, Chunk, Stream
-from gencomp.train.recipes import Recipe
+from gencomp.train.recipe import Recipe
 from gencomp.train.settings import recipe
 
 from ..conftest import parquet

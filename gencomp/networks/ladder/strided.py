@@ -1,0 +1,71 @@
+"""Strided convolutions down to the latents and up again, and how far they see."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+STRIDE = 16  # pixels per latent, both ways
+SIGNAL = 4.0  # one over the standard deviation of pixels, about
+
+
+class Kernel(NamedTuple):
+    """A convolution's side and stride; a transposed one's, too."""
+
+    side: int
+    stride: int
+
+
+def down(inputs: int, outputs: int, kernel: Kernel) -> nn.Conv2d:
+    """[N, I, s h, s w] -> [N, O, h, w]; zeros beyond the edges."""
+    conv = nn.Conv2d(inputs, outputs, kernel.side, kernel.stride, padding=kernel.side // 2)
+    _scale_kept(conv, inputs * kernel.side**2)
+    return conv
+
+
+def up(inputs: int, outputs: int, kernel: Kernel) -> nn.ConvTranspose2d:
+    """The shape of `down` backwards: [N, I, h, w] -> [N, O, s h, s w]."""
+    pad, grown = kernel.side // 2, kernel.stride - 1
+    conv = nn.ConvTranspose2d(inputs, outputs, kernel.side, kernel.stride, padding=pad, output_padding=grown)
+    _scale_kept(conv, inputs * kernel.side**2 / kernel.stride**2)
+    return conv
+
+
+def to_signal(x: Tensor) -> Tensor:
+    """Pixels in 0..1 -> about zero mean and unit variance, as the first layer wants them."""
+    return (x - 0.5) * SIGNAL
+
+
+def to_pixels(signal: Tensor) -> Tensor:
+    """The reverse of `to_signal`, float32."""
+    return signal.float() / SIGNAL + 0.5
+
+
+def analysis_reach(kernels: Sequence[Kernel]) -> int:
+    """Latents beyond its own STRIDE pixels that a latent sees on one side, rounded up; kernels from the image on."""
+    pixels, stride = 0, 1
+    for kernel in kernels:
+        pixels += stride * (kernel.side // 2)
+        stride *= kernel.stride
+    return -(-pixels // STRIDE)
+
+
+def synthesis_reach(kernels: Sequence[Kernel]) -> int:
+    """Latents that a pixel sees on one side, rounded up; transposed kernels from the latents on.
+
+    Output r of a transposed convolution takes the inputs from (r - k // 2) / s to (r + k // 2) / s.
+    """
+    sixteenths, stride = 0, 1
+    for kernel in kernels:
+        sixteenths += (kernel.stride - 1 + kernel.side // 2) // kernel.stride * (STRIDE // stride)
+        stride *= kernel.stride
+    return -(-sixteenths // STRIDE)
+
+
+@torch.no_grad()
+def _scale_kept(conv: nn.Conv2d | nn.ConvTranspose2d, fan_in: float) -> None:
+    """Outputs begin with the mean square of the inputs if rectifiers follow (He et al. 2015, eq. 10)."""
+    nn.init.normal_(conv.weight, std=(2 / fan_in) ** 0.5)
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)

@@ -1,0 +1,170 @@
+"""Every rung of the ladder, with a tiny network: it learns, resumes, and its files decode exactly."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gencomp.codec import Codec
+from gencomp.entropy.contract import Arithmetic
+from gencomp.networks import build
+from gencomp.networks.contract import TrainingInputs
+from gencomp.runtime.torch import TorchRuntime
+from gencomp.train.checkpoint import checkpoints, exported, load_checkpoint
+from gencomp.train.export import Export, export
+from gencomp.train.ladder import LADDER
+from gencomp.train.loop import Options, run
+from gencomp.train.objective import rate_distortion
+from gencomp.train.recipe import Recipe
+from gencomp.train.settings import recipe
+
+STEPS = 40
+FAST = {"steps": str(STEPS), "batch": "4", "crop": "64", "warmup": "4", "ema": "0.9", "workers": "0", "precision": "no"}
+TINY = {
+    "autoencoder": {"model.latent_channels": "8", "model.widths": "8,8,8"},
+}
+KEPT = Options(save_every=STEPS // 2, log_every=1)
+
+data = pytest.importorskip("skimage.data")
+rungs = pytest.mark.parametrize("rung", TINY)
+
+
+def tiny(rung: str) -> Recipe:
+    return recipe(rung, {**FAST, **TINY[rung]})
+
+
+class Climbed:
+    """Runs and their exports, made once for all tests."""
+
+    def __init__(self, photographs: Path, folder: Path) -> None:
+        self.photographs, self.folder = photographs, folder
+        self.exports: dict[str, Export] = {}
+
+    def run(self, rung: str) -> Path:
+        out = self.folder / rung
+        if not out.exists():
+            run(tiny(rung), [str(self.photographs)], out, options=KEPT)
+        return out
+
+    def export(self, rung: str) -> Export:
+        if rung not in self.exports:
+            file = self.folder / f"{rung}.safetensors"
+            self.exports[rung] = export(self.run(rung), file, graphs=True)
+        return self.exports[rung]
+
+
+@pytest.fixture(scope="module")
+def climbed(tmp_path_factory: pytest.TempPathFactory) -> Climbed:
+    folder = tmp_path_factory.mktemp("ladder")
+    photographs = folder / "photographs"
+    photographs.mkdir()
+    for name in ("astronaut", "coffee", "chelsea"):
+        Image.fromarray(getattr(data, name)()).save(photographs / f"{name}.png")
+    return Climbed(photographs, folder)
+
+
+def test_every_rung_is_tried_here() -> None:
+    assert set(TINY) == set(LADDER)
+
+
+@rungs
+def test_the_loss_falls_on_photographs(climbed: Climbed, rung: str) -> None:
+    """Rate and distortion of the same crops at every quality, by the network as it was and as it became."""
+    chosen = tiny(rung)
+    torch.manual_seed(chosen.seed)
+    before, after = build(chosen.model), build(chosen.model)
+    after.load_state_dict(exported(load_checkpoint(checkpoints(climbed.run(rung))[-1]).tensors))
+    pixels = np.stack([data.astronaut()[64 * i : 64 * i + 64, 128:192] for i in range(8)])
+    x, steps = torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255, torch.arange(8) * 146
+    inputs = TrainingInputs(x, steps, torch.zeros(8), {}, torch.zeros(8, 2, dtype=torch.long))
+    losses = []
+    for network in (before, after):
+        with torch.no_grad():
+            output = network(inputs)
+        bits = torch.stack(list(output.rounded_bits.values())).sum(0)
+        losses.append(float(rate_distortion(output.x_hat, bits, x, steps, chosen).loss))
+    assert losses[1] < 0.8 * losses[0]
+    lines = [json.loads(line) for line in (climbed.run(rung) / "log.jsonl").read_text().splitlines()]
+    assert len(lines) == STEPS
+    assert all(line["bpp"] > 0 for line in lines)
+
+
+@rungs
+def test_a_run_that_was_stopped_goes_on_to_the_same_weights(climbed: Climbed, rung: str, tmp_path: Path) -> None:
+    whole = checkpoints(climbed.run(rung))
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / whole[0].name).write_bytes(whole[0].read_bytes())
+    run(tiny(rung), [str(climbed.photographs)], tmp_path, options=KEPT)
+    expected, resumed = (load_checkpoint(saved[-1]).tensors for saved in (whole, checkpoints(tmp_path)))
+    assert all(torch.equal(value, resumed[name]) for name, value in expected.items())
+
+
+@rungs
+def test_files_of_odd_sizes_decode_exactly_in_every_way(climbed: Climbed, rung: str) -> None:
+    """Both run-times read each other's files, and both arithmetics give the same integers."""
+    model = climbed.export(rung).model
+    codecs = [Codec(model, "cpu", runtime=name) for name in ("torch", "onnx")]
+    pixels = data.astronaut()[100:177, 150:283]
+    sizes = []
+    for quality in (1, 50, 100):
+        for writes, reads in (codecs, codecs[::-1]):
+            written = writes.compress(pixels, quality=quality)
+            assert reads.verify(written).latents_ok
+            shown = [np.asarray(c.decompress(written)).astype(int) for c in codecs]
+            assert shown[0].shape == pixels.shape
+            assert np.abs(shown[0] - shown[1]).max() <= 1
+        sizes.append(len(written))
+    assert sizes[0] <= sizes[1] < sizes[2]
+    latents = TorchRuntime(codecs[0].runtime.network, "cpu").analyze(pixels, 700)
+    payload = model.entropy.encode(latents, 700, check=True).payload
+    arithmetics: tuple[Arithmetic, ...] = ("float64", "int64")
+    a, b = (model.entropy.decode(payload, *latents.y.shape[1:], 700, arithmetic=name).y_int for name in arithmetics)
+    assert np.array_equal(a, b)
+    assert np.abs(a / 64 - latents.y).max() < 0.51
+
+
+@rungs
+def test_integers_cost_what_the_floats_promise(climbed: Climbed, rung: str) -> None:
+    assert abs(climbed.export(rung).rate_change) < 0.01
+
+
+@rungs
+def test_the_log_names_the_rate_of_files(climbed: Climbed, rung: str) -> None:
+    """Bits of rounded latents by the training's own account against those of a file."""
+    network: Any = TorchRuntime(Codec(climbed.export(rung).model, "cpu", runtime="torch").runtime.network).network
+    pixels, step = data.astronaut()[:256, :256], torch.tensor([600])
+    x = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None] / 255
+    with torch.no_grad():
+        said = network(TrainingInputs(x, step, torch.zeros(1), {}, torch.zeros(1, 2))).rounded_bits
+    latents = TorchRuntime(network, "cpu").analyze(pixels, 600)
+    assert float(sum(said.values())) == pytest.approx(
+        climbed.export(rung).model.entropy.encode(latents, 600).bits, rel=0.15
+    )
+
+
+@rungs
+@torch.no_grad()
+def test_tiles_are_as_the_whole_and_halos_no_wider_than_they_must(rung: str) -> None:
+    """Change one place: nothing beyond the halo may change, and the halo may be generous by one latent at most."""
+    torch.manual_seed(1)
+    network: Any = build(tiny(rung).model).double().eval()
+    channels, side, centre = network.config.latent_channels, 17, 8
+    step, realism = torch.tensor([512]), torch.zeros(1, dtype=torch.double)
+    y = torch.randn(1, channels, side, side, dtype=torch.double)
+    poked = y.clone()
+    poked[:, :, centre, centre] += 1
+    moved = (network.synthesize(y, step, realism) != network.synthesize(poked, step, realism)).any(1)[0]
+    rows = torch.nonzero(moved.any(1)).flatten() // network.stride
+    assert 0 <= network.halo.synthesis - max(centre - int(rows.min()), int(rows.max()) - centre) <= 1
+    x, reach = torch.rand(1, 3, 16 * side, 16 * side, dtype=torch.double), 0
+    for offset in (0, 15):
+        poked = x.clone()
+        poked[:, :, centre * 16 + offset, centre * 16 + offset] += 1
+        moved = (network.analyze(x, step) != network.analyze(poked, step)).any(1)[0]
+        rows = torch.nonzero(moved.any(1)).flatten()
+        reach = max(reach, centre - int(rows.min()), int(rows.max()) - centre)
+    assert 0 <= network.halo.analysis - reach <= 1
