@@ -80,7 +80,9 @@ def save_model(model: Model, path: Path) -> None:
         f"network.{name}": np.ascontiguousarray(weight, np.float16) for name, weight in model.weights.items()
     }
     _check_weights(tensors)
-    for name, array in model.entropy.arrays().items():
+    arrays = model.entropy.arrays()
+    KINDS[model.entropy.kind](arrays)  # what could not be loaded is not written
+    for name, array in arrays.items():
         tensors[f"integer.{name}"] = np.ascontiguousarray(array)
     for name, graph in model.graphs.items():
         tensors[f"graph.{name}"] = np.ascontiguousarray(graph, np.uint8)

@@ -12,6 +12,7 @@ without the proof is refused. `evaluate.py` evaluates.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -117,7 +118,8 @@ def receptive_field(net: IntNet) -> ReceptiveField:
     return ReceptiveField(max(-left, right - 1), scale, max(-first, last - scale))
 
 
-def prove_bounds(net: IntNet) -> list[int]:
+@lru_cache(maxsize=128)  # by identity: networks are immutable
+def prove_bounds(net: IntNet) -> tuple[int, ...]:
     """Prove that the evaluation is exact: the largest |acc M| + 2^(s-1) of each layer; ModelError if one reaches 2^53.
 
     Of each output channel the worst case over all inputs within the bounds: sum |w| A + |b|, A the bound of the
@@ -134,19 +136,22 @@ def prove_bounds(net: IntNet) -> list[int]:
         if worst[-1] >= EXACT:
             raise ModelError(f"integer layer {index} can reach {worst[-1]:.3g}, beyond the 2^53 that is exact")
         bound = np.full(layer.outputs, max(abs(layer.lo), abs(layer.hi)))
-    return worst
+    return tuple(worst)
 
 
 def to_arrays(net: IntNet, prefix: str) -> dict[str, IntArray]:
-    """The network as integer arrays for the model file, names beginning with `prefix`; ModelError if not valid."""
+    """The network as integer arrays for the model file, names beginning with `prefix`; ModelError for weights that it
+    cannot hold. Whether they make a whole and exact network, `from_arrays` says."""
     arrays: dict[str, IntArray] = {f"{prefix}.input_bound": net.input_bound.astype(np.int64)}
     for index, layer in enumerate(net.layers):
-        for field in ("weight", "bias", "multiplier", "shift"):
+        if np.abs(layer.weight).max() > MAX_WEIGHT:
+            raise ModelError(f"{prefix}.{index} has weights beyond {MAX_WEIGHT}")
+        arrays[f"{prefix}.{index}.weight"] = layer.weight.astype(np.int16)
+        for field in ("bias", "multiplier", "shift"):
             arrays[f"{prefix}.{index}.{field}"] = getattr(layer, field).astype(np.int64)
         form = [layer.lo, layer.hi, layer.groups, layer.shuffle]
         arrays[f"{prefix}.{index}.form"] = np.array(form, np.int64)
-    from_arrays(arrays, prefix)
-    return {name: array.astype(np.int16) if name.endswith(".weight") else array for name, array in arrays.items()}
+    return arrays
 
 
 def from_arrays(arrays: Mapping[str, IntArray], prefix: str) -> IntNet:

@@ -19,7 +19,7 @@ def test_the_proof_bounds_what_the_worst_input_reaches(groups: int) -> None:
     seen = np.repeat(bounds.reshape(groups, -1), 4 // groups, axis=0)  # [O, I / groups]
     largest = (np.abs(conv.weight.astype(np.int64)) * seen[..., None, None]).sum((1, 2, 3)) + np.abs(conv.bias)
     worst = [acc * m + 2 ** (s - 1) for acc, m, s in zip(largest.tolist(), conv.multiplier, conv.shift)]
-    assert I.prove_bounds(IntNet((conv,), bounds)) == [max(worst)]
+    assert list(I.prove_bounds(IntNet((conv,), bounds))) == [max(worst)]
 
 
 def one_weight(acc: int, multiplier: int) -> IntNet:
