@@ -75,7 +75,12 @@ y_int is the result; y_hat = y_int / 64. An encoder takes r = round(y - m / 64),
 
 4. Kind "factorized"
 
-The list of residuals of all latents, channel by channel, the channel's number for the level; y_int = 64 r + centres[c].
+The list of residuals of all latents, channel by channel, the channel's number c for the level; y_int = 64 r +
+centres[c].
+
+If `centres` has two dimensions, [S, M] with S at least 2, there are S sets of M tables, set 0 first. A file uses the
+set s = (quality_step (S - 1) + 512) // 1024 alone: the table of level c is the one numbered s M + c, its centre
+centres[s, c].
 
 
 5. Integer networks
@@ -96,10 +101,11 @@ do not prove it is refused, so that IEEE double precision computes all of this e
 
 6. Arrays of a model file
 
-Integers of any width. tables.y_weights: the weights of all levels (or channels, "factorized") end to end, 2 L_i + 2
-each; tables.y_half_widths: L_i. tables.z_weights, tables.z_half_widths: the same of z, 2 K_c + 1 each; absent in
-"factorized". tables.escape_weights: 17. <network>.input_bound, and <network>.<l>.weight, .bias, .multiplier, .shift and
-.form, the last one (lo, hi, groups, shuffle), for the networks synthesis, context0, .. context3. thresholds. centres.
+Integers of any width. tables.y_weights: the weights of all levels ("factorized": channels, set by set) end to end, 2
+L_i + 2 each; tables.y_half_widths: L_i. tables.z_weights, tables.z_half_widths: the same of z, 2 K_c + 1 each; absent
+in "factorized". tables.escape_weights: 17. <network>.input_bound, and <network>.<l>.weight, .bias, .multiplier, .shift
+and .form, the last one (lo, hi, groups, shuffle), for the networks synthesis, context0, .. context3. thresholds.
+centres.
 
 
 7. Example

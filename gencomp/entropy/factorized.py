@@ -4,15 +4,20 @@
 
 Residuals are coded channel by channel, rows from the top, columns from the left, escapes after all (`latent.py`, with
 the channel's number for the level).
+
+Latents that are scaled by the quality are spread otherwise at each quality: a model may have S sets of tables and
+centres, for S qualities spread evenly. A file uses the set nearest to its quality step.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from gencomp.bitstream import ModelError
+from gencomp.bitstream import STEPS, ModelError
 
 from . import intnet
 from .answers import answer
@@ -26,9 +31,17 @@ from .tables import from_arrays as tables_from_arrays
 from .tables import to_arrays as tables_to_arrays
 
 
+class ChannelTables(NamedTuple):
+    """One set. tables: y[c] of channel c, and of escapes; centres: int32 [M, 1, 1], in 1 / MEAN_UNIT."""
+
+    tables: Tables
+    centres: npt.NDArray[np.int32]
+
+
 @dataclass(frozen=True, eq=False)
 class Factorized:
-    """tables: y[c] of channel c, and of escapes; none of z. centres: int32 [M], of each channel, in 1 / MEAN_UNIT."""
+    """tables: y[s M + c] of channel c in set s, and of escapes; none of z. centres: int32 [M] of a single set, else
+    [S, M], of each channel, in 1 / MEAN_UNIT."""
 
     tables: Tables
     centres: IntArray
@@ -39,7 +52,21 @@ class Factorized:
     @property
     def latent_channels(self) -> int:
         """M."""
-        return len(self.centres)
+        return self.centres.shape[-1]
+
+    @cached_property
+    def sets(self) -> tuple[ChannelTables, ...]:
+        """The S sets."""
+        channels, rows = self.latent_channels, self.centres.reshape(-1, self.latent_channels)
+        cut = (self.tables.y[s * channels : (s + 1) * channels] for s in range(len(rows)))
+        return tuple(
+            ChannelTables(Tables(y, (), self.tables.escape), row[:, None, None].astype(np.int32))
+            for y, row in zip(cut, rows)
+        )
+
+    def set_of(self, quality_step: int) -> ChannelTables:
+        """The set nearest to a quality step in 0..STEPS, the upper one of two."""
+        return self.sets[(quality_step * (len(self.sets) - 1) + STEPS // 2) // STEPS]
 
     def encode(
         self,
@@ -50,13 +77,13 @@ class Factorized:
         arithmetic: Arithmetic = "float64",
         check: bool = False,
     ) -> Coded:
-        """See `EntropyModel.encode`; the tables are those of every quality step."""
+        """See `EntropyModel.encode`."""
         if latents.z is not None or len(latents.y) != self.latent_channels:
             raise ValueError("these latents are not this model's")
         encoder = Encoder(keep=check)
-        centres = self.centres[:, None, None].astype(np.int32)
+        tables, centres = self.set_of(quality_step)
         residuals = clamp_residuals(np.rint(np.nan_to_num(latents.y - centres / MEAN_UNIT)))
-        encode_pass(encoder, residuals.ravel(), self._levels(*latents.y.shape[1:]), self.tables)
+        encode_pass(encoder, residuals.ravel(), self._levels(*latents.y.shape[1:]), tables)
         payload = encoder.finish()
         if check:
             verify_stream(payload, encoder)
@@ -74,10 +101,10 @@ class Factorized:
     ) -> Coded:
         """See `EntropyModel.decode`."""
         decoder = Decoder(payload)
-        decoder.require(height * width * least_bits(self.tables.y))
-        residuals = decode_pass(decoder, self._levels(height, width), self.tables)
+        tables, centres = self.set_of(quality_step)
+        decoder.require(height * width * least_bits(tables.y))
+        residuals = decode_pass(decoder, self._levels(height, width), tables)
         decoder.finish()
-        centres = self.centres[:, None, None].astype(np.int32)
         return Coded(payload, MEAN_UNIT * residuals.reshape(-1, height, width) + centres, decoder.bits)
 
     def _levels(self, height: int, width: int) -> npt.NDArray[np.uint16]:
@@ -98,7 +125,10 @@ def from_arrays(arrays: Mapping[str, IntArray]) -> Factorized:
     if unknown := sorted(name for name in arrays if name != "centres" and not name.startswith("tables.")):
         raise ModelError(f"unknown array {unknown[0]!r}")
     tables = tables_from_arrays(below("tables", arrays))
-    centres = intnet.checked_integers(arrays, "centres", 1, -intnet.MAX_ACTIVATION, intnet.MAX_ACTIVATION)
-    if len(centres) != len(tables.y) or tables.z:
-        raise ModelError(f"{len(centres)} centres of {len(tables.y)} tables, and {len(tables.z)} tables of z")
+    dimensions = 2 if getattr(arrays.get("centres"), "ndim", 1) == 2 else 1
+    centres = intnet.checked_integers(arrays, "centres", dimensions, -intnet.MAX_ACTIVATION, intnet.MAX_ACTIVATION)
+    if centres.size != len(tables.y) or tables.z:
+        raise ModelError(f"{centres.size} centres of {len(tables.y)} tables, and {len(tables.z)} tables of z")
+    if dimensions == 2 and len(centres) == 1:
+        raise ModelError("a single set of centres has one dimension")
     return Factorized(tables, centres.astype(np.int32))

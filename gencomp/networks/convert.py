@@ -212,8 +212,9 @@ def hyper_table(mass: np.ndarray, tail: float = 2**-18) -> Weights:
 def latent_table(mass: np.ndarray, tail: float = 2**-18) -> Weights:
     """Table of one latent channel, from its masses over -L..L [2 L + 1]: cut to the narrowest range, at least -1..1,
     that leaves at most `tail` in all; what is left goes to the escape symbol, the last."""
-    centre, half = len(mass) // 2, 1
-    while half < centre and mass[: centre - half].sum() + mass[centre + half + 1 :].sum() > tail:
-        half += 1
+    centre = len(mass) // 2
+    below, above = mass[:centre][::-1], mass[centre + 1 :]  # from the centre outwards
+    beyond = np.append(np.cumsum((below + above)[::-1])[::-1], 0.0)  # what a half-width leaves, on both sides together
+    half = max(1, int(np.argmax(beyond <= tail)))
     kept = mass[centre - half : centre + half + 1]
     return quantise_pmf([*kept, max(1 - float(kept.sum()), 0.0)])

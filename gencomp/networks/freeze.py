@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gencomp.bitstream import ModelError
+from gencomp.bitstream import STEPS, ModelError
 from gencomp.entropy.constants import HYPER_UNIT, KNOTS, LEVELS, MEAN_UNIT, SEGMENT
 from gencomp.entropy.contract import EntropyModel, Latents
 from gencomp.entropy.factorized import Factorized
@@ -43,6 +43,7 @@ from .convert import (
 from .counts import counted_masses
 
 MAX_HYPER = 127  # largest |z| that a table may hold
+SETS = 17  # of tables, for latents that the quality scales: 1.3 from one to the next where it scales by 64 in all
 MAX_LATENT = 1023  # largest |y| of a factorized prior that a table may hold; what is larger escapes
 SCALE_UNIT = 512  # standard deviations are multiples of 1/512: 1.8 % of the smallest, and 64 is still below 2^15
 
@@ -137,12 +138,20 @@ def freeze_factorized(factorised: FactorisedPrior, centres: np.ndarray | None = 
     return Factorized(Tables(tuple(map(latent_table, masses)), (), escape_table()), rounded)
 
 
+def freeze_sets(masses_at: Callable[[int], np.ndarray], sets: int = SETS) -> Factorized:
+    """A set of tables for each of `sets` quality steps, spread evenly; masses_at: a quality step -> probabilities of
+    the rounded latents -L..L of each channel [M, 2 L + 1] at that quality. All centres are 0."""
+    steps = [round(s * STEPS / (sets - 1)) for s in range(sets)]
+    tables = [[latent_table(mass) for mass in masses_at(step)] for step in steps]
+    flat = Tables(tuple(table for rows in tables for table in rows), (), escape_table())
+    return Factorized(flat, np.zeros((sets, len(tables[0])), np.int32))
+
+
 @torch.no_grad()
-def freeze_counts(calibration: Sequence[Calibration]) -> Factorized:
-    """Tables of what the latents of each channel were (counts.py), around 0."""
-    symbols = torch.cat([torch.round(image.y).flatten(2)[0] for image in calibration], 1)
-    tables = tuple(map(latent_table, counted_masses(symbols, MAX_LATENT)))
-    return Factorized(Tables(tables, (), escape_table()), np.zeros(len(tables), np.int32))
+def freeze_counts(symbols_at: Callable[[int], Tensor], sets: int = SETS) -> Factorized:
+    """Sets of tables by counting (counts.py); symbols_at: a quality step -> rounded latents of calibration images at
+    that quality, [M, n]."""
+    return freeze_sets(lambda step: counted_masses(symbols_at(step), MAX_LATENT), sets)
 
 
 @torch.no_grad()

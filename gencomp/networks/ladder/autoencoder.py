@@ -112,8 +112,11 @@ class AutoencoderNetwork(Network):
         yield self.analysis
 
     def freeze(self, calibration: Sequence[Calibration]) -> EntropyModel:
-        """Tables by counting."""
-        return freeze_counts(calibration)
+        """Tables by counting: every calibration image at every quality that has a set."""
+        steps = torch.tensor([image.quality_step for image in calibration])
+        images = zip(calibration, grid_step(steps))
+        latents = torch.cat([(image.y[0] * step).flatten(1) for image, step in images], 1)
+        return freeze_counts(lambda step: torch.round(latents / grid_step(torch.tensor([step]))))
 
     def bits_of(self, calibration: Calibration) -> None:
         """Counts have no float form."""

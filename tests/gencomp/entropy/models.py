@@ -75,9 +75,17 @@ def factorized() -> EntropyModel:
     )
 
 
+@cache
+def factorized_sets() -> EntropyModel:
+    """Three sets for as many qualities, each wider than the one before."""
+    spread = Tables(gaussian_tables(3 * CHANNELS, 0.3, 30.0), (), escape_table())
+    return Factorized(spread, hashed((3, CHANNELS), -200, 200, 4))
+
+
 MODELS: dict[str, Callable[[], EntropyModel]] = {
     "context": context,
     "hyperprior": hyperprior,
     "direct": direct,
     "factorized": factorized,
+    "factorized-sets": factorized_sets,
 }

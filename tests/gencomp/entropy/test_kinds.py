@@ -156,3 +156,17 @@ def test_a_network_too_large_to_hold_is_refused_before_it_is_copied() -> None:
     large = np.broadcast_to(np.int16(1), (4096, 4096, 5, 5))  # no memory behind it
     with pytest.raises(ModelError, match="weights"):
         KINDS[model.kind]({**model.arrays(), "context1.0.weight": large})
+
+
+def test_sets_of_tables_serve_the_qualities_nearest_to_them() -> None:
+    model = MODELS["factorized-sets"]()
+    given_latents = latents(model, 4, 4, 0)
+    payloads = [model.encode(given_latents, step).payload for step in (0, 255, 256, 512, 767, 768, 1024)]
+    assert payloads[0] == payloads[1] != payloads[2] == payloads[3] == payloads[4] != payloads[5] == payloads[6]
+
+
+@pytest.mark.parametrize("centres", [np.zeros((1, 24)), np.zeros((24, 2)), np.zeros((3, 7)), np.zeros((2, 2, 6))])
+def test_sets_that_do_not_fit_their_tables_are_refused(centres: np.ndarray) -> None:
+    arrays = dict(MODELS["factorized-sets"]().arrays()) | {"centres": centres.astype(np.int32)}
+    with pytest.raises(ModelError):
+        KINDS["factorized"](arrays)

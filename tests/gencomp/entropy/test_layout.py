@@ -112,9 +112,13 @@ def decode(model: Model, payload: bytes, height: int, width: int, quality_step: 
     """Sections 3 and 4: y_int [M, h, w]."""
     reader = Reader(payload)
     if "centres" in model.arrays:
-        centres = model.arrays["centres"]
+        centres, first = model.arrays["centres"], 0
+        if centres.ndim == 2:
+            s = (quality_step * (len(centres) - 1) + 512) // 1024
+            first, centres = s * centres.shape[1], centres[s]
         levels = [c for c in range(len(centres)) for _ in range(height * width)]
-        values = [64 * r + centres[c] for r, c in zip(read_residuals(reader, model, levels), levels)]
+        read = read_residuals(reader, model, [first + c for c in levels])
+        values = [64 * r + centres[c] for r, c in zip(read, levels)]
         return np.array(values, object).reshape(len(centres), height, width), reader
     shuffles = [model.arrays[f"synthesis.{l}.form"][3] for l in range(model.layers("synthesis"))]
     hyper = [-(-size // int(np.prod(shuffles))) for size in (height, width)]

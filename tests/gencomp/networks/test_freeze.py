@@ -12,6 +12,7 @@ from gencomp.networks.contract import Calibration
 from gencomp.networks.convert import side_by_side
 from gencomp.networks.freeze import (
     float_pass,
+    freeze_counts,
     freeze_factorized,
     freeze_mean_scale,
     freeze_prior,
@@ -83,3 +84,31 @@ def test_a_factorized_prior_keeps_its_rate_around_any_centre() -> None:
         assert abs(coded.bits / exact - 1) < 0.005
         assert np.array_equal(frozen.decode(coded.payload, 40, 40, 0).y_int, coded.y_int)
         assert np.abs(coded.y_int / 64 - y[0].numpy()).max() < 0.501
+
+
+@torch.no_grad()
+def test_counted_sets_cost_what_the_counts_say_at_every_quality() -> None:
+    """Latents that the quality scales, against the entropy of their own histogram."""
+    draw = torch.Generator().manual_seed(5)
+    spread = torch.tensor([0.02, 0.7, 4.0])[:, None] * torch.randn(3, 4096, generator=draw)
+
+    def symbols(step: int) -> torch.Tensor:
+        return torch.round(spread * 2 ** (step / 256))
+
+    frozen = freeze_counts(symbols, sets=5)
+    for step in (0, 256, 600, 1024):
+        y = symbols(step).reshape(3, 64, 64)
+        histograms = [np.unique(channel, return_counts=True)[1] for channel in y.numpy()]
+        entropy = sum(float(-(n * np.log2(n / n.sum())).sum()) for n in histograms)
+        coded = frozen.encode(Latents(y.numpy(), None), step)
+        near = step % 256 == 0  # of a quality between two sets the nearer one serves
+        assert entropy <= coded.bits * 1.001
+        assert coded.bits < (1.02 if near else 1.1) * entropy + 64
+        assert np.array_equal(frozen.decode(coded.payload, 64, 64, step).y_int, coded.y_int)
+
+
+def test_what_was_never_counted_can_be_coded() -> None:
+    frozen = freeze_counts(lambda step: torch.zeros(2, 100), sets=2)
+    y = np.full((2, 3, 3), 7.0, np.float32)
+    coded = frozen.encode(Latents(y, None), 512)
+    assert np.array_equal(frozen.decode(coded.payload, 3, 3, 512).y_int, 64 * y)
