@@ -51,6 +51,15 @@ def _every(name: str, default: int, what: str) -> Callable[[Callable[..., None]]
     "--init", metavar="MODEL|RUN", help="Start from a model (a file, or gencomp-base) or a run, with fresh optimisers."
 )
 @click.option(
+    "--teacher", metavar="MODEL", help="slim: the model to make narrower, a file or gencomp-base, whose files it reads."
+)
+@click.option(
+    "--arithmetic",
+    type=click.FloatRange(0, 1, min_open=True),
+    metavar="SHARE",
+    help="slim: multiplications of the decoder, as a share of the teacher's.  [default: 0.5]",
+)
+@click.option(
     "--set", "overrides", multiple=True, callback=_pairs, metavar="KEY=VALUE", help="Change one value. Repeatable."
 )
 @click.option("--dry-run", is_flag=True, help="Print the resolved recipe, sizes and estimates, and stop.")
@@ -87,6 +96,8 @@ def train(
     out: Path | None,
     steps: int | None,
     init: str | None,
+    teacher: str | None,
+    arithmetic: float | None,
     overrides: dict[str, str],
     dry_run: bool,
     processes: int | None,
@@ -109,6 +120,7 @@ def train(
     illm       gan with a non-binary discriminator (after MS-ILLM); experimental
     projected  gan with a discriminator on a frozen timm network; experimental
     hific-lo, hific-mi, hific-hi   the paper's networks, losses and schedule
+    slim       a narrower decoder for a trained model, by distillation; it reads the model's files
     tiny       both stages in seconds, to try things out
 
     The same command resumes a run that was stopped or killed, exactly where its last checkpoint stands.
@@ -117,16 +129,21 @@ def train(
     gencomp train base --data photos/ --out runs/base
     gencomp export runs/base -o base.safetensors
     gencomp train gan --data photos/ --init base.safetensors --out runs/gan
+    gencomp train slim --data photos/ --teacher gencomp-base --arithmetic 0.5 --out runs/slim
     accelerate launch -m gencomp.train base --data photos/ --out runs/base
     """
     from .settings import RecipeError, recipe
 
-    if steps is not None:
-        overrides = {**overrides, "steps": str(steps)}
+    overrides = {**_asked(name, steps, teacher, arithmetic), **overrides}
     try:
         chosen = recipe(name, overrides)
     except RecipeError as error:
         raise WrongUsage(str(error)) from error
+    if teacher is not None:
+        from .resume import model_file
+        from .slim.stages import slim_recipe
+
+        chosen, init = slim_recipe(chosen, model_file(teacher)), teacher
     if dry_run:
         _describe(chosen, processes or int(os.environ.get("WORLD_SIZE", "1")))
         return
@@ -159,6 +176,20 @@ def train(
         _say(str(stopped))
         return
     _say(f"done: {last}")
+
+
+def _asked(name: str, steps: int | None, teacher: str | None, arithmetic: float | None) -> dict[str, str]:
+    """Overrides that have options of their own."""
+    asked = {} if steps is None else {"steps": str(steps)}
+    if name != "slim":
+        if teacher is not None or arithmetic is not None:
+            raise WrongUsage("--teacher and --arithmetic go with the recipe slim")
+        return asked
+    if arithmetic is not None:
+        asked["slim.arithmetic"] = str(arithmetic)
+    if steps is not None:  # a share of the steps for the supernet, as in the recipe
+        asked["adversarial_from"] = str(max(1, 3 * steps // 10))
+    return asked
 
 
 def _say(text: str) -> None:

@@ -20,7 +20,7 @@ from gencomp.networks import build, network_of, weights_of
 from gencomp.networks.contract import Calibration, Network, parameter_count
 from gencomp.networks.freeze import rate_change
 
-from .checkpoint import CheckpointError, checkpoints, exported, load_checkpoint, restore_module
+from .checkpoint import Checkpoint, CheckpointError, checkpoints, exported, load_checkpoint, restore_module
 from .data.batches import Data, fixed_crops, open_data
 from .recipe import Recipe
 from .settings import model_config
@@ -61,7 +61,7 @@ def export(
     network = build(model_config(recipe))
     restore_module(network, "", exported(checkpoint.tensors))
     if realism_scale != 1:
-        if checkpoint.meta.get("stage", 1) != 2:
+        if not _knows_realism(checkpoint):
             raise CheckpointError("the run has not come to stage 2: there is no realism to rescale")
         network.rescale_realism(realism_scale)
     network = _through_half(network)
@@ -70,8 +70,8 @@ def export(
     change = rate_change(network.bits_of, entropy, calibration[CALIBRATION:])
     if strict and abs(change) > RATE_WARNING:
         raise CheckpointError(f"the integers change the rate by {100 * change:.2f} %, over 0.2 %: nothing was written")
-    stage_2, family = checkpoint.meta.get("stage", 1) == 2, network.config.family
-    facts = {"recipe": recipe["name"], "steps": checkpoint.step, "realism": stage_2 and network.knows_realism}
+    learnt, family = _knows_realism(checkpoint), network.config.family
+    facts = {"recipe": recipe["name"], "steps": checkpoint.step, "realism": learnt and network.knows_realism}
     facts |= {"parameters": parameter_count(network), "rate_change": round(change, 6)}
     model = Model(
         name or recipe["name"],
@@ -119,6 +119,10 @@ def data_of(run: Path) -> Data:
         raise CheckpointError(f"{run} does not say which photographs it was trained on: name them with --data")
     facts = json.loads(path.read_text("utf-8"))
     return open_data([str(p) for p in facts["data"]], streamed=bool(facts["stream"]))
+
+
+def _knows_realism(checkpoint: Checkpoint) -> bool:
+    return bool(checkpoint.meta.get("realism", checkpoint.meta.get("stage", 1) == 2))
 
 
 def _newest(run: Path) -> tuple[Path, Any]:

@@ -133,8 +133,8 @@ class Loop:
 
     def start(self, init: str | Path | None) -> None:
         """The stage at the newest checkpoint, at `init`, or at the beginning; then the folder and the log."""
-        begun = begin_stage(self.recipe, self.accelerator, self.out, init, self.options.weights)
-        self.stage = begun.stage
+        begun = begin_stage(self.recipe, self.accelerator, self.out, init, self.options.weights, self.data)
+        self.stage, self.recipe = begun.stage, begun.stage.recipe
         if begun.saved is not None and "window" in begun.saved.meta:
             self.window.restore(
                 begun.saved.meta["window"], self.accelerator.device, accumulator(self.accelerator.device)
@@ -181,8 +181,10 @@ class Loop:
                 bar.update()
                 self._after_step(bar, *self._wishes(asked))
         if self.stage.step < self.recipe.steps:
-            self.stage = next_stage(self.stage, self.options.weights)
-            self.window = Window()
+            self.stage = next_stage(self.stage, self.options.weights, self.data)
+            self.recipe, self.window = self.stage.recipe, Window()
+            if self.main:
+                write_atomically(self.out / "recipe.json", to_json(self.recipe).encode())
 
     def _collect(self, metrics: Metrics) -> None:
         """The step's metrics, means over all samples of all processes; they stay on the device."""
@@ -257,7 +259,7 @@ class Loop:
             network = self.stage.players.exported()
             calibration = calibration_latents(network, self.data, CALIBRATION // 2)
             images = [image.permute(1, 2, 0).contiguous().numpy() for image in self._fixed_images(VALIDATED)]
-            done = validate(network, calibration, images, realism=self.stage.number == 2 and network.knows_realism)
+            done = validate(network, calibration, images, realism=self.stage.draws_realism and network.knows_realism)
             on = "held-out photographs" if self.options.validate_on else "training photographs"
             line = {"step": self.stage.step, "stage": self.stage.number, "validated_on": on}
             self.log.write(line | {f"file_{k}": v for k, v in done._asdict().items()})

@@ -15,7 +15,7 @@ from .data.batches import scaled
 from .devices import precision_of
 from .discriminators import build_discriminator
 from .recipe import Recipe
-from .schedule import stage_span
+from .schedule import stage_span, trains_bits
 
 TRAINED, FROZEN = 16 + 4, 4 + 4  # bytes per parameter: weight, gradient, two moments, and the average
 JUDGED = 2 + 2 + 4  # forward passes of the discriminator per image: real and fake; back to the images; back to weights
@@ -57,14 +57,15 @@ def loads(recipe: Recipe) -> list[Load]:
 def _load(recipe: Recipe, stage: int) -> Load:
     with torch.device("meta"):
         codec = build(recipe.model)
-        trains_bits = stage == 1 or recipe.trains == "all"
-        if not trains_bits:
+        if not trains_bits(recipe, stage):
             freeze_bits(codec)
-        counted = _count(codec, lambda: _codec_pass(codec, _inputs(recipe), trains_bits))
+        counted = _count(codec, lambda: _codec_pass(codec, _inputs(recipe), trains_bits(recipe, stage)))
         trained = sum(p.numel() for p in codec.parameters() if p.requires_grad)
         frozen = sum(p.numel() for p in codec.parameters()) - trained
         judge, parameters = Count(0, 0, 0), 0
-        if stage == 2 and recipe.discriminator.kind != "projected":  # a projected one would need its backbone here
+        if (
+            stage == 2 and recipe.losses.adversarial and recipe.discriminator.kind != "projected"
+        ):  # a projected one would need its backbone here
             parameters, judge = _discriminator(recipe, codec.stride)
     state = trained * TRAINED + frozen * FROZEN + parameters * (TRAINED - 4)
     per_pixel = 1 / (2 * recipe.crop**2 * 1e3)  # a multiply-accumulate is two operations

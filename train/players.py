@@ -4,12 +4,13 @@ Every player keeps its state under its own name, so that a checkpoint is written
 
     codec          the network that is trained
     ema            its averaged weights, which are exported
-    teacher        the codec as stage 2 found it
+    teacher        the codec as stage 2 found it, or the wider one that is made narrower
     discriminator  of stage 2
     labels         the network that labels patches, for the loss "labels"
     rate           the running rate that a target is compared with
 """
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
@@ -27,6 +28,8 @@ from .discriminators import build_discriminator
 from .discriminators.labels import LabelNetwork, load_label_network
 from .muon import Muon
 from .recipe import Recipe
+from .schedule import trains_bits
+from .slim.supernet import Supernet
 
 LABELS_LEARNING_RATE = 1e-3
 
@@ -157,21 +160,28 @@ def build_players(recipe: Recipe, accelerator: Accelerator, stage: int, weights:
     torch.manual_seed(recipe.seed)
     device = accelerator.device
     ema = teacher = discriminator = labels = None
-    network = _laid_out(build(recipe.model), recipe).to(device)
+    supernet = recipe.slim.arithmetic and stage == 1
+    network = _laid_out(Supernet(recipe.model) if supernet else build(recipe.model), recipe).to(device)
     if recipe.ema:
         ema = Ema("ema", build(recipe.model).to(device))
         ema.module.load_state_dict(network.state_dict())
-    if stage == 2 and recipe.trains == "synthesis":
+    if not trains_bits(recipe, stage):
         freeze_bits(network)
     codec = Player("codec", network, _codec_optimiser(recipe, network), recipe.learning_rate, recipe.clip)
     codec.join(accelerator, compile=recipe.compile)
-    if stage == 2:
-        if recipe.losses.teacher:
-            teacher = Still("teacher", build(recipe.model).to(device))
+    if recipe.slim.arithmetic or (stage == 2 and recipe.losses.teacher):
+        teacher = Still("teacher", build(_teacher(recipe)).to(device))
+    if stage == 2 and (recipe.losses.adversarial or recipe.losses.feature_matching):
         discriminator = _discriminator(recipe, device, weights).join(accelerator, compile=recipe.compile)
         labels = _labels(recipe, accelerator, weights)
     rate = RunningRate(recipe.rate.smoothing, device) if recipe.rate.bpp else None
     return Players(codec, ema, teacher, discriminator, labels, rate)
+
+
+def _teacher(recipe: Recipe) -> Any:
+    """The configuration of the teacher: a wider synthesis, or the same."""
+    wider = recipe.slim.teacher
+    return recipe.model if wider is None else dataclasses.replace(recipe.model, transform=wider)
 
 
 def _codec_optimiser(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:

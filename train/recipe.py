@@ -72,6 +72,20 @@ class RateTarget:
 
 
 @dataclass(frozen=True)
+class Slim:
+    """Distillation of a trained decoder into a narrower one (slim/). Stage 1 trains sub-networks that share weights,
+    stage 2 the one that the search between them chose. `teacher`, `synthesis_kmac` and `realism` are the teacher's."""
+
+    arithmetic: float = 0.0  # of the narrower decoder, as a share of the teacher's; 0: another kind of training
+    taught: float = 0.2  # weight of the teacher's image at realism 1, as a share of that at 0 (losses.teacher)
+    spread: tuple[float, float] = (0.8, 1.4)  # budgets of stage 1's sub-networks, as shares of the one asked for
+    candidates: int = 200  # sub-networks that the search compares
+    teacher: TransformConfig | None = None
+    synthesis_kmac: float = 0.0  # the budget of g_s
+    realism: bool = True  # whether the teacher knows it
+
+
+@dataclass(frozen=True)
 class Recipe:
     """One training run, without the place of its data and its results."""
 
@@ -95,6 +109,7 @@ class Recipe:
     rate: RateTarget = field(default_factory=RateTarget)
     losses: Losses = field(default_factory=Losses)
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    slim: Slim = field(default_factory=Slim)
     trains: Literal["synthesis", "all"] = "synthesis"  # what stage 2 trains; "synthesis" leaves all files as they are
     optimiser: Literal["adam", "muon"] = "muon"  # of the codec; discriminators are trained with Adam
     learning_rate: float = 5e-4

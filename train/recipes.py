@@ -11,7 +11,7 @@ from gencomp.networks.priors import PriorConfig
 from gencomp.networks.transforms import TransformConfig
 
 from .ladder import LADDER
-from .recipe import DiscriminatorConfig, Losses, RateTarget, Recipe
+from .recipe import DiscriminatorConfig, Losses, RateTarget, Recipe, Slim
 
 EXPERIMENTAL = {
     "illm": "simplified from MS-ILLM (a smaller U-Net with spectral norm, and its own label network)",
@@ -82,6 +82,18 @@ RECIPES: dict[str, Recipe] = {
             learning_rate=6e-4,
         ),
         _GAN,
+        dataclasses.replace(
+            _GAN,
+            name="slim",
+            steps=4000,
+            adversarial_from=1200,
+            batch=8,
+            optimiser="muon",
+            learning_rate=5e-4,
+            warmup=50,
+            losses=dataclasses.replace(_GAN.losses, adversarial=0.0, feature_matching=0.0),
+            slim=Slim(arithmetic=0.5),
+        ),
         _hific("hific-lo", 0.14, 2.0),
         _hific("hific-mi", 0.30, 1.0),
         _hific("hific-hi", 0.45, 0.5),

@@ -1,5 +1,6 @@
 """Where a run begins: at the newest checkpoint, which all processes agree on, at the weights of another, or at none."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -7,9 +8,11 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from .checkpoint import Checkpoint, CheckpointError, Start, checkpoints, exported, load_checkpoint, starting_point
+from .data.batches import Data
 from .recipe import Recipe
 from .schedule import stage_at
-from .settings import changes, to_dict
+from .settings import changes, model_config, to_dict
+from .slim.stages import begin_slim, narrow_stage
 from .stage import Stage, build_stage, start_from
 
 
@@ -33,12 +36,14 @@ def agreed(out: Path) -> Path | None:
 
 
 def begin_stage(
-    recipe: Recipe, accelerator: Accelerator, out: Path, init: str | Path | None, weights: str | None
+    recipe: Recipe, accelerator: Accelerator, out: Path, init: str | Path | None, weights: str | None, data: Data
 ) -> Begun:
     """See the module. CheckpointError where the run, the recipe and `init` do not go together."""
     newest = agreed(out)
     if newest is not None:
-        return _resumed(recipe, accelerator, load_checkpoint(newest), newest, weights)
+        return _resumed(recipe, accelerator, load_checkpoint(newest), newest, weights, data)
+    if recipe.slim.arithmetic:
+        return _begun_slim(recipe, accelerator, init, weights, data)
     number = stage_at(recipe, 0)
     if init is None and number == 2 and recipe.trains == "synthesis":
         raise CheckpointError(f"{recipe.name} goes on from a trained codec: name a model or a run with --init")
@@ -49,7 +54,21 @@ def begin_stage(
     return Begun(stage, None, "", {}, [])
 
 
-def _resumed(recipe: Recipe, accelerator: Accelerator, saved: Checkpoint, path: Path, weights: str | None) -> Begun:
+def _begun_slim(
+    recipe: Recipe, accelerator: Accelerator, init: str | Path | None, weights: str | None, data: Data
+) -> Begun:
+    if init is None or recipe.slim.teacher is None:
+        raise CheckpointError(f"{recipe.name} narrows a trained decoder: name its model with --teacher")
+    if accelerator.num_processes > 1:
+        raise CheckpointError(f"{recipe.name} trains in one process")
+    stage = build_stage(recipe, accelerator, 1, weights)
+    begin_slim(stage, starting_point(model_file(init)).codec, data)
+    return Begun(stage, None, "", {}, [])
+
+
+def _resumed(
+    recipe: Recipe, accelerator: Accelerator, saved: Checkpoint, path: Path, weights: str | None, data: Data
+) -> Begun:
     if saved.step > recipe.steps:
         raise CheckpointError(f"the run has {saved.step} steps already, over the {recipe.steps} asked for")
     number, before = stage_at(recipe, saved.step), int(saved.meta["stage"])
@@ -59,9 +78,15 @@ def _resumed(recipe: Recipe, accelerator: Accelerator, saved: Checkpoint, path: 
         raise CheckpointError(
             f"the run is in stage 2, and adversarial_from={recipe.adversarial_from} would take it back to stage 1"
         )
-    stage = build_stage(recipe, accelerator, number, weights)
+    if recipe.slim.arithmetic:
+        recipe = dataclasses.replace(recipe, model=model_config(saved.meta["recipe"]))
+    stage = build_stage(recipe, accelerator, before if recipe.slim.arithmetic else number, weights)
     if number == before:
         stage.restore(saved)
+    elif recipe.slim.arithmetic:
+        stage.restore(saved)
+        stage = next_stage(stage, weights, data)
+        recipe = stage.recipe
     else:
         start_from(stage, Start(exported(saved.tensors), {}))
         stage.step = saved.step
@@ -70,9 +95,11 @@ def _resumed(recipe: Recipe, accelerator: Accelerator, saved: Checkpoint, path: 
     return Begun(stage, saved if number == before else saved._replace(meta={}), path.name, changed, notes)
 
 
-def next_stage(finished: Stage, weights: str | None) -> Stage:
+def next_stage(finished: Stage, weights: str | None, data: Data) -> Stage:
     """The stage after one that has come to its end, from its averaged weights."""
     weights_of = exported(finished.checkpoint().tensors)
+    if finished.recipe.slim.arithmetic:
+        return narrow_stage(finished, weights_of, weights, data)
     finished.accelerator.free_memory()
     stage = build_stage(finished.recipe, finished.accelerator, finished.number + 1, weights)
     start_from(stage, Start(weights_of, {}))

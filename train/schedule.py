@@ -14,6 +14,11 @@ def stage_span(recipe: Recipe, stage: int) -> tuple[int, int]:
     return (0, switch) if stage == 1 else (switch, recipe.steps)
 
 
+def trains_bits(recipe: Recipe, stage: int) -> bool:
+    """Whether a stage trains what decides bits, too, and not the synthesis alone."""
+    return not recipe.slim.arithmetic and (stage == 1 or recipe.trains == "all")
+
+
 def learning_rate_factor(recipe: Recipe, step: int) -> float:
     """Factor of every learning rate at a step of the run, each stage on its own.
 

@@ -93,6 +93,8 @@ def check(recipe: Recipe) -> None:
     for key in ("mid_quality_fraction", "rounded_fraction", "graphics"):
         if not 0 <= getattr(recipe, key) <= 1:
             raise RecipeError(f"{key} is a share, 0 to 1")
+    if not 0 <= recipe.slim.arithmetic <= 1:
+        raise RecipeError("slim.arithmetic is a share, 0 to 1")
     if not 0 <= recipe.ema < 1:
         raise RecipeError("ema must lie in 0 to 1, 1 excluded")
     if not 0 <= recipe.colour_jitter < 1:

@@ -11,7 +11,7 @@ from .checkpoint import Checkpoint, CheckpointError, Start, restore_module
 from .objective import Terms, build_terms
 from .players import Players, build_players
 from .recipe import Recipe
-from .schedule import stage_span
+from .schedule import stage_span, trains_bits
 
 Metrics = dict[str, Tensor]  # means over samples, []
 
@@ -38,14 +38,19 @@ class Stage:
 
     @property
     def trains_bits(self) -> bool:
-        return self.number == 1 or self.recipe.trains == "all"
+        return trains_bits(self.recipe, self.number)
+
+    @property
+    def draws_realism(self) -> bool:
+        """Whether samples have a realism; else it is 0."""
+        return self.recipe.slim.realism if self.recipe.slim.arithmetic else self.number == 2
 
     def checkpoint(self) -> Checkpoint:
         """All that a resume needs."""
         tensors: dict[str, Tensor] = {}
         for keeper in self.players.keepers():
             tensors |= keeper.tensors()
-        meta: dict[str, Any] = {"stage": self.number}
+        meta: dict[str, Any] = {"stage": self.number, "realism": self.draws_realism}
         if self.accelerator.scaler is not None:
             meta["scaler"] = self.accelerator.scaler.state_dict()
         return Checkpoint(self.step, meta, tensors)
@@ -63,7 +68,7 @@ def build_stage(recipe: Recipe, accelerator: Accelerator, number: int, weights: 
     """An untrained stage at its first step. weights: folder of feature networks' weights; WeightsError."""
     begin, end = stage_span(recipe, number)
     players = build_players(recipe, accelerator, number, weights)
-    wanted = number == 2 or recipe.rate.bpp > 0
+    wanted = number == 2 or recipe.rate.bpp > 0 or recipe.slim.arithmetic > 0
     terms = build_terms(recipe.losses, weights, accelerator.device) if wanted else None
     return Stage(recipe, accelerator, number, begin, end, begin, players, terms)
 

@@ -28,6 +28,7 @@ from .losses import AdversarialLoss, adversarial, feature_matching, mse, r1_pena
 from .objective import distortion_balance, image_terms, price_of_rate, rate_distortion, rate_weight
 from .players import Player
 from .schedule import learning_rate_factor, rounds
+from .slim.supernet import Supernet, drawn_widths
 from .stage import Metrics, Stage
 
 R1_EVERY = 16  # steps; the penalty's weight is multiplied by it (Karras et al. 2020, lazy regularisation)
@@ -46,7 +47,9 @@ class MicroBatch(NamedTuple):
 def train_step(stage: Stage, batch: Batch) -> Metrics:
     """One step on this process's share of the batch; metrics are means over its samples, still on the device."""
     micro_batches = divided(stage, batch)
-    labels = stage.players.labels
+    labels, codec = stage.players.labels, stage.players.codec.module
+    if isinstance(codec, Supernet):
+        codec.widths = drawn_widths(stage.recipe, stage.step)
     if isinstance(labels, Player) and stage.step - stage.begin < stage.recipe.discriminator.label_steps:
         metrics = label_step(stage, labels, micro_batches)
     else:
@@ -126,18 +129,28 @@ def codec_loss(stage: Stage, micro: MicroBatch, output: TrainingOutput) -> tuple
     if stage.players.teacher is not None:
         with torch.no_grad(), stage.accelerator.autocast():
             taught = taught_images(stage, inputs, output.y_hat)
-        value = (1 - inputs.realism) * mse(output.x_hat, taught)
+        value = teacher_distance(stage, inputs, output.x_hat, taught)
         total, metrics["teacher"] = total + balance * recipe.losses.teacher * value, value.detach().mean()
     return total.mean(), metrics
 
 
 def taught_images(stage: Stage, inputs: TrainingInputs, y_hat: Tensor) -> Tensor:
-    """What the stage-1 decoder shows of the same latents (of its own encoder's, where that is trained on)."""
+    """What the teacher shows of the same latents (of its own encoder's, where that is trained on): the stage-1 decoder
+    at realism 0, a wider decoder at the same realism."""
     assert stage.players.teacher is not None
     teacher, still = stage.players.teacher.module, torch.zeros_like(inputs.realism)
+    if stage.recipe.slim.arithmetic:
+        return teacher.synthesize(y_hat, inputs.quality_step, inputs.realism, inputs.origin)
     if stage.recipe.trains == "synthesis":
         return teacher.synthesize(y_hat, inputs.quality_step, still)
     return teacher(inputs._replace(realism=still), train_bits=False).x_hat
+
+
+def teacher_distance(stage: Stage, inputs: TrainingInputs, x_hat: Tensor, taught: Tensor) -> Tensor:
+    """Squared error to the teacher's images, [N], weighed over realisms as the recipe says: texture that cannot be
+    followed stroke by stroke should not be blurred for it."""
+    share = stage.recipe.slim.taught if stage.recipe.slim.arithmetic else 0.0
+    return (1 - (1 - share) * inputs.realism) * mse(x_hat, taught)
 
 
 class Adversarial(NamedTuple):
@@ -203,13 +216,13 @@ def divided(stage: Stage, batch: Batch) -> list[MicroBatch]:
 
 
 def micro_batch(stage: Stage, batch: Batch, rows: slice) -> MicroBatch:
-    """Rows of a batch, moved to the device: images in 0..1 and random inputs. Realism stays 0 until stage 2."""
+    """Rows of a batch, moved to the device: images in 0..1 and random inputs, a realism of 0 where none is drawn."""
 
     def moved(value: Tensor) -> Tensor:
         return value.to(stage.device, non_blocking=True)
 
     realism = batch.random.realism[rows]
-    realism = realism if stage.number == 2 else torch.zeros_like(realism)
+    realism = realism if stage.draws_realism else torch.zeros_like(realism)
     realistic = realism.nonzero().flatten()  # still on the CPU
     x = moved(batch.pixels[rows]).float() / 255
     if stage.recipe.colour_jitter:

@@ -45,10 +45,11 @@ class HyperpriorConfig:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """A plain dictionary for JSON; without grain it is not named, as in files from before there was any."""
+        """A plain dictionary for JSON; defaults are not named, as in files from before they were known."""
         values = asdict(self)
-        if not self.transform.grain:
-            del values["transform"]["grain"]
+        for key in ("grain", "decoder_inner"):
+            if not values["transform"][key]:
+                del values["transform"][key]
         return values
 
     @staticmethod
@@ -74,12 +75,10 @@ class HyperpriorNetwork(Network):
 
     @property
     def halo(self) -> Halo:
-        """g_a: the blocks at 1/8 and 1/16. g_s: blocks at 1/16, 1/8 and 1/4, two convolutions at 1/2."""
+        """g_a: the blocks at 1/8 and 1/16. g_s: bottlenecks at 1/16, 1/8 and 1/4, two convolutions at 1/2."""
         fine, coarse = self.config.transform.encoder_depths
-        d16, d8, d4 = self.config.transform.decoder_depths
-        return Halo(
-            math.ceil(Block.REACH * (fine / 2 + coarse)), math.ceil(Block.REACH * (d16 + d8 / 2 + d4 / 4) + 2 / 8)
-        )
+        n16, n8, n4 = (sum(width > 0 for width in stage) for stage in self.config.transform.inner_by_stage())
+        return Halo(math.ceil(Block.REACH * (fine / 2 + coarse)), math.ceil(n16 + n8 / 2 + n4 / 4 + 2 / 8))
 
     def quantize(self, inputs: TrainingInputs) -> Quantized:
         """Analysis, prior and rounding in one differentiable pass."""

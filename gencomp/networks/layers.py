@@ -4,7 +4,7 @@ Every layer is local: no pooling over the image, no attention, no instance stati
 halo agree with the whole image.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -12,16 +12,16 @@ from torch import Tensor, nn
 
 
 class Bottleneck(nn.Module):
-    """W2 lrelu(D lrelu(W1 x)): 1x1 to half the channels, 3x3, 1x1 back, as in ELIC (He et al. 2022, fig. 3).
+    """W2 lrelu(D lrelu(W1 x)): 1x1 to `inner` channels, 3x3, 1x1 back, as in ELIC (He et al. 2022, fig. 3).
 
-    Costs 3.25 C^2 multiplications a position.
+    Costs 2 C inner + 9 inner^2 multiplications a position, 3.25 C^2 with half of the channels inside.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, inner: int) -> None:
         super().__init__()
-        self.reduce = nn.Conv2d(channels, channels // 2, 1)
-        self.spatial = nn.Conv2d(channels // 2, channels // 2, 3, padding=1)
-        self.expand = nn.Conv2d(channels // 2, channels, 1)
+        self.reduce = nn.Conv2d(channels, inner, 1)
+        self.spatial = nn.Conv2d(inner, inner, 3, padding=1)
+        self.expand = nn.Conv2d(inner, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """x [N, C, H, W] -> the same shape."""
@@ -32,30 +32,32 @@ class Block(nn.Module):
     """Two residual bottlenecks, each with a gain per channel that depends on the condition c:
 
     x + (1 + c G1) * B1(x), then x + (1 + c G2) * B2(x), the gains starting at one. Receptive field 5x5.
+    inner: channels inside the two, by default half; a bottleneck of 0 is left out.
     """
 
     REACH = 2  # positions a side that an output sees
 
-    def __init__(self, channels: int, conditions: int) -> None:
+    def __init__(self, channels: int, conditions: int, inner: Sequence[int] | None = None) -> None:
         super().__init__()
-        self.first = Bottleneck(channels)
-        self.second = Bottleneck(channels)
+        first, second = inner or (channels // 2, channels // 2)
+        self.first = Bottleneck(channels, first) if first else None
+        self.second = Bottleneck(channels, second) if second else None
         self.gains = nn.Parameter(torch.zeros(conditions, 2 * channels))
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """x [N, C, H, W], condition [N, K] -> [N, C, H, W]."""
         gain = (1 + condition @ self.gains).to(x.dtype)[:, :, None, None]
         first, second = gain.chunk(2, dim=1)
-        x = x + first * self.first(x)
-        return x + second * self.second(x)
+        x = x if self.first is None else x + first * self.first(x)
+        return x if self.second is None else x + second * self.second(x)
 
 
 class Stage(nn.Module):
-    """Blocks of one resolution, one after the other, under one condition."""
+    """Blocks of one resolution, one after the other, under one condition. inner: of all their bottlenecks, in order."""
 
-    def __init__(self, channels: int, depth: int, conditions: int) -> None:
+    def __init__(self, channels: int, depth: int, conditions: int, inner: Sequence[int] = ()) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(Block(channels, conditions) for _ in range(depth))
+        self.blocks = nn.ModuleList(Block(channels, conditions, inner[2 * i : 2 * i + 2]) for i in range(depth))
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """x [N, C, H, W], condition [N, K] -> [N, C, H, W]."""

@@ -7,6 +7,7 @@ The quality enters twice: gains scale each latent channel before rounding and un
 gains inside the blocks adapt the features. The synthesis also takes the realism, 0 to 1, and grain (grain.py).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,6 +32,20 @@ class TransformConfig:
     decoder_widths: tuple[int, int, int, int] = (256, 192, 64, 32)  # at 1/16, 1/8, 1/4 and 1/2
     decoder_depths: tuple[int, int, int] = (3, 4, 2)  # at 1/16, 1/8 and 1/4
     grain: bool = False  # noise in the synthesis, times the realism
+    decoder_inner: tuple[int, ...] = ()  # inside each bottleneck of the decoder; empty: half of the channels; 0: none
+
+    def __post_init__(self) -> None:
+        if self.decoder_inner and len(self.decoder_inner) != 2 * sum(self.decoder_depths):
+            raise ValueError("decoder_inner has a width for each bottleneck of the decoder, two a block")
+
+    def inner_by_stage(self) -> list[Sequence[int]]:
+        """decoder_inner at 1/16, 1/8 and 1/4, with the defaults filled in."""
+        stages: list[Sequence[int]] = []
+        given = list(self.decoder_inner)
+        for width, depth in zip(self.decoder_widths, self.decoder_depths):
+            stages.append(given[: 2 * depth] if self.decoder_inner else [width // 2] * (2 * depth))
+            given = given[2 * depth :]
+        return stages
 
 
 def quality_knots(step: Tensor) -> Tensor:
@@ -71,13 +86,14 @@ class Synthesis(nn.Module):
     def __init__(self, config: TransformConfig) -> None:
         super().__init__()
         w16, w8, w4, w2 = config.decoder_widths
+        inner16, inner8, inner4 = config.inner_by_stage()
         conditions = KNOTS + 1  # the last one is the realism
         self.stem = nn.Conv2d(config.latent_channels, w16, 1)
-        self.stage16 = Stage(w16, config.decoder_depths[0], conditions)
+        self.stage16 = Stage(w16, config.decoder_depths[0], conditions, inner16)
         self.up8 = upscale(w16, w8, 2)
-        self.stage8 = Stage(w8, config.decoder_depths[1], conditions)
+        self.stage8 = Stage(w8, config.decoder_depths[1], conditions, inner8)
         self.up4 = upscale(w8, w4, 2)
-        self.stage4 = Stage(w4, config.decoder_depths[2], conditions)
+        self.stage4 = Stage(w4, config.decoder_depths[2], conditions, inner4)
         self.up2 = upscale(w4, w2, 2)
         self.refine = nn.Conv2d(w2, w2, 3, padding=1)
         self.head = nn.Sequential(nn.Conv2d(w2, 12, 3, padding=1), nn.PixelShuffle(2))

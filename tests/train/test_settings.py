@@ -9,13 +9,15 @@ import torch
 from gencomp.networks import build
 from gencomp.networks.hific import HificConfig, HificNetwork
 from gencomp.networks.hyperprior import HyperpriorConfig, HyperpriorNetwork
+from gencomp.train.ladder import LADDER
 from gencomp.train.plan import loads
 from gencomp.train.recipes import RECIPES
 from gencomp.train.settings import RecipeError, changes, model_config, recipe, to_dict, to_json
 
 
 def test_every_recipe_is_named_as_it_is_called_and_is_complete() -> None:
-    assert {"base", "gan", "hific-lo", "hific-mi", "hific-hi", "illm", "projected", "tiny"} == set(RECIPES)
+    named = {"base", "gan", "hific-lo", "hific-mi", "hific-hi", "illm", "projected", "slim", "tiny"}
+    assert named | set(LADDER) == set(RECIPES)
     for name in RECIPES:
         assert recipe(name).name == name
 

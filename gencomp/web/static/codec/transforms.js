@@ -23,21 +23,25 @@ function weighted(condition, matrix) {
 
 export const qualityCondition = (step) => Array.from(knotWeights(step), (weight) => weight / SEGMENT);
 
-// Two residual bottlenecks with gains that depend on the condition (networks/layers.py).
+// Two residual bottlenecks, or what a narrowed decoder has left of them, with gains that depend on the condition
+// (networks/layers.py).
 class Block {
   constructor(kernel, file, name) {
     this.kernel = kernel;
     this.gains = file.floats(`${name}.gains`);
     this.halves = ["first", "second"].map((half) =>
-      ["reduce", "spatial", "expand"].map((part) => conv(kernel, file, `${name}.${half}.${part}`)),
+      file.has(`${name}.${half}.reduce.weight`)
+        ? ["reduce", "spatial", "expand"].map((part) => conv(kernel, file, `${name}.${half}.${part}`))
+        : [],
     );
-    this.gainAt = kernel.take(4 * 2 * this.halves[0][2].outputs);
+    this.gainAt = kernel.take(4 * file.shape(`${name}.gains`)[1]);
   }
 
   run(x, condition) {
     const gains = weighted(condition, this.gains);
     this.kernel.f32(this.gainAt, gains.length).set(gains.map((gain) => 1 + gain));
     this.halves.forEach(([reduce, spatial, expand], half) => {
+      if (!reduce) return;
       const mark = this.kernel.mark();
       const inner = spatial.run(reduce.run(x, { mode: MODE.leaky }), { mode: MODE.leaky });
       expand.run(inner, { mode: MODE.residual, out: x, gain: this.gainAt + 4 * half * x.channels });

@@ -1,0 +1,111 @@
+"""The channels of a synthesis: which weights belong to them, which matter most, and a part of them as a network.
+
+Every axis of a weight counts the channels of a *group*: those of one resolution (w16, w8, w4, w2), which all its layers
+share, or those after the first and the second layer inside one bottleneck. The order within a group is of no account,
+so a synthesis may be sorted by importance, after which the first n channels are the best n.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from gencomp.networks.transforms import Synthesis, TransformConfig
+
+UPSCALED = 4  # convolution outputs per channel of a pixel shuffle by 2
+_INSIDE = re.compile(r"stage(\d+)\.blocks\.(\d+)\.(first|second)\.(reduce|spatial|expand)\.")
+_FIXED: dict[str, tuple[str | None, ...]] = {
+    "stem": ("w16", None),
+    "up8.0": ("w8", "w16"),
+    "up4.0": ("w4", "w8"),
+    "up2.0": ("w2", "w4"),
+    "refine": ("w2", "w2"),
+    "head.0": (None, "w2"),
+    "grain.0.project": ("w8", None),
+    "grain.0.gate": ("w8", "w8"),
+    "grain.1.project": ("w4", None),
+    "grain.1.gate": ("w4", "w4"),
+}
+
+
+def groups_of(name: str) -> tuple[str | None, ...]:
+    """The groups that the axes of a weight of the synthesis count, outputs first; None: not channels of a group."""
+    if found := _INSIDE.match(name):
+        stage, block, half, layer = found.groups()
+        within = f"{stage}.{block}.{half}"
+        return {
+            "reduce": (f"{within}.a", f"w{stage}"),
+            "spatial": (f"{within}.b", f"{within}.a"),
+            "expand": (f"w{stage}", f"{within}.b"),
+        }[layer]
+    if name.endswith(".gains"):  # [conditions, 2 C]: those of the first bottleneck, then those of the second
+        return (None, "w" + name[len("stage") : name.index(".")])
+    return _FIXED[name.rpartition(".")[0]]
+
+
+def group_sizes(config: TransformConfig) -> dict[str, int]:
+    """Channels of every group."""
+    sizes = dict(zip(("w16", "w8", "w4", "w2"), config.decoder_widths))
+    for stage, inner in zip((16, 8, 4), config.inner_by_stage()):
+        for index, width in enumerate(inner):
+            within = f"{stage}.{index // 2}.{('first', 'second')[index % 2]}"
+            sizes |= {f"{within}.a": width, f"{within}.b": width}
+    return sizes
+
+
+def chosen(weights: Mapping[str, Tensor], channels: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of some channels of each group, int64 [n] in the order wanted; differentiable.
+
+    A bottleneck without channels has no weights.
+    """
+    found = {}
+    for name, weight in weights.items():
+        groups = groups_of(name)
+        if any(group is not None and not len(channels[group]) for group in groups):
+            continue
+        for axis, group in enumerate(groups[: weight.dim()]):
+            if group is not None:
+                weight = weight.index_select(axis, _places(name, axis, channels[group], weight.shape[axis]))
+        found[name] = weight
+    return found
+
+
+def _places(name: str, axis: int, channels: Tensor, length: int) -> Tensor:
+    """Where channels lie along an axis."""
+    if name.startswith("up") and axis == 0:
+        return (UPSCALED * channels[:, None] + torch.arange(UPSCALED, device=channels.device)).flatten()
+    return torch.cat([channels, channels + length // 2]) if name.endswith(".gains") else channels
+
+
+def narrowed(weights: Mapping[str, Tensor], config: TransformConfig) -> dict[str, Tensor]:
+    """The first channels of each group, as many as a narrower synthesis has."""
+    device = next(iter(weights.values())).device
+    return chosen(weights, {g: torch.arange(n, device=device) for g, n in group_sizes(config).items()})
+
+
+@torch.no_grad()
+def importance_order(synthesis: Synthesis, config: TransformConfig, run: Callable[[], object]) -> dict[str, Tensor]:
+    """Channels of each group by importance, the most important first; `run` shows the synthesis typical inputs.
+
+    A channel weighs what it adds to the layers that read it: the mean square of its activation, times the square of
+    the weights on it, summed over these layers.
+    """
+    scores = {group: torch.zeros(size) for group, size in group_sizes(config).items()}
+
+    def watch(name: str, conv: nn.Conv2d, x: Tensor) -> None:
+        group = groups_of(f"{name}.weight")[1]
+        if group is not None:
+            scores[group] += (x.float().square().mean((0, 2, 3)) * conv.weight.square().sum((0, 2, 3))).cpu()
+
+    handles = [
+        module.register_forward_pre_hook(lambda conv, inputs, name=name: watch(name, conv, inputs[0]))
+        for name, module in synthesis.named_modules()
+        if isinstance(module, nn.Conv2d)
+    ]
+    try:
+        run()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {group: score.argsort(descending=True, stable=True) for group, score in scores.items()}

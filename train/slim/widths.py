@@ -1,0 +1,79 @@
+"""The widths that a narrower synthesis may have: of its four resolutions, and inside each bottleneck.
+
+A resolution keeps at least half of the teacher's channels, in eighths; a bottleneck all, three, two or one quarter of
+its inner channels, or is left out. Widths are drawn by descent: from the teacher's, one place after the other loses a
+notch until the arithmetic is within the budget; places are drawn by odds that are drawn first, so that some
+sub-networks are thin in one resolution and others in another.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from gencomp.networks.positional_noise import CHANNELS
+from gencomp.networks.transforms import TransformConfig
+
+EIGHTHS, QUARTERS = 8, 4
+LEAST_EIGHTHS = 4  # of a resolution's channels
+ODDS = 0.8  # deviation of their logarithm
+
+
+class Elastic:
+    """The places of a teacher's synthesis, and the notches that each may have; widths as int [places]: the four
+    resolutions, then every bottleneck in order."""
+
+    def __init__(self, teacher: TransformConfig) -> None:
+        self.teacher = teacher
+        inner = [width for stage in teacher.inner_by_stage() for width in stage]
+        self.notches = [_notches(width, EIGHTHS, LEAST_EIGHTHS) for width in teacher.decoder_widths]
+        self.notches += [_notches(width, QUARTERS, 0) for width in inner]
+
+    def config(self, places: Sequence[int]) -> TransformConfig:
+        """The transforms whose places stand at these notches, 0 the narrowest."""
+        w16, w8, w4, w2, *inner = (self.notches[i][place] for i, place in enumerate(places))
+        return dataclasses.replace(self.teacher, decoder_widths=(w16, w8, w4, w2), decoder_inner=tuple(inner))
+
+    def widest(self) -> list[int]:
+        """The teacher's own."""
+        return [len(notches) - 1 for notches in self.notches]
+
+    def narrowest(self) -> TransformConfig:
+        """The least of every place."""
+        return self.config([0] * len(self.notches))
+
+    def drawn(self, rng: np.random.Generator, kmac: float) -> list[int]:
+        """Random places of at most `kmac` thousand multiplications per pixel."""
+        return self.lowered(rng, self.widest(), kmac)
+
+    def changed(self, rng: np.random.Generator, places: Sequence[int], kmac: float) -> list[int]:
+        """One to three places raised by a notch, and others lowered for it."""
+        raised = list(places)
+        for index in rng.permutation(len(raised))[: rng.integers(1, 4)]:
+            raised[index] = min(raised[index] + 1, len(self.notches[index]) - 1)
+        return self.lowered(rng, raised, kmac)
+
+    def lowered(self, rng: np.random.Generator, places: Sequence[int], kmac: float) -> list[int]:
+        """Notch after notch down, by random odds for each place; the narrowest of all where the budget is below it."""
+        places, odds = list(places), np.exp(ODDS * rng.standard_normal(len(places)))
+        while synthesis_kmac(self.config(places)) > kmac and any(places):
+            free = odds * (np.array(places) > 0)
+            places[int(rng.choice(len(places), p=free / free.sum()))] -= 1
+        return places
+
+
+def _notches(width: int, parts: int, least: int) -> list[int]:
+    """Widths from least / parts of a width to all of it, without repetition."""
+    return sorted({round(width * part / parts) for part in range(least, parts)} | {width})
+
+
+def synthesis_kmac(config: TransformConfig) -> float:
+    """Thousands of multiply-accumulates per pixel of g_s in closed form; `gencomp.networks.cost` counts the same."""
+    w16, w8, w4, w2 = config.decoder_widths
+    macs = [config.latent_channels * w16 / 256]
+    for width, inner, pixels in zip((w16, w8, w4), config.inner_by_stage(), (256, 64, 16)):
+        macs += [(2 * width * n + 9 * n**2) / pixels for n in inner]
+    macs += [4 * (w16 * w8 / 256 + w8 * w4 / 64 + w4 * w2 / 16), (9 * w2**2 + 9 * 12 * w2) / 4]
+    if config.grain:
+        macs += [(width**2 + CHANNELS * width) / pixels for width, pixels in ((w8, 64), (w4, 16))]
+    return sum(macs) / 1e3
