@@ -8,6 +8,9 @@ for days.
 from typing import Any
 
 from gencomp.networks.ladder.autoencoder import AutoencoderConfig
+from gencomp.networks.ladder.balle2018 import Balle2018Config
+from gencomp.networks.ladder.light import LightConfig
+from gencomp.networks.ladder.minnen2018 import Minnen2018Config
 
 from .recipe import Recipe
 
@@ -33,5 +36,8 @@ LADDER: dict[str, Recipe] = {
     for recipe in (
         # with a balance of 1 the distortion of every sample weighs alike: the quality is no part of this training
         _rung("autoencoder", AutoencoderConfig(), lambda_balance=1.0),
+        _rung("balle2018", Balle2018Config()),
+        _rung("minnen2018", Minnen2018Config()),
+        _rung("light", LightConfig()),
     )
 }

@@ -141,8 +141,8 @@ class LatentGains(nn.Module):
 
     def encode(self, y: Tensor, condition: Tensor) -> Tensor:
         """y [N, M, h, w], condition [N, KNOTS] -> scaled y."""
-        return y * torch.exp(condition @ self.log_encode)[:, :, None, None]
+        return y * torch.exp(condition.to(self.log_encode.dtype) @ self.log_encode)[:, :, None, None]
 
     def decode(self, y_hat: Tensor, condition: Tensor) -> Tensor:
         """y_hat [N, M, h, w], condition [N, KNOTS] -> y_hat in the units of the analysis."""
-        return y_hat * torch.exp(condition @ self.log_decode)[:, :, None, None]
+        return y_hat * torch.exp(condition.to(self.log_decode.dtype) @ self.log_decode)[:, :, None, None]

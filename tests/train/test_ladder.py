@@ -26,6 +26,15 @@ STEPS = 40
 FAST = {"steps": str(STEPS), "batch": "4", "crop": "64", "warmup": "4", "ema": "0.9", "workers": "0", "precision": "no"}
 TINY = {
     "autoencoder": {"model.latent_channels": "8", "model.widths": "8,8,8"},
+    "balle2018": {"model.latent_channels": "8", "model.width": "8"},
+    "minnen2018": {"model.latent_channels": "8", "model.width": "8"},
+    "light": {
+        "model.latent_channels": "8",
+        "model.widths": "8,8,12",
+        "model.depths": "1,1,1",
+        "model.hyper_channels": "4",
+        "model.hyper_width": "8",
+    },
 }
 KEPT = Options(save_every=STEPS // 2, log_every=1)
 
@@ -129,7 +138,8 @@ def test_files_of_odd_sizes_decode_exactly_in_every_way(climbed: Climbed, rung: 
 
 @rungs
 def test_integers_cost_what_the_floats_promise(climbed: Climbed, rung: str) -> None:
-    assert abs(climbed.export(rung).rate_change) < 0.01
+    """Or less: to latents far out, which a network of 40 steps does not expect, escapes are kinder than its tails."""
+    assert -0.1 < climbed.export(rung).rate_change < 0.01
 
 
 @rungs

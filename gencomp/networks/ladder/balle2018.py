@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from ..contract import Halo
 from .gdn import Gdn
 from .hyperprior import GainedCodec, OnePassPrior, noise_shapes
+from .strided import Kernel, analysis_reach, down, synthesis_reach, up
 
-STRIDE = 16  # pixels per latent
+HALVE = Kernel(5, 2)  # of every strided convolution here
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Balle2018Config:
 
     def noise_shapes(self, crop: int) -> dict[str, tuple[int, ...]]:
         """Shapes of the quantisation noise of y and z for a crop of crop x crop pixels."""
-        return noise_shapes(crop, STRIDE, self.latent_channels, self.width)
+        return noise_shapes(crop, self.latent_channels, self.width)
 
     def to_dict(self) -> dict[str, Any]:
         """A plain dictionary for JSON."""
@@ -54,26 +55,18 @@ class Magnitude(nn.Module):
         return x.abs()
 
 
-def down(inputs: int, outputs: int) -> nn.Conv2d:
-    """5x5, to half the height and width."""
-    return nn.Conv2d(inputs, outputs, 5, 2, padding=2)
-
-
-def up(inputs: int, outputs: int) -> nn.ConvTranspose2d:
-    """5x5, to twice the height and width."""
-    return nn.ConvTranspose2d(inputs, outputs, 5, 2, padding=2, output_padding=1)
-
-
 def gdn_analysis(width: int, latents: int) -> nn.Sequential:
     """g_a: [N, 3, 16 h, 16 w] -> [N, M, h, w]."""
-    first = [module for inputs in (3, width, width) for module in (down(inputs, width), Gdn(width))]
-    return nn.Sequential(*first, down(width, latents))
+    first = [part for inputs in (3, width, width) for part in (down(inputs, width, HALVE), Gdn(width))]
+    return nn.Sequential(*first, down(width, latents, HALVE))
 
 
 def gdn_synthesis(width: int, latents: int) -> nn.Sequential:
     """g_s: [N, M, h, w] -> [N, 3, 16 h, 16 w]."""
-    first = [module for inputs in (latents, width, width) for module in (up(inputs, width), Gdn(width, inverse=True))]
-    return nn.Sequential(*first, up(width, 3))
+    inverse = [
+        part for inputs in (latents, width, width) for part in (up(inputs, width, HALVE), Gdn(width, inverse=True))
+    ]
+    return nn.Sequential(*inverse, up(width, 3, HALVE))
 
 
 class GdnCodec(GainedCodec):
@@ -85,8 +78,8 @@ class GdnCodec(GainedCodec):
 
     @property
     def halo(self) -> Halo:
-        """g_a: kernels that reach 2, 4, 8 and 16 pixels, 30 of 16 a latent. g_s: 1 + 1/2 + 1/4 + 1/8 latents."""
-        return Halo(2, 2)
+        """From the kernels."""
+        return Halo(analysis_reach([HALVE] * 4), synthesis_reach([HALVE] * 4))
 
 
 class Balle2018Network(GdnCodec):
@@ -94,7 +87,9 @@ class Balle2018Network(GdnCodec):
 
     def __init__(self, config: Balle2018Config) -> None:
         width, latents = config.width, config.latent_channels
-        h_a = [nn.Conv2d(latents, width, 3, padding=1), nn.ReLU(), down(width, width), nn.ReLU(), down(width, width)]
-        h_s = [up(width, width), nn.ReLU(), up(width, width), nn.ReLU(), nn.Conv2d(width, latents, 3, padding=1)]
+        h_a = [nn.Conv2d(latents, width, 3, padding=1), nn.ReLU()]
+        h_a += [down(width, width, HALVE), nn.ReLU(), down(width, width, HALVE)]
+        h_s = [up(width, width, HALVE), nn.ReLU(), up(width, width, HALVE), nn.ReLU()]
+        h_s += [nn.Conv2d(width, latents, 3, padding=1)]
         prior = OnePassPrior(nn.Sequential(Magnitude(), *h_a), nn.Sequential(*h_s), width, zero_mean=True)
         super().__init__(config, prior)

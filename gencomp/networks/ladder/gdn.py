@@ -29,9 +29,10 @@ class Gdn(nn.Module):
         self.gamma = nn.Parameter((0.1 * torch.eye(channels) + PEDESTAL**2).sqrt()[:, :, None, None])
 
     def forward(self, x: Tensor) -> Tensor:
-        """In float32 within, as squares of half-precision activations lose what the root needs."""
+        """In the weights' precision within, as squares of half-precision activations lose what the root needs."""
         beta = lower_bound(self.beta, (BETA_MIN + PEDESTAL**2) ** 0.5).square() - PEDESTAL**2
         gamma = lower_bound(self.gamma, PEDESTAL).square() - PEDESTAL**2
         with torch.autocast(x.device.type, enabled=False):
-            norm = F.conv2d(x.float().square(), gamma, beta)
-            return (x.float() * (norm.sqrt() if self.inverse else norm.rsqrt())).to(x.dtype)
+            wide = x.to(gamma.dtype)
+            norm = F.conv2d(wide.square(), gamma, beta)
+            return (wide * (norm.sqrt() if self.inverse else norm.rsqrt())).to(x.dtype)

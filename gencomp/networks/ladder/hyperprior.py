@@ -29,6 +29,7 @@ from ..freeze import freeze_mean_scale
 from ..layers import relaxed_bits, round_straight_through
 from ..priors import FactorisedPrior, scaled_bits
 from ..transforms import LatentGains, quality_condition
+from .strided import STRIDE, to_pixels, to_signal
 
 HYPER_STRIDE = 4  # latents a side for one hyper-latent
 
@@ -84,9 +85,9 @@ class OnePassPrior(nn.Module):
         return freeze_mean_scale(synthesis, self.factorised, calibration)
 
 
-def noise_shapes(crop: int, stride: int, latent_channels: int, hyper_channels: int) -> dict[str, tuple[int, ...]]:
+def noise_shapes(crop: int, latent_channels: int, hyper_channels: int) -> dict[str, tuple[int, ...]]:
     """Shapes of the quantisation noise of y and z for a crop of crop x crop pixels."""
-    side = crop // stride
+    side = crop // STRIDE
     hyper_side = -(-side // HYPER_STRIDE)
     return {"y": (latent_channels, side, side), "z": (hyper_channels, hyper_side, hyper_side)}
 
@@ -94,10 +95,10 @@ def noise_shapes(crop: int, stride: int, latent_channels: int, hyper_channels: i
 class GainedCodec(Network):
     """A family is a configuration, two transforms, a prior and the transforms' halo; see the contract for shapes.
 
-    analysis: x - 1/2 -> y; synthesis: y_hat -> x_hat - 1/2. The gains are the only part that heeds the quality.
+    analysis: signal -> y; synthesis: y_hat -> signal (strided.py). The gains are the only part that heeds the quality.
     """
 
-    stride = 16
+    stride = STRIDE
     knows_realism = False
 
     def __init__(self, config: Any, analysis: nn.Module, prior: OnePassPrior, synthesis: nn.Module) -> None:
@@ -112,7 +113,7 @@ class GainedCodec(Network):
 
     def analyze(self, x: Tensor, quality_step: Tensor) -> Tensor:
         """x [N, 3, H, W] -> scaled latents [N, M, h, w], float32."""
-        return self.gains.encode(self.analysis(x - 0.5).float(), quality_condition(quality_step))
+        return self.gains.encode(self.analysis(to_signal(x)).float(), quality_condition(quality_step))
 
     def hyper_analyze(self, y: Tensor) -> Tensor:
         """h_a."""
@@ -124,7 +125,7 @@ class GainedCodec(Network):
 
     def synthesize(self, y_hat: Tensor, quality_step: Tensor, realism: Tensor, origin: Tensor | None = None) -> Tensor:
         """y_hat [N, M, h, w] scaled -> x_hat [N, 3, H, W]."""
-        return self.synthesis(self.condition(y_hat, quality_step)).float() + 0.5
+        return to_pixels(self.synthesis(self.condition(y_hat, quality_step)))
 
     def synthesis_modules(self) -> Iterator[nn.Module | nn.Parameter]:
         """g_s, and the gains before it."""

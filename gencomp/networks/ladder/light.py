@@ -18,14 +18,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..contract import Halo
-from ..layers import downscale, upscale
 from .hyperprior import GainedCodec, OnePassPrior, noise_shapes
+from .strided import scale_kept
 
-STRIDE = 16  # pixels per latent
 EXPANSION = 2  # channels of a block's depthwise convolution over its own
 
 
@@ -42,7 +42,7 @@ class LightConfig:
 
     def noise_shapes(self, crop: int) -> dict[str, tuple[int, ...]]:
         """Shapes of the quantisation noise of y and z for a crop of crop x crop pixels."""
-        return noise_shapes(crop, STRIDE, self.latent_channels, self.hyper_channels)
+        return noise_shapes(crop, self.latent_channels, self.hyper_channels)
 
     def to_dict(self) -> dict[str, Any]:
         """A plain dictionary for JSON."""
@@ -56,14 +56,14 @@ class LightConfig:
 
 
 class InvertedResidual(nn.Module):
-    """x + W2 relu(D relu(W1 x)), D depthwise 3x3; W2 starts at zero, so that a deep stack begins as the identity."""
+    """x + W2 relu(D relu(W1 x)), D depthwise 3x3; W2 starts small, so that a deep stack begins near the identity."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         wide = EXPANSION * channels
-        self.expand, self.spatial = nn.Conv2d(channels, wide, 1), depthwise(wide)
-        self.project = nn.Conv2d(wide, channels, 1)
-        nn.init.zeros_(self.project.weight)
+        self.expand, self.spatial, self.project = pointwise(channels, wide), depthwise(wide), pointwise(wide, channels)
+        with torch.no_grad():
+            self.project.weight.mul_(0.3)
 
     def forward(self, x: Tensor) -> Tensor:
         """x [N, C, H, W] -> the same shape."""
@@ -72,7 +72,16 @@ class InvertedResidual(nn.Module):
 
 def depthwise(channels: int, stride: int = 1) -> nn.Conv2d:
     """3x3, each channel alone."""
-    return nn.Conv2d(channels, channels, 3, stride, padding=1, groups=channels)
+    conv = nn.Conv2d(channels, channels, 3, stride, padding=1, groups=channels)
+    scale_kept(conv, 2 * conv.weight[0].numel())  # no rectifier follows
+    return conv
+
+
+def pointwise(inputs: int, outputs: int) -> nn.Conv2d:
+    """1x1."""
+    conv = nn.Conv2d(inputs, outputs, 1)
+    scale_kept(conv, 2 * inputs)
+    return conv
 
 
 def blocks(channels: int, depth: int) -> list[nn.Module]:
@@ -84,13 +93,10 @@ def light_analysis(config: LightConfig) -> nn.Sequential:
     """g_a: [N, 3, 16 h, 16 w] -> [N, M, h, w]."""
     (w4, w8, w16), (d4, d8, d16) = config.widths, config.depths
     return nn.Sequential(
-        downscale(3, w4, 4),
-        *blocks(w4, d4),
-        *(depthwise(w4, 2), nn.Conv2d(w4, w8, 1)),
-        *blocks(w8, d8),
-        *(depthwise(w8, 2), nn.Conv2d(w8, w16, 1)),
-        *blocks(w16, d16),
-        nn.Conv2d(w16, config.latent_channels, 1),
+        *(nn.PixelUnshuffle(4), pointwise(3 * 4**2, w4), *blocks(w4, d4)),
+        *(depthwise(w4, 2), pointwise(w4, w8), *blocks(w8, d8)),
+        *(depthwise(w8, 2), pointwise(w8, w16), *blocks(w16, d16)),
+        pointwise(w16, config.latent_channels),
     )
 
 
@@ -98,13 +104,10 @@ def light_synthesis(config: LightConfig) -> nn.Sequential:
     """g_s: [N, M, h, w] -> [N, 3, 16 h, 16 w]."""
     (w4, w8, w16), (d4, d8, d16) = config.widths, config.depths
     return nn.Sequential(
-        nn.Conv2d(config.latent_channels, w16, 1),
-        *blocks(w16, d16),
-        upscale(w16, w8, 2),
-        *blocks(w8, d8),
-        upscale(w8, w4, 2),
-        *blocks(w4, d4),
-        upscale(w4, 3, 4),
+        *(pointwise(config.latent_channels, w16), *blocks(w16, d16)),
+        *(pointwise(w16, w8 * 2**2), nn.PixelShuffle(2), *blocks(w8, d8)),
+        *(pointwise(w8, w4 * 2**2), nn.PixelShuffle(2), *blocks(w4, d4)),
+        *(pointwise(w4, 3 * 4**2), nn.PixelShuffle(4)),
     )
 
 

@@ -14,8 +14,9 @@ from typing import ClassVar
 
 from torch import nn
 
-from .balle2018 import Balle2018Config, GdnCodec, down, up
+from .balle2018 import HALVE, Balle2018Config, GdnCodec
 from .hyperprior import OnePassPrior
+from .strided import down, up
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Minnen2018Network(GdnCodec):
         width, latents = config.width, config.latent_channels
         wide = 3 * latents // 2
         first = nn.Conv2d(latents, width, 3, padding=1)
-        h_a = [first, nn.LeakyReLU(0.01), down(width, width), nn.LeakyReLU(0.01), down(width, width)]
+        h_a = [first, nn.LeakyReLU(0.01), down(width, width, HALVE), nn.LeakyReLU(0.01), down(width, width, HALVE)]
         last = nn.Conv2d(wide, 2 * latents, 3, padding=1)
-        h_s = [up(width, latents), nn.ReLU(), up(latents, wide), nn.ReLU(), last]
+        h_s = [up(width, latents, HALVE), nn.ReLU(), up(latents, wide, HALVE), nn.ReLU(), last]
         super().__init__(config, OnePassPrior(nn.Sequential(*h_a), nn.Sequential(*h_s), width))

@@ -20,7 +20,7 @@ class Kernel(NamedTuple):
 def down(inputs: int, outputs: int, kernel: Kernel) -> nn.Conv2d:
     """[N, I, s h, s w] -> [N, O, h, w]; zeros beyond the edges."""
     conv = nn.Conv2d(inputs, outputs, kernel.side, kernel.stride, padding=kernel.side // 2)
-    _scale_kept(conv, inputs * kernel.side**2)
+    scale_kept(conv, inputs * kernel.side**2)
     return conv
 
 
@@ -28,7 +28,7 @@ def up(inputs: int, outputs: int, kernel: Kernel) -> nn.ConvTranspose2d:
     """The shape of `down` backwards: [N, I, h, w] -> [N, O, s h, s w]."""
     pad, grown = kernel.side // 2, kernel.stride - 1
     conv = nn.ConvTranspose2d(inputs, outputs, kernel.side, kernel.stride, padding=pad, output_padding=grown)
-    _scale_kept(conv, inputs * kernel.side**2 / kernel.stride**2)
+    scale_kept(conv, inputs * kernel.side**2 / kernel.stride**2)
     return conv
 
 
@@ -64,7 +64,7 @@ def synthesis_reach(kernels: Sequence[Kernel]) -> int:
 
 
 @torch.no_grad()
-def _scale_kept(conv: nn.Conv2d | nn.ConvTranspose2d, fan_in: float) -> None:
+def scale_kept(conv: nn.Conv2d | nn.ConvTranspose2d, fan_in: float) -> None:
     """Outputs begin with the mean square of the inputs if rectifiers follow (He et al. 2015, eq. 10)."""
     nn.init.normal_(conv.weight, std=(2 / fan_in) ** 0.5)
     if conv.bias is not None:
