@@ -90,6 +90,7 @@ def _every(name: str, default: int, what: str) -> Callable[[Callable[..., None]]
 )
 @click.option("--weights", type=_FOLDER, metavar="DIR", help="Folder of feature networks' weights; then TORCH_HOME.")
 @click.option("--stream", is_flag=True, help="Read --data (parquet files) in chunks, for sets larger than the disk.")
+@click.option("--json", "as_json", is_flag=True, help="With --dry-run: one JSON object.")
 def train(
     name: str,
     data: tuple[str, ...],
@@ -111,6 +112,7 @@ def train(
     tracker: tuple[str, ...],
     weights: Path | None,
     stream: bool,
+    as_json: bool,
 ) -> None:
     """Train a codec by a RECIPE.
 
@@ -145,8 +147,10 @@ def train(
 
         chosen, init = slim_recipe(chosen, model_file(teacher)), teacher
     if dry_run:
-        _describe(chosen, processes or int(os.environ.get("WORLD_SIZE", "1")))
+        _describe(chosen, processes or int(os.environ.get("WORLD_SIZE", "1")), as_json)
         return
+    if as_json:
+        raise WrongUsage("--json goes with --dry-run; a run writes log.jsonl")
     if processes is not None:
         raise WrongUsage("--processes goes with --dry-run; a launcher starts processes (accelerate launch, torchrun)")
     if not data:
@@ -212,13 +216,18 @@ def _trackers(named: tuple[str, ...]) -> tuple[str, ...]:
     return ("tensorboard",)
 
 
-def _describe(chosen: Recipe, processes: int) -> None:
+def _describe(chosen: Recipe, processes: int, as_json: bool) -> None:
+    import json
+
     import torch
 
-    from .plan import describe
-    from .settings import to_json
+    from .plan import describe, estimate
+    from .settings import to_dict, to_json
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if as_json:
+        _say(json.dumps({"recipe": to_dict(chosen), "stages": estimate(chosen, processes, device)}))
+        return
     _say(to_json(chosen))
     _say(describe(chosen, processes, device))
 

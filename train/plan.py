@@ -137,6 +137,16 @@ def measured_flops(device: torch.device, precision: str, seconds: float = 0.5) -
     return work * done / (time.monotonic() - began)
 
 
+def estimate(recipe: Recipe, processes: int, device: torch.device) -> list[dict[str, float]]:
+    """The estimates for a program: each stage's load, first step, the step after its last, and seconds per step."""
+    speed = measured_flops(device, precision_of(recipe.precision, device)) * processes
+    stages = []
+    for load in loads(recipe):
+        begin, end = stage_span(recipe, load.stage)
+        stages.append({**load._asdict(), "begin": begin, "end": end, "seconds_per_step": load.flops / speed})
+    return stages
+
+
 def describe(recipe: Recipe, processes: int, device: torch.device) -> str:
     """The estimates as lines for a person."""
     precision = precision_of(recipe.precision, device)

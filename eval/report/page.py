@@ -11,7 +11,7 @@ from gencomp.files import write_atomically
 from . import published, tables
 from .plots import colour_of, plotted
 
-SCRIPTS = ("report.js", "viewer.js", "controls.js", "chart.js")
+SCRIPTS = ("report.js", "viewer.js", "controls.js", "chart.js", "start.js")
 
 
 def write(out: Path, results: Mapping[str, Any]) -> None:
@@ -33,12 +33,12 @@ def page(results: Mapping[str, Any]) -> str:
     data["files"] = links(results)
     parts = {
         "title": "Image codecs compared",
-        "style": _template("report.css"),
-        "script": "\n".join(_template(name) for name in SCRIPTS),
+        "style": template("report.css"),
+        "script": "\n".join(template(name) for name in SCRIPTS),
         # Inside a script element only "</" could end the data early.
         "data": json.dumps(data).replace("</", "<\\/"),
     }
-    text = _template("report.html")
+    text = template("report.html")
     for name, part in parts.items():
         before, _, after = text.partition("{{" + name + "}}")
         text = before + part + after.replace("{{" + name + "}}", part)
@@ -59,5 +59,6 @@ def links(results: Mapping[str, Any]) -> dict[str, list[str]]:
     return found
 
 
-def _template(name: str) -> str:
+def template(name: str) -> str:
+    """A file of templates/."""
     return importlib.resources.files("gencomp.eval.report").joinpath(f"templates/{name}").read_text("utf-8")

@@ -89,9 +89,10 @@ def overview(
 
 
 def draw(
-    axes: Axes, name: str, rows: Rows, series: Sequence[Series], reference: Sequence[Published], look: Look
-) -> None:
-    """One metric against the rate. A filled mark: files matched to the rate; a hollow one: one setting for all images.
+    axes: Axes, name: str, rows: Rows, series: Sequence[Series], reference: Sequence[Published], look: Look,
+    colours: Mapping[str, str] | None = None,
+) -> None:  # fmt: skip
+    """One metric against the rate. A hollow mark: one setting for all images, where other files are matched to the rate.
 
     Intervals are left out: those of single means are as wide as images differ, and say little of codecs that coded
     the same images. The paired ones stand beside the Bjontegaard deltas.
@@ -99,6 +100,7 @@ def draw(
     metric = measured(rows)[name]
     by_key = {(r["codec"], r["setting"], r["realism"]): r for r in rows}
     codecs = list(dict.fromkeys(s.codec for s in series))
+    mixed = len({s.kind for s in series}) > 1
     for k, one in enumerate(reference):
         points = [(x, on_axis(metric, value)) for x, value in one.points.get(name, [])]
         if points:
@@ -108,9 +110,9 @@ def draw(
         points = [(by_key[k]["bpp"], drawn(name, by_key[k])) for k in curve.keys if name in by_key[k]]
         if not points:
             continue
-        colour = colour_of(curve.codec, codecs)
+        colour = (colours or {}).get(curve.codec) or colour_of(curve.codec, codecs)
         line = "-" if curve.realism in (None, 1) else ":"
-        matched = curve.kind == "bpp"
+        matched = curve.kind == "bpp" or not mixed
         label = curve.label + ("" if matched else ", one setting")
         axes.plot(*zip(*points), line, color=colour, marker="o", ms=4.5, lw=1.8, label=label,
                   mfc=colour if matched else look.paper, mew=1.3)  # fmt: skip

@@ -146,4 +146,4 @@ def write(out: Path, results: Mapping[str, Any]) -> None:
 
 def command_line() -> list[str]:
     """The command as it was given, without the place of the program."""
-    return ["gencomp", "eval", *sys.argv[(2 if Path(sys.argv[0]).name == "gencomp" else 1) :]]
+    return ["gencomp", *([] if Path(sys.argv[0]).name == "gencomp" else ["eval"]), *sys.argv[1:]]

@@ -10,7 +10,7 @@ function linesOf(metric) {
     hidden: !one.shown, series: one,
     points: one.points.filter(row => row[metric] !== undefined && !row.unable).map(row => ({ x: row.bpp, y: onAxis(row[metric], metric), row })),
   }));
-  const dataset = document.getElementById("dataset").value;
+  const dataset = document.getElementById("dataset")?.value; // a page without published numbers has no such choice
   for (const one of DATA.published) {
     const points = (one.points[metric] ?? []).map(([x, value]) => ({ x, y: onAxis(value, metric) }));
     if (one.dataset === dataset && points.length) {
@@ -94,7 +94,7 @@ function drawLine(svg, line, axes, metric) {
     const text = `${line.label}: ${point.x.toFixed(4)} bpp, ${formatOnAxis(point.y, metric)}`
       + (interval ? `, 95 % interval ${interval.map(value => formatOnAxis(onAxis(value, metric), metric)).join(" to ")}` : "")
       + (point.row ? `, ${point.row.setting}, ${point.row.images} images` : `, ${line.published.source}`);
-    const dot = element("circle", { cx: axes.x(point.x), cy: axes.y(point.y), r: line.published ? 3 : 5, fill: line.series?.kind === "setting" ? "var(--chart)" : line.colour, stroke: line.colour, "stroke-width": 2, tabindex: 0, role: "img", "aria-label": text }, [element("title", {}, text)]);
+    const dot = element("circle", { cx: axes.x(point.x), cy: axes.y(point.y), r: line.published ? 3 : 5, fill: MIXED && line.series?.kind === "setting" ? "var(--chart)" : line.colour, stroke: line.colour, "stroke-width": 2, tabindex: 0, role: "img", "aria-label": text }, [element("title", {}, text)]);
     svg.append(dot);
   }
 }
@@ -118,26 +118,19 @@ function drawLegend(lines) {
   }));
 }
 
-function startChart() {
+// changed: what else follows the chosen metric.
+function startChart(changed = () => {}) {
   const metrics = Object.keys(DATA.metrics).filter(name => DATA.summary.some(row => row[name] !== undefined));
   fill("metric", metrics.map(name => [name, DATA.metrics[name].label]));
-  const datasets = [...new Set(DATA.published.map(one => one.dataset))];
-  fill("dataset", [["", "none"], ...datasets.map(name => [name, name])]);
-  document.getElementById("dataset").value = DATA.photos.dataset ?? "";
-  document.getElementById("metric").onchange = () => { drawChart(); drawEach(); };
-  document.getElementById("dataset").onchange = drawChart;
+  document.getElementById("metric").onchange = () => { drawChart(); changed(); };
+  const picker = document.getElementById("dataset");
+  if (picker) {
+    const datasets = [...new Set(DATA.published.map(one => one.dataset))];
+    fill("dataset", [["", "none"], ...datasets.map(name => [name, name])]);
+    picker.value = DATA.photos.dataset ?? "";
+    picker.onchange = drawChart;
+  }
   document.getElementById("logarithmic").onchange = drawChart;
   window.addEventListener("resize", drawChart);
   drawChart();
-}
-
-drawProtocol();
-if (SERIES.length) {
-  startChart();
-  drawMeans();
-  drawDeltas();
-  if (IMAGES.length) startViewer();
-  else for (const id of ["viewer", "each"]) document.getElementById(id).hidden = true;
-} else {
-  for (const id of ["viewer", "curves", "means", "deltas", "each"]) document.getElementById(id).hidden = true;
 }

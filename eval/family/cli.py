@@ -1,0 +1,147 @@
+"""The command `gencomp family`."""
+
+import math
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .rungs import ANCHOR, LADDER
+
+
+def _minutes(_: click.Context, parameter: click.Parameter, value: float) -> float:
+    if not math.isfinite(value):
+        raise click.BadParameter("not a number", param=parameter)
+    return value
+
+
+def _names(_: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip() for name in (value or ",".join(LADDER)).split(",") if name.strip()))
+    if not names or any(set(name) & set("/\\. ") for name in names):
+        raise click.BadParameter("names of recipes with commas between them", param=parameter)
+    return names
+
+
+@click.command()
+@click.option(
+    "--data", multiple=True, required=True, metavar="PHOTOS",
+    help="Photographs to train on, as `gencomp train --data` takes them. Repeatable.",
+)  # fmt: skip
+@click.option(
+    "--out", required=True, type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+    help="Folder of runs, models and the page; what is in it is not done again.",
+)  # fmt: skip
+@click.option(
+    "--budget", "minutes", required=True, type=click.FloatRange(0, min_open=True), callback=_minutes, metavar="MINUTES",
+    help="Training time of each rung, all its stages together.",
+)  # fmt: skip
+@click.option(
+    "--arithmetic", is_flag=True,
+    help=f"Instead of equal time, equal arithmetic: what {ANCHOR} does in MINUTES here.",
+)  # fmt: skip
+@click.option(
+    "--rungs", "names", callback=_names, metavar="NAMES",
+    help=f"With commas between them, in the order of the page.  [default: {','.join(LADDER)}]",
+)  # fmt: skip
+@click.option(
+    "--eval", "photos", metavar="FOLDER", help="Photographs to measure on.  [default: five of scikit-image's]"
+)
+@click.option(
+    "--jobs", type=click.IntRange(1), default=1, show_default=True, metavar="N",
+    help="Rungs trained, and images measured, at a time; each has its share of the cores.",
+)  # fmt: skip
+@click.option(
+    "--figure", type=click.Path(dir_okay=False, path_type=Path), metavar="PREFIX",
+    help="Also write the curves as PREFIX.png, .svg and .pdf, and the same for dark pages as PREFIX-dark.",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print the page's numbers as one JSON object.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+def family(
+    data: tuple[str, ...], out: Path, minutes: float, arithmetic: bool, names: tuple[str, ...], photos: str | None,
+    jobs: int, figure: Path | None, as_json: bool, quiet: bool,
+) -> None:  # fmt: skip
+    """Train every chapter of the field with one budget, and see what each idea bought.
+
+    From the autoencoder of 2006 to today's GAN: each rung of the ladder is a recipe of `gencomp train`, trained on the
+    same photographs for the same time, exported, and measured through real files beside JPEG, WebP and AVIF. DIR/page
+    becomes one page: curves, realism, arithmetic, BD-rates against balle2018 with intervals, the same place as each
+    rung shows it, a sentence for each idea with its paper, and whether history's order holds.
+
+    \b
+    gencomp family --data photos/ --out family/ --budget 5
+    gencomp family --data photos/ --out family/ --budget 5 --eval kodak/ --jobs 4
+    gencomp family --data photos/ --out few/ --budget 2 --rungs balle2017,balle2018,minnen2018
+    gencomp family --data photos/ --out fair/ --budget 5 --arithmetic
+
+    The speed of each rung is measured first and its number of steps written into DIR/plan.json. The same command goes
+    on where it was stopped, or killed, bit for bit; another with more --rungs adds them.
+    """
+    import json
+
+    from . import page
+
+    path, content = _make(data, out, minutes, arithmetic, names, photos, jobs, quiet or as_json)
+    if figure is not None:
+        figure.parent.mkdir(parents=True, exist_ok=True)
+        rows, colours = content.found.results["summary"], page.colours_of(content.found.codecs)
+        for look in page.LOOKS:
+            name = figure.name if look == "light" else f"{figure.name}-{look}"
+            page.figure(figure.with_name(name), rows, colours, look)
+    if as_json:
+        click.echo(json.dumps(page.summary(content)))
+        return
+    _say(path, content, quiet)
+
+
+def _make(
+    data: tuple[str, ...], out: Path, minutes: float, arithmetic: bool, names: tuple[str, ...], photos: str | None,
+    jobs: int, quiet: bool,
+) -> tuple[Path, Any]:  # fmt: skip
+    """Train, measure and write the page; where it is, and what is on it."""
+    import platform
+    from importlib.metadata import version
+
+    from . import crops, measure, page, standings
+    from .plan import Settings
+    from .run import trained
+    from .training import Place
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = max(1, cores // jobs)
+    settings, place = Settings(data, minutes, arithmetic), Place(out, data, threads)
+    found = measure.photographs(photos)  # first, so that a wrong name costs no training
+    done = trained(place, names, settings, jobs, quiet)
+    anchor = ANCHOR if ANCHOR in done.models else next(iter(done.models))
+    source = photos or "scikit-image's photographs"
+    seen = measure.measured(out / "evaluation", done.models, found, source, anchor, jobs, quiet)
+    rungs = list(done.models)
+    bpp = measure.common_rate(seen.results["summary"], rungs)
+    lines = standings.standings(seen, place, rungs, done.plan, bpp)
+    content = page.Content(
+        settings, seen, lines, standings.history(seen, lines, minutes, arithmetic),
+        crops.cut(out / "page", found, done.models, list(measure.CLASSICAL), bpp, quiet), bpp, done.skipped,
+        shlex.join(["gencomp", *sys.argv[1:]]),
+        f"gencomp {version('gencomp')}, torch {version('torch')}, {platform.system()} {platform.machine()}, "
+        f"{threads} {'thread' if threads == 1 else 'threads'} a rung",
+    )  # fmt: skip
+    return page.write(out / "page", content), content
+
+
+def _say(path: Path, content: Any, quiet: bool) -> None:
+    from .page import number, percent
+
+    for name, why in content.skipped.items():
+        click.echo(f"Left out: {name}: {why}", err=True)
+    if quiet:
+        return
+    click.echo(f"{'rung':24}{'steps':>8}{'kMAC/pixel':>12}  bits for equal PSNR, against {content.found.anchor}")
+    for line in content.lines:
+        both = sum(line.facts.get(key, 0) for key in ("encoder_kmac", "decoder_kmac"))
+        delta = "the measure" if line.rung.name == content.found.anchor else percent(line.psnr_delta)
+        click.echo(f"{line.label:24}{number(line.spent.steps):>8}{number(both, 1):>12}  {delta}")
+    for one in content.history:
+        click.echo(f"* {one.text}")
+    click.echo(f"\nPage: {path}")

@@ -1,0 +1,151 @@
+"""The family from the names of rungs to trained models: planned once, trained side by side, resumed where it was."""
+
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+from tqdm import tqdm
+
+from . import plan as planning
+from .plan import Plan, Run, Settings, Stage
+from .rungs import ANCHOR, Rung, rung
+from .training import PROBE_PART, Described, Place, UnknownRecipe, described, probe, train
+
+LEAST_PROBE = 3.0  # seconds
+
+
+class Trained(NamedTuple):
+    """models by rung, in the order asked for; skipped: why a rung is not among them."""
+
+    plan: Plan
+    models: dict[str, Path]
+    skipped: dict[str, str]
+
+
+class BusyError(RuntimeError):
+    """Another process works in the same folder."""
+
+
+def trained(place: Place, names: Sequence[str], settings: Settings, jobs: int, quiet: bool) -> Trained:
+    """Plan and train what is missing; PlanError, ChildError, BusyError."""
+    place.out.mkdir(parents=True, exist_ok=True)
+    with _alone(place.out):
+        plan, skipped = _planned(place, names, settings, jobs, quiet)
+        chosen = [name for name in names if name in plan]
+        if not chosen:
+            raise planning.PlanError("none of these rungs can be trained here: " + "; ".join(skipped.values()))
+        models = _train_all(place, {name: plan[name] for name in chosen}, jobs, quiet)
+    return Trained(plan, {name: models[name] for name in chosen}, skipped)
+
+
+def _planned(
+    place: Place, names: Sequence[str], settings: Settings, jobs: int, quiet: bool
+) -> tuple[Plan, dict[str, str]]:
+    """The plan with every rung in it that can be had, each written down as soon as it is known."""
+    plan, skipped = planning.load(place.out, settings), dict[str, str]()
+    missing = [rung(name) for name in names if name not in plan]
+    if not missing:
+        return plan, skipped
+    recipes: dict[str, tuple[Described, list[Stage]]] = {}
+    wanted = list(dict.fromkeys(part.recipe for one in [*missing, *_anchor(settings, plan)] for part in one.runs))
+    with ThreadPoolExecutor(jobs) as pool:
+        found = {pool.submit(_measured, place, name, settings.minutes): name for name in wanted}
+        bar = tqdm(total=len(found), desc="measuring speeds", leave=False, disable=True if quiet else None)
+        with bar:
+            for future in as_completed(found):
+                bar.update()
+                try:
+                    recipes[found[future]] = future.result()
+                except UnknownRecipe:
+                    skipped[found[future]] = f"no recipe {found[future]} is installed"
+    operations = _operations(settings, plan, recipes)
+    for one in missing:
+        lacking = [part.recipe for part in one.runs if part.recipe not in recipes]
+        if lacking:
+            skipped[one.name] = skipped[lacking[0]]
+            continue
+        plan[one.name] = _runs(one, recipes, 60 * settings.minutes, operations)
+        planning.save(place.out, settings, plan)
+    return plan, {name: why for name, why in skipped.items() if name in names}
+
+
+def _anchor(settings: Settings, plan: Plan) -> list[Rung]:
+    """The rung whose arithmetic is everybody's budget, where its speed must be known and is not yet."""
+    return [rung(ANCHOR)] if settings.arithmetic and ANCHOR not in plan else []
+
+
+def _measured(place: Place, recipe: str, minutes: float) -> tuple[Described, list[Stage]]:
+    found = described(place, recipe)
+    return found, probe(place, found, max(LEAST_PROBE, PROBE_PART * 60 * minutes))
+
+
+def _operations(
+    settings: Settings, plan: Plan, recipes: dict[str, tuple[Described, list[Stage]]]
+) -> float | None:
+    """The budget in operations, those that the anchor does in the budget's minutes; None where it is one of time."""
+    if not settings.arithmetic:
+        return None
+    if ANCHOR in plan:
+        return sum(run.flops for run in plan[ANCHOR])
+    if ANCHOR not in recipes:
+        raise planning.PlanError(f"--arithmetic takes its measure from {ANCHOR}, and no such recipe is installed")
+    return sum(run.flops for run in _runs(rung(ANCHOR), recipes, 60 * settings.minutes, None))
+
+
+def _runs(
+    one: Rung, recipes: dict[str, tuple[Described, list[Stage]]], seconds: float, operations: float | None
+) -> list[Run]:
+    runs = []
+    for part in one.runs:
+        recipe, stages = recipes[part.recipe]
+        budget = part.share * (seconds if operations is None else operations)
+        runs.append(planning.run_of(part.recipe, recipe.batch, stages, budget, operations is not None))
+    return runs
+
+
+def _train_all(place: Place, plan: Plan, jobs: int, quiet: bool) -> dict[str, Path]:
+    """Every rung to its model file, `jobs` at a time, under one bar in minutes of training as planned."""
+    done = dict.fromkeys(plan, 0)
+    minutes = {name: sum(run.seconds for run in runs) / 60 for name, runs in plan.items()}
+    steps = {name: sum(run.steps for run in runs) for name, runs in plan.items()}
+    todo = [name for name in plan if not place.model(name).is_file()]
+    shape = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total:.1f} min [{elapsed}<{remaining}]"
+    bar = tqdm(total=sum(minutes[name] for name in todo), desc="training", bar_format=shape, leave=False,
+               disable=True if quiet or not todo else None)  # fmt: skip
+
+    def told(name: str, count: int) -> None:
+        done[name] = count
+
+    with bar, ThreadPoolExecutor(jobs) as pool:
+        work = {pool.submit(train, place, name, plan[name], lambda n, name=name: told(name, n)): name for name in plan}
+        models: dict[str, Path] = {}
+        said = time.monotonic()
+        while len(models) < len(work):
+            time.sleep(0.1)
+            for future in [f for f in work if f.done() and work[f] not in models]:
+                models[work[future]] = future.result()
+                if work[future] in todo and not quiet:
+                    click.echo(f"trained: {work[future]}, {steps[work[future]]:,} steps", err=True)
+            bar.n = sum(minutes[name] * done[name] / steps[name] for name in todo)
+            if time.monotonic() - said > 1:
+                bar.refresh()
+                said = time.monotonic()
+    return models
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """BusyError where another process holds the folder; the hold ends with its process, however that ends."""
+    with (out / ".busy").open("w") as file:
+        with suppress(ImportError):  # Windows
+            import fcntl
+
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise BusyError(f"{out}: another process trains in this folder") from error
+        yield
