@@ -70,6 +70,18 @@ class _DecoderBackend(Protocol):
     def uniform_bits(self, counts: Symbols) -> Symbols: ...
 
 
+class SymbolSource(Protocol):
+    """Where symbols come from: a file (`Decoder`), or chance (draw.py)."""
+
+    def symbols(self, n: int, table: Table) -> Symbols:
+        """n symbols, int32 [n], each an index into the table."""
+        ...
+
+    def uniform_bits(self, n: int, nbits: Symbols) -> Symbols:
+        """n values, int32 [n], the i-th of nbits[i] equally likely bits."""
+        ...
+
+
 class Encoder:
     """Writes symbols first in, first out; `bits` is the ideal code length of all that was written so far."""
 

@@ -4,7 +4,7 @@ To add a kind: a class with these members, a function that makes it from the arr
 anything: ModelError unless they are whole and exact), and one row in `KINDS` (gencomp/entropy/__init__.py).
 """
 
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -81,4 +81,34 @@ class EntropyModel(Protocol):
 
     def known_answer(self, arithmetic: Arithmetic = "float64") -> str:
         """A digest over fixed evaluations: the same on every machine that evaluates exactly. Stored in the file."""
+        ...
+
+
+@runtime_checkable
+class Drawable(Protocol):
+    """An entropy model that is a distribution which can be drawn from; not every kind need be."""
+
+    def draw(
+        self,
+        chance: np.random.Generator,
+        height: int,
+        width: int,
+        quality_step: int,
+        *,
+        tile: int = TILE,
+        arithmetic: Arithmetic = "float64",
+    ) -> npt.NDArray[np.int32]:
+        """Latents as the model expects them, y_int of height x width: what random bits decode to. BitstreamError for a
+        draw that no file could hold, which is rare."""
+        ...
+
+
+@runtime_checkable
+class Quantizer(Protocol):
+    """An entropy model that says what decoding gives, for less than coding costs; not every kind need."""
+
+    def quantize(
+        self, latents: Latents, quality_step: int, *, tile: int = TILE, arithmetic: Arithmetic = "float64"
+    ) -> npt.NDArray[np.int32]:
+        """The y_int of `encode`, without its bits."""
         ...

@@ -21,9 +21,10 @@ from gencomp.regions import region
 from . import intnet
 from .answers import answer, scatter
 from .check import verify_stream
-from .coder import Decoder, Encoder
+from .coder import Decoder, Encoder, SymbolSource
 from .constants import HYPER_UNIT, KNOTS, LEVELS, MEAN_UNIT, PASSES, TILE
 from .contract import Arithmetic, Coded, IntArray, Latents
+from .draw import Draws
 from .evaluate import Evaluation, evaluate, evaluate_whole, tiles
 from .intnet import IntNet, is_pointwise, receptive_field
 from .latent import clamp_residuals, clamp_z, decode_pass, decode_z, encode_pass, encode_z, least_bits
@@ -99,13 +100,30 @@ class Hyperprior:
         check: bool = False,
     ) -> Coded:
         """See `EntropyModel.encode`."""
+        encoder = Encoder(keep=check)
+        y_int = self._quantized(latents, quality_step, Evaluation(tile, arithmetic, check), encoder)
+        payload = encoder.finish()
+        if check:
+            with region("check"):
+                verify_stream(payload, encoder)
+        return Coded(payload, y_int, encoder.bits)
+
+    def quantize(
+        self, latents: Latents, quality_step: int, *, tile: int = TILE, arithmetic: Arithmetic = "float64"
+    ) -> "npt.NDArray[np.int32]":
+        """See `Quantizer.quantize`."""
+        return self._quantized(latents, quality_step, Evaluation(tile, arithmetic, False), None)
+
+    def _quantized(
+        self, latents: Latents, quality_step: int, how: Evaluation, encoder: Encoder | None
+    ) -> "npt.NDArray[np.int32]":
+        """y_int [M, h, w] of latents, and what it takes to code them to the encoder, if there is one."""
         if latents.z is None or len(latents.z) != self.hyper_channels or len(latents.y) != self.latent_channels:
             raise ValueError("these latents are not this model's")
-        how = Evaluation(tile, arithmetic, check)
-        encoder = Encoder(keep=check)
         z = clamp_z(np.rint(np.nan_to_num(latents.z)), self.tables)
-        with region("range coder"):
-            encode_z(encoder, z, self.tables)
+        if encoder is not None:
+            with region("range coder"):
+                encode_z(encoder, z, self.tables)
         features = self.features(z, quality_step, how)
         y = latents.y.transpose(1, 2, 0)
         y_int = np.zeros(y.shape, np.int32)
@@ -116,14 +134,11 @@ class Hyperprior:
             here = np.empty(mean.shape, np.float32)
             part.take(y, here)
             residuals = clamp_residuals(np.rint(np.nan_to_num(here - mean / MEAN_UNIT)))
-            with region("range coder"):
-                encode_pass(encoder, part.to_stream(residuals), part.to_stream(level), self.tables)
+            if encoder is not None:
+                with region("range coder"):
+                    encode_pass(encoder, part.to_stream(residuals), part.to_stream(level), self.tables)
             part.put(y_int, MEAN_UNIT * residuals + mean)
-        payload = encoder.finish()
-        if check:
-            with region("check"):
-                verify_stream(payload, encoder)
-        return Coded(payload, np.ascontiguousarray(y_int.transpose(2, 0, 1)), encoder.bits)
+        return np.ascontiguousarray(y_int.transpose(2, 0, 1))
 
     def decode(
         self,
@@ -136,12 +151,32 @@ class Hyperprior:
         arithmetic: Arithmetic = "float64",
     ) -> Coded:
         """See `EntropyModel.decode`."""
-        how = Evaluation(tile, arithmetic, False)
         decoder = Decoder(payload)
-        hyper_size = -(-height // self.hyper_stride), -(-width // self.hyper_stride)
-        decoder.require(self._least_bits(height * width, hyper_size[0] * hyper_size[1]))
+        hyper_height, hyper_width = self._hyper_size(height, width)
+        decoder.require(self._least_bits(height * width, hyper_height * hyper_width))
+        y_int = self._read(decoder, height, width, quality_step, Evaluation(tile, arithmetic, False))
+        decoder.finish()
+        return Coded(payload, y_int, decoder.bits)
+
+    def draw(
+        self,
+        chance: np.random.Generator,
+        height: int,
+        width: int,
+        quality_step: int,
+        *,
+        tile: int = TILE,
+        arithmetic: Arithmetic = "float64",
+    ) -> "npt.NDArray[np.int32]":
+        """See `Drawable.draw`."""
+        return self._read(Draws(chance), height, width, quality_step, Evaluation(tile, arithmetic, False))
+
+    def _read(
+        self, source: SymbolSource, height: int, width: int, quality_step: int, how: Evaluation
+    ) -> "npt.NDArray[np.int32]":
+        """y_int [M, height, width] from the symbols that a source gives."""
         with region("range coder"):
-            z = decode_z(decoder, (self.hyper_channels, *hyper_size), self.tables)
+            z = decode_z(source, (self.hyper_channels, *self._hyper_size(height, width)), self.tables)
         features = self.features(z, quality_step, how)[:height, :width]
         y_int = np.zeros((height, width, self.latent_channels), np.int32)
         for index in range(self.passes):
@@ -150,10 +185,12 @@ class Hyperprior:
                 mean, level = self.mean_and_level(index, features, y_int, how)
             residuals = np.empty_like(mean)
             with region("range coder"):
-                part.from_stream(decode_pass(decoder, part.to_stream(level), self.tables), residuals)
+                part.from_stream(decode_pass(source, part.to_stream(level), self.tables), residuals)
             part.put(y_int, MEAN_UNIT * residuals + mean)
-        decoder.finish()
-        return Coded(payload, np.ascontiguousarray(y_int.transpose(2, 0, 1)), decoder.bits)
+        return np.ascontiguousarray(y_int.transpose(2, 0, 1))
+
+    def _hyper_size(self, height: int, width: int) -> tuple[int, int]:
+        return -(-height // self.hyper_stride), -(-width // self.hyper_stride)
 
     def _least_bits(self, latents: int, hyper_latents: int) -> float:
         """What an image of so many positions costs at least: its likeliest symbols."""

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gencomp.bitstream import BitstreamError
-from gencomp.entropy.coder import Decoder, Encoder, Symbols, Table
+from gencomp.entropy.coder import Encoder, Symbols, SymbolSource, Table
 from gencomp.entropy.constants import MAX_RESIDUAL
 from gencomp.entropy.tables import Tables, Weights, costs
 
@@ -65,7 +65,7 @@ def encode_pass(encoder: Encoder, residuals: npt.NDArray[np.integer], levels: Le
         _encode_escapes(encoder, np.concatenate(escaped), tables)
 
 
-def decode_pass(decoder: Decoder, levels: Levels, tables: Tables) -> Symbols:
+def decode_pass(decoder: SymbolSource, levels: Levels, tables: Tables) -> Symbols:
     """Read residuals, int32 [n], of scale levels [n]; BitstreamError if the data do not hold them."""
     order, ends = _grouped(levels, tables)
     ordered = np.empty(len(levels), np.int32)
@@ -96,7 +96,7 @@ def encode_z(encoder: Encoder, z: npt.NDArray[np.integer], tables: Tables) -> No
         encoder.symbols(channel.ravel() + table.size // 2, table)
 
 
-def decode_z(decoder: Decoder, shape: tuple[int, int, int], tables: Tables) -> Symbols:
+def decode_z(decoder: SymbolSource, shape: tuple[int, int, int], tables: Tables) -> Symbols:
     """Read hyper-latents, int32 of the given shape [C, H, W]."""
     channels, height, width = shape
     if channels != len(tables.z):
@@ -138,7 +138,7 @@ def _encode_escapes(encoder: Encoder, overshoots: Symbols, tables: Tables) -> No
     encoder.uniform_bits(overshoots + 1 - (1 << classes), classes)
 
 
-def _decode_escapes(decoder: Decoder, half_widths: Symbols, tables: Tables) -> Symbols:
+def _decode_escapes(decoder: SymbolSource, half_widths: Symbols, tables: Tables) -> Symbols:
     """Escaped residuals [n], the i-th at a level of half-width half_widths[i]."""
     classes = decoder.symbols(len(half_widths), _compiled(tables).escape)
     overshoots = (1 << classes) + decoder.uniform_bits(len(classes), classes) - 1
