@@ -30,7 +30,7 @@ from .bitstream import (
 )
 from .eager import eager
 from .entropy.constants import MEAN_UNIT, TILE
-from .entropy.contract import Arithmetic, Coded, Latents
+from .entropy.contract import Arithmetic, Coded, Latents, Quantizer
 from .image import ImageError, Source, read_image, read_kept, warn_if_large
 from .memory import memory_for
 from .metadata import to_info
@@ -193,13 +193,48 @@ class Codec:
         if realism is not None and not self.knows_realism:
             warnings.warn(f"the model {self.model_name} does not know realism: it has no effect", stacklevel=3)
         header, y_int = self._exact(data, max_pixels)
-        strength = (1.0 if realism is None else realism) if self.knows_realism else 0.0
-        size = (header.height, header.width)
         with memory_for(header.width, header.height, BitstreamError), region("synthesis"):
-            y_hat = y_int.astype(np.float32) / np.float32(MEAN_UNIT)
-            image = Image.fromarray(self.runtime.synthesize(y_hat, size, header.quality_step, strength))
+            image = self._shown(y_int, (header.height, header.width), header.quality_step, realism)
         image.info.update(to_info(bitstream.inspect(data).extras))
         return image
+
+    @eager
+    def round_trip(
+        self, image: Source, *, quality: float = DEFAULT_QUALITY, realism: float | None = None
+    ) -> Image.Image:
+        """What `compress` and then `decompress` show, without the file: nothing is range coded, and nothing checked.
+
+        quality, realism: as there. For uses that want the codec's look and no bytes, such as augmentation.
+        """
+        pixels, quality_step = np.asarray(read_image(image)), bitstream.quality_to_step(quality)
+        latents = self.runtime.analyze(pixels, quality_step)
+        entropy = self.model.entropy
+        if isinstance(entropy, Quantizer):
+            y_int = entropy.quantize(latents, quality_step, tile=self._tile, arithmetic=self._arithmetic)
+        else:
+            y_int = entropy.encode(latents, quality_step, tile=self._tile, arithmetic=self._arithmetic).y_int
+        return self._shown(y_int, pixels.shape[:2], quality_step, realism)
+
+    @eager
+    def sample(
+        self, width: int, height: int, *, quality: float = DEFAULT_QUALITY, realism: float | None = None, seed: int = 0
+    ) -> Image.Image:
+        """An image drawn from what the model expects of images: latents from its own prior, decoded.
+
+        A network with a prior of its own to draw from (a variational autoencoder) gives latents by that; else they are
+        what random bits decode to. quality, realism: as in `compress` and `decompress`. seed: equal ones give equal
+        images on one machine. ModelError for a model that cannot be drawn from.
+        """
+        from .sampling import draw_latents
+
+        if width < 1 or height < 1 or width * height > MAX_PIXELS:
+            raise ValueError(f"an image of {width}x{height} pixels cannot be drawn: 1 to {MAX_PIXELS} pixels")
+        quality_step = bitstream.quality_to_step(quality)
+        with memory_for(width, height, ImageError):
+            y_hat = draw_latents(self.model, *latent_size(height, width, STRIDE), quality_step, seed, self._arithmetic)
+            return Image.fromarray(
+                self.runtime.synthesize(y_hat, (height, width), quality_step, self._strength(realism))
+            )
 
     @eager
     def verify(self, data: bytes, *, max_pixels: int | None = MAX_PIXELS) -> Verified:
@@ -217,6 +252,17 @@ class Codec:
         if header.stored_crc(checksum(coded.y_int)) != header.latents_crc:
             raise BitstreamError("the decoded latents are not those that were encoded (another coder or a forged file)")
         return header, coded.y_int
+
+    def _strength(self, realism: float | None) -> float:
+        """The realism that the synthesis is given."""
+        return (1.0 if realism is None else realism) if self.knows_realism else 0.0
+
+    def _shown(
+        self, y_int: npt.NDArray[np.int32], size: tuple[int, int], quality_step: int, realism: float | None
+    ) -> Image.Image:
+        """The image of decoded latents; size: height, width."""
+        y_hat = y_int.astype(np.float32) / np.float32(MEAN_UNIT)
+        return Image.fromarray(self.runtime.synthesize(y_hat, size, quality_step, self._strength(realism)))
 
     def _read(self, data: bytes, max_pixels: int | None) -> tuple[Header, Coded]:
         header, payload = bitstream.unpack(data)

@@ -72,6 +72,7 @@ def export(
         raise CheckpointError(f"the integers change the rate by {100 * change:.2f} %, over 0.2 %: nothing was written")
     learnt, family = _knows_realism(checkpoint), network.config.family
     facts = {"recipe": recipe["name"], "steps": checkpoint.step, "realism": learnt and network.knows_realism}
+    facts |= {"prior": True} if network.has_prior else {}  # what `gencomp sample` draws by
     facts |= {"parameters": parameter_count(network), "rate_change": round(change, 6)}
     model = Model(
         name or recipe["name"],

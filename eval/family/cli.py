@@ -110,7 +110,7 @@ def _make(
     from .training import Place
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = max(1, cores // jobs)
+    threads = int(os.environ.get("OMP_NUM_THREADS") or max(1, cores // jobs))
     settings, place = Settings(data, minutes, arithmetic), Place(out, data, threads)
     found = measure.photographs(photos)  # first, so that a wrong name costs no training
     done = trained(place, names, settings, jobs, quiet)

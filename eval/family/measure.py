@@ -72,7 +72,8 @@ def pair(found: Measured, test: str, anchor: str, metric: str) -> dict[str, Any]
             for row in found.results["summary"] if row["codec"] in (test, anchor)]  # fmt: skip
     names = {photo.name for photo in found.photos}
     records = [r for r in load_all(found.out) if r.place.image in names]
-    used = {(_plain(key[0]), *key[1:]): of for key, of in comparable(sets.groups(records)).used.items()}
+    groups = comparable(sets.groups(records)).used
+    used = {(_plain(codec), setting, realism): of for (codec, setting, realism), of in groups.items()}
     compared = [one for one in deltas(rows, used, anchor) if _codec(one["codec"]) == test]
     return compared[-1] if compared else None
 
@@ -111,5 +112,5 @@ def _codec(label: str) -> str:
 
 
 def _renamed(one: dict[str, Any]) -> dict[str, Any]:
-    named = {key: _plain(one[key]) for key in ("codec", "anchor") if key in one}
+    named: dict[str, Any] = {key: _plain(one[key]) for key in ("codec", "anchor") if key in one}
     return {**one, **named}

@@ -1,9 +1,11 @@
 """The family from the names of rungs to trained models: planned once, trained side by side, resumed where it was."""
 
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -83,9 +85,7 @@ def _measured(place: Place, recipe: str, minutes: float) -> tuple[Described, lis
     return found, probe(place, found, max(LEAST_PROBE, PROBE_PART * 60 * minutes))
 
 
-def _operations(
-    settings: Settings, plan: Plan, recipes: dict[str, tuple[Described, list[Stage]]]
-) -> float | None:
+def _operations(settings: Settings, plan: Plan, recipes: dict[str, tuple[Described, list[Stage]]]) -> float | None:
     """The budget in operations, those that the anchor does in the budget's minutes; None where it is one of time."""
     if not settings.arithmetic:
         return None
@@ -117,13 +117,17 @@ def _train_all(place: Place, plan: Plan, jobs: int, quiet: bool) -> dict[str, Pa
     bar = tqdm(total=sum(minutes[name] for name in todo), desc="training", bar_format=shape, leave=False,
                disable=True if quiet or not todo else None)  # fmt: skip
 
+    stop = threading.Event()
+
     def told(name: str, count: int) -> None:
         done[name] = count
+        if stop.is_set():
+            raise InterruptedError
 
-    with bar, ThreadPoolExecutor(jobs) as pool:
-        work = {pool.submit(train, place, name, plan[name], lambda n, name=name: told(name, n)): name for name in plan}
-        models: dict[str, Path] = {}
-        said = time.monotonic()
+    models: dict[str, Path] = {}
+    said = time.monotonic()
+    with bar, _pool(jobs, stop) as pool:
+        work = {pool.submit(train, place, name, plan[name], partial(told, name)): name for name in plan}
         while len(models) < len(work):
             time.sleep(0.1)
             for future in [f for f in work if f.done() and work[f] not in models]:
@@ -135,6 +139,18 @@ def _train_all(place: Place, plan: Plan, jobs: int, quiet: bool) -> dict[str, Pa
                 bar.refresh()
                 said = time.monotonic()
     return models
+
+
+@contextmanager
+def _pool(jobs: int, stop: threading.Event) -> Iterator[ThreadPoolExecutor]:
+    """Threads that are told to stop, by an event that they look at, when the block is left by an error."""
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            yield pool
+        except BaseException:
+            stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 @contextmanager

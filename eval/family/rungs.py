@@ -39,8 +39,8 @@ LADDER: dict[str, Rung] = {
     for r in (
         Rung(
             "autoencoder",
-            "Two networks with a bottleneck between them learn to copy the image; what passes the bottleneck is rounded "
-            "after training, and its statistics are counted once.",
+            "Two networks with a bottleneck between them learn to copy the image; what passes it is rounded after "
+            "training, and its statistics are counted.",
             "G. Hinton, R. Salakhutdinov: Reducing the dimensionality of data with neural networks. Science",
             2006,
         ),
@@ -54,14 +54,15 @@ LADDER: dict[str, Rung] = {
         Rung(
             "theis2017",
             "Rounding stands in the training itself, with a gradient that ignores it, beside a model of the rate.",
-            "L. Theis, W. Shi, A. Cunningham, F. Huszár: Lossy image compression with compressive autoencoders. ICLR 2017",
+            "L. Theis, W. Shi, A. Cunningham, F. Huszár: Lossy image compression with compressive autoencoders. "
+            "ICLR 2017",
             2017,
             after="autoencoder",
         ),
         Rung(
             "balle2017",
-            "Noise stands in for rounding, each channel learns its own density, and divisive normalisation (GDN) makes "
-            "the coefficients independent.",
+            "Noise stands in for rounding, each channel learns its own density, and divisive normalisation (GDN) evens "
+            "the coefficients out.",
             "J. Ballé, V. Laparra, E. Simoncelli: End-to-end optimized image compression. ICLR 2017",
             2017,
             after="autoencoder",
@@ -101,7 +102,8 @@ LADDER: dict[str, Rung] = {
         Rung(
             "light",
             "Convolutions are split into one by channel and one across channels, at a tenth of the arithmetic.",
-            "A. Howard et al.: MobileNets: efficient convolutional neural networks for mobile vision applications. 2017",
+            "A. Howard et al.: MobileNets: efficient convolutional neural networks for mobile vision applications. "
+            "arXiv 2017",
             2017,
             after="base",
             promise="arithmetic",
@@ -117,11 +119,11 @@ LADDER: dict[str, Rung] = {
         ),
         Rung(
             "gan",
-            "A discriminator that sees the latents teaches the decoder texture; a dial, realism, sets how much of it is "
-            "drawn. Half of the budget trains base, the other half this.",
+            "A discriminator that sees the latents teaches the decoder texture, and realism says how much is drawn. "
+            "Half of the budget trains base, the other half this.",
             "F. Mentzer, G. Toderici, M. Tschannen, E. Agustsson: High-fidelity generative image compression. NeurIPS "
-            "2020; E. Agustsson, D. Minnen, G. Toderici, F. Mentzer: Multi-realism image compression with a conditional "
-            "generator. CVPR 2023",
+            "2020; E. Agustsson, D. Minnen, G. Toderici, F. Mentzer: Multi-realism image compression with a "
+            "conditional generator. CVPR 2023",
             2023,
             after="base",
             promise="realism",

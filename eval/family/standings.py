@@ -104,10 +104,12 @@ def _sentence(found: Measured, test: Standing, anchor: Standing, minutes: float,
         said = f"{abs(value):.1f} % {'fewer' if value < 0 else 'more'} bits than {other} at equal PSNR"
     bounds = f" (95 % interval {interval[0]:+.1f} to {interval[1]:+.1f})" if interval else ""
     if promise == "arithmetic":
-        return Sentence("holds" if _cheaper(test, anchor) else "reversed", f"{_arithmetic(test, anchor)}, at {said}{bounds}.")
+        return Sentence(
+            "holds" if _cheaper(test, anchor) else "reversed", f"{_arithmetic(test, anchor)}, at {said}{bounds}."
+        )
     opening = {
         "holds": f"History's order holds: {name} has {said}{bounds}.",
-        "open": f"Not resolved: {name} has {said}, and the interval includes none at all{bounds}.",
+        "open": f"Not resolved: {name} has {said}, and the interval has zero in it{bounds}.",
         "reversed": f"The other way round: {name} has {said}{bounds}.",
     }[verdict]
     return Sentence(verdict, opening if verdict == "holds" else f"{opening} {known}")
@@ -129,7 +131,8 @@ def _known(test: Standing, anchor: Standing, minutes: float, arithmetic: bool) -
 
 def _took(line: Standing) -> str:
     one = line.spent
-    return f"{line.rung.name} did {one.steps:,} steps on {one.crops:,} crops ({one.tflop:.2f} TFLOP, {one.minutes:.1f} min)"
+    cost = f"{one.tflop:.2f} TFLOP, {one.minutes:.1f} min"
+    return f"{line.rung.name} did {one.steps:,} steps on {one.crops:,} crops ({cost})"
 
 
 def _cheaper(test: Standing, anchor: Standing) -> bool:

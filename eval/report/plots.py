@@ -92,7 +92,7 @@ def draw(
     axes: Axes, name: str, rows: Rows, series: Sequence[Series], reference: Sequence[Published], look: Look,
     colours: Mapping[str, str] | None = None,
 ) -> None:  # fmt: skip
-    """One metric against the rate. A hollow mark: one setting for all images, where other files are matched to the rate.
+    """One metric against the rate. A hollow mark: one setting for all images, where others are matched to a rate.
 
     Intervals are left out: those of single means are as wide as images differ, and say little of codecs that coded
     the same images. The paired ones stand beside the Bjontegaard deltas.

@@ -13,6 +13,8 @@ from gencomp.cli.compress import compress
 from gencomp.cli.decompress import decompress
 from gencomp.cli.group import Verbs
 from gencomp.cli.info import info
+from gencomp.cli.interpolate import interpolate
+from gencomp.cli.sample import sample
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -28,5 +30,5 @@ def main() -> None:
     """
 
 
-for verb in (compress, decompress, info):
+for verb in (compress, decompress, info, sample, interpolate):
     main.add_command(verb)

@@ -115,6 +115,7 @@ class Network(nn.Module, ABC):
     config: Any
     stride: int
     knows_realism: bool  # whether `synthesize` heeds its realism
+    has_prior: bool = False  # whether `draw_prior` draws
 
     @property
     @abstractmethod
@@ -162,6 +163,12 @@ class Network(nn.Module, ABC):
     def pass_prior(self) -> PassPrior | None:
         """The float prior pass by pass; None for a family whose latents cannot be refined."""
         return None
+
+    def draw_prior(self, height: int, width: int, quality_step: Tensor, generator: torch.Generator) -> Tensor:
+        """y_hat [1, M, height, width] drawn from the network's own prior, where it `has_prior`, as a variational
+        autoencoder has; quality_step int [1], generator of the CPU. Other families are drawn from by their entropy
+        models. ModelError without."""
+        raise ModelError(f"networks of the family {self.config.family} have no prior of their own")
 
     def condition(self, y_hat: Tensor, quality_step: Tensor) -> Tensor:
         """Decoded latents in units that are alike at every quality; as they are unless the family scales them."""

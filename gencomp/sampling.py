@@ -1,0 +1,44 @@
+"""Latents that a model expects, drawn by chance: from its network's own prior, or from its integer entropy model."""
+
+import numpy as np
+import numpy.typing as npt
+
+from .bitstream import BitstreamError, ModelError
+from .entropy.constants import MEAN_UNIT
+from .entropy.contract import Arithmetic, Drawable
+from .model import Model
+
+TRIES = 16  # draws, the rare ones left out that no file could hold
+
+
+def draw_latents(
+    model: Model, height: int, width: int, quality_step: int, seed: int, arithmetic: Arithmetic = "float64"
+) -> npt.NDArray[np.float32]:
+    """y_hat float32 [M, height, width] at a quality step; ModelError for a model that cannot be drawn from."""
+    if model.facts.get("prior"):
+        return _of_network(model, height, width, quality_step, seed)
+    if not isinstance(model.entropy, Drawable):
+        raise ModelError(f"{model.name}: entropy models of the kind {model.entropy.kind!r} cannot be drawn from")
+    chance = np.random.default_rng(seed)
+    for _ in range(TRIES):
+        try:
+            y_int = model.entropy.draw(chance, height, width, quality_step, arithmetic=arithmetic)
+        except BitstreamError:
+            continue
+        return y_int.astype(np.float32) / np.float32(MEAN_UNIT)
+    raise ModelError(f"{model.name}: nothing that a file could hold was drawn in {TRIES} tries")
+
+
+def _of_network(model: Model, height: int, width: int, quality_step: int, seed: int) -> npt.NDArray[np.float32]:
+    """From the prior of a network, which needs PyTorch."""
+    import torch
+
+    from .networks import network_of
+    from .runtime.torch import undisturbed
+
+    with undisturbed(torch.device("cpu")):
+        y = network_of(model).draw_prior(
+            height, width, torch.tensor([quality_step]), torch.Generator().manual_seed(seed)
+        )
+    found: npt.NDArray[np.float32] = y[0].float().numpy()
+    return found

@@ -1,0 +1,74 @@
+"""Images from a model's own prior, on the tiny model of tests/golden."""
+
+import dataclasses
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gencomp import networks
+from gencomp.bitstream import ModelError
+from gencomp.codec import Codec
+from gencomp.model import Model, load_model
+from gencomp.sampling import draw_latents
+
+TINY = Path(__file__).parent.parent / "golden" / "tiny.safetensors"
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return load_model(TINY)
+
+
+def test_a_sample_has_its_size_and_is_that_of_its_seed(model: Model) -> None:
+    codec = Codec(model, "cpu")
+    first, again, other = (np.asarray(codec.sample(37, 18, quality=60, seed=seed)) for seed in (1, 1, 2))
+    assert first.shape == (18, 37, 3)
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_the_latents_of_a_sample_are_coded_in_the_bits_that_the_model_expects(model: Model) -> None:
+    """Draws are typical: over many, the files of their latents are not far from those of other draws."""
+    step = 700
+    sizes = []
+    for seed in range(4):
+        y = draw_latents(model, 6, 6, step, seed)
+        assert y.shape == (model.entropy.latent_channels, 6, 6)
+        sizes.append(np.abs(y).mean())
+    assert max(sizes) < 20 * min(sizes)
+
+
+def test_sizes_without_pixels_and_beyond_the_limit_are_refused(model: Model) -> None:
+    codec = Codec(model, "cpu")
+    for width, height in ((0, 5), (5, -1), (1 << 16, 1 << 16)):
+        with pytest.raises(ValueError, match="pixels"):
+            codec.sample(width, height)
+
+
+def test_a_network_with_a_prior_of_its_own_is_drawn_from_by_that(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    def draw(height: int, width: int, step: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        return torch.randn(1, model.entropy.latent_channels, height, width, generator=generator) * step
+
+    monkeypatch.setattr(networks, "network_of", lambda _: types.SimpleNamespace(draw_prior=draw))
+    own = model._replace(facts={**model.facts, "prior": True})
+    assert np.array_equal(draw_latents(own, 2, 3, 5, 1), draw_latents(own, 2, 3, 5, 1))
+    assert draw_latents(own, 2, 3, 500, 1).std() > 100
+
+
+def test_a_model_that_cannot_be_drawn_from_says_so(model: Model) -> None:
+    @dataclasses.dataclass
+    class Opaque:
+        kind: str = "opaque"
+
+    with pytest.raises(ModelError, match="'opaque' cannot be drawn from"):
+        draw_latents(model._replace(entropy=Opaque()), 2, 2, 0, 0)  # type: ignore[arg-type]
+
+
+def test_a_round_trip_shows_what_the_file_would(model: Model) -> None:
+    codec = Codec(model, "cpu")
+    pixels = np.random.default_rng(0).integers(0, 256, (35, 50, 3), dtype=np.uint8)
+    shown = codec.round_trip(pixels, quality=70)
+    assert np.array_equal(np.asarray(shown), np.asarray(codec.decompress(codec.compress(pixels, quality=70))))
