@@ -25,6 +25,7 @@ from .check import verify_stream
 from .coder import Decoder, Encoder
 from .constants import MEAN_UNIT, TILE
 from .contract import Arithmetic, Coded, IntArray, Latents
+from .draw import Draws
 from .latent import clamp_residuals, decode_pass, encode_pass, least_bits
 from .tables import Tables, below
 from .tables import from_arrays as tables_from_arrays
@@ -78,11 +79,9 @@ class Factorized:
         check: bool = False,
     ) -> Coded:
         """See `EntropyModel.encode`."""
-        if latents.z is not None or len(latents.y) != self.latent_channels:
-            raise ValueError("these latents are not this model's")
         encoder = Encoder(keep=check)
         tables, centres = self.set_of(quality_step)
-        residuals = clamp_residuals(np.rint(np.nan_to_num(latents.y - centres / MEAN_UNIT)))
+        residuals = self._residuals(latents, centres)
         encode_pass(encoder, residuals.ravel(), self._levels(*latents.y.shape[1:]), tables)
         payload = encoder.finish()
         if check:
@@ -106,6 +105,33 @@ class Factorized:
         residuals = decode_pass(decoder, self._levels(height, width), tables)
         decoder.finish()
         return Coded(payload, MEAN_UNIT * residuals.reshape(-1, height, width) + centres, decoder.bits)
+
+    def quantize(
+        self, latents: Latents, quality_step: int, *, tile: int = TILE, arithmetic: Arithmetic = "float64"
+    ) -> npt.NDArray[np.int32]:
+        """See `Quantizer.quantize`."""
+        centres = self.set_of(quality_step).centres
+        return MEAN_UNIT * self._residuals(latents, centres) + centres
+
+    def draw(
+        self,
+        chance: np.random.Generator,
+        height: int,
+        width: int,
+        quality_step: int,
+        *,
+        tile: int = TILE,
+        arithmetic: Arithmetic = "float64",
+    ) -> npt.NDArray[np.int32]:
+        """See `Drawable.draw`."""
+        tables, centres = self.set_of(quality_step)
+        residuals = decode_pass(Draws(chance), self._levels(height, width), tables)
+        return MEAN_UNIT * residuals.reshape(-1, height, width) + centres
+
+    def _residuals(self, latents: Latents, centres: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+        if latents.z is not None or len(latents.y) != self.latent_channels:
+            raise ValueError("these latents are not this model's")
+        return clamp_residuals(np.rint(np.nan_to_num(latents.y - centres / MEAN_UNIT)))
 
     def _levels(self, height: int, width: int) -> npt.NDArray[np.uint16]:
         return np.repeat(np.arange(self.latent_channels, dtype=np.uint16), height * width)
