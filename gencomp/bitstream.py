@@ -178,8 +178,8 @@ def pack(header: Header, payload: bytes, extras: Mapping[int, bytes] | None = No
             MAGIC,
             bytes([header.version]),
             header.model_id,
-            _varint(header.width),
-            _varint(header.height),
+            varint(header.width),
+            varint(header.height),
             _STEP_AND_LATENTS_CRC.pack(header.quality_step, header.latents_crc),
         )
     )
@@ -193,7 +193,7 @@ def payload_room(size: int, header: Header, extras: Mapping[int, bytes] | None =
     """Bytes of payload that fit into a file of at most `size` bytes; negative where not even an empty one does."""
     room = size - len(pack(header, b"", extras))
     if header.version >= SECTIONS_VERSION and room > 0:
-        room -= len(_varint(room)) - 1
+        room -= len(varint(room)) - 1
     return room
 
 
@@ -248,8 +248,8 @@ def read_header(data: bytes) -> tuple[Header, int]:
     at = len(MAGIC) + 1 + MODEL_ID_BYTES
     if len(data) > len(MAGIC):
         _check_version(data[len(MAGIC)])
-    width, at = _read_varint(data, at, 3)
-    height, at = _read_varint(data, at, 3)
+    width, at = read_varint(data, at, 3)
+    height, at = read_varint(data, at, 3)
     end = at + _STEP_AND_LATENTS_CRC.size
     if len(data) < end:
         raise BitstreamError("damaged file: it ends inside the header")
@@ -347,7 +347,7 @@ def _pack_sections(extras: Mapping[int, bytes], payload: bytes) -> bytes:
     if not all(_PAYLOAD < kind < 256 for kind in extras):
         raise ValueError("kinds of optional sections lie in 1 to 255")
     sections = [*sorted(extras.items()), (_PAYLOAD, payload)]
-    return b"".join(bytes([kind]) + _varint(len(content)) + content for kind, content in sections)
+    return b"".join(bytes([kind]) + varint(len(content)) + content for kind, content in sections)
 
 
 def _read_extras(rest: _Rest) -> dict[int, bytes]:
@@ -371,7 +371,7 @@ def _read_length(rest: _Rest) -> int:
     digits = b""
     while not digits or (digits[-1] >= 0x80 and len(digits) < 5):
         digits += rest.take(1)
-    length = _read_varint(digits, 0, 5)[0]
+    length = read_varint(digits, 0, 5)[0]
     if length >= 2**32:
         raise BitstreamError("damaged file: it holds an invalid length")
     return length
@@ -386,7 +386,7 @@ def _check_version(byte: int) -> None:
     raise BitstreamError(f"written by a newer version of gencomp, or damaged: {what} (this one reads {known})")
 
 
-def _varint(value: int) -> bytes:
+def varint(value: int) -> bytes:
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -395,7 +395,7 @@ def _varint(value: int) -> bytes:
     return bytes(out)
 
 
-def _read_varint(data: bytes, at: int, most: int) -> tuple[int, int]:
+def read_varint(data: bytes, at: int, most: int) -> tuple[int, int]:
     """Value of at most `most` bytes and the position after it; leaves zero and too large values to the caller."""
     value = 0
     for shift in range(0, 7 * most, 7):

@@ -9,6 +9,7 @@ from typing import Any
 
 from gencomp.networks.ladder.autoencoder import AutoencoderConfig
 from gencomp.networks.ladder.balle2018 import Balle2018Config
+from gencomp.networks.ladder.hybrid import HybridConfig
 from gencomp.networks.ladder.light import LightConfig
 from gencomp.networks.ladder.minnen2018 import Minnen2018Config
 
@@ -38,6 +39,7 @@ LADDER: dict[str, Recipe] = {
         _rung("autoencoder", AutoencoderConfig(), lambda_balance=1.0),
         _rung("balle2018", Balle2018Config()),
         _rung("minnen2018", Minnen2018Config()),
+        _rung("hybrid", HybridConfig()),
         _rung("light", LightConfig()),
     )
 }

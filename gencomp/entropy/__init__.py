@@ -57,7 +57,7 @@ a) Hyper-latents z, channel by channel, each channel by its own table: 2 K_c + 1
    w' are h and w divided by the hyper-stride, rounded up; the hyper-stride is the product of the pixel shuffles of the
    network `synthesis` (4 in all models so far).
 
-b) The network `synthesis` (section 5) takes Z channels 16 z, and, if it has 9 inputs more, 9 planes, constant over the
+b) The network `synthesis` (section 6) takes Z channels 16 z, and, if it has 9 inputs more, 9 planes, constant over the
    image, of the quality weights max(0, 128 - |quality_step - 128 k|), k = 0 .. 8. The first h rows and w columns of its
    output are the features, F channels.
 
@@ -83,7 +83,27 @@ set s = (quality_step (S - 1) + 512) // 1024 alone: the table of level c is the 
 centres[s, c].
 
 
-5. Integer networks
+5. Kind "hybrid"
+
+Channels 0 .. 11 are three planes of 2 h rows and 2 w columns of bytes p: y_int = p - 128 of plane c // 4, row 2 row +
+(c // 2) mod 2, column 2 column + c mod 2. The other channels are those of a model of the kind "context" or
+"hyperprior", whose arrays are named inner.<name>.
+
+The payload holds first, for each plane in turn, for each of its pieces, a varint (gencomp/bitstream.py) and as many
+bytes; then the payload of the inner model. A piece has at most 32768 rows and columns: the first has the first rows
+and columns, pieces go on to the right and then down. Its bytes are the entropy-coded segment of a scan of baseline
+sequential JPEG (ITU-T T.81), without a marker after it: one component of 8 bits, sampling factors 1, no restart
+intervals, the typical Huffman tables of luminance (tables K.3 and K.5), and a quantisation table of 64 equal values
+
+    (64 + sum over k of steps[k] times the quality weight k of 3 b) // 128
+
+The inverse DCT is that of libjpeg ("islow", jidctint.c), in 32-bit integers. A decoder refuses a piece of fewer than
+6 bits for each of its blocks of 8 x 8, and one with a byte FF that no byte 00 follows. A piece that is damaged
+otherwise it may read in any way: the checksums of the file tell. A decoder with another inverse DCT finds that it
+does not compute the model's known answer, which holds a fixed scan as decoded at each step (PROBE in jpeg.py).
+
+
+6. Integer networks
 
 Layers l = 0, 1, .. one after another. Inputs are first clamped to -b_c .. b_c, b the array `input_bound` (one entry a
 channel, or one for all). A layer has weights w [O, I / groups, k, k], k odd, and for each output channel a bias b, a
@@ -99,16 +119,16 @@ channel c, row 2 row + i, column 2 column + j. All |acc M| + 2^(s-1) are below 2
 do not prove it is refused, so that IEEE double precision computes all of this exactly in any order.
 
 
-6. Arrays of a model file
+7. Arrays of a model file
 
 Integers of any width. tables.y_weights: the weights of all levels ("factorized": channels, set by set) end to end, 2
 L_i + 2 each; tables.y_half_widths: L_i. tables.z_weights, tables.z_half_widths: the same of z, 2 K_c + 1 each; absent
 in "factorized". tables.escape_weights: 17. <network>.input_bound, and <network>.<l>.weight, .bias, .multiplier, .shift
 and .form, the last one (lo, hi, groups, shuffle), for the networks synthesis, context0, .. context3. thresholds.
-centres.
+centres. steps: 9, each 1 .. 255; inner.<name>: the arrays of the inner model.
 
 
-7. Example
+8. Example
 
 tests/golden/dot.gnc, one pixel, with the model tests/golden/tiny.safetensors (Z = 8, M = 16, kind "context"), quality
 step 507. The payload has 45 bytes, read 8 and then 4 at a time, after the symbols named:
@@ -142,11 +162,12 @@ test_layout.py` holds a decoder written from this text alone, and this example.
 
 from collections.abc import Callable, Mapping
 
-from . import factorized, hyperprior
+from . import factorized, hybrid, hyperprior
 from .contract import EntropyModel, IntArray
 
 KINDS: dict[str, Callable[[Mapping[str, IntArray]], EntropyModel]] = {
     "context": hyperprior.from_arrays,
     "hyperprior": hyperprior.from_arrays,
     "factorized": factorized.from_arrays,
+    "hybrid": hybrid.from_arrays,
 }

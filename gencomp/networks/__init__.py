@@ -15,6 +15,7 @@ from .hific import HificConfig, HificNetwork
 from .hyperprior import HyperpriorConfig, HyperpriorNetwork
 from .ladder.autoencoder import AutoencoderConfig, AutoencoderNetwork
 from .ladder.balle2018 import Balle2018Config, Balle2018Network
+from .ladder.hybrid import HybridConfig, HybridNetwork
 from .ladder.light import LightConfig, LightNetwork
 from .ladder.minnen2018 import Minnen2018Config, Minnen2018Network
 
@@ -38,6 +39,7 @@ FAMILIES: dict[str, Family] = {
     "balle2018": Family(Balle2018Config, Balle2018Network),
     "minnen2018": Family(Minnen2018Config, Minnen2018Network),
     "light": Family(LightConfig, LightNetwork),
+    "hybrid": Family(HybridConfig, HybridNetwork),
 }
 
 

@@ -28,6 +28,7 @@ TINY = {
     "autoencoder": {"model.latent_channels": "8", "model.widths": "8,8,8"},
     "balle2018": {"model.latent_channels": "8", "model.width": "8"},
     "minnen2018": {"model.latent_channels": "8", "model.width": "8"},
+    "hybrid": {"model.learned_channels": "8", "model.width": "8"},
     "light": {
         "model.latent_channels": "8",
         "model.widths": "8,8,12",

@@ -42,9 +42,10 @@ def to_pixels(signal: Tensor) -> Tensor:
     return signal.float() / SIGNAL + 0.5
 
 
-def analysis_reach(kernels: Sequence[Kernel]) -> int:
-    """Latents beyond its own STRIDE pixels that a latent sees on one side, rounded up; kernels from the image on."""
-    pixels, stride = 0, 1
+def analysis_reach(kernels: Sequence[Kernel], before: int = 0) -> int:
+    """Latents beyond its own STRIDE pixels that a latent sees on one side, rounded up; kernels from the image on, of
+    which a pixel has already seen `before` others."""
+    pixels, stride = before, 1
     for kernel in kernels:
         pixels += stride * (kernel.side // 2)
         stride *= kernel.stride

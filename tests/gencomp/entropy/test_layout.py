@@ -181,7 +181,7 @@ def test_the_example_is_what_happens() -> None:
     header, payload = unpack((GOLDEN / "dot.gnc").read_bytes())
     y_int, reader = decode(tiny(), payload, 1, 1, header.quality_step)
     text, flat = " ".join((gencomp.entropy.__doc__ or "").split()), [int(v) for v in y_int.ravel()]
-    place = text.index("7. Example")
+    place = text.index("8. Example")
     for at in range(0, len(payload), 4):
         place = text.index(payload[at : at + 4].hex().upper(), place) + 8
     assert reader.at == 52  # four bytes beyond the last ones

@@ -39,6 +39,8 @@ export class Codec {
       throw new ModelError("not a model file that this page knows");
     // The first form has them as text.
     const [config, facts] = [stated.config, stated.facts].map((v) => (typeof v === "string" ? JSON.parse(v) : v));
+    if (stated.kind === "hybrid")
+      throw new ModelError("files of the kind hybrid hold JPEG scans, which this page cannot decode: use gencomp itself");
     if ((stated.family ?? "hyperprior") !== "hyperprior")
       throw new ModelError("the page knows the transforms of the family hyperprior alone");
     this.name = stated.name;
