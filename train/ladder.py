@@ -12,6 +12,7 @@ from gencomp.networks.ladder.balle2018 import Balle2018Config
 from gencomp.networks.ladder.hybrid import HybridConfig
 from gencomp.networks.ladder.light import LightConfig
 from gencomp.networks.ladder.minnen2018 import Minnen2018Config
+from gencomp.networks.ladder.vae import VaeConfig
 
 from .recipe import Recipe
 
@@ -37,6 +38,8 @@ LADDER: dict[str, Recipe] = {
     for recipe in (
         # with a balance of 1 the distortion of every sample weighs alike: the quality is no part of this training
         _rung("autoencoder", AutoencoderConfig(), lambda_balance=1.0),
+        # one beta = 1 / lambda for all samples
+        _rung("vae", VaeConfig(), lambda_min=0.005, lambda_max=0.005),
         _rung("balle2018", Balle2018Config()),
         _rung("minnen2018", Minnen2018Config()),
         _rung("hybrid", HybridConfig()),

@@ -18,6 +18,7 @@ from .ladder.balle2018 import Balle2018Config, Balle2018Network
 from .ladder.hybrid import HybridConfig, HybridNetwork
 from .ladder.light import LightConfig, LightNetwork
 from .ladder.minnen2018 import Minnen2018Config, Minnen2018Network
+from .ladder.vae import VaeConfig, VaeNetwork
 
 MAX_WIDTH = 4096  # channels of a layer, or layers
 MAX_VALUES = 64  # of one list in a configuration
@@ -36,6 +37,7 @@ FAMILIES: dict[str, Family] = {
     "hyperprior": Family(HyperpriorConfig, HyperpriorNetwork),
     "hific": Family(HificConfig, HificNetwork),
     "autoencoder": Family(AutoencoderConfig, AutoencoderNetwork),
+    "vae": Family(VaeConfig, VaeNetwork),
     "balle2018": Family(Balle2018Config, Balle2018Network),
     "minnen2018": Family(Minnen2018Config, Minnen2018Network),
     "light": Family(LightConfig, LightNetwork),

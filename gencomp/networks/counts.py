@@ -45,12 +45,11 @@ def laplacian_mass(offset: Tensor, deviation: Tensor) -> Tensor:
 
 @torch.no_grad()
 def estimated_bits(latents: Tensor, step: Tensor) -> Tensor:
-    """About what files of latents [N, M, h, w], rounded to multiples of step [N], would take, [N].
+    """About what files of latents [N, M, h, w], rounded to multiples of step [N, 1, 1, 1], would take, [N].
 
     By a Laplacian for each channel, fitted to the batch: for the log of a training that knows no rate.
     """
     mean = latents.mean((0, 2, 3), keepdim=True)
     deviation = (latents - mean).abs().mean((0, 2, 3), keepdim=True)
-    step = step[:, None, None, None]
     mass = laplacian_mass(torch.round(latents / step) - mean / step, deviation / step)
     return (-torch.log(lower_bound(mass, 1e-9)) / math.log(2)).sum((1, 2, 3))

@@ -1,6 +1,7 @@
 """Every rung of the ladder, with a tiny network: it learns, resumes, and its files decode exactly."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ STEPS = 40
 FAST = {"steps": str(STEPS), "batch": "4", "crop": "64", "warmup": "4", "ema": "0.9", "workers": "0", "precision": "no"}
 TINY = {
     "autoencoder": {"model.latent_channels": "8", "model.widths": "8,8,8"},
+    "vae": {"model.latent_channels": "8", "model.widths": "8,8,8"},
     "balle2018": {"model.latent_channels": "8", "model.width": "8"},
     "minnen2018": {"model.latent_channels": "8", "model.width": "8"},
     "hybrid": {"model.learned_channels": "8", "model.width": "8"},
@@ -65,6 +67,15 @@ class Climbed:
             file = self.folder / f"{rung}.safetensors"
             self.exports[rung] = export(self.run(rung), file, graphs=True)
         return self.exports[rung]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Networks so small lose by sharing."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """Strided convolutions down to the latents and up again, and how far they see."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -30,6 +31,16 @@ def up(inputs: int, outputs: int, kernel: Kernel) -> nn.ConvTranspose2d:
     conv = nn.ConvTranspose2d(inputs, outputs, kernel.side, kernel.stride, padding=pad, output_padding=grown)
     scale_kept(conv, inputs * kernel.side**2 / kernel.stride**2)
     return conv
+
+
+def convolutions(channels: Sequence[int], kernels: Sequence[Kernel]) -> nn.Sequential:
+    """Through all numbers of channels, one more than kernels, leaky ReLU in between."""
+    return _stack([down(inputs, outputs, kernel) for (inputs, outputs), kernel in zip(pairwise(channels), kernels)])
+
+
+def transposed_convolutions(channels: Sequence[int], kernels: Sequence[Kernel]) -> nn.Sequential:
+    """The same upwards."""
+    return _stack([up(inputs, outputs, kernel) for (inputs, outputs), kernel in zip(pairwise(channels), kernels)])
 
 
 def to_signal(x: Tensor) -> Tensor:
@@ -70,3 +81,8 @@ def scale_kept(conv: nn.Conv2d | nn.ConvTranspose2d, fan_in: float) -> None:
     nn.init.normal_(conv.weight, std=(2 / fan_in) ** 0.5)
     if conv.bias is not None:
         nn.init.zeros_(conv.bias)
+
+
+def _stack(layers: Sequence[nn.Module]) -> nn.Sequential:
+    first = [module for layer in layers[:-1] for module in (layer, nn.LeakyReLU(0.01))]
+    return nn.Sequential(*first, layers[-1])
