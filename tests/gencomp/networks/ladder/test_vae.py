@@ -31,7 +31,7 @@ def test_uniform_noise_becomes_normal_and_stays_finite() -> None:
 def test_rounding_at_the_middle_quality_errs_as_the_posterior_does() -> None:
     torch.manual_seed(0)
     network, step = VaeNetwork(SMALL), torch.tensor([512])
-    network.posterior.log_width += torch.linspace(-2, 1, 6)[:, None, None]
+    network.posterior.log_width.add_(torch.linspace(-2, 1, 6)[:, None, None])
     u = 40 * torch.randn(1, 6, 64, 64)
     unit = network.condition(torch.ones_like(u), step)
     error = (network.condition(torch.round(u / unit), step) - u).std((0, 2, 3))
