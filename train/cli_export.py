@@ -48,9 +48,9 @@ def export(
     """Convert a training RUN to a model file that codes exactly everywhere.
 
     RUN is the folder of a run, whose newest checkpoint counts, or one checkpoint. The averaged weights are taken, the
-    prior is converted to integers, their bounds are proved, the self-test is run, and the change of the rate is
-    reported. A run that began with a model and left what decides bits alone keeps that model's integers: old files stay
-    readable. Equal runs give equal files.
+    prior is converted to integers with tables fitted to what is coded, their bounds are proved, the self-test is run,
+    and the change of the rate is reported. A run that began with a model and left what decides bits alone keeps that
+    model's integers: old files stay readable. Equal runs give equal files.
     """
     from .export import RATE_WARNING
     from .export import export as convert
@@ -74,8 +74,8 @@ def export(
             f"{output}: model {done.model.id.hex()}, {facts['parameters']:,} parameters, "
             f"rate {100 * done.rate_change:+.3f} % against the float networks"
         )
-    if abs(done.rate_change) > RATE_WARNING:
-        click.echo("Warning: the integers change the rate by over 0.2 %", err=True)
+    if done.rate_change > RATE_WARNING:
+        click.echo("Warning: the integers raise the rate by over 0.2 %", err=True)
     if push_to_hub:
         from .hub import push_to_hub as push
 

@@ -53,7 +53,7 @@ def export(
 
     data: photographs to calibrate on, by default those of the run. integers_of: a model file whose integers are kept,
     by default the one that the run began with, if nothing that decides bits has changed since. strict: CheckpointError,
-    and nothing written, where the rate changes by over 0.2 %. realism_scale: the realism of training that
+    and nothing written, where the rate grows by over 0.2 %. realism_scale: the realism of training that
     becomes 1; CheckpointError for a run that has not learnt any. graphs: also write the transforms as ONNX graphs.
     """
     folder, checkpoint = _newest(run)
@@ -68,8 +68,8 @@ def export(
     calibration = calibration_latents(network, open_data(data, streamed=False) if data else data_of(folder))
     entropy = _kept_integers(network, integers_of, folder / ORIGIN) or network.freeze(calibration[:CALIBRATION])
     change = rate_change(network.bits_of, entropy, calibration[CALIBRATION:])
-    if strict and abs(change) > RATE_WARNING:
-        raise CheckpointError(f"the integers change the rate by {100 * change:.2f} %, over 0.2 %: nothing was written")
+    if strict and change > RATE_WARNING:
+        raise CheckpointError(f"the integers raise the rate by {100 * change:.2f} %, over 0.2 %: nothing was written")
     learnt, family = _knows_realism(checkpoint), network.config.family
     facts = {"recipe": recipe["name"], "steps": checkpoint.step, "realism": learnt and network.knows_realism}
     facts |= {"prior": True} if network.has_prior else {}  # what `gencomp sample` draws by

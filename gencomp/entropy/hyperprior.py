@@ -8,7 +8,7 @@ cross these borders and nothing else: residuals r, means, and y_int = 64 r + mea
 float32, and is all that a synthesis sees.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -27,7 +27,7 @@ from .contract import Arithmetic, Coded, IntArray, Latents
 from .draw import Draws
 from .evaluate import Evaluation, evaluate, evaluate_whole, tiles
 from .intnet import IntNet, is_pointwise, receptive_field
-from .latent import clamp_residuals, clamp_z, decode_pass, decode_z, encode_pass, encode_z, least_bits
+from .latent import Levels, clamp_residuals, clamp_z, decode_pass, decode_z, encode_pass, encode_z, least_bits
 from .passes import Pass, from_origin, quality_weights, trunk_and_heads
 from .tables import Tables, below
 from .tables import from_arrays as tables_from_arrays
@@ -100,33 +100,45 @@ class Hyperprior:
         check: bool = False,
     ) -> Coded:
         """See `EntropyModel.encode`."""
-        encoder = Encoder(keep=check)
-        y_int = self._quantized(latents, quality_step, Evaluation(tile, arithmetic, check), encoder)
+        encoder, how = Encoder(keep=check), Evaluation(tile, arithmetic, check)
+        z, y_int = self._rounded(latents)
+        with region("range coder"):
+            encode_z(encoder, z, self.tables)
+        for residuals, levels in self._passes(latents.y, z, quality_step, y_int, how):
+            with region("range coder"):
+                encode_pass(encoder, residuals, levels, self.tables)
         payload = encoder.finish()
         if check:
             with region("check"):
                 verify_stream(payload, encoder)
-        return Coded(payload, y_int, encoder.bits)
+        return Coded(payload, np.ascontiguousarray(y_int.transpose(2, 0, 1)), encoder.bits)
 
     def quantize(
         self, latents: Latents, quality_step: int, *, tile: int = TILE, arithmetic: Arithmetic = "float64"
     ) -> "npt.NDArray[np.int32]":
         """See `Quantizer.quantize`."""
-        return self._quantized(latents, quality_step, Evaluation(tile, arithmetic, False), None)
+        z, y_int = self._rounded(latents)
+        for _ in self._passes(latents.y, z, quality_step, y_int, Evaluation(tile, arithmetic, False)):
+            pass  # y_int is filled on the way
+        return np.ascontiguousarray(y_int.transpose(2, 0, 1))
 
-    def _quantized(
-        self, latents: Latents, quality_step: int, how: Evaluation, encoder: Encoder | None
-    ) -> "npt.NDArray[np.int32]":
-        """y_int [M, h, w] of latents, and what it takes to code them to the encoder, if there is one."""
+    def symbols(self, latents: Latents, quality_step: int) -> list[tuple[IntArray, Levels]]:
+        """Residuals [n] and scale levels [n] of each pass, as `encode` writes them: what tables are fitted to."""
+        z, y_int = self._rounded(latents)
+        return list(self._passes(latents.y, z, quality_step, y_int, Evaluation(TILE, "float64", False)))
+
+    def _rounded(self, latents: Latents) -> tuple[IntArray, Plane]:
+        """z [Z, h', w'], and zeros [h, w, M] for the latents to come."""
         if latents.z is None or len(latents.z) != self.hyper_channels or len(latents.y) != self.latent_channels:
             raise ValueError("these latents are not this model's")
         z = clamp_z(np.rint(np.nan_to_num(latents.z)), self.tables)
-        if encoder is not None:
-            with region("range coder"):
-                encode_z(encoder, z, self.tables)
-        features = self.features(z, quality_step, how)
-        y = latents.y.transpose(1, 2, 0)
-        y_int = np.zeros(y.shape, np.int32)
+        return z, np.zeros((*latents.y.shape[1:], len(latents.y)), np.int32)
+
+    def _passes(
+        self, y: npt.NDArray[np.float32], z: IntArray, quality_step: int, y_int: Plane, how: Evaluation
+    ) -> Iterator[tuple[IntArray, Levels]]:
+        """What is to be written of y [M, h, w], pass by pass; y_int [h, w, M] is filled with what a decoder knows."""
+        features, y = self.features(z, quality_step, how), y.transpose(1, 2, 0)
         for index in range(self.passes):
             part = Pass(self.passes, index, self.latent_channels)
             with region("integer networks"):
@@ -134,11 +146,8 @@ class Hyperprior:
             here = np.empty(mean.shape, np.float32)
             part.take(y, here)
             residuals = clamp_residuals(np.rint(np.nan_to_num(here - mean / MEAN_UNIT)))
-            if encoder is not None:
-                with region("range coder"):
-                    encode_pass(encoder, part.to_stream(residuals), part.to_stream(level), self.tables)
+            yield part.to_stream(residuals), part.to_stream(level)
             part.put(y_int, MEAN_UNIT * residuals + mean)
-        return np.ascontiguousarray(y_int.transpose(2, 0, 1))
 
     def decode(
         self,

@@ -1,7 +1,7 @@
 """A trained float prior to the integer prior that decides bits, once, at export.
 
     networks --calibration images--> largest activations --convert--> integer networks, proved exact
-    p(z) --> integer tables per channel;  Gaussian levels --> the fixed tables
+    p(z) --> integer tables per channel;  Gaussian levels --calibration images--> tables of what is coded
 
 Also the price: rate of the integer prior against the float one, on the same images.
 """
@@ -41,6 +41,7 @@ from .convert import (
     layers_of,
 )
 from .counts import counted_masses
+from .fit_tables import with_fitted_tables
 
 MAX_HYPER = 127  # largest |z| that a table may hold
 SETS = 17  # of tables, for latents that the quality scales: 1.3 from one to the next where it scales by 64 in all
@@ -98,7 +99,7 @@ def freeze_prior(prior: Prior, calibration: Sequence[Calibration]) -> Hyperprior
             output_units=np.concatenate([np.full(channels, 1 / MEAN_UNIT), np.ones(channels)]),
         )
         contexts.append(net)
-    return Hyperprior(default_tables(z_tables), synthesis, tuple(contexts))
+    return _with_fitted_tables(Hyperprior(default_tables(z_tables), synthesis, tuple(contexts)), calibration)
 
 
 @torch.no_grad()
@@ -124,7 +125,7 @@ def freeze_mean_scale(
     )
     sigmas = np.array([sigma_of_level(level) for level in range(LEVELS)])
     thresholds = np.ceil(SCALE_UNIT * np.sqrt(sigmas[1:] * sigmas[:-1])).astype(np.int64)
-    return Hyperprior(default_tables(z_tables), net, (), thresholds)
+    return _with_fitted_tables(Hyperprior(default_tables(z_tables), net, (), thresholds), calibration)
 
 
 @torch.no_grad()
@@ -176,6 +177,10 @@ def rate_change(
     if not exact > 0:
         raise ModelError("the entropy model gives no rate: it is not trained")
     return coded / exact - 1
+
+
+def _with_fitted_tables(model: Hyperprior, calibration: Sequence[Calibration]) -> Hyperprior:
+    return with_fitted_tables(model, [(latents_of(image), image.quality_step) for image in calibration])
 
 
 def latents_of(image: Calibration) -> Latents:

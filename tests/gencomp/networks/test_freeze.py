@@ -33,7 +33,7 @@ def test_a_frozen_prior_costs_nearly_what_the_float_prior_does() -> None:
         for step in (0, 512, 1024)
     ]
     frozen = freeze_prior(prior, drawn[:2])
-    assert abs(rate_change(lambda image: float_pass(prior, image).bits, frozen, drawn[2:])) < 0.005
+    assert rate_change(lambda image: float_pass(prior, image).bits, frozen, drawn[2:]) < 0.005
     assert float_pass(prior, drawn[2]).bits > 100
 
 
