@@ -5,6 +5,7 @@ import http.client
 import http.server
 import json
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -66,13 +67,18 @@ def test_the_server_is_for_this_machine_and_finds_a_free_port() -> None:
 
 def test_the_command_says_the_address_and_stops_on_interrupt() -> None:
     command = [sys.executable, "-c", "from gencomp.web.cli import web; web()", "--no-browser", "--port", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a background job is deaf to it
+    )
     assert process.stdout
     line = process.stdout.readline()
     found = re.search(r"http://127\.0\.0\.1:\d+/", line)
     assert found, line
     assert answer(found[0], "/")[0] == 200
-    process.send_signal(2)
+    process.send_signal(signal.SIGINT)
     assert process.wait(10) == 0
 
 
