@@ -8,10 +8,12 @@ for days.
 from typing import Any
 
 from gencomp.networks.ladder.autoencoder import AutoencoderConfig
+from gencomp.networks.ladder.balle2017 import Balle2017Config
 from gencomp.networks.ladder.balle2018 import Balle2018Config
 from gencomp.networks.ladder.hybrid import HybridConfig
 from gencomp.networks.ladder.light import LightConfig
 from gencomp.networks.ladder.minnen2018 import Minnen2018Config
+from gencomp.networks.ladder.theis2017 import Theis2017Config
 from gencomp.networks.ladder.vae import VaeConfig
 
 from .recipe import Recipe
@@ -40,6 +42,8 @@ LADDER: dict[str, Recipe] = {
         _rung("autoencoder", AutoencoderConfig(), lambda_balance=1.0),
         # one beta = 1 / lambda for all samples
         _rung("vae", VaeConfig(), lambda_min=0.005, lambda_max=0.005),
+        _rung("theis2017", Theis2017Config()),
+        _rung("balle2017", Balle2017Config()),
         _rung("balle2018", Balle2018Config()),
         _rung("minnen2018", Minnen2018Config()),
         _rung("hybrid", HybridConfig()),

@@ -14,10 +14,12 @@ from .contract import Network, NetworkConfig
 from .hific import HificConfig, HificNetwork
 from .hyperprior import HyperpriorConfig, HyperpriorNetwork
 from .ladder.autoencoder import AutoencoderConfig, AutoencoderNetwork
+from .ladder.balle2017 import Balle2017Config, Balle2017Network
 from .ladder.balle2018 import Balle2018Config, Balle2018Network
 from .ladder.hybrid import HybridConfig, HybridNetwork
 from .ladder.light import LightConfig, LightNetwork
 from .ladder.minnen2018 import Minnen2018Config, Minnen2018Network
+from .ladder.theis2017 import Theis2017Config, Theis2017Network
 from .ladder.vae import VaeConfig, VaeNetwork
 
 MAX_WIDTH = 4096  # channels of a layer, or layers
@@ -38,6 +40,8 @@ FAMILIES: dict[str, Family] = {
     "hific": Family(HificConfig, HificNetwork),
     "autoencoder": Family(AutoencoderConfig, AutoencoderNetwork),
     "vae": Family(VaeConfig, VaeNetwork),
+    "theis2017": Family(Theis2017Config, Theis2017Network),
+    "balle2017": Family(Balle2017Config, Balle2017Network),
     "balle2018": Family(Balle2018Config, Balle2018Network),
     "minnen2018": Family(Minnen2018Config, Minnen2018Network),
     "light": Family(LightConfig, LightNetwork),

@@ -86,10 +86,12 @@ class FactorisedPrior(nn.Module):
         self.mean = nn.Parameter(spread.repeat(1, channels, 1, 1))
         self.log_scale = nn.Parameter(torch.zeros(components, channels, 1, 1))
 
-    def mass(self, z: Tensor) -> Tensor:
-        """Probability of [z - 1/2, z + 1/2]: z [N, C, H, W] -> the same shape."""
-        inverse = torch.exp(-self.log_scale.clamp(min=-4))
-        offset = z[:, None] - self.mean
+    def mass(self, z: Tensor, gain: Tensor | None = None) -> Tensor:
+        """Probability of [z - 1/2, z + 1/2]: z [N, C, H, W] -> the same shape. gain [N, C, 1, 1]: z is as many times
+        the variable that has this density."""
+        inverse, offset = torch.exp(-self.log_scale.clamp(min=-4)), z[:, None] - self.mean
+        if gain is not None:
+            inverse, offset = inverse / gain[:, None], z[:, None] - self.mean * gain[:, None]
         # sigmoid(a) - sigmoid(b) on the side where both are small, else the difference loses its digits.
         sign = torch.where(offset > 0, -1.0, 1.0)
         upper, lower = torch.sigmoid(sign * (offset + 0.5) * inverse), torch.sigmoid(sign * (offset - 0.5) * inverse)
