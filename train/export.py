@@ -28,6 +28,7 @@ from .settings import model_config
 CALIBRATION = 32  # images for the ranges of activations, and as many again for the rate change
 CROP = 256
 RATE_WARNING = 0.002
+PRICES = ("lambda_min", "lambda_max", "ms_ssim_weight")  # at which latents were traded: refinement goes on with them
 ORIGIN = "origin.safetensors"  # in a run: the model file that it began with
 
 
@@ -66,7 +67,8 @@ def export(
         network.rescale_realism(realism_scale)
     network = _through_half(network)
     calibration = calibration_latents(network, open_data(data, streamed=False) if data else data_of(folder))
-    entropy = _kept_integers(network, integers_of, folder / ORIGIN) or network.freeze(calibration[:CALIBRATION])
+    kept = _kept_integers(network, integers_of, folder / ORIGIN)
+    entropy = kept.entropy if kept else network.freeze(calibration[:CALIBRATION])
     change = rate_change(network.bits_of, entropy, calibration[CALIBRATION:])
     if strict and change > RATE_WARNING:
         raise CheckpointError(f"the integers raise the rate by {100 * change:.2f} %, over 0.2 %: nothing was written")
@@ -74,6 +76,7 @@ def export(
     facts = {"recipe": recipe["name"], "steps": checkpoint.step, "realism": learnt and network.knows_realism}
     facts |= {"prior": True} if network.has_prior else {}  # what `gencomp sample` draws by
     facts |= {"parameters": parameter_count(network), "rate_change": round(change, 6)}
+    facts |= {name: value for name, value in (kept.facts if kept else recipe).items() if name in PRICES}
     model = Model(
         name or recipe["name"],
         family,
@@ -135,8 +138,9 @@ def _newest(run: Path) -> tuple[Path, Any]:
     return run, load_checkpoint(saved[-1])
 
 
-def _kept_integers(network: Network, named: Path | None, origin: Path) -> EntropyModel | None:
-    """Integers of the model that was asked for or began the run; None where what they were made of has been trained."""
+def _kept_integers(network: Network, named: Path | None, origin: Path) -> Model | None:
+    """The model that was asked for or began the run, whose integers are kept; None where what they were made of has
+    been trained."""
     if named is None and not origin.is_file():
         return None
     model = load_model(named or origin)
@@ -144,7 +148,7 @@ def _kept_integers(network: Network, named: Path | None, origin: Path) -> Entrop
     same = len(ours) == len(theirs) and all(np.array_equal(a, b) for a, b in zip(ours, theirs))
     if named is not None and not same:
         raise ModelError(f"the integers of {named} do not belong to this run: its entropy model has other weights")
-    return model.entropy if same else None
+    return model if same else None
 
 
 def _entropy_weights(network: Network) -> list[np.ndarray]:

@@ -43,6 +43,7 @@ def test_equal_runs_export_equal_files_and_stage_two_keeps_old_files(
     assert (tmp_path / "one.safetensors").read_bytes() == (tmp_path / "two.safetensors").read_bytes()
     first_stage = export(checkpoints(trained)[0], tmp_path / "first.safetensors")
     assert first_stage.model.id == one.model.id == two.model.id
+    assert first_stage.model.facts["lambda_max"] == one.model.facts["lambda_max"] == small().lambda_max
     assert (first_stage.model.facts["realism"], one.model.facts["realism"]) == (False, True)
     old, new = Codec(first_stage.model, "cpu"), Codec(one.model, "cpu")
     image = Image.open(next(photographs.iterdir()))
