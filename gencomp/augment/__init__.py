@@ -1,0 +1,11 @@
+"""Augmentation by the codec: images coded and decoded at a random quality and realism.
+
+    from gencomp.augment import CodecAugment                for torchvision's transforms.v2
+    from gencomp.augment.kornia import CodecAugment         for kornia.augmentation
+
+What a network sees is what it would see of a decoded file: the analysis, the model's own integer rounding and the
+synthesis run as they do in `compress` and `decompress`, and nothing is approximated. The range coder alone is left out,
+since no bit is wanted. No gradient passes.
+"""
+
+from .transforms import CodecAugment as CodecAugment

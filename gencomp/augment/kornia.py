@@ -1,0 +1,36 @@
+"""The codec as an intensity augmentation of kornia: batches [B, 3, H, W], floating in 0..1."""
+
+from pathlib import Path
+from typing import Any
+
+from kornia.augmentation import IntensityAugmentationBase2D
+from kornia.augmentation.random_generator import PlainUniformGenerator
+from torch import Tensor
+
+from .coding import Coding, Range, quality_range, realism_range
+
+
+class CodecAugment(IntensityAugmentationBase2D):
+    """As `gencomp.augment.CodecAugment`, with kornia's p, same_on_batch and keepdim.
+
+        augment = kornia.augmentation.AugmentationSequential(CodecAugment(quality=(5, 60), p=0.5), data_keys=["input"])
+
+    Input is clamped to 0..1. Draws follow torch's generator; no gradient passes what was coded.
+    """
+
+    def __init__(
+        self, quality: Range | float = (10.0, 80.0), realism: Range | float = (0.0, 1.0), p: float = 0.5,
+        same_on_batch: bool = False, keepdim: bool = False, model: str | Path | None = None, device: str = "cpu",
+    ) -> None:  # fmt: skip
+        super().__init__(p=p, same_on_batch=same_on_batch, keepdim=keepdim)
+        self._param_generator = PlainUniformGenerator(
+            (quality_range(quality), "quality", None, None), (realism_range(realism), "realism", None, None)
+        )
+        self.coding = Coding(model, device)
+
+    def apply_transform(
+        self, input: Tensor, params: dict[str, Tensor], flags: dict[str, Any], transform: Tensor | None = None
+    ) -> Tensor:
+        """Every image of what kornia has chosen."""
+        quality, realism = params["quality"].tolist(), params["realism"].tolist()
+        return self.coding.tensor(input.clamp(0, 1), quality, realism, [True] * len(quality))
