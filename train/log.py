@@ -4,7 +4,7 @@ import json
 import math
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -107,11 +107,20 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+class Lap(NamedTuple):
+    """seconds, of which `waited` for data; processor: seconds of this process, which other work does not lengthen."""
+
+    seconds: float
+    waited: float
+    processor: float
+
+
 class Stopwatch:
     """Time since the last look, and how much of it was spent waiting for data."""
 
     def __init__(self) -> None:
         self.began, self.waited, self.mark = time.monotonic(), 0.0, 0.0
+        self.worked = time.process_time()
 
     def waiting(self) -> None:
         """The loop asks for a batch."""
@@ -121,8 +130,8 @@ class Stopwatch:
         """The batch is there."""
         self.waited += time.monotonic() - self.mark
 
-    def lap(self) -> tuple[float, float]:
-        """(seconds, of which waited for data) since the last lap."""
-        elapsed, waited = time.monotonic() - self.began, self.waited
-        self.began, self.waited = time.monotonic(), 0.0
-        return max(elapsed, 1e-9), waited
+    def lap(self) -> Lap:
+        """Since the last lap."""
+        lap = Lap(max(time.monotonic() - self.began, 1e-9), self.waited, time.process_time() - self.worked)
+        self.began, self.waited, self.worked = time.monotonic(), 0.0, time.process_time()
+        return lap

@@ -233,13 +233,13 @@ class Loop:
             raise CheckpointError(
                 f"{bad[0]} is not a finite number at step {self.stage.step}: lower learning_rate{where}"
             )
-        elapsed, waited = self.watch.lap()
-        speed, wait = steps * self.recipe.batch / elapsed, waited / elapsed
+        lap = self.watch.lap()
+        speed, wait = steps * self.recipe.batch / lap.seconds, lap.waited / lap.seconds
         factor = learning_rate_factor(self.recipe, self.stage.step - 1)
         line: dict[str, Any] = {"step": self.stage.step, "stage": self.stage.number, **means, **self._size()}
         line |= {"d_loss": means.get("d_loss"), "learning_rate": self.recipe.learning_rate * factor}
         line |= {"images_per_second": speed, "data_wait": wait, "unreadable": len(self.unreadable)}
-        line |= {"memory_gib": peak_memory_gib(self.accelerator.device)}
+        line |= {"processor_seconds": lap.processor, "memory_gib": peak_memory_gib(self.accelerator.device)}
         self.log.write(line)
         shown = {k: f"{means[k]:.3g}" for k in ("bpp", "psnr", "g_loss", "d_loss") if k in means}
         bar.set_postfix(shown | {"im/s": f"{speed:.1f}", "wait": f"{100 * wait:.0f}%"})

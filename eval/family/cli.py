@@ -36,7 +36,7 @@ def _names(_: click.Context, parameter: click.Parameter, value: str | None) -> t
 )  # fmt: skip
 @click.option(
     "--budget", "minutes", required=True, type=click.FloatRange(0, min_open=True), callback=_minutes, metavar="MINUTES",
-    help="Training time of each rung, all its stages together.",
+    help="Training time of each rung, all its stages together; on a CPU that of the processor.",
 )  # fmt: skip
 @click.option(
     "--arithmetic", is_flag=True,
@@ -104,6 +104,8 @@ def _make(
     import platform
     from importlib.metadata import version
 
+    import torch
+
     from . import crops, measure, page, standings
     from .plan import Settings
     from .run import trained
@@ -111,7 +113,7 @@ def _make(
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = int(os.environ.get("OMP_NUM_THREADS") or max(1, cores // jobs))
-    settings, place = Settings(data, minutes, arithmetic), Place(out, data, threads)
+    settings, place = Settings(data, minutes, arithmetic), Place(out, data, threads, not torch.cuda.is_available())
     found = measure.photographs(photos)  # first, so that a wrong name costs no training
     done = trained(place, names, settings, jobs, quiet)
     anchor = ANCHOR if ANCHOR in done.models else next(iter(done.models))
@@ -126,6 +128,7 @@ def _make(
         shlex.join(["gencomp", *sys.argv[1:]]),
         f"gencomp {version('gencomp')}, torch {version('torch')}, {platform.system()} {platform.machine()}, "
         f"{threads} {'thread' if threads == 1 else 'threads'} a rung",
+        place.on_cpu,
     )  # fmt: skip
     return page.write(out / "page", content), content
 

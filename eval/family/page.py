@@ -41,6 +41,7 @@ class Content(NamedTuple):
     skipped: Mapping[str, str]
     command: str
     machine: str
+    on_cpu: bool
 
 
 def write(out: Path, content: Content) -> Path:

@@ -42,7 +42,7 @@ def spent(place: Place, name: str, plan: Plan) -> Spent:
     """What the runs of a rung took, by their logs."""
     runs = plan[name]
     logs = [log(place.run(name, number)) for number in range(1, len(runs) + 1)]
-    seconds = sum(seconds_spent(lines, run.batch) for lines, run in zip(logs, runs))
+    seconds = sum(seconds_spent(lines, run.batch, place) for lines, run in zip(logs, runs))
     return Spent(
         sum(run.steps for run in runs), sum(run.steps * run.batch for run in runs), seconds / 60,
         sum(run.flops for run in runs) / 1e12, trend(logs[-1]),

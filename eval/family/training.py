@@ -1,6 +1,7 @@
 """Rungs trained and exported by the commands that a person would give, each in a process of its own."""
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,11 +29,16 @@ class Described(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where the runs of a family lie, and how they are made."""
+    """Where the runs of a family lie, and how they are made.
+
+    on_cpu: seconds are those of the processor, divided by `threads`, so that other work on the machine does not take
+    part of a rung's budget; else they are those of the clock.
+    """
 
     out: Path
     data: tuple[str, ...]
     threads: int
+    on_cpu: bool
 
     def run(self, rung: str, number: int) -> Path:
         return self.out / "runs" / rung / f"{number}"
@@ -66,6 +72,7 @@ def probe(place: Place, recipe: Described, seconds: float) -> list[Stage]:
     steps = min(PROBE_STEPS[1], max(PROBE_STEPS[0], round(seconds / max(1e-6, estimated))))
     both = max(stage["stage"] for stage in recipe.stages) == 2
     where = place.out / "runs" / "probes" / recipe.name
+    shutil.rmtree(where, ignore_errors=True)  # what an interrupted measurement left
     arguments = _train(place, recipe.name, 2 * steps if both else steps, steps if both else None, where)
     child.call([*arguments, "--log-every", "1"], place.said(f"probe-{recipe.name}"), place.threads)
     whole = sum(stage["end"] - stage["begin"] for stage in recipe.stages)
@@ -73,7 +80,7 @@ def probe(place: Place, recipe: Described, seconds: float) -> list[Stage]:
     return [
         Stage(
             (stage["end"] - stage["begin"]) / whole,
-            _seconds_per_step([line for line in lines if line["stage"] == stage["stage"]], recipe.batch),
+            _seconds_per_step([line for line in lines if line["stage"] == stage["stage"]], recipe.batch, place),
             stage["flops"],
         )
         for stage in recipe.stages
@@ -131,16 +138,23 @@ def log(run: Path) -> list[dict[str, Any]]:
     return [by_step[step] for step in sorted(by_step)]
 
 
-def seconds_spent(lines: Sequence[dict[str, Any]], batch: int) -> float:
+def seconds_spent(lines: Sequence[dict[str, Any]], batch: int, place: Place) -> float:
     """Seconds of training behind the lines of a log."""
     steps, seconds = 0, 0.0
     for line in lines:
-        seconds += (line["step"] - steps) * batch / line["images_per_second"]
+        seconds += _seconds(line, line["step"] - steps, batch, place)
         steps = line["step"]
     return seconds
 
 
-def _seconds_per_step(lines: Sequence[dict[str, Any]], batch: int) -> float:
+def _seconds_per_step(lines: Sequence[dict[str, Any]], batch: int, place: Place) -> float:
     """Mean over the lines of one step each, but for the first, which also pays for what is set up once."""
     counted = lines[1:] or lines
-    return sum(batch / line["images_per_second"] for line in counted) / max(1, len(counted))
+    return sum(_seconds(line, 1, batch, place) for line in counted) / max(1, len(counted))
+
+
+def _seconds(line: dict[str, Any], steps: int, batch: int, place: Place) -> float:
+    """Of the steps that a line stands for."""
+    if place.on_cpu and line.get("processor_seconds"):
+        return float(line["processor_seconds"]) / place.threads
+    return float(steps * batch / line["images_per_second"])
