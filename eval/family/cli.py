@@ -19,7 +19,8 @@ def _minutes(_: click.Context, parameter: click.Parameter, value: float) -> floa
 
 
 def _names(_: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(name.strip() for name in (value or ",".join(LADDER)).split(",") if name.strip()))
+    given = list(LADDER) if value is None else value.split(",")
+    names = tuple(dict.fromkeys(name.strip() for name in given if name.strip()))
     if not names or any(set(name) & set("/\\. ") for name in names):
         raise click.BadParameter("names of recipes with commas between them", param=parameter)
     return names

@@ -1,0 +1,105 @@
+"""The command from photographs to a page: children that end with their parent, runs that are killed, nothing twice."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from gencomp.eval.family import child
+from gencomp.eval.family.cli import family
+
+LIMIT = 300.0
+
+
+def gone(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def wait_for(condition: object, what: str) -> None:
+    end = time.monotonic() + LIMIT
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < end, what
+        time.sleep(0.05)
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks into /proc")
+def test_a_command_ends_with_the_process_that_began_it(tmp_path: Path) -> None:
+    program = (
+        "import sys, time\nfrom pathlib import Path\nfrom gencomp.eval.family.child import started\n"
+        f"with started(['web', '--port', '0', '--no-browser'], Path({str(tmp_path / 'said')!r}), 1) as process:\n"
+        "    print(process.pid, flush=True)\n    time.sleep(600)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    started = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    wait_for(lambda: gone(started), "the child outlives its parent")
+
+
+def test_a_command_that_fails_is_said_in_its_own_words(tmp_path: Path) -> None:
+    with pytest.raises(child.ChildError, match=r"^unknown recipe 'nothing'") as caught:
+        child.call(["train", "nothing", "--dry-run"], tmp_path / "said", 1)
+    assert caught.value.status == 2
+
+
+@pytest.mark.parametrize(
+    "wrong", [["--budget", "0"], ["--budget", "nan"], ["--rungs", ""], ["--rungs", "../x"], ["--jobs", "0"]]
+)
+def test_wrong_options_are_refused_before_any_work(wrong: list[str], tmp_path: Path) -> None:
+    given = ["--data", "x", "--out", str(tmp_path / "out"), *([] if "--budget" in wrong else ["--budget", "1"]), *wrong]
+    done = CliRunner().invoke(family, given)
+    assert done.exit_code == 2, done.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_page_without_any_rung_is_refused(photos: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "gencomp", "family", "--data", str(photos), "--out", str(tmp_path / "out")]
+    done = subprocess.run([*command, "--budget", "1", "--rungs", "nothing"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "Error: none of these rungs can be trained here: no recipe nothing is installed"
+    )
+
+
+@pytest.mark.slow
+def test_a_family_that_is_killed_goes_on_and_does_nothing_twice(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = ["--data", str(photos), "--out", str(out), "--budget", "0.05", "--rungs", "tiny", "--eval", str(photos)]
+    command = [sys.executable, "-m", "gencomp", "family", *arguments]
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for(lambda: (out / "runs" / "tiny" / "1" / "log.jsonl").is_file() or first.poll() is not None, "no training")
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    plan = (out / "plan.json").read_bytes()
+    done = subprocess.run([*command, "--json"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (out / "plan.json").read_bytes() == plan
+    assert {line["curve"] for line in found["rungs"]} == {"tiny, realism 0", "tiny, realism 1"}
+    page = (out / "page" / "index.html").read_text()
+    for shown in ("tiny, realism 0", "webp", "A recipe that is no rung", "kMAC", "gencomp"):
+        assert shown in page
+    assert "http:" not in page.replace("http://www.w3.org/2000/svg", "")
+    crops = sorted((out / "page" / "crops").glob("*.webp"))
+    assert len(crops) == 3 * (1 + 2 + 3)
+    assert Image.open(crops[0]).size[0] > 100
+    model = out / "models" / "tiny.safetensors"
+    before = model.stat().st_mtime_ns, sum(1 for _ in (out / "runs").rglob("*"))
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert (model.stat().st_mtime_ns, sum(1 for _ in (out / "runs").rglob("*"))) == before
+    other = subprocess.run([*command[:-2], "--budget", "1"], capture_output=True, text=True)
+    assert other.returncode == 1
+    assert "was begun with --budget 0.05 (now 1)" in other.stderr

@@ -1,0 +1,94 @@
+"""What the page says of measurements: values at a rate, trends, and sentences that claim no more than was measured."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gencomp.eval.family import standings
+from gencomp.eval.family.measure import Measured, at_rate, common_rate
+from gencomp.eval.family.rungs import LADDER, rung
+from gencomp.eval.family.standings import Spent, Standing, history, trend
+
+ROWS = [
+    {"codec": "a", "bpp": 0.1, "psnr": 20.0},
+    {"codec": "a", "bpp": 0.4, "psnr": 24.0},
+    {"codec": "b", "bpp": 0.2, "psnr": 30.0},
+    {"codec": "b", "bpp": 1.6, "psnr": 40.0},
+]
+
+
+def test_a_value_at_a_rate_is_linear_in_its_logarithm_and_missing_beyond_the_curve() -> None:
+    assert at_rate(ROWS[:2], "psnr", 0.2) == pytest.approx(22.0)
+    assert at_rate(ROWS[:2], "psnr", 0.5) is None
+    assert at_rate(ROWS[:1], "psnr", 0.1) is None
+
+
+def test_the_common_rate_is_one_that_most_curves_reach() -> None:
+    assert 0.2 <= common_rate(ROWS, ["a", "b"]) <= 0.4
+    apart = [*ROWS, {"codec": "c", "bpp": 3.0, "psnr": 1.0}, {"codec": "c", "bpp": 6.0, "psnr": 2.0}]
+    assert 0.2 <= common_rate(apart, ["a", "b", "c"]) <= 0.4
+
+
+def test_the_trend_compares_the_last_fifths_of_one_stage() -> None:
+    lines = [{"g_loss": 10.0 if k < 16 else 9.0, "stage": 1} for k in range(20)]
+    assert trend(lines) == pytest.approx(-0.1)
+    assert trend(lines[:5]) is None
+    assert trend([{**line, "stage": 1 + (k > 9)} for k, line in enumerate(lines)]) is None
+
+
+def test_every_rung_improves_on_an_older_one_that_exists() -> None:
+    for one in LADDER.values():
+        assert not one.after or one.after in LADDER
+        assert one.promise == "arithmetic" or not one.after or LADDER[one.after].year <= one.year
+        assert sum(part.share for part in one.runs) == 1
+        assert one.idea.endswith(".")
+        assert one.paper
+    assert rung("tiny").runs[0].recipe == "tiny"
+
+
+def line(name: str, kmac: float = 10.0) -> Standing:
+    spent = Spent(1200, 9600, 2.0, 3.1, -0.031)
+    return Standing(name, rung(name), spent, {"encoder_kmac": kmac, "decoder_kmac": kmac}, None, None, {})
+
+
+@pytest.mark.parametrize(
+    ("value", "interval", "verdict", "words"),
+    [
+        (-12.3, (-15.0, -9.0), "holds", "12.3 % fewer bits than balle2017"),
+        (8.0, (2.0, 15.0), "reversed", "8.0 % more bits than balle2017"),
+        (-1.0, (-4.0, 3.0), "open", "the interval has zero in it"),
+    ],
+)
+def test_a_pair_is_said_to_hold_only_where_the_interval_does(
+    value: float, interval: tuple[float, float], verdict: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(standings, "pair", lambda *_: {"rate": {"value": value, "interval": interval}})
+    (said,) = history(nothing(), [line("balle2017"), line("balle2018")], 2, False)
+    assert said.verdict == verdict
+    assert words in said.text
+    assert ("What is known" in said.text) == (verdict != "holds")
+    if verdict != "holds":
+        assert "balle2018 did 1,200 steps on 9,600 crops (3.10 TFLOP, 2.0 min)" in said.text
+        assert "fell by 3.1 %" in said.text
+
+
+def test_curves_that_do_not_compare_are_said_not_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(standings, "pair", lambda *_: {"rate": {"refused": "the curves do not overlap"}})
+    (said,) = history(nothing(), [line("balle2017"), line("balle2018")], 2, True)
+    assert said.verdict == "refused"
+    assert "the curves do not overlap" in said.text
+    assert "arithmetic of 2 minutes" in said.text
+
+
+def test_light_is_held_to_its_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
+    delta: dict[str, Any] = {"rate": {"value": 20.0, "interval": (15.0, 25.0)}}
+    monkeypatch.setattr(standings, "pair", lambda *_: delta)
+    (said,) = history(nothing(), [line("light", 1.0), line("base", 10.0)], 2, False)
+    assert said.verdict == "holds"
+    assert "0.10 of base's 20.0" in said.text
+    assert "20.0 % more bits" in said.text
+
+
+def nothing() -> Measured:
+    return Measured({}, [], Path(), "balle2018")
