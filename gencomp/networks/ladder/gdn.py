@@ -32,7 +32,8 @@ class Gdn(nn.Module):
         """In the weights' precision within, as squares of half-precision activations lose what the root needs."""
         beta = lower_bound(self.beta, (BETA_MIN + PEDESTAL**2) ** 0.5).square() - PEDESTAL**2
         gamma = lower_bound(self.gamma, PEDESTAL).square() - PEDESTAL**2
-        with torch.autocast(x.device.type, enabled=False):
+        device = "cpu" if x.is_meta else x.device.type  # where networks are only counted there is no autocast
+        with torch.autocast(device, enabled=False):
             wide = x.to(gamma.dtype)
             norm = F.conv2d(wide.square(), gamma, beta)
             return (wide * (norm.sqrt() if self.inverse else norm.rsqrt())).to(x.dtype)
