@@ -37,7 +37,7 @@ from .strided import (
 )
 
 KERNELS = (Kernel(5, 2),) * 4
-GRID = Grid(8.0, 0.125)  # latents come to lie within a few units
+GRID = Grid(3.0, 0.0625)  # latents come to lie within a unit or two
 
 
 @dataclass(frozen=True)

@@ -55,14 +55,15 @@ class Balle2017Config:
 
 def gdn_analysis(width: int) -> nn.Sequential:
     """g_a: [N, 3, 16 h, 16 w] -> [N, width, h, w]."""
-    stages = [(down(inputs, width, kernel), Gdn(width)) for inputs, kernel in zip((3, width, width), KERNELS)]
+    inputs = zip((3, width, width), KERNELS)
+    stages = [(down(channels, width, kernel, rectified=False), Gdn(width)) for channels, kernel in inputs]
     return nn.Sequential(*(module for stage in stages for module in stage))
 
 
 def gdn_synthesis(width: int) -> nn.Sequential:
     """g_s: [N, width, h, w] -> [N, 3, 16 h, 16 w]."""
     outputs = zip((width, width, 3), KERNELS[::-1])
-    stages = [(Gdn(width, inverse=True), up(width, channels, kernel)) for channels, kernel in outputs]
+    stages = [(Gdn(width, inverse=True), up(width, channels, kernel, rectified=False)) for channels, kernel in outputs]
     return nn.Sequential(*(module for stage in stages for module in stage))
 
 

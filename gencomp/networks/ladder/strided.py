@@ -18,18 +18,18 @@ class Kernel(NamedTuple):
     stride: int
 
 
-def down(inputs: int, outputs: int, kernel: Kernel) -> nn.Conv2d:
-    """[N, I, s h, s w] -> [N, O, h, w]; zeros beyond the edges."""
+def down(inputs: int, outputs: int, kernel: Kernel, *, rectified: bool = True) -> nn.Conv2d:
+    """[N, I, s h, s w] -> [N, O, h, w]; zeros beyond the edges. rectified: whether rectifiers follow."""
     conv = nn.Conv2d(inputs, outputs, kernel.side, kernel.stride, padding=kernel.side // 2)
-    scale_kept(conv, inputs * kernel.side**2)
+    scale_kept(conv, inputs * kernel.side**2, rectified=rectified)
     return conv
 
 
-def up(inputs: int, outputs: int, kernel: Kernel) -> nn.ConvTranspose2d:
+def up(inputs: int, outputs: int, kernel: Kernel, *, rectified: bool = True) -> nn.ConvTranspose2d:
     """The shape of `down` backwards: [N, I, h, w] -> [N, O, s h, s w]."""
     pad, grown = kernel.side // 2, kernel.stride - 1
     conv = nn.ConvTranspose2d(inputs, outputs, kernel.side, kernel.stride, padding=pad, output_padding=grown)
-    scale_kept(conv, inputs * kernel.side**2 / kernel.stride**2)
+    scale_kept(conv, inputs * kernel.side**2 / kernel.stride**2, rectified=rectified)
     return conv
 
 
@@ -76,9 +76,9 @@ def synthesis_reach(kernels: Sequence[Kernel]) -> int:
 
 
 @torch.no_grad()
-def scale_kept(conv: nn.Conv2d | nn.ConvTranspose2d, fan_in: float) -> None:
-    """Outputs begin with the mean square of the inputs if rectifiers follow (He et al. 2015, eq. 10)."""
-    nn.init.normal_(conv.weight, std=(2 / fan_in) ** 0.5)
+def scale_kept(conv: nn.Conv2d | nn.ConvTranspose2d, fan_in: float, *, rectified: bool = True) -> None:
+    """Outputs begin with the mean square of the inputs, twice that for rectifiers to halve (He et al. 2015, eq. 10)."""
+    nn.init.normal_(conv.weight, std=((2 if rectified else 1) / fan_in) ** 0.5)
     if conv.bias is not None:
         nn.init.zeros_(conv.bias)
 

@@ -14,10 +14,10 @@ the digits and take every rate from one trained model, as here):
     D_c(q) = sqrt(12) w_c t(q),   r = round(m / D)
 
 A rounding error on steps of sqrt(12) w has the standard deviation w of the noise in training, at t = 1; the quality
-scales t. The decoder must know w, and so it belongs to a channel, not an image: log s(x) = log w_c + d_c(x), where d is
-what the encoder says, less its mean over the batch, and w is a parameter. (Yang et al. place digits by each latent's
-own s, which asks for another coder.) A channel that the KL term has switched off has w near 1 and rounds to 0 for
-nothing. The tables are counted on calibration images (counts.py).
+scales t, from 3 at quality 1 to 1/3 at quality 100. The decoder must know w, and so it belongs to a channel, not an
+image: log s(x) = log w_c + d_c(x), where d is what the encoder says, less its mean over the batch, and w is a
+parameter. (Yang et al. place digits by each latent's own s, which asks for another coder.) A channel that the KL term
+has switched off has w near 1 and rounds to 0 for nothing. The tables are counted on calibration images (counts.py).
 
 `draw_prior` draws u from N(0, 1): g then shows what the model takes for images. In the training log `psnr` is that of
 noisy latents, `bpp` an estimate of what rounded means take at each sample's quality; the loss has the KL divergence.
@@ -47,7 +47,7 @@ from .strided import (
 )
 
 KERNELS = (Kernel(5, 2),) * 4
-GRID = Grid(4.0 * math.sqrt(12), 0.25 * math.sqrt(12))  # in widths of the posterior: beyond, g gets worse or no better
+GRID = Grid(3 * math.sqrt(12), math.sqrt(12) / 3)  # in widths of the posterior: beyond, g gets worse or no better
 FIRST_WIDTH = 0.2  # of the posterior, before training
 NORMAL = 0.4999999  # uniform noise is cut to -NORMAL..NORMAL: 5.2 standard deviations
 
