@@ -4,6 +4,7 @@
                 answer, facts about the training, and a digest
     network.*   float16: the weights of the network family, from which training goes on, too
     integer.*   integers: all that the entropy model is; they alone decide bits
+    int8.*      weights of the synthesis in eight bits, if any: int8, and in NAME.scale float32 of each output channel
     graph.*     uint8: the transforms as ONNX graphs without their weights (networks/graphs.py); may be absent
 
 The model id is the first bytes of the SHA-256 over the integers, their names and shapes, and the constants of the
@@ -34,8 +35,20 @@ FORMAT, FIRST_FORMAT = "gencomp-model-2", "gencomp-model-1"
 MAX_FILE_BYTES = 1 << 30
 MAX_TENSORS = 4096
 MAX_HALO = 1024  # latents
+SCALE = ".scale"  # after the name of a weight in eight bits
 
 Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+class Int8Weight(NamedTuple):
+    """A weight of a convolution in eight bits: values int8 [O, ...] times scale float32 [O], positive."""
+
+    values: npt.NDArray[np.int8]
+    scale: npt.NDArray[np.float32]
+
+    def floats(self) -> npt.NDArray[np.float32]:
+        """values * scale."""
+        return self.values * self.scale.reshape(-1, *(1,) * (self.values.ndim - 1))
 
 
 class Model(NamedTuple):
@@ -43,7 +56,8 @@ class Model(NamedTuple):
 
     family, config: what `gencomp.networks` rebuilds the transforms from; weights: theirs, float16 by name; answer: what
     `EntropyModel.known_answer` gave where the model was exported; facts: plain values about training and calibration;
-    stride: pixels per latent; halo: of analysis and synthesis, in latents; graphs: serialised, by name, or none.
+    stride: pixels per latent; halo: of analysis and synthesis, in latents; graphs: serialised, by name, or none; int8:
+    weights that stand in eight bits and not among `weights`.
     """
 
     name: str
@@ -56,11 +70,17 @@ class Model(NamedTuple):
     stride: int = 16
     halo: tuple[int, int] = (0, 0)
     graphs: Mapping[str, npt.NDArray[np.uint8]] = MappingProxyType({})
+    int8: Mapping[str, Int8Weight] = MappingProxyType({})
 
     @property
     def id(self) -> bytes:
         """First bytes of the digest over all that decides integers."""
         return integer_digest(self.entropy)[:MODEL_ID_BYTES]
+
+    def float_weights(self) -> dict[str, npt.NDArray[np.float32]]:
+        """All weights of the network in float32."""
+        halves = {name: weight.astype(np.float32) for name, weight in self.weights.items()}
+        return halves | {name: weight.floats() for name, weight in self.int8.items()}
 
 
 def integer_digest(entropy: EntropyModel) -> bytes:
@@ -84,6 +104,8 @@ def save_model(model: Model, path: Path) -> None:
     KINDS[model.entropy.kind](arrays)  # what could not be loaded is not written
     for name, array in arrays.items():
         tensors[f"integer.{name}"] = np.ascontiguousarray(array)
+    for name, weight in model.int8.items():
+        tensors |= {f"int8.{name}": weight.values, f"int8.{name}{SCALE}": weight.scale}
     for name, graph in model.graphs.items():
         tensors[f"graph.{name}"] = np.ascontiguousarray(graph, np.uint8)
     metadata = {
@@ -150,7 +172,7 @@ def _model(metadata: dict[str, Any], tensors: Arrays) -> Model:
         raise ModelError(f"entropy models of the kind {kind!r} are not known here")
     if not isinstance(config, dict) or not isinstance(facts, dict):
         raise ModelError("its configuration and facts are no objects")
-    unknown = [name for name in tensors if not name.startswith(("network.", "integer.", "graph."))]
+    unknown = [name for name in tensors if not name.startswith(("network.", "int8.", "integer.", "graph."))]
     if unknown:
         raise ModelError(f"unknown tensor {min(unknown)!r}")
     weights, graphs = _below("network.", tensors), _below("graph.", tensors)
@@ -171,7 +193,25 @@ def _model(metadata: dict[str, Any], tensors: Arrays) -> Model:
         stride=stride,
         halo=(halo[0], halo[1]),
         graphs=graphs,
+        int8=_int8_weights(_below("int8.", tensors), weights),
     )
+
+
+def _int8_weights(tensors: Arrays, weights: Arrays) -> dict[str, Int8Weight]:
+    """ModelError unless every weight in eight bits has a scale for each channel, and no other form."""
+    found = {}
+    for name in (name for name in tensors if not name.endswith(SCALE)):
+        values, scale = tensors[name], tensors.get(name + SCALE)
+        if values.dtype != np.int8 or values.ndim != 4 or name in weights:
+            raise ModelError(f"{name} is no weight in eight bits")
+        if scale is None or scale.dtype != np.float32 or scale.shape != values.shape[:1]:
+            raise ModelError(f"{name} has no scale for each of its channels")
+        if not (np.isfinite(scale) & (scale > 0)).all():
+            raise ModelError(f"the scales of {name} are not positive numbers")
+        found[name] = Int8Weight(values, scale)
+    if len(tensors) != 2 * len(found):
+        raise ModelError("it holds scales without weights")
+    return found
 
 
 def _below(prefix: str, tensors: Arrays) -> dict[str, npt.NDArray[Any]]:

@@ -13,11 +13,12 @@ import click
 from gencomp.cli.group import WrongUsage, debugging, explain
 
 from .cli_export import export
+from .cli_int8 import int8
 
 if TYPE_CHECKING:
     from .recipe import Recipe
 
-__all__ = ["export", "main", "train"]
+__all__ = ["export", "int8", "main", "train"]
 
 _FOLDER = click.Path(path_type=Path)
 _DATA = "FOLDER|NAME"

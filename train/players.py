@@ -22,6 +22,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from gencomp.networks import build
 from gencomp.networks.contract import freeze_bits
+from gencomp.networks.int8 import fake_int8
 
 from .checkpoint import module_tensors, optimiser_tensors, restore_module, restore_optimiser
 from .discriminators import build_discriminator
@@ -165,6 +166,8 @@ def build_players(recipe: Recipe, accelerator: Accelerator, stage: int, weights:
     if recipe.ema:
         ema = Ema("ema", build(recipe.model).to(device))
         ema.module.load_state_dict(network.state_dict())
+    if stage == 2 and recipe.slim.int8:
+        fake_int8(network)
     if not trains_bits(recipe, stage):
         freeze_bits(network)
     codec = Player("codec", network, _codec_optimiser(recipe, network), recipe.learning_rate, recipe.clip)

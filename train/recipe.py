@@ -80,6 +80,7 @@ class Slim:
     taught: float = 0.2  # weight of the teacher's image at realism 1, as a share of that at 0 (losses.teacher)
     spread: tuple[float, float] = (0.8, 1.4)  # budgets of stage 1's sub-networks, as shares of the one asked for
     candidates: int = 200  # sub-networks that the search compares
+    int8: bool = False  # stage 2 learns what eight bits will make of its bottlenecks (`gencomp int8` quantises them)
     teacher: TransformConfig | None = None
     synthesis_kmac: float = 0.0  # the budget of g_s
     realism: bool = True  # whether the teacher knows it

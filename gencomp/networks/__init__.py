@@ -74,13 +74,14 @@ def network_of(model: Model) -> Network:
         ):
             network = build(config)
         expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-        for name in sorted(expected.keys() | model.weights.keys()):
-            if name not in model.weights or name not in expected:
+        given = {n: w.shape for n, w in model.weights.items()} | {n: w.values.shape for n, w in model.int8.items()}
+        for name in sorted(expected.keys() | given.keys()):
+            if name not in given or name not in expected:
                 raise ModelError(f"the weights and the configuration differ in {name}")
-            if model.weights[name].shape != expected[name]:
-                raise ModelError(f"{name} is {model.weights[name].shape}, expected {expected[name]}")
+            if given[name] != expected[name]:
+                raise ModelError(f"{name} is {given[name]}, expected {expected[name]}")
         with torch.inference_mode(False):  # what is made within it could never be differentiated
-            weights = {name: torch.from_numpy(array.astype(np.float32)) for name, array in model.weights.items()}
+            weights = {name: torch.from_numpy(array) for name, array in model.float_weights().items()}
             network.load_state_dict(weights, assign=True)
     except ModelError:
         raise

@@ -5,7 +5,6 @@ The graphs come with the model file and name their weights; the weights are hand
 
 import os
 import re
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy.typing as npt
 
 from ..bitstream import ModelError
 from ..entropy.contract import Latents
-from ..model import Model
+from ..model import SCALE, Model
 from ..regions import region
 from .tiling import latent_size, pad_to_multiple, tile_side, tiles
 
@@ -89,7 +88,7 @@ class OnnxRuntime:
         threads = self._threads or (1 if latents <= SMALL_LATENTS else _cores())
         key = name, threads, os.getpid()  # a forked child has none of the threads of its parent's sessions
         if key not in self._sessions:
-            self._sessions[key] = _open(self._model.graphs[name], self._model.weights, threads)
+            self._sessions[key] = _open(self._model.graphs[name], self._model, threads)
         return self._sessions[key]
 
 
@@ -110,7 +109,7 @@ def _check_output(name: str, array: npt.NDArray[Any], dtype: type, *shape: int) 
         raise ModelError(f"the graph {name} gives {array.dtype} {array.shape} where {asked} {shape} is asked for")
 
 
-def _open(graph: npt.NDArray[np.uint8], weights: Mapping[str, npt.NDArray[np.float16]], threads: int) -> Any:
+def _open(graph: npt.NDArray[np.uint8], model: Model, threads: int) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -118,13 +117,26 @@ def _open(graph: npt.NDArray[np.uint8], weights: Mapping[str, npt.NDArray[np.flo
     options.log_severity_level = 4
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # a waiting thread leaves its core
     data = graph.tobytes()
-    named = sorted({name.decode() for name in re.findall(rb"<([\w.]+)>", data)} & weights.keys())
-    values = [onnxruntime.OrtValue.ortvalue_from_numpy(weights[name].astype(np.float32)) for name in named]
-    options.add_external_initializers([f"<{name}>" for name in named], values)
+    named = _tensors(model, {name.decode() for name in re.findall(rb"<([\w.]+)>", data)})
+    values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in named.values()]
     try:
+        options.add_external_initializers([f"<{name}>" for name in named], values)
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions have no common base but this
         raise ModelError(f"ONNX Runtime refuses the model's graph: {str(error).splitlines()[0]}") from error
+
+
+def _tensors(model: Model, wanted: set[str]) -> dict[str, npt.NDArray[Any]]:
+    """What a graph takes from the model file: weights as float32, those in eight bits as they are, and their scales."""
+    found: dict[str, npt.NDArray[Any]] = {}
+    for name in sorted(wanted):
+        if name in model.weights:
+            found[name] = model.weights[name].astype(np.float32)
+        elif name in model.int8:
+            found[name] = model.int8[name].values
+        elif (whole := name.removesuffix(SCALE)) in model.int8:
+            found[name] = model.int8[whole].scale
+    return found
 
 
 def _cores() -> int:

@@ -1,6 +1,7 @@
 """Narrower decoders: the teacher's files, the supernet's sub-networks, a budget that holds, runs that resume."""
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from gencomp.model import load_model
 from gencomp.networks import build, config_from_dict, network_of
 from gencomp.networks.contract import Network
 from gencomp.networks.cost import cost
-from gencomp.networks.hyperprior import HyperpriorConfig
+from gencomp.networks.hyperprior import HyperpriorConfig, HyperpriorNetwork
 from gencomp.networks.transforms import TransformConfig
 from gencomp.train.checkpoint import CheckpointError, checkpoints, load_checkpoint
 from gencomp.train.export import export
@@ -20,6 +21,7 @@ from gencomp.train.loop import Options, run
 from gencomp.train.recipes import Recipe
 from gencomp.train.settings import RecipeError, recipe
 from gencomp.train.slim.channels import chosen, group_sizes, importance_order
+from gencomp.train.slim.reconstruct import reconstruct
 from gencomp.train.slim.search import best_widths
 from gencomp.train.slim.stages import slim_recipe
 from gencomp.train.slim.supernet import Supernet, removed_for_good
@@ -64,6 +66,17 @@ def test_sorting_channels_leaves_the_images_and_puts_the_loudest_first(supernet:
     supernet.synthesis.load_state_dict(chosen(supernet.synthesis.state_dict(), order))
     assert torch.allclose(shown(supernet), loud, rtol=1e-3, atol=1e-3 * float(loud.abs().max()))
     assert not torch.allclose(before, loud)
+
+
+def test_least_squares_brings_the_narrower_images_nearer_and_leaves_equal_widths_alone(supernet: Supernet) -> None:
+    wide = shown(supernet)
+    for config, ratio in ((THIN, 0.9), (WIDE, None)):
+        narrow = HyperpriorNetwork(HyperpriorConfig(config)).eval().requires_grad_(False)
+        narrow.load_state_dict(removed_for_good(supernet.state_dict(), config))
+        before = (shown(narrow) - wide).square().mean()
+        reconstruct(narrow.synthesis, partial(shown, narrow), supernet.synthesis, partial(shown, supernet))
+        after = (shown(narrow) - wide).square().mean()
+        assert after < (1e-6 * wide.square().mean() if ratio is None else ratio * before)
 
 
 def test_gradients_of_a_sub_network_reach_its_channels_alone(supernet: Supernet) -> None:

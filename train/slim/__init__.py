@@ -4,6 +4,7 @@
     channels.py  the teacher's channels by importance, and the first of them as a narrower synthesis
     supernet.py  the teacher whose synthesis runs at any of these widths, all of which share its weights
     search.py    the widths that follow the teacher most closely
+    reconstruct.py  what is left after the removal, solved by least squares against the teacher's features
     stages.py    stage 1: the supernet learns; then the search, and stage 2: what was found learns alone
 
 After GAN Compression (Li et al. 2020) and Once-for-all (Cai et al. 2020).

@@ -9,7 +9,7 @@ latents, noise and realism; the pupil minimises the distance to the teacher's im
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from gencomp.model import load_model
 from gencomp.networks import network_of
-from gencomp.networks.contract import TrainingInputs
+from gencomp.networks.contract import Network, TrainingInputs
 from gencomp.networks.cost import cost
 from gencomp.networks.transforms import TransformConfig
 
@@ -28,6 +28,7 @@ from ..recipe import Recipe
 from ..stage import Stage, build_stage
 from ..steps import divided, taught_images, teacher_distance
 from .channels import chosen, importance_order
+from .reconstruct import reconstruct
 from .search import best_widths
 from .supernet import Supernet, removed_for_good
 from .widths import Elastic, synthesis_kmac
@@ -63,9 +64,9 @@ def begin_slim(stage: Stage, teacher: Mapping[str, Tensor], data: Data) -> None:
     order = importance_order(still.synthesis, stage.recipe.slim.teacher, lambda: _watched(stage, data))
     order = {group: channels.to(stage.device) for group, channels in order.items()}
     ordered = chosen(still.synthesis.state_dict(), order)
+    still.synthesis.load_state_dict(ordered)  # the same function, whose channels have the order of the pupil's
     for network in (codec, *([stage.players.ema.module] if stage.players.ema else [])):
         network.load_state_dict(still.state_dict())
-        network.synthesis.load_state_dict(ordered)
 
 
 def narrow_stage(finished: Stage, weights: Mapping[str, Tensor], folder: str | None, data: Data) -> Stage:
@@ -88,11 +89,28 @@ def narrow_stage(finished: Stage, weights: Mapping[str, Tensor], folder: str | N
     stage = build_stage(recipe, finished.accelerator, 2, folder)
     assert stage.players.teacher is not None
     stage.players.teacher.module.load_state_dict(teacher)
-    narrow = removed_for_good(dict(weights), found)
-    for network in (stage.players.codec.module, *([stage.players.ema.module] if stage.players.ema else [])):
-        restore_module(network, "", narrow)
+    codec = stage.players.codec.module
+    restore_module(codec, "", removed_for_good(dict(weights), found))
+    _reconstruct(stage, watched)
+    if stage.players.ema is not None:
+        stage.players.ema.module.load_state_dict(codec.state_dict())
     stage.step = finished.step
     return stage
+
+
+def _reconstruct(stage: Stage, watched: "list[Watched]") -> None:
+    assert stage.players.teacher is not None
+    codec, still = stage.players.codec.module, stage.players.teacher.module
+
+    def runs(network: Network) -> Callable[[], None]:
+        def run() -> None:
+            for seen in watched:
+                inputs = seen.inputs
+                network.synthesize(seen.y_hat, inputs.quality_step, inputs.realism, inputs.origin)
+
+        return run
+
+    reconstruct(codec.synthesis, runs(codec), still.synthesis, runs(still))
 
 
 class Watched(NamedTuple):

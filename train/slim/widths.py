@@ -2,8 +2,8 @@
 
 A resolution keeps at least half of the teacher's channels, in eighths; a bottleneck all, three, two or one quarter of
 its inner channels, or is left out. Widths are drawn by descent: from the teacher's, one place after the other loses a
-notch until the arithmetic is within the budget; places are drawn by odds that are drawn first, so that some
-sub-networks are thin in one resolution and others in another.
+notch until the arithmetic is within the budget, always that with the most left for its weight. Equal weights give even
+sub-networks; with weights that are drawn, some are thin in one place and others in another.
 """
 
 import dataclasses
@@ -16,7 +16,9 @@ from gencomp.networks.transforms import TransformConfig
 
 EIGHTHS, QUARTERS = 8, 4
 LEAST_EIGHTHS = 4  # of a resolution's channels
-ODDS = 0.8  # deviation of their logarithm
+RESOLUTIONS = 4  # the first places
+UNEVEN = 0.6  # largest deviation of the logarithms of weights
+FAVOURED = 3.0  # largest weight of the resolutions, whose channels all layers share, against that of a bottleneck's
 
 
 class Elastic:
@@ -54,11 +56,13 @@ class Elastic:
         return self.lowered(rng, raised, kmac)
 
     def lowered(self, rng: np.random.Generator, places: Sequence[int], kmac: float) -> list[int]:
-        """Notch after notch down, by random odds for each place; the narrowest of all where the budget is below it."""
-        places, odds = list(places), np.exp(ODDS * rng.standard_normal(len(places)))
+        """Notch after notch down by drawn weights; the narrowest of all where the budget is below it."""
+        places = list(places)
+        weights = np.exp(rng.uniform(0, UNEVEN) * rng.standard_normal(len(places)))
+        weights[:RESOLUTIONS] *= rng.uniform(1, FAVOURED)
         while synthesis_kmac(self.config(places)) > kmac and any(places):
-            free = odds * (np.array(places) > 0)
-            places[int(rng.choice(len(places), p=free / free.sum()))] -= 1
+            left = [self.notches[i][place] / self.notches[i][-1] if place else 0.0 for i, place in enumerate(places)]
+            places[int(np.argmax(left / weights))] -= 1
         return places
 
 

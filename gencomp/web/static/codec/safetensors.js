@@ -6,6 +6,7 @@ const KINDS = {
   F16: [Uint16Array, 2],
   F32: [Float32Array, 4],
   U8: [Uint8Array, 1],
+  I8: [Int8Array, 1],
   I16: [Int16Array, 2],
   I32: [Int32Array, 4],
   I64: [BigInt64Array, 8],

@@ -5,11 +5,21 @@ import { knotWeights, SEGMENT } from "./numbers.js";
 import { inTiles, latentSize, STRIDE, tilesOf } from "./tiles.js";
 
 const REACH = 2; // positions a side that an output of a block sees
+const inInt8 = (name) => `${name.replace("network.", "int8.")}.weight`;
+const hasConv = (file, name) => file.has(`${name}.weight`) || file.has(inInt8(name));
 const conv = (kernel, file, name) => {
-  const shape = file.shape(`${name}.weight`);
+  const eightBits = file.has(inInt8(name));
+  const shape = file.shape(eightBits ? inInt8(name) : `${name}.weight`);
+  const weight = eightBits ? dequantised(file, inInt8(name), shape[0]) : file.floats(`${name}.weight`);
   const bias = file.has(`${name}.bias`) ? file.floats(`${name}.bias`) : new Float32Array(shape[0]);
-  return new Conv(kernel, file.floats(`${name}.weight`), bias, shape);
+  return new Conv(kernel, weight, bias, shape);
 };
+
+// A weight in eight bits times the scales of its output channels, Float32Array.
+function dequantised(file, name, outputs) {
+  const [values, scale] = [file.integers(name), file.floats(`${name}.scale`)];
+  return Float32Array.from(values, (value, i) => value * scale[Math.floor((i * outputs) / values.length)]);
+}
 
 // condition [K] times a matrix [K, C] of the model.
 function weighted(condition, matrix) {
@@ -30,7 +40,7 @@ class Block {
     this.kernel = kernel;
     this.gains = file.floats(`${name}.gains`);
     this.halves = ["first", "second"].map((half) =>
-      file.has(`${name}.${half}.reduce.weight`)
+      hasConv(file, `${name}.${half}.reduce`)
         ? ["reduce", "spatial", "expand"].map((part) => conv(kernel, file, `${name}.${half}.${part}`))
         : [],
     );
