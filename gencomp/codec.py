@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from .runtime.torch import TorchRuntime
 
 EMBEDDED = "gencomp-base"  # the model in the package
-STRIDE = 16  # pixels per latent that a tile's side must be a multiple of
+TILE_UNIT = 16  # pixels that a tile's side must be a multiple of: the smallest stride of a model
 
 
 class Encoded(NamedTuple):
@@ -83,9 +83,9 @@ class Codec:
 
     @eager
     def __init__(self, model: Model, device: str = "auto", tile: int | None = None, *, runtime: str = "auto") -> None:
-        if tile is not None and (tile < STRIDE or tile % STRIDE):
-            raise ValueError(f"tiles are a multiple of {STRIDE} pixels, not {tile}")
-        side = None if tile is None else tile // STRIDE
+        if tile is not None and (tile < TILE_UNIT or tile % TILE_UNIT):
+            raise ValueError(f"tiles are a multiple of {TILE_UNIT} pixels, not {tile}")
+        side = None if tile is None else max(1, tile // model.stride)
         self.model = model
         self.runtime = open_runtime(model, device, side, runtime)
         self.model_name, self.model_id = model.name, model.id
@@ -231,7 +231,9 @@ class Codec:
             raise ValueError(f"an image of {width}x{height} pixels cannot be drawn: 1 to {MAX_PIXELS} pixels")
         quality_step = bitstream.quality_to_step(quality)
         with memory_for(width, height, ImageError):
-            y_hat = draw_latents(self.model, *latent_size(height, width, STRIDE), quality_step, seed, self._arithmetic)
+            y_hat = draw_latents(
+                self.model, *latent_size(height, width, self.model.stride), quality_step, seed, self._arithmetic
+            )
             return Image.fromarray(
                 self.runtime.synthesize(y_hat, (height, width), quality_step, self._strength(realism))
             )
@@ -277,7 +279,7 @@ class Codec:
                 "raise max_pixels (--max-pixels) if you trust it"
             )
         warn_if_large(header.width, header.height, max_pixels)
-        size = latent_size(header.height, header.width, STRIDE)
+        size = latent_size(header.height, header.width, self.model.stride)
         with memory_for(header.width, header.height, BitstreamError):
             return header, self._decode(payload, size, header.quality_step, self._tile)
 

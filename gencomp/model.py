@@ -36,6 +36,7 @@ MAX_FILE_BYTES = 1 << 30
 MAX_TENSORS = 4096
 MAX_HALO = 1024  # latents
 SCALE = ".scale"  # after the name of a weight in eight bits
+STRIDES = (16, 32, 64)  # pixels per latent
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -180,7 +181,7 @@ def _model(metadata: dict[str, Any], tensors: Arrays) -> Model:
     if any(graph.dtype != np.uint8 or graph.ndim != 1 for graph in graphs.values()):
         raise ModelError("its graphs are no bytes")
     stride, halo = metadata["stride"], metadata["halo"]
-    if stride != 16 or len(halo) != 2 or not all(isinstance(h, int) and 0 <= h <= MAX_HALO for h in halo):
+    if stride not in STRIDES or len(halo) != 2 or not all(isinstance(h, int) and 0 <= h <= MAX_HALO for h in halo):
         raise ModelError(f"a stride of {stride} and a halo of {halo}")
     return Model(
         name=str(metadata["name"]),

@@ -124,6 +124,7 @@ def train(
     projected  gan with a discriminator on a frozen timm network; experimental
     hific-lo, hific-mi, hific-hi   the paper's networks, losses and schedule
     slim       a narrower decoder for a trained model, by distillation; it reads the model's files
+    santurkar2018   a decoder that learns first as a GAN's generator (stage 0), then the encoder (stage 1)
     tiny       both stages in seconds, to try things out
 
     The same command resumes a run that was stopped or killed, exactly where its last checkpoint stands.

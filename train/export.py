@@ -59,6 +59,8 @@ def export(
     """
     folder, checkpoint = _newest(run)
     recipe = checkpoint.meta["recipe"]
+    if checkpoint.meta.get("stage", 1) == 0:
+        raise CheckpointError(f"{run} is still in stage 0, which trains no encoder: there is no codec to export")
     network = build(model_config(recipe))
     restore_module(network, "", exported(checkpoint.tensors))
     if realism_scale != 1:
@@ -98,7 +100,8 @@ def to_model(network: Network, calibration: list[Calibration], name: str, facts:
     network = _through_half(copy.deepcopy(network).cpu())
     entropy, config = network.freeze(calibration), network.config
     answer = entropy.known_answer("float64")
-    return Model(name, config.family, config.to_dict(), weights_of(network), entropy, answer, facts)
+    form = network.stride, network.halo
+    return Model(name, config.family, config.to_dict(), weights_of(network), entropy, answer, facts, *form)
 
 
 @torch.no_grad()

@@ -13,10 +13,11 @@ from gencomp.networks.ladder.balle2018 import Balle2018Config
 from gencomp.networks.ladder.hybrid import HybridConfig
 from gencomp.networks.ladder.light import LightConfig
 from gencomp.networks.ladder.minnen2018 import Minnen2018Config
+from gencomp.networks.ladder.santurkar2018 import Santurkar2018Config
 from gencomp.networks.ladder.theis2017 import Theis2017Config
 from gencomp.networks.ladder.vae import VaeConfig
 
-from .recipe import Recipe
+from .recipe import DiscriminatorConfig, Losses, Recipe
 
 
 def _rung(name: str, model: Any, **values: Any) -> Recipe:
@@ -46,6 +47,15 @@ LADDER: dict[str, Recipe] = {
         _rung("balle2017", Balle2017Config()),
         _rung("balle2018", Balle2018Config()),
         _rung("minnen2018", Minnen2018Config()),
+        # half of the run for the generator, then as the autoencoder: distortion alone
+        _rung(
+            "santurkar2018",
+            Santurkar2018Config(),
+            lambda_balance=1.0,
+            generator_fraction=0.5,
+            losses=Losses(adversarial=1.0, feature_matching=0.0),
+            discriminator=DiscriminatorConfig(width=32, condition_channels=0, learning_rate=4e-4),
+        ),
         _rung("hybrid", HybridConfig()),
         _rung("light", LightConfig()),
     )

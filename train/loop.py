@@ -214,11 +214,12 @@ class Loop:
             self._log(bar)
         if stopping or due or step == self.stage.end or (options.save_every and step % options.save_every == 0):
             self._save()
-        if options.validate_every and step % options.validate_every == 0:
+        if options.validate_every and step % options.validate_every == 0 and self.stage.number > 0:
             self._validate()
         if options.sample_every and step % options.sample_every == 0 and self.main:
             images = torch.stack(self._fixed_images(GRID)).float() / 255
-            self.log.image(save_samples(self.stage.players.exported(), images, self.out, step), step)
+            drawn = self.stage.number == 0
+            self.log.image(save_samples(self.stage.players.exported(), images, self.out, step, drawn=drawn), step)
         if stopping and step < self.recipe.steps:
             self.accelerator.end_training()
             raise Stopped(step)

@@ -9,16 +9,22 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from gencomp.networks import build
-from gencomp.networks.contract import Network, TrainingInputs, freeze_bits
+from gencomp.networks.contract import Network, TrainingInputs, freeze_bits, freeze_synthesis
 
 from .data.batches import scaled
 from .devices import precision_of
 from .discriminators import build_discriminator
 from .recipe import Recipe
-from .schedule import stage_span, trains_bits
+from .schedule import stage_span, trains_bits, trains_synthesis
 
 TRAINED, FROZEN = 16 + 4, 4 + 4  # bytes per parameter: weight, gradient, two moments, and the average
 JUDGED = 2 + 2 + 4  # forward passes of the discriminator per image: real and fake; back to the images; back to weights
+
+NOTES = {
+    (0, True): ": the synthesis alone, as the generator of a GAN",
+    (1, True): ": all else, around the synthesis as it then is",
+}
+"""What the stages do of a recipe that has a stage 0."""
 
 
 class Load(NamedTuple):
@@ -47,7 +53,7 @@ class Count(NamedTuple):
 def loads(recipe: Recipe) -> list[Load]:
     """The stages of a recipe, counted on the meta device: nothing is computed."""
     found = []
-    for stage in (1, 2):
+    for stage in (0, 1, 2):
         begin, end = stage_span(recipe, stage)
         if begin < end:
             found.append(_load(recipe, stage))
@@ -59,12 +65,14 @@ def _load(recipe: Recipe, stage: int) -> Load:
         codec = build(recipe.model)
         if not trains_bits(recipe, stage):
             freeze_bits(codec)
-        counted = _count(codec, lambda: _codec_pass(codec, _inputs(recipe), trains_bits(recipe, stage)))
+        if not trains_synthesis(recipe, stage):
+            freeze_synthesis(codec)
+        counted = _count(codec, lambda: _codec_pass(codec, _inputs(recipe), stage, trains_bits(recipe, stage)))
         trained = sum(p.numel() for p in codec.parameters() if p.requires_grad)
         frozen = sum(p.numel() for p in codec.parameters()) - trained
         judge, parameters = Count(0, 0, 0), 0
         if (
-            stage == 2 and recipe.losses.adversarial and recipe.discriminator.kind != "projected"
+            stage != 1 and recipe.losses.adversarial and recipe.discriminator.kind != "projected"
         ):  # a projected one would need its backbone here
             parameters, judge = _discriminator(recipe, codec.stride)
     state = trained * TRAINED + frozen * FROZEN + parameters * (TRAINED - 4)
@@ -95,7 +103,9 @@ def _inputs(recipe: Recipe) -> TrainingInputs:
     )
 
 
-def _codec_pass(codec: Network, inputs: TrainingInputs, trains_bits: bool) -> Tensor:
+def _codec_pass(codec: Network, inputs: TrainingInputs, stage: int, trains_bits: bool) -> Tensor:
+    if stage == 0:
+        return codec(inputs, drawn=True).x_hat.sum()
     output = codec(inputs, train_bits=trains_bits)
     bits = torch.stack(list(output.bits.values())).sum()
     return output.x_hat.sum() + bits
@@ -158,7 +168,8 @@ def describe(recipe: Recipe, processes: int, device: torch.device) -> str:
         memory = load.state_bytes + load.saved_bytes * share * bytes_per_value
         seconds = load.flops / (speed * processes)
         lines += [
-            f"stage {load.stage}, steps {begin:,} to {end:,}",
+            f"stage {load.stage}, steps {begin:,} to {end:,}"
+            + NOTES.get((load.stage, recipe.generator_fraction > 0), ""),
             f"  trained     {load.trained:,} parameters of the codec"
             + (f", {load.discriminator:,} of the discriminator" if load.discriminator else ""),
             f"  frozen      {load.frozen:,} parameters",

@@ -5,7 +5,7 @@ Every player keeps its state under its own name, so that a checkpoint is written
     codec          the network that is trained
     ema            its averaged weights, which are exported
     teacher        the codec as stage 2 found it, or the wider one that is made narrower
-    discriminator  of stage 2
+    discriminator  of stage 2, and of stage 0
     labels         the network that labels patches, for the loss "labels"
     rate           the running rate that a target is compared with
 """
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from gencomp.networks import build
-from gencomp.networks.contract import freeze_bits
+from gencomp.networks.contract import freeze_bits, freeze_synthesis
 from gencomp.networks.int8 import fake_int8
 
 from .checkpoint import module_tensors, optimiser_tensors, restore_module, restore_optimiser
@@ -29,7 +29,7 @@ from .discriminators import build_discriminator
 from .discriminators.labels import LabelNetwork, load_label_network
 from .muon import Muon
 from .recipe import Recipe
-from .schedule import trains_bits
+from .schedule import trains_bits, trains_synthesis
 from .slim.supernet import Supernet
 
 LABELS_LEARNING_RATE = 1e-3
@@ -170,11 +170,13 @@ def build_players(recipe: Recipe, accelerator: Accelerator, stage: int, weights:
         fake_int8(network)
     if not trains_bits(recipe, stage):
         freeze_bits(network)
-    codec = Player("codec", network, _codec_optimiser(recipe, network), recipe.learning_rate, recipe.clip)
+    if not trains_synthesis(recipe, stage):
+        freeze_synthesis(network)
+    codec = Player("codec", network, _codec_optimiser(recipe, network, stage), recipe.learning_rate, recipe.clip)
     codec.join(accelerator, compile=recipe.compile)
     if recipe.slim.arithmetic or (stage == 2 and recipe.losses.teacher):
         teacher = Still("teacher", build(_teacher(recipe)).to(device))
-    if stage == 2 and (recipe.losses.adversarial or recipe.losses.feature_matching):
+    if stage != 1 and (recipe.losses.adversarial or recipe.losses.feature_matching):
         discriminator = _discriminator(recipe, device, weights).join(accelerator, compile=recipe.compile)
         labels = _labels(recipe, accelerator, weights)
     rate = RunningRate(recipe.rate.smoothing, device) if recipe.rate.bpp else None
@@ -187,10 +189,12 @@ def _teacher(recipe: Recipe) -> Any:
     return recipe.model if wider is None else dataclasses.replace(recipe.model, transform=wider)
 
 
-def _codec_optimiser(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
+def _codec_optimiser(recipe: Recipe, network: nn.Module, stage: int) -> torch.optim.Optimizer:
+    """In stage 0 with the moments of the discriminator, its opponent."""
     parameters = [p for p in network.parameters() if p.requires_grad]
     if recipe.optimiser == "adam":
-        return torch.optim.Adam(parameters, lr=recipe.learning_rate, betas=(0.9, 0.999), fused=True)
+        betas = (recipe.discriminator.beta1, recipe.discriminator.beta2) if stage == 0 else (0.9, 0.999)
+        return torch.optim.Adam(parameters, lr=recipe.learning_rate, betas=betas, fused=True)
     return Muon(
         parameters, lr=recipe.learning_rate, dtype=torch.bfloat16 if recipe.precision == "bf16" else torch.float32
     )

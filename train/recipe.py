@@ -3,7 +3,9 @@
 A run has up to two stages. Stage 1 trades rate against distortion; stage 2, from step `adversarial_from` on, trains
 the synthesis against a discriminator. The rate is traded by lambda, drawn anew for every sample: quality step s in
 0..STEPS stands for lambda(s) = lambda_min * (lambda_max / lambda_min) ** (s / STEPS), in bits per pixel for each grey
-level squared of distortion. A `RateTarget` replaces that by HiFiC's controller for one fixed rate.
+level squared of distortion. A `RateTarget` replaces that by HiFiC's controller for one fixed rate. With a
+`generator_fraction` there is a stage 0 before them: the synthesis learns alone, as the generator of a GAN, from its
+prior, and stage 1 trains all else around it as it then is.
 """
 
 from dataclasses import dataclass, field
@@ -94,6 +96,7 @@ class Recipe:
     model: Any = field(default_factory=lambda: HyperpriorConfig(TransformConfig(grain=True)))  # of a network family
     steps: int = 200_000  # optimiser steps
     adversarial_from: int | None = None  # the step at which stage 2 begins; None: never
+    generator_fraction: float = 0.0  # part of them before stage 2 that is stage 0; for families with a generator
     batch: int = 8  # images per step, over all processes
     accumulate: int = 1  # micro-batches into which a process divides its share of the batch
     crop: int = 128  # side of a training crop, pixels, a multiple of 64

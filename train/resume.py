@@ -75,8 +75,9 @@ def _resumed(
     if saved.step == recipe.steps:
         number = before
     if number < before:
+        key = "generator_fraction" if number == 0 else "adversarial_from"
         raise CheckpointError(
-            f"the run is in stage 2, and adversarial_from={recipe.adversarial_from} would take it back to stage 1"
+            f"the run is in stage {before}, and {key}={getattr(recipe, key)} would take it back to stage {number}"
         )
     if recipe.slim.arithmetic:
         recipe = dataclasses.replace(recipe, model=model_config(saved.meta["recipe"]))

@@ -4,19 +4,27 @@ from .recipe import Recipe
 
 
 def stage_at(recipe: Recipe, step: int) -> int:
-    """1 or 2: the stage to which optimiser step number `step` (from 0) belongs."""
+    """0, 1 or 2: the stage to which optimiser step number `step` (from 0) belongs."""
+    if step < stage_span(recipe, 0)[1]:
+        return 0
     return 2 if recipe.adversarial_from is not None and step >= recipe.adversarial_from else 1
 
 
 def stage_span(recipe: Recipe, stage: int) -> tuple[int, int]:
     """First step of a stage, and the step after its last."""
     switch = recipe.steps if recipe.adversarial_from is None else min(recipe.adversarial_from, recipe.steps)
-    return (0, switch) if stage == 1 else (switch, recipe.steps)
+    begin = round(recipe.generator_fraction * switch)
+    return {0: (0, begin), 1: (begin, switch), 2: (switch, recipe.steps)}[stage]
 
 
 def trains_bits(recipe: Recipe, stage: int) -> bool:
     """Whether a stage trains what decides bits, too, and not the synthesis alone."""
-    return not recipe.slim.arithmetic and (stage == 1 or recipe.trains == "all")
+    return not recipe.slim.arithmetic and (stage == 1 or (stage == 2 and recipe.trains == "all"))
+
+
+def trains_synthesis(recipe: Recipe, stage: int) -> bool:
+    """Whether a stage trains the synthesis: one that has learnt as a generator stays as it is in stage 1."""
+    return stage != 1 or not recipe.generator_fraction
 
 
 def learning_rate_factor(recipe: Recipe, step: int) -> float:

@@ -6,7 +6,7 @@ import json
 import types
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from gencomp.networks import config_from_dict
+from gencomp.networks import FAMILIES, config_from_dict
 
 from .recipe import Recipe
 from .recipes import RECIPES
@@ -90,7 +90,7 @@ def check(recipe: Recipe) -> None:
         raise RecipeError("scale_min must be positive and at most scale_max")
     if recipe.lambda_max < recipe.lambda_min:
         raise RecipeError("lambda_max must be at least lambda_min")
-    for key in ("mid_quality_fraction", "rounded_fraction", "graphics"):
+    for key in ("mid_quality_fraction", "rounded_fraction", "generator_fraction", "graphics"):
         if not 0 <= getattr(recipe, key) <= 1:
             raise RecipeError(f"{key} is a share, 0 to 1")
     if not 0 <= recipe.slim.arithmetic <= 1:
@@ -103,6 +103,23 @@ def check(recipe: Recipe) -> None:
         raise RecipeError(f"a batch of {recipe.batch} cannot be divided into {recipe.accumulate} micro-batches")
     if recipe.adversarial_from is not None:
         _check_labels(recipe)
+    if recipe.generator_fraction:
+        _check_generator(recipe)
+
+
+def _check_generator(recipe: Recipe) -> None:
+    """Stage 0 has images that were drawn and real ones, which have nothing to do with one another."""
+    if not FAMILIES[recipe.model.family].network.has_generator:
+        raise RecipeError(
+            f"generator_fraction: networks of the family {recipe.model.family} are not trained as generators"
+        )
+    if recipe.discriminator.condition_channels or recipe.losses.feature_matching or recipe.losses.gan == "labels":
+        raise RecipeError(
+            "generator_fraction needs a discriminator of images alone: discriminator.condition_channels=0, "
+            "losses.feature_matching=0 and no labels"
+        )
+    if not recipe.losses.adversarial:
+        raise RecipeError("generator_fraction needs losses.adversarial above 0: nothing else trains the generator")
 
 
 def _check_labels(recipe: Recipe) -> None:

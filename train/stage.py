@@ -18,7 +18,7 @@ Metrics = dict[str, Tensor]  # means over samples, []
 
 @dataclass
 class Stage:
-    """number: 1 or 2; begin, end: its first step and the step after its last; step: optimiser steps done in the run.
+    """number: 0, 1 or 2; begin, end: its first step and the step after its last; step: optimiser steps done in the run.
 
     terms: the losses of stage 2, and of a stage 1 with a rate target.
     """

@@ -1,9 +1,10 @@
 """One optimiser step, of either stage, on one process or many: the same result either way.
 
-Stage 1 minimises rate and distortion. Stage 2 adds a discriminator and trains the synthesis (or, by recipe, all) from
+Stage 0, where a recipe has one, plays the synthesis against a discriminator, without images to code. Stage 1 minimises
+rate and distortion. Stage 2 adds a discriminator and trains the synthesis (or, by recipe, all) from
 stage 1's averaged weights with fresh optimisers. Read it from top to bottom:
 
-    train_step  ->  label_step | codec_step (stage 1)  |  codec_step with a discriminator (stage 2)
+    train_step  ->  label_step | codec_step (stage 1)  |  codec_step with a discriminator (stages 0 and 2)
     codec_step  ->  for each micro-batch: codec pass, discriminator pass, losses, backward;  then the updates
 
 Losses are means over samples of equal weight, every process and every micro-batch holds as many samples as any other,
@@ -59,7 +60,7 @@ def train_step(stage: Stage, batch: Batch) -> Metrics:
 
 
 def codec_step(stage: Stage, micro_batches: list[MicroBatch]) -> Metrics:
-    """The codec's step and, in stage 2, the discriminator's, from one pass of each over every micro-batch."""
+    """The codec's step and, in stages 0 and 2, the discriminator's, from one pass of each over every micro-batch."""
     players, accelerator, recipe = stage.players, stage.accelerator, stage.recipe
     codec, discriminator = players.codec, players.discriminator
     factor = learning_rate_factor(recipe, stage.step)
@@ -71,7 +72,7 @@ def codec_step(stage: Stage, micro_batches: list[MicroBatch]) -> Metrics:
     for index, micro in enumerate(micro_batches):
         with synchronised(stage, last=index == len(micro_batches) - 1):
             with accelerator.autocast():
-                output = codec.network(micro.inputs, train_bits=stage.trains_bits)
+                output = codec_pass(stage, micro.inputs)
             loss, metrics = codec_loss(stage, micro, output)
             metrics["g_loss"] = loss.detach()
             if discriminator is not None:
@@ -89,6 +90,14 @@ def codec_step(stage: Stage, micro_batches: list[MicroBatch]) -> Metrics:
         done = stage.step - stage.begin + 1
         players.ema.follow(codec.module, min(recipe.ema, (1 + done) / (10 + done)))
     return mean(collected)
+
+
+def codec_pass(stage: Stage, inputs: TrainingInputs) -> TrainingOutput:
+    """The images coded and decoded; in stage 0 others, of latents that are drawn."""
+    network = stage.players.codec.network
+    if stage.number == 0:
+        return network(inputs, train_bits=False, drawn=True)
+    return network(inputs, train_bits=stage.trains_bits)
 
 
 def label_step(stage: Stage, labels: Player, micro_batches: list[MicroBatch]) -> Metrics:
@@ -112,6 +121,8 @@ def label_step(stage: Stage, labels: Player, micro_batches: list[MicroBatch]) ->
 def codec_loss(stage: Stage, micro: MicroBatch, output: TrainingOutput) -> tuple[Tensor, Metrics]:
     """Rate, distortion and realism without the discriminator, mean over the samples []."""
     inputs, recipe = micro.inputs, stage.recipe
+    if stage.number == 0:  # images that were drawn have no original
+        return output.x_hat.new_zeros(()), {"_realistic": torch.ones((), device=stage.device)}
     pixels = inputs.x.shape[2] * inputs.x.shape[3]
     bits = torch.stack(list(output.bits.values())).sum(0)
     bpp = torch.stack(list(output.rounded_bits.values())).sum(0) / pixels  # what a file takes
@@ -216,13 +227,14 @@ def divided(stage: Stage, batch: Batch) -> list[MicroBatch]:
 
 
 def micro_batch(stage: Stage, batch: Batch, rows: slice) -> MicroBatch:
-    """Rows of a batch, moved to the device: images in 0..1 and random inputs, a realism of 0 where none is drawn."""
+    """Rows of a batch, moved to the device: images in 0..1 and random inputs, a realism of 0 where none is drawn (1 in
+    stage 0, where the discriminator is all)."""
 
     def moved(value: Tensor) -> Tensor:
         return value.to(stage.device, non_blocking=True)
 
     realism = batch.random.realism[rows]
-    realism = realism if stage.draws_realism else torch.zeros_like(realism)
+    realism = realism if stage.draws_realism else torch.full_like(realism, float(stage.number == 0))
     realistic = realism.nonzero().flatten()  # still on the CPU
     x = moved(batch.pixels[rows]).float() / 255
     if stage.recipe.colour_jitter:

@@ -36,11 +36,23 @@ def sample_grid(network: Network, images: Tensor) -> Image.Image:
     return Image.fromarray(np.concatenate(rows))
 
 
-def save_samples(network: Network, images: Tensor, out: Path, step: int) -> Path:
-    """OUT/samples/step-N.png."""
+@torch.no_grad()
+def drawn_grid(network: Network, shape: torch.Size) -> Image.Image:
+    """A row of images of the shape [N, 3, H, W], drawn from the prior of stage 0 with the same noise every time."""
+    device, generator = next(network.parameters()).device, torch.Generator().manual_seed(0)
+    count, _, height, width = shape
+    size = (count, network.config.latent_channels, height // network.stride, width // network.stride)
+    noise = {"y": (torch.rand(size, generator=generator) - 0.5).to(device)}
+    none = torch.zeros(count, device=device)
+    inputs = TrainingInputs(none, torch.full_like(none, STEPS).long(), none, noise, none[:, None].expand(-1, 2).long())
+    return Image.fromarray(np.concatenate([to_uint8(x[None]) for x in network(inputs, drawn=True).x_hat], axis=1))
+
+
+def save_samples(network: Network, images: Tensor, out: Path, step: int, *, drawn: bool = False) -> Path:
+    """OUT/samples/step-N.png: what the network makes of the images, or, drawn, as many of its own."""
     path = out / "samples" / f"step-{step:08d}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_image(sample_grid(network, images), path)
+    write_image(drawn_grid(network, images.shape) if drawn else sample_grid(network, images), path)
     return path
 
 

@@ -4,6 +4,7 @@
 
 This text specifies the payload of a .gnc file (`gencomp/bitstream.py` specifies the rest): with the arrays of a model
 file, it is all that a decoder needs. M latent channels of h rows and w columns, Z hyper-latent channels of h' and w'.
+h and w are the image's height and width divided by the model's stride (16, unless its file says 32 or 64), rounded up.
 // is division rounded down, >> a shift that keeps the sign, ^ exclusive or. The order "channel by channel" is: channel
 0 first; in a channel row 0 first; in a row column 0 first.
 

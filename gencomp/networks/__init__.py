@@ -19,6 +19,7 @@ from .ladder.balle2018 import Balle2018Config, Balle2018Network
 from .ladder.hybrid import HybridConfig, HybridNetwork
 from .ladder.light import LightConfig, LightNetwork
 from .ladder.minnen2018 import Minnen2018Config, Minnen2018Network
+from .ladder.santurkar2018 import Santurkar2018Config, Santurkar2018Network
 from .ladder.theis2017 import Theis2017Config, Theis2017Network
 from .ladder.vae import VaeConfig, VaeNetwork
 
@@ -46,6 +47,7 @@ FAMILIES: dict[str, Family] = {
     "minnen2018": Family(Minnen2018Config, Minnen2018Network),
     "light": Family(LightConfig, LightNetwork),
     "hybrid": Family(HybridConfig, HybridNetwork),
+    "santurkar2018": Family(Santurkar2018Config, Santurkar2018Network),
 }
 
 
@@ -88,6 +90,8 @@ def network_of(model: Model) -> Network:
     except Exception as error:  # a family may fail in any way over values that it was never given in training
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(f"the model's network cannot be built: {first}") from error
+    if network.stride != model.stride:
+        raise ModelError(f"a stride of {model.stride} where the network has {network.stride}")
     if network.config.latent_channels != model.entropy.latent_channels:
         raise ModelError("the entropy model does not fit the transforms")
     return network.eval().requires_grad_(False)

@@ -116,6 +116,7 @@ class Network(nn.Module, ABC):
     stride: int
     knows_realism: bool  # whether `synthesize` heeds its realism
     has_prior: bool = False  # whether `draw_prior` draws
+    has_generator: bool = False  # whether `generated_from` gives latents
 
     @property
     @abstractmethod
@@ -170,6 +171,11 @@ class Network(nn.Module, ABC):
         models. ModelError without."""
         raise ModelError(f"networks of the family {self.config.family} have no prior of their own")
 
+    def generated_from(self, noise: Mapping[str, Tensor], quality_step: Tensor) -> Tensor:
+        """y_hat [N, M, h, w] as the network's own prior has it, of uniform noise in -1/2..1/2 (`TrainingInputs`): from
+        what the synthesis can learn as a generator, before there is an encoder. ModelError where it has none."""
+        raise ModelError(f"networks of the family {self.config.family} are not trained as generators")
+
     def condition(self, y_hat: Tensor, quality_step: Tensor) -> Tensor:
         """Decoded latents in units that are alike at every quality; as they are unless the family scales them."""
         return y_hat
@@ -181,8 +187,13 @@ class Network(nn.Module, ABC):
     def begin_realism(self) -> None:
         """Called once, when a stage begins that teaches realism, to wake what must not start at zero."""
 
-    def forward(self, inputs: TrainingInputs, *, train_bits: bool = True) -> TrainingOutput:
-        """One training pass. train_bits: whether what decides bits is trained too; else it runs without gradients."""
+    def forward(self, inputs: TrainingInputs, *, train_bits: bool = True, drawn: bool = False) -> TrainingOutput:
+        """One training pass. train_bits: whether what decides bits is trained too; else it runs without gradients.
+        drawn: of latents that the prior gives instead of the images', and of no bits."""
+        if drawn:
+            y_hat = self.generated_from(inputs.noise, inputs.quality_step).detach()
+            x_hat = self.synthesize(y_hat, inputs.quality_step, inputs.realism, inputs.origin)
+            return TrainingOutput(x_hat, y_hat, self.condition(y_hat, inputs.quality_step).detach(), {}, {})
         with torch.set_grad_enabled(train_bits and torch.is_grad_enabled()):
             y_hat, bits, rounded = self.quantize(inputs)
         seen = y_hat.detach()
@@ -190,6 +201,12 @@ class Network(nn.Module, ABC):
         x_hat = self.synthesize(y_hat, inputs.quality_step, inputs.realism, inputs.origin)
         what_a_file_takes = rounded or {stream: value.detach() for stream, value in bits.items()}
         return TrainingOutput(x_hat, seen, condition, bits, what_a_file_takes)
+
+
+def freeze_synthesis(network: Network) -> None:
+    """Leave what decides bits alone to train."""
+    for part in network.synthesis_modules():
+        part.requires_grad_(False)
 
 
 def freeze_bits(network: Network) -> None:

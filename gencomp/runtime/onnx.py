@@ -40,7 +40,7 @@ class OnnxRuntime:
         step, stride = np.array([quality_step], np.int64), self._stride
         with region("transform"):
             session = self._session("analysis", height * width)
-            for tile in tiles(height, width, tile_side(height, width, self._tile), self._halo[0]):
+            for tile in tiles(height, width, tile_side(height, width, self._tile, stride), self._halo[0]):
                 top, left, bottom, right = tile.sees
                 inside = pixels[top * stride : bottom * stride, left * stride : right * stride]
                 seen = pad_to_multiple(inside, stride)
@@ -71,7 +71,7 @@ class OnnxRuntime:
             "realism": np.array([realism], np.float32),
         }
         wanted = {node.name for node in session.get_inputs()}  # a family may heed neither
-        for tile in tiles(height, width, tile_side(height, width, self._tile), self._halo[1]):
+        for tile in tiles(height, width, tile_side(height, width, self._tile, stride), self._halo[1]):
             top, left, bottom, right = tile.sees
             given["y_hat"] = np.ascontiguousarray(y_hat[None, :, top:bottom, left:right], np.float32)
             given["origin"] = np.array([[top, left]], np.int64)

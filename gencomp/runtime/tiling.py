@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-WHOLE_LATENTS = 6144  # latents per channel up to which an image is coded in one piece: 1.5 megapixels
-TILE_LATENTS = 96  # side of a tile of a larger image, in latents: 1536 pixels
+WHOLE_PIXELS = 6144 * 16**2  # up to which an image is coded in one piece: 1.5 megapixels
+TILE_PIXELS = 96 * 16  # side of a tile of a larger image
 
 
 class Tile(NamedTuple):
@@ -30,11 +30,11 @@ def tiles(height: int, width: int, side: int, halo: int) -> Iterator[Tile]:
             yield Tile((top, left, bottom, right), sees)
 
 
-def tile_side(height: int, width: int, side: int | None) -> int:
-    """The tile side to use, in latents: as asked for, else the whole of a small image and 96 of a large one."""
+def tile_side(height: int, width: int, side: int | None, stride: int) -> int:
+    """The tile side to use, in latents: as asked for, else the whole of a small image and a part of a large one."""
     if side is not None:
         return side
-    return max(height, width) if height * width <= WHOLE_LATENTS else TILE_LATENTS
+    return max(height, width) if height * width * stride**2 <= WHOLE_PIXELS else TILE_PIXELS // stride
 
 
 def latent_size(height: int, width: int, stride: int) -> tuple[int, int]:

@@ -60,7 +60,7 @@ class TorchRuntime:
             step = torch.tensor([quality_step], device=self._device)
             y = torch.empty(1, network.config.latent_channels, height, width, dtype=torch.float32, device=self._device)
             with region("transform"):
-                for tile in tiles(height, width, tile_side(height, width, self._tile), network.halo.analysis):
+                for tile in tiles(height, width, tile_side(height, width, self._tile, stride), network.halo.analysis):
                     top, left, bottom, right = (v * stride for v in tile.sees)
                     seen = pad_to_multiple(pixels[top:bottom, left:right], stride)
                     x = torch.from_numpy(seen).to(self._device).permute(2, 0, 1)[None].float().div_(255)
@@ -82,7 +82,7 @@ class TorchRuntime:
         with undisturbed(self._device):
             step = torch.tensor([quality_step], device=self._device)
             realisms = torch.tensor([realism], dtype=torch.float32, device=self._device)
-            for tile in tiles(height, width, tile_side(height, width, self._tile), network.halo.synthesis):
+            for tile in tiles(height, width, tile_side(height, width, self._tile, stride), network.halo.synthesis):
                 top, left, bottom, right = tile.sees
                 part = torch.from_numpy(np.ascontiguousarray(y_hat[:, top:bottom, left:right]))[None]
                 part = part.to(self._device, torch.float32).to(memory_format=torch.channels_last)

@@ -1,5 +1,6 @@
 """Strided convolutions down to the latents and up again, and how far they see."""
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -54,13 +55,13 @@ def to_pixels(signal: Tensor) -> Tensor:
 
 
 def analysis_reach(kernels: Sequence[Kernel], before: int = 0) -> int:
-    """Latents beyond its own STRIDE pixels that a latent sees on one side, rounded up; kernels from the image on, of
+    """Latents beyond its own pixels that a latent sees on one side, rounded up; kernels from the image on, of
     which a pixel has already seen `before` others."""
     pixels, stride = before, 1
     for kernel in kernels:
         pixels += stride * (kernel.side // 2)
         stride *= kernel.stride
-    return -(-pixels // STRIDE)
+    return -(-pixels // stride)
 
 
 def synthesis_reach(kernels: Sequence[Kernel]) -> int:
@@ -68,11 +69,11 @@ def synthesis_reach(kernels: Sequence[Kernel]) -> int:
 
     Output r of a transposed convolution takes the inputs from (r - k // 2) / s to (r + k // 2) / s.
     """
-    sixteenths, stride = 0, 1
+    whole, pixels, stride = math.prod(kernel.stride for kernel in kernels), 0, 1
     for kernel in kernels:
-        sixteenths += (kernel.stride - 1 + kernel.side // 2) // kernel.stride * (STRIDE // stride)
+        pixels += (kernel.stride - 1 + kernel.side // 2) // kernel.stride * (whole // stride)
         stride *= kernel.stride
-    return -(-sixteenths // STRIDE)
+    return -(-pixels // whole)
 
 
 @torch.no_grad()

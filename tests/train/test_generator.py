@@ -1,0 +1,155 @@
+"""Stage 0: the synthesis learns as a generator, and stage 1 builds around it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from PIL import Image
+from torch import Tensor
+
+from gencomp.train.checkpoint import CheckpointError, checkpoints, load_checkpoint
+from gencomp.train.export import export
+from gencomp.train.loop import Options, run
+from gencomp.train.plan import describe, loads
+from gencomp.train.recipe import Recipe
+from gencomp.train.recipes import RECIPES
+from gencomp.train.schedule import learning_rate_factor, stage_at, stage_span
+from gencomp.train.settings import RecipeError, recipe
+from gencomp.train.stage import build_stage
+
+from .conftest import lines
+
+TINY = {"model.latent_channels": "4", "model.widths": "4,4,4,4,8", "discriminator.width": "4", "crop": "64"}
+FAST = {"steps": "8", "batch": "2", "workers": "0", "precision": "no", "ema": "0.9", "warmup": "0"}
+
+
+def small(**values: str) -> Recipe:
+    return recipe("santurkar2018", {**TINY, **FAST, **values})
+
+
+@pytest.fixture(scope="module")
+def trained(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("generator")
+    run(small(), [str(photographs)], out, options=Options(save_every=2, keep=9, log_every=1, sample_every=2))
+    return out
+
+
+def weights(folder: Path, step: int, player: str = "codec") -> dict[str, Tensor]:
+    tensors = load_checkpoint(folder / "checkpoints" / f"step-{step:08d}.safetensors").tensors
+    return {name: value for name, value in tensors.items() if name.startswith(f"{player}.")}
+
+
+def changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:
+    """Parts of the network with a weight that differs."""
+    return {name.split(".")[1] for name, value in before.items() if not torch.equal(value, after[name])}
+
+
+def test_stage_0_trains_the_synthesis_alone_and_stage_1_all_else(trained: Path) -> None:
+    assert changed(weights(trained, 2), weights(trained, 4)) == {"synthesis"}
+    assert changed(weights(trained, 6), weights(trained, 8)) == {"analysis"}
+    generator, decoder = weights(trained, 4, "ema"), weights(trained, 8)
+    assert changed({k.replace("ema", "codec", 1): v for k, v in generator.items()}, decoder) == {"analysis"}
+
+
+def test_the_log_says_what_each_stage_has(trained: Path) -> None:
+    logged = lines(trained)
+    assert [line["stage"] for line in logged] == [0] * 4 + [1] * 4
+    for line in logged[:4]:
+        assert line["d_loss"] > 0
+        assert line["g_loss"] > 0
+        assert "bpp" not in line
+    for line in logged[4:]:
+        assert line["d_loss"] is None
+        assert line["bpp"] > 0
+
+
+def test_grids_of_stage_0_are_drawn_and_those_of_stage_1_coded(trained: Path) -> None:
+    drawn, coded = (Image.open(trained / "samples" / f"step-{step:08d}.png") for step in (2, 6))
+    assert drawn.size == (4 * 256, 256)
+    assert coded.size == (3 * 256, 4 * 256)
+    assert np.ptp(np.asarray(drawn)) > 0
+
+
+@pytest.mark.parametrize("step", [2, 4, 6])
+def test_a_run_goes_on_to_the_same_weights_from_any_stage(
+    trained: Path, photographs: Path, tmp_path: Path, step: int
+) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    name = f"step-{step:08d}.safetensors"
+    (tmp_path / "checkpoints" / name).write_bytes((trained / "checkpoints" / name).read_bytes())
+    run(small(), [str(photographs)], tmp_path, options=Options(log_every=1))
+    whole, resumed = (load_checkpoint(checkpoints(folder)[-1]).tensors for folder in (trained, tmp_path))
+    assert whole.keys() == resumed.keys()
+    assert all(torch.equal(value, resumed[key]) for key, value in whole.items())
+
+
+def test_a_run_in_stage_0_is_no_codec_yet(trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="stage 0"):
+        export(trained / "checkpoints" / "step-00000004.safetensors", tmp_path / "model.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_cannot_be_taken_back(trained: Path, photographs: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"generator_fraction=0\.9 would take it back to stage 0"):
+        run(small(generator_fraction="0.9", steps="16"), [str(photographs)], trained, options=Options())
+
+
+def test_stages_follow_one_another_and_share_a_schedule() -> None:
+    chosen = small(
+        steps="200", adversarial_from="160", generator_fraction="0.25", trains="all", **{"losses.teacher": "0"}
+    )
+    assert [stage_span(chosen, stage) for stage in (0, 1, 2)] == [(0, 40), (40, 160), (160, 200)]
+    assert [stage_at(chosen, step) for step in (0, 39, 40, 159, 160)] == [0, 0, 1, 1, 2]
+    assert learning_rate_factor(chosen, 39) < 0.1
+    assert learning_rate_factor(chosen, 40) == 1
+
+
+def test_recipes_without_stage_0_have_none() -> None:
+    for chosen in RECIPES.values():
+        if not chosen.generator_fraction:
+            assert stage_span(chosen, 0) == (0, 0)
+            assert stage_at(chosen, 0) > 0
+
+
+def test_the_plan_names_both_stages() -> None:
+    first, second = loads(recipe("santurkar2018"))
+    assert (first.stage, second.stage) == (0, 1)
+    assert first.discriminator > 0
+    assert second.discriminator == 0
+    assert (first.trained, first.frozen) == (second.frozen, second.trained)
+    said = describe(recipe("santurkar2018"), 1, torch.device("cpu"))
+    assert "stage 0, steps 0 to 2,000: the synthesis alone, as the generator of a GAN" in said
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"discriminator.condition_channels": "4"}, "of images alone"),
+        ({"losses.feature_matching": "1"}, "of images alone"),
+        ({"losses.adversarial": "0"}, "losses.adversarial"),
+        ({"generator_fraction": "1.5"}, "a share"),
+    ],
+)
+def test_what_no_generator_can_be_trained_with_is_refused(values: dict[str, str], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        small(**values)
+    with pytest.raises(RecipeError, match="not trained as generators"):
+        recipe("base", {"generator_fraction": "0.5"})
+
+
+def test_every_number_of_the_prior_counts() -> None:
+    """Another u, another image; and the same u at every quality, the same one."""
+    network: Any = build_stage(small(), Accelerator(cpu=True), 0).players.codec.module
+    noise = torch.rand(2, 4, 3, 3, generator=torch.Generator().manual_seed(0)) - 0.5
+    shown = []
+    for step in (0, 512, 1024):
+        quality_step = torch.full((2,), step)
+        shown.append(
+            network.synthesize(network.generated_from({"y": noise}, quality_step), quality_step, torch.zeros(2))
+        )
+    assert torch.allclose(shown[0], shown[1], atol=1e-5)
+    assert torch.allclose(shown[0], shown[2], atol=1e-5)
+    assert not torch.allclose(shown[0][0], shown[0][1], atol=1e-2)
