@@ -84,7 +84,7 @@ def family(
 
     from . import page
 
-    path, content = _make(data, out, minutes, arithmetic, names, photos, jobs, quiet or as_json)
+    path, content, failed = _make(data, out, minutes, arithmetic, names, photos, jobs, quiet or as_json)
     if figure is not None:
         figure.parent.mkdir(parents=True, exist_ok=True)
         rows, colours = content.found.results["summary"], page.colours_of(content.found.codecs)
@@ -93,15 +93,17 @@ def family(
             page.figure(figure.with_name(name), rows, colours, look)
     if as_json:
         click.echo(json.dumps(page.summary(content)))
-        return
-    _say(path, content, quiet)
+    else:
+        _say(path, content, quiet)
+    if failed:
+        raise click.exceptions.Exit(1)
 
 
 def _make(
     data: tuple[str, ...], out: Path, minutes: float, arithmetic: bool, names: tuple[str, ...], photos: str | None,
     jobs: int, quiet: bool,
-) -> tuple[Path, Any]:  # fmt: skip
-    """Train, measure and write the page; where it is, and what is on it."""
+) -> tuple[Path, Any, bool]:  # fmt: skip
+    """Train, measure and write the page; where it is, what is on it, and whether a rung failed."""
     import platform
     from importlib.metadata import version
 
@@ -131,7 +133,7 @@ def _make(
         f"{threads} {'thread' if threads == 1 else 'threads'} a rung",
         place.on_cpu,
     )  # fmt: skip
-    return page.write(out / "page", content), content
+    return page.write(out / "page", content), content, done.failed
 
 
 def _say(path: Path, content: Any, quiet: bool) -> None:

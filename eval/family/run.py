@@ -13,19 +13,23 @@ import click
 from tqdm import tqdm
 
 from . import plan as planning
+from .child import ChildError
 from .plan import Plan, Run, Settings, Stage
 from .rungs import ANCHOR, Rung, rung
 from .training import PROBE_PART, Described, Place, UnknownRecipe, described, probe, train
 
 LEAST_PROBE = 3.0  # seconds
+FAILED = "it failed"  # how the reason begins why a rung that is there has no model
 
 
 class Trained(NamedTuple):
-    """models by rung, in the order asked for; skipped: why a rung is not among them."""
+    """models by rung, in the order asked for; skipped: why a rung is not among them; failed: whether one of these is
+    there and did not work."""
 
     plan: Plan
     models: dict[str, Path]
     skipped: dict[str, str]
+    failed: bool
 
 
 class BusyError(RuntimeError):
@@ -33,21 +37,24 @@ class BusyError(RuntimeError):
 
 
 def trained(place: Place, names: Sequence[str], settings: Settings, jobs: int, quiet: bool) -> Trained:
-    """Plan and train what is missing; PlanError, ChildError, BusyError."""
+    """Plan and train what is missing; PlanError, BusyError. A rung that fails costs no other."""
     place.out.mkdir(parents=True, exist_ok=True)
     with _alone(place.out):
         plan, skipped = _planned(place, names, settings, jobs, quiet)
         chosen = [name for name in names if name in plan]
-        if not chosen:
-            raise planning.PlanError("none of these rungs can be trained here: " + "; ".join(skipped.values()))
-        models = _train_all(place, {name: plan[name] for name in chosen}, jobs, quiet)
-    return Trained(plan, {name: models[name] for name in chosen}, skipped)
+        models, lost = _train_all(place, {name: plan[name] for name in chosen}, jobs, quiet)
+    skipped |= lost
+    if not models:
+        reasons = "; ".join(dict.fromkeys(skipped.values()))
+        raise planning.PlanError(f"none of these rungs can be trained here: {reasons}")
+    failed = any(why.startswith(FAILED) for why in skipped.values())
+    return Trained(plan, {name: models[name] for name in chosen if name in models}, skipped, failed)
 
 
 def _planned(
     place: Place, names: Sequence[str], settings: Settings, jobs: int, quiet: bool
 ) -> tuple[Plan, dict[str, str]]:
-    """The plan with every rung in it that can be had, each written down as soon as it is known."""
+    """The plan with every rung in it that can be had, written down; and why others are not in it."""
     plan, skipped = planning.load(place.out, settings), dict[str, str]()
     missing = [rung(name) for name in names if name not in plan]
     if not missing:
@@ -64,6 +71,8 @@ def _planned(
                     recipes[found[future]] = future.result()
                 except UnknownRecipe:
                     skipped[found[future]] = f"no recipe {found[future]} is installed"
+                except ChildError as error:
+                    skipped[found[future]] = f"{FAILED}: {error}"
     operations = _operations(settings, plan, recipes)
     for one in missing:
         lacking = [part.recipe for part in one.runs if part.recipe not in recipes]
@@ -107,8 +116,9 @@ def _runs(
     return runs
 
 
-def _train_all(place: Place, plan: Plan, jobs: int, quiet: bool) -> dict[str, Path]:
-    """Every rung to its model file, `jobs` at a time, under one bar in minutes of training as planned."""
+def _train_all(place: Place, plan: Plan, jobs: int, quiet: bool) -> tuple[dict[str, Path], dict[str, str]]:
+    """Every rung to its model file, `jobs` at a time, under one bar in minutes of training as planned; and why others
+    have none."""
     done = dict.fromkeys(plan, 0)
     minutes = {name: sum(run.seconds for run in runs) / 60 for name, runs in plan.items()}
     steps = {name: sum(run.steps for run in runs) for name, runs in plan.items()}
@@ -124,21 +134,26 @@ def _train_all(place: Place, plan: Plan, jobs: int, quiet: bool) -> dict[str, Pa
         if stop.is_set():
             raise InterruptedError
 
-    models: dict[str, Path] = {}
+    models, lost = dict[str, Path](), dict[str, str]()
     said = time.monotonic()
     with bar, _pool(jobs, stop) as pool:
         work = {pool.submit(train, place, name, plan[name], partial(told, name)): name for name in plan}
-        while len(models) < len(work):
+        while work:
             time.sleep(0.1)
-            for future in [f for f in work if f.done() and work[f] not in models]:
-                models[work[future]] = future.result()
-                if work[future] in todo and not quiet:
-                    click.echo(f"trained: {work[future]}, {steps[work[future]]:,} steps", err=True)
+            for future in [future for future in work if future.done()]:
+                name = work.pop(future)
+                try:
+                    models[name] = future.result()
+                except ChildError as error:
+                    lost[name] = f"{FAILED}: {error}"
+                    continue
+                if name in todo and not quiet:
+                    click.echo(f"trained: {name}, {steps[name]:,} steps", err=True)
             bar.n = sum(minutes[name] * done[name] / steps[name] for name in todo)
             if time.monotonic() - said > 1:
                 bar.refresh()
                 said = time.monotonic()
-    return models
+    return models, lost
 
 
 @contextmanager
