@@ -18,7 +18,7 @@ from .crops import Place as CropPlace
 from .measure import CLASSICAL, Measured
 from .plan import Settings
 from .rungs import rung
-from .standings import Sentence, Standing
+from .standings import Sentence, Standing, beside
 
 # Hues for rungs, greys for the classical codecs; both stand on white and on black.
 RUNG_COLOURS = {
@@ -92,7 +92,7 @@ def page(content: Content, colours: Mapping[str, str]) -> str:
         verdicts=VERDICTS,
         anchor=content.found.anchor,
         metrics=results["metrics"],
-        classical=[name for name in CLASSICAL if name in colours],
+        classical=beside(content.found, [name for name in CLASSICAL if name in colours], content.bpp),
         photo_count=len(content.found.photos),
         rungs=list(dict.fromkeys(line.rung for line in content.lines)),
         skipped=[(rung(name), why) for name, why in content.skipped.items()],

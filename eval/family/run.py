@@ -19,7 +19,11 @@ from .rungs import ANCHOR, Rung, rung
 from .training import PROBE_PART, Described, Place, UnknownRecipe, described, probe, train
 
 LEAST_PROBE = 3.0  # seconds
+NO_MEASURE = f"--arithmetic takes its measure from {ANCHOR}, which is not to be had here"
 FAILED = "it failed"  # how the reason begins why a rung that is there has no model
+
+
+Recipe = tuple[Described, list[Stage]]
 
 
 class Trained(NamedTuple):
@@ -57,14 +61,11 @@ def _planned(
     """The plan with every rung in it that can be had, written down; and why others are not in it."""
     plan, skipped = planning.load(place.out, settings), dict[str, str]()
     missing = [rung(name) for name in names if name not in plan]
-    if not missing:
-        return plan, skipped
-    recipes: dict[str, tuple[Described, list[Stage]]] = {}
-    wanted = list(dict.fromkeys(part.recipe for one in [*missing, *_anchor(settings, plan)] for part in one.runs))
+    recipes: dict[str, Recipe] = {}
+    wanted = list(dict.fromkeys(part.recipe for one in [*_anchor(settings, plan), *missing] for part in one.runs))
     with ThreadPoolExecutor(jobs) as pool:
-        found = {pool.submit(_measured, place, name, settings.minutes): name for name in wanted}
-        bar = tqdm(total=len(found), desc="measuring speeds", leave=False, disable=True if quiet else None)
-        with bar:
+        found = {pool.submit(_measured, place, name, settings.minutes): name for name in wanted if missing}
+        with tqdm(total=len(found), desc="measuring speeds", leave=False, disable=True if quiet else None) as bar:
             for future in as_completed(found):
                 bar.update()
                 try:
@@ -73,15 +74,22 @@ def _planned(
                     skipped[found[future]] = f"no recipe {found[future]} is installed"
                 except ChildError as error:
                     skipped[found[future]] = f"{FAILED}: {error}"
+                _write_down(place, plan, missing, recipes, settings)
+    for one in [one for one in missing if one.name not in plan]:
+        skipped[one.name] = next((skipped[part.recipe] for part in one.runs if part.recipe in skipped), NO_MEASURE)
+    return plan, {name: why for name, why in skipped.items() if name in names and name not in plan}
+
+
+def _write_down(
+    place: Place, plan: Plan, missing: Sequence[Rung], recipes: dict[str, Recipe], settings: Settings
+) -> None:
+    """Plan the rungs whose recipes are all known, so that a speed is measured once even if the command is killed."""
     operations = _operations(settings, plan, recipes)
     for one in missing:
-        lacking = [part.recipe for part in one.runs if part.recipe not in recipes]
-        if lacking:
-            skipped[one.name] = skipped[lacking[0]]
-            continue
-        plan[one.name] = _runs(one, recipes, 60 * settings.minutes, operations)
-        planning.save(place.out, settings, plan)
-    return plan, {name: why for name, why in skipped.items() if name in names}
+        known = one.name not in plan and all(part.recipe in recipes for part in one.runs)
+        if known and (operations is not None or not settings.arithmetic):
+            plan[one.name] = _runs(one, recipes, 60 * settings.minutes, operations)
+            planning.save(place.out, settings, plan)
 
 
 def _anchor(settings: Settings, plan: Plan) -> list[Rung]:
@@ -89,25 +97,22 @@ def _anchor(settings: Settings, plan: Plan) -> list[Rung]:
     return [rung(ANCHOR)] if settings.arithmetic and ANCHOR not in plan else []
 
 
-def _measured(place: Place, recipe: str, minutes: float) -> tuple[Described, list[Stage]]:
+def _measured(place: Place, recipe: str, minutes: float) -> Recipe:
     found = described(place, recipe)
     return found, probe(place, found, max(LEAST_PROBE, PROBE_PART * 60 * minutes))
 
 
-def _operations(settings: Settings, plan: Plan, recipes: dict[str, tuple[Described, list[Stage]]]) -> float | None:
-    """The budget in operations, those that the anchor does in the budget's minutes; None where it is one of time."""
-    if not settings.arithmetic:
-        return None
-    if ANCHOR in plan:
+def _operations(settings: Settings, plan: Plan, recipes: dict[str, Recipe]) -> float | None:
+    """The budget in operations, those that the anchor does in the budget's minutes; None where it is one of time, or
+    not known yet."""
+    if settings.arithmetic and ANCHOR in plan:
         return sum(run.flops for run in plan[ANCHOR])
-    if ANCHOR not in recipes:
-        raise planning.PlanError(f"--arithmetic takes its measure from {ANCHOR}, and no such recipe is installed")
+    if not settings.arithmetic or ANCHOR not in recipes:
+        return None
     return sum(run.flops for run in _runs(rung(ANCHOR), recipes, 60 * settings.minutes, None))
 
 
-def _runs(
-    one: Rung, recipes: dict[str, tuple[Described, list[Stage]]], seconds: float, operations: float | None
-) -> list[Run]:
+def _runs(one: Rung, recipes: dict[str, Recipe], seconds: float, operations: float | None) -> list[Run]:
     runs = []
     for part in one.runs:
         recipe, stages = recipes[part.recipe]

@@ -31,6 +31,15 @@ class Standing(NamedTuple):
     at_rate: Mapping[str, float | None]
 
 
+class Beside(NamedTuple):
+    """A classical codec on the same scales."""
+
+    label: str
+    psnr_delta: Mapping[str, Any] | None
+    ms_ssim_delta: Mapping[str, Any] | None
+    at_rate: Mapping[str, float | None]
+
+
 class Sentence(NamedTuple):
     """One pair of rungs. verdict: "holds", "open", "reversed" or "refused"."""
 
@@ -75,6 +84,17 @@ def standings(found: Measured, place: Place, names: Sequence[str], plan: Plan, b
                 Standing(label, rung(name), took, found.results["codecs"].get(name, {}), deltas.get("psnr"),
                          deltas.get("ms_ssim"), values)
             )  # fmt: skip
+    return lines
+
+
+def beside(found: Measured, names: Sequence[str], bpp: float) -> list[Beside]:
+    """A line for each classical codec."""
+    lines = []
+    for name in names:
+        curve = [row for row in found.results["summary"] if row["codec"] == name and not row.get("unable")]
+        deltas = {one["metric"]: one["rate"] for one in found.results["bd"] if one["codec"] == name}
+        values = {metric: at_rate(curve, metric, bpp) for metric in found.results["metrics"]}
+        lines.append(Beside(name, deltas.get("psnr"), deltas.get("ms_ssim"), values))
     return lines
 
 

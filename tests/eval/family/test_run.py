@@ -78,6 +78,26 @@ def test_a_plan_stands_when_speeds_change_and_grows_with_the_rungs(
     assert set(after) == {"base", "balle2018"}
 
 
+def test_speeds_that_are_known_are_written_down_before_the_others(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(_: Place, recipe: Described, seconds: float) -> list[Stage]:
+        if recipe.name == "gan":
+            raise KeyboardInterrupt
+        return [COSTS[recipe.name]]
+
+    monkeypatch.setattr(family, "probe", killed)
+    with pytest.raises(KeyboardInterrupt):
+        family.trained(place, ["base", "gan"], SETTINGS, 1, quiet=True)
+    assert set(planning.load(place.out, SETTINGS)) == {"base"}
+
+
+def test_without_the_anchor_there_is_no_measure_of_arithmetic(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(COSTS, "balle2018")
+    with pytest.raises(PlanError, match="takes its measure from balle2018"):
+        trained(place, "base", settings=SETTINGS._replace(arithmetic=True))
+
+
 def test_two_commands_do_not_train_in_one_folder(place: Place) -> None:
     place.out.mkdir()
     with family._alone(place.out), pytest.raises(family.BusyError, match="another process"):
