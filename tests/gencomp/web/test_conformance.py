@@ -14,6 +14,8 @@ from PIL import Image
 
 from gencomp.codec import Codec, load
 from gencomp.entropy.coder import Encoder
+from gencomp.model import save_model
+from gencomp.networks.int8 import quantised_weight
 
 from .conftest import TESTS, TINY
 
@@ -195,3 +197,26 @@ def test_the_kernel_was_built_from_its_sources() -> None:
     sources = b"".join((folder / name).read_bytes() for name in ("kernel.c", "conv.h", "build.sh"))
     stated = (folder / "kernel.sha256").read_text().strip()
     assert hashlib.sha256(sources).hexdigest() == stated, "run make web and commit kernel.wasm with its sources"
+
+
+def test_a_narrower_decoder_in_eight_bits_shows_what_pytorch_shows(page: Any, codec: Codec, tmp_path: Path) -> None:
+    left_out, weights = "synthesis.stage4.blocks.0.first.", codec.model.weights
+    kept = {name: weight for name, weight in weights.items() if not name.startswith(left_out)}
+    int8 = {
+        name: quantised_weight(weight.astype(np.float32))
+        for name, weight in kept.items()
+        if re.fullmatch(r"synthesis\..*\.(reduce|spatial|expand)\.weight", name)
+    }
+    transform = {**codec.model.config["transform"], "decoder_inner": [8, 8, 8, 8, 0, 4]}
+    changed = codec.model._replace(
+        config={**codec.model.config, "transform": transform},
+        weights={name: weight for name, weight in kept.items() if name not in int8},
+        int8=int8,
+    )
+    save_model(changed, tmp_path / "int8.safetensors")
+    data = (SET / CASES["decode"][0]["file"]).read_bytes()
+    (seen,) = evaluated(page, DECODE, [sent((tmp_path / "int8.safetensors").read_bytes()), [sent(data)]])
+    assert "error" not in seen, seen
+    ours = np.asarray(Codec(changed, "cpu", runtime="torch").decompress(data)).astype(int)
+    assert np.abs(pixels(seen["rgba"], (seen["width"], seen["height"])) - ours).max() <= 2
+    assert np.abs(np.asarray(codec.decompress(data)) - ours).max() > 2
