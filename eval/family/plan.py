@@ -20,8 +20,10 @@ class PlanError(ValueError):
 
 
 class Stage(NamedTuple):
-    """A stage of a recipe: its share of the recipe's steps, and what one step costs."""
+    """A stage of a recipe: its number (0 to 2, as `train` counts them), its share of the recipe's steps, and what one
+    step costs."""
 
+    number: int
     share: float
     seconds: float
     flops: float
@@ -56,7 +58,7 @@ def run_of(recipe: str, batch: int, stages: Sequence[Stage], budget: float, by_a
     return Run(
         recipe,
         sum(steps),
-        steps[0] if len(stages) > 1 else None,
+        sum(steps[:-1]) if stages[-1].number == 2 and len(stages) > 1 else None,
         batch,
         sum(n * stage.seconds for n, stage in zip(steps, stages)),
         sum(n * stage.flops for n, stage in zip(steps, stages)),

@@ -66,19 +66,22 @@ def described(place: Place, recipe: str) -> Described:
 def probe(place: Place, recipe: Described, seconds: float) -> list[Stage]:
     """The stages of a recipe with the speed of their first steps here, over about so many seconds.
 
-    A run of both stages shows both, stage 2 without the model that it would go on from.
+    One run shows all its stages; stage 2 without the model that it would go on from, but after some steps of stage 1.
     """
     estimated = sum(stage["seconds_per_step"] for stage in recipe.stages)
     steps = min(PROBE_STEPS[1], max(PROBE_STEPS[0], round(seconds / max(1e-6, estimated))))
-    both = max(stage["stage"] for stage in recipe.stages) == 2
+    with_stage_2 = recipe.stages[-1]["stage"] == 2
+    before = max(1, len(recipe.stages) - with_stage_2)  # stages before it
     where = place.out / "runs" / "probes" / recipe.name
     shutil.rmtree(where, ignore_errors=True)  # what an interrupted measurement left
-    arguments = _train(place, recipe.name, 2 * steps if both else steps, steps if both else None, where)
+    total, begin_stage_2 = (before + with_stage_2) * steps, before * steps if with_stage_2 else None
+    arguments = _train(place, recipe.name, total, begin_stage_2, where)
     child.call([*arguments, "--log-every", "1"], place.said(f"probe-{recipe.name}"), place.threads)
     whole = sum(stage["end"] - stage["begin"] for stage in recipe.stages)
     lines = log(where)
     return [
         Stage(
+            int(stage["stage"]),
             (stage["end"] - stage["begin"]) / whole,
             _seconds_per_step([line for line in lines if line["stage"] == stage["stage"]], recipe.batch, place),
             stage["flops"],
