@@ -133,6 +133,15 @@ def test_weights_of_another_shape_than_the_configuration_are_refused(model: Mode
         network_of(model._replace(weights={**model.weights, "synthesis.stem.weight": stem[:-1]}))
 
 
+def test_a_stride_is_one_of_three_and_that_of_the_network(model: Model, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="stride"):
+        network_of(model._replace(stride=32))
+    for stride in (0, 8, 48, 128, 2**40):
+        save_model(model._replace(stride=stride), tmp_path / "model.safetensors")
+        with pytest.raises(ModelError, match="stride"):
+            load_model(tmp_path / "model.safetensors")
+
+
 def _rewrite(path: Path, damage: str) -> None:
     with safe_open(TINY, "np") as file:
         metadata = file.metadata()

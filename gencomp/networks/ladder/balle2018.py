@@ -13,6 +13,7 @@ small layers (6.1); the last ReLU of h_s is the lower bound of the scale.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -57,16 +58,15 @@ class Magnitude(nn.Module):
 
 def gdn_analysis(width: int, latents: int) -> nn.Sequential:
     """g_a: [N, 3, 16 h, 16 w] -> [N, M, h, w]."""
-    first = [part for inputs in (3, width, width) for part in (down(inputs, width, HALVE), Gdn(width))]
-    return nn.Sequential(*first, down(width, latents, HALVE))
+    stages = [(down(inputs, width, HALVE, rectified=False), Gdn(width)) for inputs in (3, width, width)]
+    return nn.Sequential(*chain(*stages), down(width, latents, HALVE, rectified=False))
 
 
 def gdn_synthesis(width: int, latents: int) -> nn.Sequential:
     """g_s: [N, M, h, w] -> [N, 3, 16 h, 16 w]."""
-    inverse = [
-        part for inputs in (latents, width, width) for part in (up(inputs, width, HALVE), Gdn(width, inverse=True))
-    ]
-    return nn.Sequential(*inverse, up(width, 3, HALVE))
+    channels = (latents, width, width)
+    stages = [(up(inputs, width, HALVE, rectified=False), Gdn(width, inverse=True)) for inputs in channels]
+    return nn.Sequential(*chain(*stages), up(width, 3, HALVE, rectified=False))
 
 
 class GdnCodec(GainedCodec):
