@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from gencomp.bitstream import quality_to_step
 from gencomp.codec import Codec
 from gencomp.entropy.contract import Arithmetic
 from gencomp.networks import build, network_of
@@ -179,16 +180,19 @@ def test_integers_cost_what_the_floats_promise(climbed: Climbed, rung: str) -> N
 
 @rungs
 def test_the_log_names_the_rate_of_files(climbed: Climbed, rung: str) -> None:
-    """Bits of rounded latents by the training's own account against those of a file."""
-    network = network_of(climbed.export(rung).model)
-    pixels, step = data.astronaut()[:256, :256], torch.tensor([600])
-    x = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None] / 255
+    """Bits of rounded latents by the training's own account of a batch, against those of files; tables that are fitted
+    at export may take less than a network that has hardly learnt."""
+    model = climbed.export(rung).model
+    network, step = network_of(model), torch.full((6,), quality_to_step(60))
+    photographs = (data.astronaut(), data.coffee(), data.chelsea())
+    crops = [image[:256, left : left + 256] for image in photographs for left in (0, 190)]
+    x = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2) / 255
     with torch.no_grad():
-        said = network(TrainingInputs(x, step, torch.zeros(1), {}, torch.zeros(1, 2, dtype=torch.long))).rounded_bits
-    latents = TorchRuntime(network, "cpu").analyze(pixels, 600)
-    assert float(sum(said.values())) == pytest.approx(
-        climbed.export(rung).model.entropy.encode(latents, 600).bits, rel=0.15
-    )
+        said = network(TrainingInputs(x, step, torch.zeros(6), {}, torch.zeros(6, 2, dtype=torch.long))).rounded_bits
+    codec, promised = Codec(model, "cpu", runtime="torch"), sum(float(bits.sum()) for bits in said.values())
+    coded = sum(codec.encode(crop, quality=60).entropy_bits for crop in crops)
+    assert coded < 1.1 * promised
+    assert model.entropy.kind != "factorized" or coded > 0.9 * promised
 
 
 @rungs
