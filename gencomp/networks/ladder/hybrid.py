@@ -135,7 +135,7 @@ class HybridNetwork(Network):
 
     def freeze(self, calibration: Sequence[Calibration]) -> EntropyModel:
         """The integer prior, and the quantiser's steps."""
-        inner = self.prior.freeze(calibration)
+        inner = self.prior.freeze([image._replace(y=image.y[:, CHANNELS:]) for image in calibration])
         assert isinstance(inner, Hyperprior)
         return Hybrid(jpeg_steps(self.config).numpy(), inner)
 

@@ -25,7 +25,7 @@ LONGEST = 10  # bits of an AC coefficient of 8-bit samples
 @functools.cache
 def _basis() -> Tensor:
     """The 64 cosines of a block in the order of the zigzag, orthonormal: [64, 1, 8, 8]."""
-    place = torch.arange(SIDE)
+    place = torch.arange(SIDE, device="cpu")  # it is kept: also where networks are counted on no device
     row = torch.cos(math.pi / SIDE * place[:, None] * (place + 0.5)) * (2 / SIDE) ** 0.5
     row[0] *= 0.5**0.5
     zigzag = sorted(((u, v) for u in range(SIDE) for v in range(SIDE)), key=_diagonal)
