@@ -17,6 +17,7 @@ from gencomp.networks.hyperprior import HyperpriorConfig, HyperpriorNetwork
 from gencomp.networks.transforms import TransformConfig
 from gencomp.train.checkpoint import CheckpointError, checkpoints, load_checkpoint
 from gencomp.train.export import export
+from gencomp.train.int8 import quantise
 from gencomp.train.loop import Options, run
 from gencomp.train.recipes import Recipe
 from gencomp.train.settings import RecipeError, recipe
@@ -174,6 +175,17 @@ def test_a_run_that_was_stopped_in_either_stage_or_between_ends_bit_for_bit_as_a
     ends = [load_checkpoint(checkpoints(folder)[-1]) for folder in (slimmed, tmp_path)]
     assert ends[0].meta["recipe"]["model"] == ends[1].meta["recipe"]["model"]
     assert all(torch.equal(value, ends[1].tensors[name]) for name, value in ends[0].tensors.items())
+
+
+def test_a_decoder_that_learnt_with_the_rounding_becomes_one_in_eight_bits(
+    teacher: Path, photographs: Path, tmp_path: Path
+) -> None:
+    run(slim(teacher, **{"slim.int8": "true"}), [str(photographs)], tmp_path, init=teacher, options=FAST)
+    export(tmp_path, tmp_path / "float.safetensors")
+    done = quantise(tmp_path / "float.safetensors", tmp_path / "int8.safetensors", [str(photographs)])
+    assert done.id == load_model(teacher).id
+    inner = done.config["transform"]["decoder_inner"]
+    assert len(done.int8) == 3 * sum(width > 0 for width in inner)
 
 
 def test_what_cannot_be_narrowed_is_refused(teacher: Path, photographs: Path, tmp_path: Path) -> None:
