@@ -144,6 +144,8 @@ def train(
     except RecipeError as error:
         raise WrongUsage(str(error)) from error
     if teacher is not None:
+        if init is not None:
+            raise WrongUsage("slim begins with its teacher: --init goes with other recipes")
         from .resume import model_file
         from .slim.stages import slim_recipe
 
@@ -159,6 +161,8 @@ def train(
         raise WrongUsage("name the photographs to train on: --data FOLDER")
     if out is None:
         raise WrongUsage("name the folder of the run: --out DIR")
+    if name == "slim" and teacher is None:
+        raise WrongUsage("slim narrows a trained decoder: name its model with --teacher")
     if not log_every:
         raise WrongUsage("--log-every must be at least 1")
 

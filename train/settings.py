@@ -27,6 +27,8 @@ def recipe(name: str, overrides: dict[str, str] | None = None) -> Recipe:
     for key, text in (overrides or {}).items():
         if key in ("name", "model"):
             raise RecipeError(f"{key} cannot be set; choose another recipe: {', '.join(RECIPES)}")
+        if key == "slim.teacher":
+            raise RecipeError("slim.teacher is the model that --teacher names")
         chosen = _replaced(chosen, key, key.split("."), text)
     check(chosen)
     return chosen

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
 from gencomp.codec import Codec
 from gencomp.model import load_model
@@ -16,6 +17,7 @@ from gencomp.networks.cost import cost
 from gencomp.networks.hyperprior import HyperpriorConfig, HyperpriorNetwork
 from gencomp.networks.transforms import TransformConfig
 from gencomp.train.checkpoint import CheckpointError, checkpoints, load_checkpoint
+from gencomp.train.cli import train
 from gencomp.train.export import export
 from gencomp.train.int8 import quantise
 from gencomp.train.loop import Options, run
@@ -195,6 +197,15 @@ def test_what_cannot_be_narrowed_is_refused(teacher: Path, photographs: Path, tm
         slim(teacher, steps="4")
     with pytest.raises(CheckpointError, match="--teacher"):
         run(recipe("slim", {"precision": "no"}), [str(photographs)], tmp_path / "none", options=FAST)
+    for arguments, said in (
+        (["slim", "--data", "x", "--out", "y"], "--teacher"),
+        (["slim", "--teacher", str(teacher), "--init", "z"], "--init"),
+        (["base", "--teacher", str(teacher)], "recipe slim"),
+        (["slim", "--set", "slim.teacher=x"], "--teacher"),
+    ):
+        refused = CliRunner().invoke(train, arguments)
+        assert refused.exit_code == 2
+        assert said in refused.output
     with pytest.raises(RecipeError, match="share"):
         recipe("slim", {"slim.arithmetic": "2"})
     assert not (tmp_path / "none").exists()
