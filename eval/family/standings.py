@@ -127,12 +127,9 @@ def _sentence(found: Measured, test: Standing, anchor: Standing, minutes: float,
         return Sentence(
             "holds" if _cheaper(test, anchor) else "reversed", f"{_arithmetic(test, anchor)}, at {said}{bounds}."
         )
-    opening = {
-        "holds": f"History's order holds: {name} has {said}{bounds}.",
-        "open": f"Not resolved: {name} has {said}, and the interval has zero in it{bounds}.",
-        "reversed": f"The other way round: {name} has {said}{bounds}.",
-    }[verdict]
-    return Sentence(verdict, opening if verdict == "holds" else f"{opening} {known}")
+    doubt = ", and the interval has zero in it" if verdict == "open" else ""
+    text = f"{name} has {said}{bounds}{doubt}."
+    return Sentence(verdict, text if verdict == "holds" else f"{text} {known}")
 
 
 def _known(test: Standing, anchor: Standing, minutes: float, arithmetic: bool) -> str:
@@ -145,7 +142,7 @@ def _known(test: Standing, anchor: Standing, minutes: float, arithmetic: bool) -
         if line.spent.trend is not None
     ]
     if falls:
-        parts.append(f"from the last fifth but one of the steps to the last the training loss {', '.join(falls)}")
+        parts.append("of the training loss, from the last fifth but one of the steps to the last, " + ", ".join(falls))
     return "; ".join(parts) + "."
 
 
