@@ -160,7 +160,8 @@ def convert(
     units = np.asarray(input_units, np.float64)
     converted = []
     for index, (layer, peak) in enumerate(zip(layers, peaks, strict=True)):
-        floor = 1e-6 + 1e-3 * float(peak.max())  # silent channels: a unit that still holds a surprise
+        # silent channels, or layers: a unit that still holds a surprise, and a bias beside it
+        floor = 1e-3 * max(1.0, float(peak.max()))
         out = np.maximum(peak, floor) / CALIBRATED
         if index == len(layers) - 1 and output_units is not None:
             out = np.asarray(output_units, np.float64)

@@ -174,8 +174,10 @@ def test_files_of_odd_sizes_decode_exactly_in_every_way(climbed: Climbed, rung: 
 
 @rungs
 def test_integers_cost_what_the_floats_promise(climbed: Climbed, rung: str) -> None:
-    """Or less: to latents far out, which a network of 40 steps does not expect, escapes are kinder than its tails."""
-    assert -0.1 < climbed.export(rung).rate_change < 0.01
+    """Or less: tables that are fitted at export know better than a network of 40 steps what its latents are like."""
+    done = climbed.export(rung)
+    assert done.rate_change < 0.01
+    assert done.model.entropy.kind != "factorized" or done.rate_change > -0.01
 
 
 @rungs

@@ -89,3 +89,14 @@ def test_means_of_zero_before_scales_stay_zero_in_integers() -> None:
     assert np.abs(raw[..., 2:] / 64 - scale(x)[0].permute(1, 2, 0).numpy()).max() < 0.05
     with pytest.raises(TypeError, match="means"):
         with_zero_means(nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()))
+
+
+def test_a_network_that_was_silent_in_calibration_is_exact_all_the_same() -> None:
+    """Its hyper-latents all rounded to 0, say, so that nothing but the last bias was heard."""
+    torch.manual_seed(2)
+    first, last = nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.Conv2d(8, 4, 3, padding=1)
+    nn.init.ones_(last.bias)  # type: ignore[arg-type]
+    network = nn.Sequential(first, nn.ReLU(), last)
+    peaks = largest_activations(network, [torch.zeros(1, 3, 4, 4)])
+    net, _ = convert(network, np.full(3, 1 / 16), np.full(3, 16), peaks, output_units=np.full(4, 1 / 512))
+    assert np.array_equal(evaluate(net, [np.zeros((4, 4, 3), np.int32)], Evaluation()), np.full((4, 4, 4), 512))
