@@ -79,8 +79,9 @@ def adversarial(kind: str, real: Sequence[Tensor], fake: Sequence[Tensor], label
     return AdversarialLoss(*(torch.stack(values).mean(0) for values in zip(*parts)))
 
 
-def r1_penalty(logits: Sequence[Tensor], images: Tensor) -> Tensor:
-    """Squared norm of the logits' gradient with respect to real images, [N] (Mescheder et al. 2018, eq. 9).
+def gradient_penalty(logits: Sequence[Tensor], images: Tensor) -> Tensor:
+    """Squared norm of the logits' gradient with respect to real images (R1) or fake ones (R2), [N] (Mescheder et al.
+    2018, eq. 9 and 10).
 
     images must require gradients; the sum of logits over positions stands for the discriminator's value.
     """

@@ -15,6 +15,7 @@ from gencomp.perceptual import (
     load_lpips,
     lpips_loss,
     network_features,
+    random_features,
     steerable_features,
     wasserstein_distortion,
 )
@@ -105,6 +106,8 @@ def _stack(losses: Losses, weights: str | None, device: torch.device) -> Feature
         return steerable_features()
     if losses.wasserstein_features == "laplacian":
         return laplacian_features()
+    if losses.wasserstein_features == "random":
+        return random_features()
     return network_features(load_lpips(losses.wasserstein_features, weights).to(device))
 
 

@@ -25,7 +25,7 @@ class Losses:
     lpips: float = 0.0
     lpips_net: Literal["alex", "vgg", "squeeze"] = "alex"
     wasserstein: float = 0.0  # Wasserstein distortion, times the realism
-    wasserstein_features: Literal["laplacian", "steerable", "alex", "vgg", "squeeze"] = "steerable"
+    wasserstein_features: Literal["laplacian", "steerable", "random", "alex", "vgg", "squeeze"] = "steerable"
     wasserstein_log2_sigma: float = 3.0  # log2 of the pooling width in pixels
     grid_artefacts: float = 0.0  # of error that repeats every 8 pixels, times the realism; crops of at least 128
     adversarial: float = 0.15  # times the realism
@@ -33,6 +33,7 @@ class Losses:
     teacher: float = 0.0  # MSE to the stage-1 decoder's image, times 1 - realism
     gan: Literal["nonsaturating", "hinge", "relativistic", "labels"] = "nonsaturating"
     r1: float = 0.0  # gradient penalty on real images, every 16th step
+    r2: float = 0.0  # the same on fake ones (with both: R3GAN, Huang et al. 2024)
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class DiscriminatorConfig:
     kind: Literal["patch", "unet", "projected"] = "patch"
     width: int = 64  # channels of the first layer
     scales: int = 1  # the same network on the image halved 0, 1, ... times
+    high_bands: bool = False  # shown the finest octave alone, where regular patterns are
     spectral_norm: bool = True
     condition_channels: int = 12  # the latents are brought to so many channels; 0: unconditional
     learning_rate: float = 2e-4

@@ -25,14 +25,14 @@ from gencomp.networks.contract import TrainingInputs, TrainingOutput
 from .data.augment import jittered
 from .data.batches import Batch
 from .discriminators import DiscriminatorOutput, advance_spectral_norms
-from .losses import AdversarialLoss, adversarial, feature_matching, mse, r1_penalty
+from .losses import AdversarialLoss, adversarial, feature_matching, gradient_penalty, mse
 from .objective import distortion_balance, image_terms, price_of_rate, rate_distortion, rate_weight
 from .players import Player
 from .schedule import learning_rate_factor, rounds
 from .slim.supernet import Supernet, drawn_widths
 from .stage import Metrics, Stage
 
-R1_EVERY = 16  # steps; the penalty's weight is multiplied by it (Karras et al. 2020, lazy regularisation)
+PENALTY_EVERY = 16  # steps; the penalty's weight is multiplied by it (Karras et al. 2020, lazy regularisation)
 NOISE_ROWS = 1024  # rows of positional noise set apart for each sample
 FP16_SCALE = 2.0**16  # of the adversarial gradient on its way through a discriminator in fp16, a power of two
 
@@ -181,8 +181,8 @@ def adversarial_losses(stage: Stage, player: Player, micro: MicroBatch, output: 
     so that each backward pass reaches one player. Samples weigh as their realism does.
     """
     weights, rows = stage.recipe.losses, micro.realistic
-    penalised = weights.r1 > 0 and stage.step % R1_EVERY == 0
-    real_x = micro.inputs.x[rows].detach().requires_grad_(penalised)
+    penalised = stage.step % PENALTY_EVERY == 0
+    real_x = micro.inputs.x[rows].detach().requires_grad_(penalised and weights.r1 > 0)
     fake_x = output.x_hat[rows].detach().requires_grad_()
     with stage.accelerator.autocast():
         judged = player.network(torch.cat([real_x, fake_x]), torch.cat([output.condition[rows]] * 2))
@@ -199,8 +199,9 @@ def adversarial_losses(stage: Stage, player: Player, micro: MicroBatch, output: 
     if weights.feature_matching:
         metrics["realistic/feature_matching"] = (seen * matching.detach()).sum()
     if penalised:
-        real = [logits.chunk(2)[0] for logits in judged.logits]
-        loss = loss + 0.5 * weights.r1 * R1_EVERY * (seen * r1_penalty(real, real_x)).sum()
+        for weight, logits, images in zip((weights.r1, weights.r2), halves(judged.logits), (real_x, fake_x)):
+            if weight:
+                loss = loss + 0.5 * weight * PENALTY_EVERY * (seen * gradient_penalty(logits, images)).sum()
     return Adversarial(surrogate - surrogate.detach(), generator.detach(), loss, metrics)
 
 

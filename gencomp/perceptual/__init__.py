@@ -11,6 +11,7 @@ from .pyramids import (
     laplacian_bands,
     laplacian_features,
     oriented_filters,
+    random_features,
     steerable_features,
 )
 from .wasserstein import wasserstein_distortion
@@ -37,6 +38,7 @@ __all__ = [
     "lpips_loss",
     "network_features",
     "oriented_filters",
+    "random_features",
     "read_weights",
     "sha256",
     "steerable_features",

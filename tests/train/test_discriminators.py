@@ -118,3 +118,17 @@ def test_labels_network_learns_and_labels_patches() -> None:
 def test_absent_labels_network_is_named() -> None:
     with pytest.raises(WeightsError, match=r"absent\.safetensors"):
         load_label_network(8, "absent.safetensors")
+
+
+def test_a_discriminator_of_high_bands_does_not_see_what_is_smooth() -> None:
+    torch.manual_seed(0)
+    judge = build_discriminator(DiscriminatorConfig(width=8, high_bands=True), 4)
+    rows, columns = torch.meshgrid(torch.linspace(0, 1, 64), torch.linspace(0, 1, 64), indexing="ij")
+    fine, slope = torch.rand(1, 3, 64, 64) / 8, (0.4 * rows + 0.2 * columns).expand(1, 3, 64, 64)
+    latents = torch.randn(1, 4, 4, 4)
+    inside = slice(1, -1)  # a border is replicated, which a slope does not survive
+    with torch.no_grad():
+        plain, tilted = (judge(images, latents).logits[0][..., inside, inside] for images in (fine, fine + slope))
+        other = judge(fine.flip(3), latents).logits[0][..., inside, inside]
+    assert torch.allclose(plain, tilted, atol=1e-2)
+    assert not torch.allclose(plain, other, atol=1e-2)

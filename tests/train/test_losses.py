@@ -88,7 +88,7 @@ def test_r1_of_a_linear_discriminator_is_the_square_of_its_weights() -> None:
     weight = noise(3, 4, 4)
     x = noise(2, 3, 4, 4, seed=2).requires_grad_()
     logits = (x * weight).sum((1, 2, 3), keepdim=True)
-    penalty = losses.r1_penalty([logits], x)
+    penalty = losses.gradient_penalty([logits], x)
     torch.testing.assert_close(penalty, weight.square().sum().expand(2))
 
 

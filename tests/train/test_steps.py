@@ -37,7 +37,7 @@ class NothingReadBack(TorchDispatchMode):
 
 @pytest.mark.parametrize(
     ("number", "values"),
-    [(1, {}), (2, NARROW), (2, NARROW | {"trains": "all", "rate.bpp": "0.2", "losses.r1": "1"})],
+    [(1, {}), (2, NARROW), (2, NARROW | {"trains": "all", "rate.bpp": "0.2", "losses.r1": "1", "losses.r2": "1"})],
 )
 def test_a_step_reads_nothing_back(number: int, values: dict[str, str]) -> None:
     stage = stage_of(small(**values), number)

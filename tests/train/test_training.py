@@ -68,10 +68,11 @@ def test_loss_that_is_not_finite_stops_the_run(photographs: Path, tmp_path: Path
 
 KINDS = {
     "illm": "discriminator.kind=unet discriminator.labels=8 discriminator.label_steps=2 losses.gan=labels",
-    "unet": "discriminator.kind=unet losses.gan=relativistic losses.wasserstein=1",
+    "unet": "discriminator.kind=unet losses.gan=relativistic losses.wasserstein=1 "
+    "losses.wasserstein_features=random discriminator.high_bands=true",
     "projected": "discriminator.kind=projected discriminator.backbone=test_efficientnet "
     "discriminator.backbone_weights=random losses.gan=hinge",
-    "r1": "losses.r1=1 discriminator.scales=2 losses.ms_ssim=1 losses.l1=1",
+    "penalties": "losses.r1=1 losses.r2=1 discriminator.scales=2 losses.ms_ssim=1 losses.l1=1",
     "controlled": "trains=all rate.bpp=0.2 ema=0 discriminator.spectral_norm=false",
 }
 

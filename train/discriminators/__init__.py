@@ -10,6 +10,7 @@ from torch import nn
 
 from ..recipe import DiscriminatorConfig
 from .contract import DiscriminatorOutput, advance_spectral_norms
+from .high_bands import HighBands
 from .patch import PatchDiscriminator
 from .projected import ProjectedDiscriminator
 from .scales import MultiScale
@@ -28,4 +29,5 @@ KINDS: dict[str, Callable[[DiscriminatorConfig, int, str | None], nn.Module]] = 
 def build_discriminator(config: DiscriminatorConfig, latent_channels: int, weights: str | None = None) -> nn.Module:
     """The discriminator of a recipe, in evaluation mode (see contract.py). weights: folder of feature weights."""
     members = [KINDS[config.kind](config, latent_channels, weights) for _ in range(config.scales)]
-    return (members[0] if config.scales == 1 else MultiScale(members)).eval()
+    judge = members[0] if config.scales == 1 else MultiScale(members)
+    return (HighBands(judge) if config.high_bands else judge).eval()
