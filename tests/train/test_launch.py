@@ -87,6 +87,15 @@ def test_dry_run_prints_recipe_and_estimates_and_makes_nothing(tmp_path: Path) -
     assert not (tmp_path / "run").exists()
 
 
+def test_a_dry_run_for_a_program_is_one_json_object() -> None:
+    done = gencomp("train", "tiny", "--dry-run", "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert found["recipe"]["batch"] == 4
+    assert [stage["stage"] for stage in found["stages"]] == [1, 2]
+    assert gencomp("train", "tiny", "--json").exit_code == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [

@@ -35,6 +35,7 @@ def test_log_has_what_a_watcher_needs(trained: Path) -> None:
             "data_wait",
             "memory_gib",
         } <= line.keys()
+        assert line["processor_seconds"] > 0
     assert [line["stage"] for line in lines(trained)] == [1, 1, 2, 2]
     assert lines(trained)[-1]["d_loss"] > 0
     assert json.loads((trained / "recipe.json").read_text())["steps"] == 8
