@@ -238,7 +238,7 @@ class Loop:
         speed, wait = steps * self.recipe.batch / lap.seconds, lap.waited / lap.seconds
         factor = learning_rate_factor(self.recipe, self.stage.step - 1)
         line: dict[str, Any] = {"step": self.stage.step, "stage": self.stage.number, **means, **self._size()}
-        line |= {"d_loss": means.get("d_loss"), "learning_rate": self.recipe.learning_rate * factor}
+        line |= {"d_loss": means.get("d_loss"), "learning_rate": self.stage.players.codec.learning_rate * factor}
         line |= {"images_per_second": speed, "data_wait": wait, "unreadable": len(self.unreadable)}
         line |= {"processor_seconds": lap.processor, "memory_gib": peak_memory_gib(self.accelerator.device)}
         self.log.write(line)

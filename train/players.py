@@ -172,7 +172,8 @@ def build_players(recipe: Recipe, accelerator: Accelerator, stage: int, weights:
         freeze_bits(network)
     if not trains_synthesis(recipe, stage):
         freeze_synthesis(network)
-    codec = Player("codec", network, _codec_optimiser(recipe, network, stage), recipe.learning_rate, recipe.clip)
+    learning_rate = recipe.learning_rate if stage else recipe.discriminator.learning_rate
+    codec = Player("codec", network, _codec_optimiser(recipe, network, stage), learning_rate, recipe.clip)
     codec.join(accelerator, compile=recipe.compile)
     if recipe.slim.arithmetic or (stage == 2 and recipe.losses.teacher):
         teacher = Still("teacher", build(_teacher(recipe)).to(device))
@@ -190,7 +191,7 @@ def _teacher(recipe: Recipe) -> Any:
 
 
 def _codec_optimiser(recipe: Recipe, network: nn.Module, stage: int) -> torch.optim.Optimizer:
-    """In stage 0 with the moments of the discriminator, its opponent."""
+    """In stage 0 with the moments of the discriminator, its opponent, whose learning rate it has, too."""
     parameters = [p for p in network.parameters() if p.requires_grad]
     if recipe.optimiser == "adam":
         betas = (recipe.discriminator.beta1, recipe.discriminator.beta2) if stage == 0 else (0.9, 0.999)

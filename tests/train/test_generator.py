@@ -10,6 +10,8 @@ from accelerate import Accelerator
 from PIL import Image
 from torch import Tensor
 
+from gencomp.networks.contract import TrainingInputs, freeze_synthesis
+from gencomp.networks.ladder.santurkar2018 import Santurkar2018Config, Santurkar2018Network
 from gencomp.train.checkpoint import CheckpointError, checkpoints, load_checkpoint
 from gencomp.train.export import export
 from gencomp.train.loop import Options, run
@@ -153,3 +155,24 @@ def test_every_number_of_the_prior_counts() -> None:
     assert torch.allclose(shown[0], shown[1], atol=1e-5)
     assert torch.allclose(shown[0], shown[2], atol=1e-5)
     assert not torch.allclose(shown[0][0], shown[0][1], atol=1e-2)
+
+
+def test_the_encoder_finds_numbers_whose_image_is_near() -> None:
+    """On images that a generator of chance can show."""
+    torch.manual_seed(3)
+    network = Santurkar2018Network(Santurkar2018Config(latent_channels=8, widths=(8, 8, 16, 16, 16)))
+    quality_step, none = torch.full((4,), 1024), torch.zeros(4)
+    noise = {"y": torch.rand(4, 8, 2, 2) - 0.5}
+    with torch.no_grad():
+        x = network.synthesize(network.generated_from(noise, quality_step), quality_step, none)
+    inputs = TrainingInputs(x, quality_step, none, noise, torch.zeros(4, 2, dtype=torch.long))
+    freeze_synthesis(network)
+    optimiser = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=0.003)
+    errors = []
+    for _ in range(60):
+        error = (network(inputs).x_hat - x).square().mean()
+        optimiser.zero_grad()
+        error.backward()
+        optimiser.step()
+        errors.append(float(error))
+    assert errors[-1] < 0.5 * errors[0]

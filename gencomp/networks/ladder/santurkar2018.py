@@ -9,20 +9,21 @@ The paper's order is the idea: g learns what images are from a prior of few numb
 looks for the numbers whose image is nearest. Whatever is decoded lies where g's images lie, however few the bytes: it
 degrades by showing something else, not by blocks or blur.
 
-Kept: a generator after Radford, Metz and Chintala 2016 ("DCGAN": transposed convolutions of 5 x 5 and stride 2, ReLU,
+Kept: a generator after Radford, Metz and Chintala 2016 ("DCGAN": transposed convolutions of 5 x 5 and stride 2,
 uniform u in -1..1), unconditional adversarial training, an encoder trained afterwards on distortion with the decoder
 fixed, uniform quantisation of u, whose step chooses the rate.
 Differs: the paper's images have one size (64 x 64) and one u; here the generator is convolutional from the first layer
 on, one u of M numbers for each 64 x 64 pixels and images of any size, as in PatchGANs (Li and Wand 2016, "Precomputed
-real-time texture synthesis with Markovian generative adversarial networks"). Normalisation over channels at each
-position (Karras et al. 2018, "Progressive growing of GANs", section 4.2) stands for batch normalisation, whose running
-means no tile would share. Distortion is squared error alone; the paper adds the distance of features of a classifier,
-whose weights are not here. f sees its latents rounded, with straight-through gradients. Tables are counted (counts.py).
+real-time texture synthesis with Markovian generative adversarial networks"). Batch
+normalisation is left out, whose running means would be state beside the weights, and so is the normalisation of each
+position over its channels (Karras et al. 2018), under which the generator came to ignore u within some hundred steps; a
+penalty on the discriminator's gradient (Mescheder et al. 2018) keeps the game even. Distortion is squared
+error alone; the paper adds the distance of features of a classifier, whose weights are not here. f sees its latents
+rounded, with straight-through gradients. Tables are counted (counts.py).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from typing import Any, ClassVar
 
 import torch
@@ -33,7 +34,15 @@ from ..contract import Calibration, Halo, Network, Quantized, TrainingInputs
 from ..counts import estimated_bits
 from ..layers import round_straight_through
 from .grid import Grid
-from .strided import Kernel, analysis_reach, down, synthesis_reach, to_pixels, to_signal, up
+from .strided import (
+    Kernel,
+    analysis_reach,
+    convolutions,
+    synthesis_reach,
+    to_pixels,
+    to_signal,
+    transposed_convolutions,
+)
 
 KERNELS = (Kernel(5, 2),) * 6
 STRIDE = 64  # pixels for each u, both ways
@@ -63,14 +72,6 @@ class Santurkar2018Config:
         return Santurkar2018Config(**plain)
 
 
-class PixelNorm(nn.Module):
-    """x / sqrt(mean of x^2 + 1e-6), the mean over the channels of each position."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x [N, C, H, W] -> the same shape."""
-        return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-6)
-
-
 class Santurkar2018Network(Network):
     """See the contract for shapes; y is f(x) / D(q), f(x) in -1..1."""
 
@@ -83,16 +84,8 @@ class Santurkar2018Network(Network):
         super().__init__()
         self.config = config
         channels = (3, *config.widths, config.latent_channels)
-        encoder, generator = list[nn.Module](), list[nn.Module]()
-        for (inputs, outputs), kernel in zip(pairwise(channels), KERNELS, strict=True):
-            encoder += [down(inputs, outputs, kernel), PixelNorm(), nn.LeakyReLU(0.2)]
-        for (inputs, outputs), kernel in zip(pairwise(channels[::-1]), KERNELS, strict=True):
-            conv = up(inputs, outputs, kernel)
-            generator += [conv, PixelNorm(), nn.ReLU()]
-        self.analysis = nn.Sequential(*encoder[:-2], nn.Tanh())
-        self.synthesis = nn.Sequential(*generator[:-2])
-        with torch.no_grad():  # the last one gives images that are nearly grey: the generator starts in the middle
-            conv.weight.mul_(0.1)
+        self.analysis = nn.Sequential(*convolutions(channels, KERNELS), nn.Tanh())
+        self.synthesis = transposed_convolutions(channels[::-1], KERNELS)
 
     @property
     def halo(self) -> Halo:
