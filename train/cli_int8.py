@@ -25,7 +25,7 @@ def int8(model: str, data: tuple[str, ...], output: Path, name: str, as_json: bo
 
     MODEL is a file or gencomp-base. The bottlenecks of the synthesis get weights of eight bits, and ranges of
     activations that are measured on photographs; nothing is trained. The encoder and the integers stay, and so do all
-    files: the model id is MODEL's. PyTorch decodes with the same weights in float32, some grey levels apart.
+    files: the model id is MODEL's. PyTorch decodes with the same weights in float32, about a grey level apart.
 
     \b
     gencomp int8 gencomp-base --data photos/ -o int8.safetensors
