@@ -74,6 +74,9 @@ class Balle2017Network(FactorizedCodec):
         width = config.latent_channels
         super().__init__(config, gdn_analysis(width), gdn_synthesis(width))
         self.gains, self.prior = LatentGains(width), FactorisedPrior(width)
+        with torch.no_grad():  # as wide as what GDN gives: a wider density would charge empty channels for long
+            self.prior.mean.mul_(0.5)
+            self.prior.log_scale.fill_(-1.0)
 
     @property
     def halo(self) -> Halo:

@@ -127,7 +127,7 @@ class GaussianScaleMixture(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(SCALES, channels))
-        spread = torch.linspace(math.log(0.1), math.log(10), SCALES)[:, None]
+        spread = torch.linspace(math.log(0.05), math.log(3), SCALES)[:, None]
         self.log_scale = nn.Parameter(spread.repeat(1, channels))
 
     def density(self, y: Tensor, gain: Tensor) -> Tensor:
@@ -167,7 +167,7 @@ class Theis2017Network(FactorizedCodec):
         """From the kernels."""
         residual = [FLAT] * (2 * BLOCKS)
         upwards = [SHUFFLE, FLAT, SHUFFLE, *residual, FLAT, SHUFFLE, FLAT, SHUFFLE]
-        return Halo(analysis_reach([HALVE, HALVE, *residual, HALVE]), synthesis_reach(upwards))
+        return Halo(analysis_reach([HALVE, HALVE, *residual, HALVE, SHUFFLE]), synthesis_reach(upwards))
 
     def quantize(self, inputs: TrainingInputs) -> Quantized:
         """True rounding for the synthesis, the density at noise for the rate; without noise, bits of rounding."""
