@@ -45,7 +45,7 @@ export class Codec {
       throw new ModelError("the page knows the transforms of the family hyperprior alone");
     this.name = stated.name;
     this.answer = stated.known_answer;
-    this.id = modelId(file);
+    this.id = modelId(file, stated.kind ?? "context");
     this.knowsRealism = Boolean(facts.realism);
     this.#config = config.transform;
     this.#kernel = kernel;

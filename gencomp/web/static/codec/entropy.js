@@ -12,8 +12,9 @@ export const entropyModel = (kernel, coder, file) =>
   new (file.has("integer.centres") ? Factorized : Hyperprior)(kernel, coder, file);
 
 // First four bytes, in hexadecimal, of the digest over all that decides integers (gencomp/model.py).
-export function modelId(file) {
-  const digest = new Sha256().update(`gencomp-model-1 ${CONSTANTS}`);
+export function modelId(file, kind) {
+  const form = kind === "context" ? "gencomp-model-1" : `gencomp-model-2 ${kind}`;
+  const digest = new Sha256().update(`${form} ${CONSTANTS}`);
   for (const name of file.names("integer.").sort()) {
     const shape = file.shape(name);
     digest.update(`${name.slice(8)} (${shape.join(", ")}${shape.length === 1 ? "," : ""}) `);
