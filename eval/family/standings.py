@@ -127,7 +127,7 @@ def _sentence(found: Measured, test: Standing, anchor: Standing, minutes: float,
         return Sentence(
             "holds" if _cheaper(test, anchor) else "reversed", f"{_arithmetic(test, anchor)}, at {said}{bounds}."
         )
-    doubt = ", and the interval has zero in it" if verdict == "open" else ""
+    doubt = "" if verdict != "open" else ", and the interval has zero in it" if interval else ", without an interval"
     text = f"{name} has {said}{bounds}{doubt}."
     return Sentence(verdict, text if verdict == "holds" else f"{text} {known}")
 
