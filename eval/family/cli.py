@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -10,6 +11,14 @@ from typing import Any
 import click
 
 from .rungs import ANCHOR, LADDER
+
+
+def _present(_: click.Context, __: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
+    """What is neither here nor a name on the hub (owner/name) is said before any rung begins."""
+    for name in names:
+        if not Path(name).exists() and not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+            raise click.BadParameter(f"there is no {name}")
+    return names
 
 
 def _minutes(_: click.Context, parameter: click.Parameter, value: float) -> float:
@@ -28,7 +37,7 @@ def _names(_: click.Context, parameter: click.Parameter, value: str | None) -> t
 
 @click.command()
 @click.option(
-    "--data", multiple=True, required=True, metavar="PHOTOS",
+    "--data", multiple=True, required=True, metavar="PHOTOS", callback=_present,
     help="Photographs to train on, as `gencomp train --data` takes them. Repeatable.",
 )  # fmt: skip
 @click.option(

@@ -55,10 +55,18 @@ def test_a_command_that_fails_is_said_in_its_own_words(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [["--budget", "0"], ["--budget", "nan"], ["--rungs", ""], ["--rungs", "../x"], ["--jobs", "0"]]
+    "wrong",
+    [["--budget", "0"], ["--budget", "nan"], ["--rungs", ""], ["--rungs", "../x"], ["--jobs", "0"], ["--data", "x"]],
 )
 def test_wrong_options_are_refused_before_any_work(wrong: list[str], tmp_path: Path) -> None:
-    given = ["--data", "x", "--out", str(tmp_path / "out"), *([] if "--budget" in wrong else ["--budget", "1"]), *wrong]
+    given = [
+        "--data",
+        str(tmp_path),
+        "--out",
+        str(tmp_path / "out"),
+        *([] if "--budget" in wrong else ["--budget", "1"]),
+        *wrong,
+    ]
     done = CliRunner().invoke(family, given)
     assert done.exit_code == 2, done.output
     assert not (tmp_path / "out").exists()
