@@ -22,7 +22,7 @@ COLOURS = {
     "gencomp": "#d55e00", "avif": "#0072b2", "webp": "#009e73", "jpeg": "#8a8a8a", "jpeg2000": "#b8860b",
     "jpegxl": "#56b4e9", "hevc": "#cc79a7", "vvc": "#8d6cb8",
 }  # fmt: skip
-OTHERS = ("#1b7837", "#a86bb5", "#a6611a", "#018571", "#7f7f7f", "#c2410c", "#4c72b0", "#937860")
+OTHERS = ("#1b7837", "#17a2b8", "#a6611a", "#018571", "#7f7f7f", "#c2410c", "#4c72b0", "#937860")
 OVERVIEW = ("psnr", "ms_ssim", "swd", "texture_error")
 Rows = Sequence[Mapping[str, Any]]
 LookName = Literal["light", "dark"]
