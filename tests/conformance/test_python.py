@@ -70,4 +70,6 @@ def test_the_set_covers_what_it_promises() -> None:
     assert {0, 1024} <= {case["quality_step"] for case in CASES["decode"]}
     assert {case["error"] for case in CASES["refuse"]} == set(SAYS)
     kinds = {case["model"].split("/")[1].removesuffix(".safetensors") for case in CASES["entropy"]}
-    assert kinds >= set(KINDS)
+    assert kinds >= set(KINDS) - {
+        "hybrid"
+    }  # its files hold JPEG scans, for which JPEG has conformance tests of its own
