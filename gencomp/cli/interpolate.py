@@ -59,6 +59,8 @@ def interpolate(
         raise WrongUsage(f"-o {output}: frames go into a folder, or into an animation whose name ends in .webp")
     codec = codecs.load(model, device=device)
     a, b = (read_image(path, max_pixels) for path in (first, last))
+    if animated and frames * a.width * a.height > bitstream.MAX_PIXELS:
+        raise WrongUsage(f"an animation of {frames} frames of this size is too large: name a folder with -o DIR")
     found = between(codec, a, b, frames, quality=quality, realism=realism if codec.knows_realism else None)
     shots = []
     for k, image in enumerate(tqdm(found, total=frames, desc="frames", leave=False, disable=None)):

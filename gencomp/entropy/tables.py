@@ -29,8 +29,7 @@ MAX_TABLES = 4096
 class Tables:
     """The tables of one model.
 
-    y[i]: weights of scale level i (of channel i for the kind "factorized",
-    set by set) over the residuals -L..L (L =
+    y[i]: weights of scale level i (of channel i for the kind "factorized", set by set) over the residuals -L..L (L =
     half_widths[i]), then the escape symbol: 2 L + 2 entries. z[c]: weights of channel c of the hyper-latents over
     -K..K: 2 K + 1 entries, no escape (the encoder clamps); empty where there are none. escape: weights of the 17
     magnitude classes of an escaped residual.

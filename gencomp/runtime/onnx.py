@@ -121,7 +121,8 @@ def _open(graph: npt.NDArray[np.uint8], model: Model, threads: int) -> Any:
     values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in named.values()]
     try:
         options.add_external_initializers([f"<{name}>" for name in named], values)
-        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        # without its fallback, which would print lines of its own and try the same again
+        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"], enable_fallback=0)
     except Exception as error:  # its exceptions have no common base but this
         raise ModelError(f"ONNX Runtime refuses the model's graph: {str(error).splitlines()[0]}") from error
 

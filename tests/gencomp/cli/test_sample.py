@@ -63,3 +63,12 @@ def test_images_of_two_sizes_and_unknown_outputs_are_said_in_one_line(pair: tupl
     assert done.stderr.splitlines() == ["Error: the images have 34x20 and 20x34 pixels: bring them to one size first"]
     assert not (tmp_path / "frames").exists()
     assert run("interpolate", *pair, "-o", tmp_path / "film.mp4").exit_code == 2
+
+
+def test_an_animation_that_would_fill_the_memory_is_refused_before_any_frame(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (1200, 900)).save(tmp_path / name)
+    done = run("interpolate", tmp_path / "a.png", tmp_path / "b.png", "-o", tmp_path / "film.webp", "--frames", 1000)
+    assert done.exit_code == 2
+    assert "name a folder" in done.stderr
+    assert not (tmp_path / "film.webp").exists()

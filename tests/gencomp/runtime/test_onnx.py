@@ -97,3 +97,14 @@ def test_threads_are_those_that_a_shared_machine_grants(
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(5)), raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", asked)
     assert _cores() == (threads or 5)
+
+
+def test_a_graph_whose_names_are_no_text_is_an_error_and_not_a_word_on_standard_output(
+    model: Model, capfd: pytest.CaptureFixture[str]
+) -> None:
+    graph = np.frombuffer(model.graphs["synthesis"].tobytes().replace(b"Conv", b"C\xffnv"), np.uint8)
+    with pytest.raises(ModelError):
+        Codec(model._replace(graphs={**model.graphs, "synthesis": graph}), "cpu", runtime="onnx").decompress(
+            (GOLDEN / "dot.gnc").read_bytes()
+        )
+    assert capfd.readouterr() == ("", "")
