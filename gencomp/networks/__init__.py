@@ -85,6 +85,7 @@ def network_of(model: Model) -> Network:
         with torch.inference_mode(False):  # what is made within it could never be differentiated
             weights = {name: torch.from_numpy(array) for name, array in model.float_weights().items()}
             network.load_state_dict(weights, assign=True)
+        _ = network.halo  # whatever follows from the configuration alone fails here, or not at all
     except ModelError:
         raise
     except Exception as error:  # a family may fail in any way over values that it was never given in training

@@ -35,6 +35,9 @@ class TransformConfig:
     decoder_inner: tuple[int, ...] = ()  # inside each bottleneck of the decoder; empty: half of the channels; 0: none
 
     def __post_init__(self) -> None:
+        for name, count in (("encoder_widths", 2), ("encoder_depths", 2), ("decoder_widths", 4), ("decoder_depths", 3)):
+            if len(getattr(self, name)) != count:
+                raise ValueError(f"{name} has {count} numbers, one for each resolution")
         if self.decoder_inner and len(self.decoder_inner) != 2 * sum(self.decoder_depths):
             raise ValueError("decoder_inner has a width for each bottleneck of the decoder, two a block")
 

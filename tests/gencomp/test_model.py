@@ -127,6 +127,16 @@ def test_a_configuration_out_of_bounds_is_refused_at_once(model: Model, depths: 
     assert time.process_time() - began < 1
 
 
+@pytest.mark.parametrize("name", ["encoder_widths", "encoder_depths", "decoder_widths", "decoder_depths"])
+def test_a_number_too_many_or_too_few_for_the_resolutions_is_refused(model: Model, name: str) -> None:
+    """A superfluous one would change no weight, and fail only when an image is coded."""
+    numbers = model.config["transform"][name]
+    for values in ([*numbers, 1], numbers[:-1]):
+        transform = {**model.config["transform"], name: values}
+        with pytest.raises(ModelError):
+            network_of(model._replace(config={**model.config, "transform": transform}))
+
+
 def test_weights_of_another_shape_than_the_configuration_are_refused(model: Model) -> None:
     stem = model.weights["synthesis.stem.weight"]
     with pytest.raises(ModelError, match=r"synthesis\.stem\.weight"):
