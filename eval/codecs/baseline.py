@@ -73,6 +73,9 @@ class Baseline:
     sample_format: Callable[[bytes], str] = lambda data: ""
     # Bytes of the file at a setting, where a rate search can have them for less than an encoding; None: encode.
     size: Callable[[Image.Image, float], int] | None = None
+    # About proportional to these bytes, by a far quicker way of coding, where the codec has one: a rate search finds
+    # its way by it, and codes in earnest only about where it ends.
+    sketch: Callable[[Image.Image, float], int] | None = None
 
     def size_of(self, image: Image.Image, setting: float) -> int:
         """Bytes of an image's file at a setting."""

@@ -2,7 +2,7 @@
 
 import importlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -33,8 +33,8 @@ def build(name: str, models: tuple[str, ...] = (), device: str = "auto") -> list
     """The codecs of a name: one of NAMES, a model file of this project, or package.module:function.
 
     "gencomp" is one codec for each of `models`, the embedded model if none is named; it and model files may end in @3,
-    for an effort of 3. Raises BaselineError, with the
-    remedy, for a codec that is unknown or not installed, and gencomp.ModelError.
+    for an effort of 3. Raises BaselineError, with the remedy, for a codec that is unknown or not installed, and
+    gencomp.ModelError.
     """
     from .ours import of_model
 
@@ -53,6 +53,24 @@ def build(name: str, models: tuple[str, ...] = (), device: str = "auto") -> list
         return [_brought(name)]
     known = ", ".join(NAMES)
     raise BaselineError(f"no codec is called {name}; known: {known}, FILE{MODEL_SUFFIX}, or package.module:function")
+
+
+def alone(codec: str, names: Sequence[str], models: tuple[str, ...] = ()) -> tuple[str, tuple[str, ...]] | None:
+    """The name and the model of which `build` makes one codec of a run and no other; None for users' adapters."""
+    if codec in BUILT_IN:
+        return codec, ()
+    for name in names:
+        base, effort = split_effort(name)
+        ending = f"@{effort}" if effort else ""
+        if base == OURS and len(models) < 2 and codec == name:
+            return name, models
+        if base == OURS and len(models) > 1:
+            for model in models:
+                if codec == name_of_model(model) + ending:
+                    return name, (model,)
+        if is_model_file(name) and codec == name_of_model(base) + ending:
+            return name, ()
+    return None
 
 
 def split_effort(name: str) -> tuple[str, int]:

@@ -65,6 +65,7 @@ def webp() -> Baseline:
 
 
 AVIF_SPEED, AVIF_SLOW = 4, 1  # speed 0 takes three times as long as 1
+AVIF_SKETCH = 8  # a fourteenth of the time of speed 4 for sizes 6 % smaller to 22 % larger, alike at like qualities
 
 
 def avif(
@@ -81,10 +82,12 @@ def avif(
         options["advanced"] = [("tune", tune)]
     name = "avif" + ("-444" if full_chroma else "") + (f"-{tune}" if tune != "default" else "")
     name += "-slow" if speed == AVIF_SLOW else ""
+    sketched = options | {"speed": AVIF_SKETCH}
     tuning = "" if tune == "default" else f", tune={tune}"
     return Baseline(
         name, ".avif", RateControl("quality", 0, 100),
         lambda image, q: through_pillow("AVIF", quality=round(q), **options)(image),
         decode_with_pillow, _pillow("AVIF", "avif") + f", speed {speed}{tuning}, 1 thread",
         sample_format=sample_format.avif,
+        sketch=lambda image, q: len(through_pillow("AVIF", quality=round(q), **sketched)(image)),
     )  # fmt: skip

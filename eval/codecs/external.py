@@ -7,6 +7,7 @@ decoder to cut it. The program is started anew for each file; the time of its st
 
 import re
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image
@@ -61,8 +62,14 @@ def vvc() -> Baseline:
 
     vvenc has no 4:4:4.
     """
-    options = ["-c:v", "libvvenc", "-preset", "medium", "-qpa", "0", "-threads", "1", "-pix_fmt", "yuv420p10le"]
-    return _ffmpeg("vvc", "vvc", RateControl("qp", 63, 1), options, "-qp", "vvenc medium, qpa 0")
+    control, common = RateControl("qp", 63, 1), ["-qpa", "0", "-threads", "1", "-pix_fmt", "yuv420p10le"]
+    codec, quick = (
+        _ffmpeg(
+            "vvc", "vvc", control, ["-c:v", "libvvenc", "-preset", preset, *common], "-qp", f"vvenc {preset}, qpa 0"
+        )
+        for preset in ("medium", "faster")  # a fifteenth of the time, and sizes 5 % larger
+    )
+    return replace(codec, sketch=quick.size_of)
 
 
 def _ffmpeg(

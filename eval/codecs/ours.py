@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
+from PIL import Image
+
 from .baseline import Baseline, RateControl
 
 
 def of_model(model: str | None = None, *, name: str = "gencomp", device: str = "auto", effort: int = 0) -> Baseline:
     """A model of any of this project's recipes: the embedded one, or the name, file or hub id of another.
 
-    effort: of encoding, 0..9. Above 0 a rate search takes as many refinements: settings of the quality are cheaper.
+    effort: of encoding, 0..9.
 
     Raises gencomp.ModelError for a model that cannot be used.
     """
@@ -19,6 +21,10 @@ def of_model(model: str | None = None, *, name: str = "gencomp", device: str = "
 
     codec = gencomp.load(model, device=device)
     path = model_path(model)
+
+    def one_pass(image: Image.Image, quality: float) -> int:
+        return codec.size(image, quality, max_pixels=None)
+
     knows = "" if codec.knows_realism else ", knows no realism"
     return Baseline(
         name, ".gnc", RateControl("quality", MIN_QUALITY, MAX_QUALITY, positions=STEPS + 1),
@@ -28,7 +34,7 @@ def of_model(model: str | None = None, *, name: str = "gencomp", device: str = "
         f"{codec.runtime.name} on {codec.device}{knows}" + (f", effort {effort}" if effort else ""),
         has_realism=codec.knows_realism, default_realism=1.0 if codec.knows_realism else None,
         facts=lambda: _facts(path), sample_format=lambda data: "RGB, 8 bits",
-        size=None if effort else lambda image, quality: codec.size(image, quality, max_pixels=None),
+        size=None if effort else one_pass, sketch=one_pass if effort else None,
     )  # fmt: skip
 
 

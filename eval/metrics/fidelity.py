@@ -4,10 +4,13 @@ Images are float (1, 3, H, W) in [0, 1], made from 8 bits; every metric is a num
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from .sides import by_sides
 
 EQUAL_DB = 10 * math.log10(255**2 / 1e-9)  # a mean squared error of 1e-9 grey levels
 SSIM_SIDE, MS_SSIM_SIDE = 11, 161  # the window; the fifth scale must still hold it
@@ -81,7 +84,7 @@ NEIGHBOURS = (
 )
 
 
-def nlpd(x: Tensor, y: Tensor) -> float:
+def nlpd() -> Callable[[Tensor, Tensor], float]:
     """Normalised Laplacian pyramid distance of the luma: the mean over levels of the root mean square; 0 is equal.
 
     Raises ValueError for images too small for six levels.
@@ -90,12 +93,15 @@ def nlpd(x: Tensor, y: Tensor) -> float:
 
     from gencomp.perceptual import laplacian_bands
 
-    pyramids = (laplacian_bands(rgb_to_grayscale(image.double()), len(SIGMAS)) for image in (x, y))
-    levels = [
-        (_normalised(a, level) - _normalised(b, level)).square().mean().sqrt()
-        for level, (a, b) in enumerate(zip(*pyramids))
-    ]
-    return float(torch.stack(levels).mean())
+    def pyramid(image: Tensor) -> list[Tensor]:
+        bands = laplacian_bands(rgb_to_grayscale(image.double()), len(SIGMAS))
+        return [_normalised(band, level) for level, band in enumerate(bands)]
+
+    def distance(original: list[Tensor], rebuilt: list[Tensor]) -> float:
+        levels = [(a - b).square().mean().sqrt() for a, b in zip(original, rebuilt)]
+        return float(torch.stack(levels).mean())
+
+    return by_sides(pyramid, pyramid, distance)
 
 
 def _normalised(band: Tensor, level: int) -> Tensor:

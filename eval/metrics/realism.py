@@ -11,7 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gencomp import perceptual
-from gencomp.perceptual import laplacian_bands, steerable_features, wasserstein_distortion
+from gencomp.perceptual import Pooled, laplacian_bands, pooled, pooled_distance, steerable_features
+
+from .sides import by_sides
 
 LEVELS = 4
 PATCHES, SIDE, DIRECTIONS = 512, 7, 512  # descriptors per level and image, their side, projections
@@ -19,58 +21,77 @@ SMALLEST = (SIDE - 1) * 2 ** (LEVELS - 1) + 1  # the side of an image whose last
 BLOCK = 16
 LOG2_SIGMA, TILE = 4.0, 1024
 
+Measure = Callable[[Tensor, Tensor], float]  # of an original and its reconstruction
 
-def band_energy(band: int) -> Callable[[Tensor, Tensor], float]:
+
+def band_energy(band: int) -> Measure:
     """The metric of one Laplacian band, 0 the finest: its energy, reconstruction over original; 1 keeps the texture."""
 
-    def energy_ratio(x: Tensor, y: Tensor) -> float:
-        original, rebuilt = (laplacian_bands(2 * image - 1, LEVELS)[band] for image in (x, y))
-        return float(rebuilt.square().mean() / (original.square().mean() + 1e-12))
+    def energy(image: Tensor) -> Tensor:
+        return laplacian_bands(2 * image - 1, LEVELS)[band].square().mean()
 
-    return energy_ratio
+    return by_sides(energy, energy, lambda original, rebuilt: float(rebuilt / (original + 1e-12)))
 
 
-def texture_error(x: Tensor, y: Tensor) -> float:
+def texture_error() -> Measure:
     """Local texture error [dB]: the mean over 16x16 blocks and the two finest Laplacian bands of
     |10 log10((E_rec + 1) / (E_ref + 1))|, E a block's mean band energy over RGB in grey levels squared.
 
     Blur costs, and so does noise where there was none. Raises ValueError where a band is smaller than a block.
     """
-    errors = []
-    for pair in list(zip(laplacian_bands(255 * x, LEVELS), laplacian_bands(255 * y, LEVELS)))[:2]:
-        if min(pair[0].shape[2:]) < BLOCK:
+
+    def energies(image: Tensor) -> list[Tensor]:
+        bands = laplacian_bands(255 * image, LEVELS)[:2]
+        if min(bands[1].shape[2:]) < BLOCK:
             raise ValueError(f"needs sides of at least {2 * BLOCK - 1} pixels")
-        reference, rebuilt = (F.avg_pool2d(band.square().mean(1, keepdim=True), BLOCK) for band in pair)
-        errors.append((10 * torch.log10((rebuilt + 1) / (reference + 1))).abs().mean())
-    return float(torch.stack(errors).mean())
+        return [F.avg_pool2d(band.square().mean(1, keepdim=True), BLOCK) for band in bands]
+
+    def error(original: list[Tensor], rebuilt: list[Tensor]) -> float:
+        of_bands = [(10 * torch.log10((b + 1) / (a + 1))).abs().mean() for a, b in zip(original, rebuilt)]
+        return float(torch.stack(of_bands).mean())
+
+    return by_sides(energies, energies, error)
 
 
-def regular_grain(x: Tensor, y: Tensor) -> float:
+def regular_grain() -> Measure:
     """Regular grain [grey levels]: the root mean square of what the error repeats every 8 pixels, as a mesh or a weave.
 
     Over windows of 64x64, each weighed by how even the original is there, for it is there that a period shows. Raises
     ValueError under 71 pixels a side.
     """
-    repeated, texture = perceptual.grid_artefacts(x, y)
-    weight = 1 / (texture + perceptual.EVEN)
-    return 255 * float((weight * repeated).sum() / weight.sum()) ** 0.5
+
+    def evenness(original: Tensor) -> tuple[Tensor, Tensor]:
+        return original, 1 / (perceptual.texture_energy(original) + perceptual.EVEN)
+
+    def grain(original: tuple[Tensor, Tensor], rebuilt: Tensor) -> float:
+        x, weight = original
+        return 255 * float((weight * perceptual.repeated_energy(rebuilt - x)).sum() / weight.sum()) ** 0.5
+
+    return by_sides(evenness, lambda rebuilt: rebuilt, grain)
 
 
-def wasserstein(x: Tensor, y: Tensor) -> float:
+def wasserstein() -> Measure:
     """Wasserstein distortion over steerable features, weight-free, pooled over about 16 pixels; times 1000.
 
     Images beyond 1024 pixels a side are measured in equal tiles of at most that, each by its area: the features take
     36 times the memory of a channel.
     """
     features = steerable_features()
-    rows, columns = (torch.arange(length).chunk(-(-length // TILE)) for length in x.shape[2:])
-    total = 0.0
-    for top, bottom in ((int(r[0]), int(r[-1]) + 1) for r in rows):
-        for left, right in ((int(c[0]), int(c[-1]) + 1) for c in columns):
-            a, b = (image[..., top:bottom, left:right] for image in (x, y))
-            distortion = float(wasserstein_distortion(features(a), features(b), LOG2_SIGMA))
-            total += distortion * (bottom - top) * (right - left)
-    return 1000 * total / (x.shape[2] * x.shape[3])
+
+    def statistics(image: Tensor) -> list[tuple[int, Pooled]]:
+        found = []
+        rows, columns = (torch.arange(length).chunk(-(-length // TILE)) for length in image.shape[2:])
+        for top, bottom in ((int(r[0]), int(r[-1]) + 1) for r in rows):
+            for left, right in ((int(c[0]), int(c[-1]) + 1) for c in columns):
+                tile = image[..., top:bottom, left:right]
+                found.append(((bottom - top) * (right - left), pooled(features(tile), LOG2_SIGMA)))
+        return found
+
+    def distortion(original: list[tuple[int, Pooled]], rebuilt: list[tuple[int, Pooled]]) -> float:
+        total = sum(area * float(pooled_distance(a, b)) for (area, a), (_, b) in zip(original, rebuilt))
+        return 1000 * total / sum(area for area, _ in original)
+
+    return by_sides(statistics, statistics, distortion)
 
 
 REFERENCE_SEED, REBUILT_SEED = 1, 2

@@ -95,7 +95,7 @@ METRICS: Mapping[str, Metric] = {
                lambda r: _networks().dists(r.weights, r.device), headline=True,
                agreement="torchmetrics with the same trunk: 1e-6"),
         Metric("nlpd", "NLPD", "lower", "", 4, "image", "normalised Laplacian pyramid of the luma (Laparra 2016)",
-               lambda _: _fidelity().nlpd, agreement="its definition with SciPy: 1e-6 relative"),
+               lambda _: _fidelity().nlpd(), agreement="its definition with SciPy: 1e-6 relative"),
         Metric("gmsd", "GMSD", "lower", "", 4, "image",
                "piq: gradient magnitude similarity deviation of the luma (Xue 2014)", lambda _: _fidelity().gmsd),
         Metric("haarpsi", "HaarPSI", "higher", "", 4, "image", "piq: Haar wavelet similarity (Reisenhofer 2018)",
@@ -115,12 +115,12 @@ METRICS: Mapping[str, Metric] = {
         Metric("band_energy_3", "band energy, 3rd", "one", "", 2, "image", f"third {_BANDS}",
                lambda _: _realism().band_energy(2), part_of="band_energy"),
         Metric("texture_error", "texture error", "lower", "dB", 2, "image",
-               "|dB| of the two finest bands in blocks of 16x16", lambda _: _realism().texture_error, headline=True,
+               "|dB| of the two finest bands in blocks of 16x16", lambda _: _realism().texture_error(), headline=True,
                agreement="its definition in NumPy: 1e-4 dB"),
         Metric("regular_grain", "regular grain", "lower", "grey levels", 2, "image",
-               "rms, of what repeats every 8 pixels", lambda _: _realism().regular_grain, headline=True),
+               "rms, of what repeats every 8 pixels", lambda _: _realism().regular_grain(), headline=True),
         Metric("wasserstein", "Wasserstein dist.", "lower", "", 2, "image",
-               "steerable features, pooled over 16 pixels, x1000", lambda _: _realism().wasserstein),
+               "steerable features, pooled over 16 pixels, x1000", lambda _: _realism().wasserstein()),
     )
 }  # fmt: skip
 NAMES = tuple(name for name, metric in METRICS.items() if not metric.part_of)  # what can be asked for

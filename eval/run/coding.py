@@ -1,6 +1,7 @@
 """One image through one codec and the disk: encode, write, read back, decode, with the seconds of each."""
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,6 +55,11 @@ class Recorder:
             return self._codec.size(self._image, setting)
         return len(self.encode(setting).data)
 
+    def search(self) -> RateSearch:
+        """A search for the settings of wanted sizes, whose files this remembers."""
+        sketch = None if self._codec.sketch is None else partial(self._codec.sketch, self._image)
+        return RateSearch(self._codec.rate_control, self.size, self._image.width * self._image.height, sketch)
+
     def write(self, path: Path, setting: float) -> Encoding:
         """Write the file at a setting, whole or not at all."""
         made = self.encode(setting)
@@ -64,8 +70,7 @@ class Recorder:
 
 def nearest(codec: Baseline, image: Image.Image, size: float) -> Match:
     """The setting at which a codec's file comes nearest to a size in bytes."""
-    search = RateSearch(codec.rate_control, Recorder(codec, image).size, image.width * image.height)
-    return search.match(size)
+    return Recorder(codec, image).search().match(size)
 
 
 def encode_to(path: Path, codec: Baseline, image: Image.Image, setting: float) -> float:

@@ -78,7 +78,7 @@ def prepare(order: Order, number: int) -> tuple[Known, Callable[[Task], Any]]:
     """Build codecs, metrics and feature networks; what is known of them, and what does a task with them."""
     import torch
 
-    from .work import Measuring, Unit, work
+    from .work import LastOriginal, Measuring, Unit, work
 
     if order.threads:
         torch.set_num_threads(order.threads)
@@ -86,7 +86,7 @@ def prepare(order: Order, number: int) -> tuple[Known, Callable[[Task], Any]]:
     device = order.device if order.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     metrics, absent = _metrics(order, device)
     extractors, absent_features = _extractors(order, device)
-    measuring = Measuring(metrics, extractors, order.patch)
+    measuring = Measuring(metrics, extractors, order.patch, LastOriginal())
     wanted = Wanted(order.metrics, list(extractors), order.patch)
     note = note_path(order, number)
 
@@ -171,14 +171,14 @@ def _why_absent(error: Exception) -> str:
 
 def _memory(codec: Baseline, record: Record, order: Order) -> dict[str, float]:
     """Peak resident memory [MB] of a fresh process that codes and decodes one image; nothing for users' adapters."""
-    from ..codecs.build import BUILT_IN, OURS, is_model_file, split_effort
+    from ..codecs.build import alone
 
-    names = [n for n in order.codecs if n == codec.name or split_effort(n)[0] == OURS or is_model_file(n)]
-    if not codec.name.startswith(OURS) and codec.name not in BUILT_IN:
+    found = alone(codec.name, order.codecs, order.models)
+    if found is None:
         return {}
-    given = [part for name in names for part in ("--name", name)] + [p for m in order.models for p in ("--model", m)]
-    command = [sys.executable, "-m", "gencomp.eval.run.memory", codec.name, str(order.out / record.row["original"]),
-               str(record.row["rate_control"]), *given]  # fmt: skip
+    name, models = found
+    command = [sys.executable, "-m", "gencomp.eval.run.memory", name, str(order.out / record.row["original"]),
+               str(record.row["rate_control"]), *[p for model in models for p in ("--model", model)]]  # fmt: skip
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     except subprocess.TimeoutExpired:

@@ -1,6 +1,6 @@
 """Peak memory of one codec on one image, in a process of its own.
 
-python -m gencomp.eval.run.memory CODEC IMAGE SETTING --name NAME [--model MODEL]
+python -m gencomp.eval.run.memory CODEC IMAGE SETTING [--model MODEL]
 """
 
 import argparse
@@ -37,11 +37,9 @@ def main() -> None:
     parser.add_argument("codec")
     parser.add_argument("image", type=Path)
     parser.add_argument("setting", type=float)
-    parser.add_argument("--name", action="append", default=[])
-    parser.add_argument("--model", action="append", default=[])
+    parser.add_argument("--model")
     given = parser.parse_args()
-    codecs = (codec for name in given.name for codec in build(name, tuple(given.model)))
-    codec = next(c for c in codecs if c.name == given.codec)
+    (codec,) = build(given.codec, (given.model,) if given.model else ())
     image = read_image(given.image, max_pixels=None)
     with tempfile.TemporaryDirectory() as folder:
         code(Path(folder, f"coded{codec.suffix}"), codec, image, given.setting)

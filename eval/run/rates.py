@@ -1,4 +1,5 @@
-"""Finding the setting of a codec's rate control at which its file has a wanted size: bisection over real files."""
+"""Finding the setting of a codec's rate control at which its file has a wanted size: interpolation between the sizes of
+real files, and where the codec has a quicker way of coding, between those of sketches first."""
 
 import math
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from typing import Literal, NamedTuple
 from ..codecs.baseline import RateControl
 
 TOLERANCE = 0.02  # a file within 2 % of the wanted size counts as matched
+SKETCHED = 5  # files that a search by sketches codes for a target at most
 
 
 class Match(NamedTuple):
@@ -25,14 +27,22 @@ class Match(NamedTuple):
 class RateSearch:
     """The sizes of one image's files over a codec's rate control, coded as they are asked for and remembered.
 
-    Several targets for one image share what was coded for the others.
+    Several targets for one image share what was coded for the others. sketch_at: sizes about proportional to the
+    files', for much less.
     """
 
-    def __init__(self, rate_control: RateControl, size_at: Callable[[float], int], pixels: int) -> None:
+    def __init__(
+        self,
+        rate_control: RateControl,
+        size_at: Callable[[float], int],
+        pixels: int,
+        sketch_at: Callable[[float], int] | None = None,
+    ) -> None:
         self.rate_control = rate_control
         self.pixels = pixels
         self._size_at = size_at
         self._sizes: dict[int, int] = {}
+        self._sketch = None if sketch_at is None else RateSearch(rate_control, sketch_at, pixels)
 
     def size(self, position: int) -> int:
         """Bytes of the file at a position of the rate control."""
@@ -43,22 +53,54 @@ class RateSearch:
     def match(self, target: float) -> Match:
         """The setting whose file is nearest to `target` bytes, by ratio.
 
+        With a sketch: where the files' sizes are those of the sketches times the ratio at that very place.
+
         Sizes are taken to grow along the rate control; where a codec's sizes waver by a little, the result is still
         the nearest of the files that were coded. The ends of the rate control, the upper of which is the slowest file
         of all, are coded only where nothing between them brackets the target.
         """
+        position = None if self._sketch is None else self._by_sketch(self._sketch, target)
+        return self._result(self._by_files(target) if position is None else position, target)
+
+    def _by_sketch(self, sketch: "RateSearch", target: float) -> int | None:
+        """Where the sketch, at the ratio of the file's size to its own at that place, has the target; None where the
+        ratio leads to no such place."""
+        known = min(self._sizes, key=lambda p: self._off(p, target), default=None)
+        ratio = 1.0 if known is None else self._sizes[known] / sketch.size(known)
+        tried: set[int] = set()
+        for _ in range(SKETCHED):
+            position = sketch._by_files(target / ratio)
+            if position in tried:
+                best = min(tried, key=lambda p: self._off(p, target))
+                return best if self._is_nearest(best, target, sketch) else None
+            tried.add(position)
+            ratio = self.size(position) / sketch.size(position)
+        return None
+
+    def _is_nearest(self, position: int, target: float, sketch: "RateSearch") -> bool:
+        """Whether no other file will be nearer: the target lies within half the way to the neighbours', as the sketches
+        have it, and a little more; or beyond an end of the rate control."""
+        size = self.size(position)
+        if (position == 0 and target < size) or (position == self.rate_control.last and target > size):
+            return True
+        before, after = max(0, position - 1), min(self.rate_control.last, position + 1)
+        step = math.log(sketch.size(after) / sketch.size(before)) / max(1, after - before)
+        return self._off(position, target) <= max(TOLERANCE, 0.6 * step)
+
+    def _by_files(self, target: float) -> int:
+        """The position whose file is nearest to a target, from files alone."""
         low, high = self._bracket(target)
         if low is None or high is None:
-            return self._result(self.rate_control.last if high is None else 0, target)
+            return self.rate_control.last if high is None else 0
         tries = 0
-        while high - low > 1 and self._off(self._nearest(low, high, target), target) > TOLERANCE / 4:
+        while high - low > 1 and not self._settled(low, high, target):
             tries += 1
-            position = self._between(low, high, target) if tries % 2 else (low + high) // 2
+            position = self._between(low, high, target) if tries % 3 else (low + high) // 2
             if self.size(position) <= target:
                 low = position
             else:
                 high = position
-        return self._result(self._nearest(low, high, target), target)
+        return self._nearest(low, high, target)
 
     def _bracket(self, target: float) -> tuple[int | None, int | None]:
         """Positions below and above a target; None for the side on which even the end of the rate control is not."""
@@ -84,6 +126,12 @@ class RateSearch:
         a, b = math.log(self.size(low)), math.log(self.size(high))
         part = (math.log(target) - a) / (b - a) if b > a else 0.5
         return min(high - 1, max(low + 1, round(low + part * (high - low))))
+
+    def _settled(self, low: int, high: int, target: float) -> bool:
+        """Whether no other position between these two can be worth a file: the nearer one is within a quarter of the
+        tolerance, or within all of it and nearer than its neighbours will be."""
+        step = math.log(self.size(high) / self.size(low)) / (high - low)
+        return self._off(self._nearest(low, high, target), target) <= max(TOLERANCE / 4, min(TOLERANCE, 0.4 * step))
 
     def _off(self, position: int, target: float) -> float:
         return abs(math.log(self.size(position) / target))

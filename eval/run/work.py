@@ -34,6 +34,21 @@ class Measuring(NamedTuple):
     metrics: list[tuple[Metric, Measure]]
     extractors: dict[str, Extract]
     patch: int
+    original: "LastOriginal"
+
+
+class LastOriginal:
+    """The last photograph as a tensor (1, 3, H, W) in [0, 1]: the same object for all that is measured against it, by
+    which metrics know what they have of it."""
+
+    def __init__(self) -> None:
+        self._last: tuple[tuple[int, tuple[int, ...]], Tensor] | None = None
+
+    def tensor(self, array: np.ndarray, crc: int) -> Tensor:
+        """The tensor of the pixels uint8 (H, W, 3), whose checksum tells photographs apart."""
+        if self._last is None or self._last[0] != (crc, array.shape):
+            self._last = (crc, array.shape), to_tensor(array)
+        return self._last[1]
 
 
 class Unit(NamedTuple):
@@ -65,10 +80,11 @@ def work(unit: Unit, out: Path, measuring: Measuring, note: Path) -> None:
                 records.save(out, _failure(place, unit, why, {}))
         return
     array = np.asarray(image)
-    fingerprint = {"codec": unit.codec.note, "pixels": zlib.crc32(array.tobytes())}
+    crc = zlib.crc32(array.tobytes())
+    fingerprint = {"codec": unit.codec.note, "pixels": crc}
     pixels.keep_original(out, unit.photo.name, image)
     recorder = Recorder(unit.codec, image)
-    search = RateSearch(unit.codec.rate_control, recorder.size, image.width * image.height)
+    search = recorder.search()
     for target in unit.targets:
         places = unit.places(target)
         if not all(_holds(records.load(out, place), out, fingerprint) for place in places):
@@ -77,7 +93,7 @@ def work(unit: Unit, out: Path, measuring: Measuring, note: Path) -> None:
         for place in places:
             record = records.load(out, place)
             if record is not None and not record.row["error"]:
-                _measure(record, out, to_tensor(array), unit.codec, measuring)
+                _measure(record, out, measuring.original.tensor(array, crc), unit.codec, measuring)
                 _keep_or_drop(place, unit, out)
 
 

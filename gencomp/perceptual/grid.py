@@ -19,21 +19,29 @@ class GridArtefacts(NamedTuple):
 
 
 def grid_artefacts(x: Tensor, y: Tensor) -> GridArtefacts:
-    """The error y - x of images (N, 3, H, W) in [0, 1], averaged over equal places in the 8x8 grid.
+    """The error y - x of images (N, 3, H, W) in [0, 1], and the original's texture. ValueError under 71 pixels."""
+    return GridArtefacts(repeated_energy(y - x), texture_energy(x))
+
+
+def repeated_energy(error: Tensor) -> Tensor:
+    """An error (N, 3, H, W), averaged over equal places in the 8x8 grid: (N, h, w).
 
     An error without a period keeps a 64th of its energy, one that repeats keeps all of it. What a moving average over
     8x8 pixels holds is taken away first, so that neither shading nor colour counts. ValueError under 71 pixels.
     """
-    if min(x.shape[2:]) < PERIOD * (REPEATS + 1) - 1:
-        raise ValueError(f"grid artefacts need sides of at least {PERIOD * (REPEATS + 1) - 1} pixels")
-    places = _by_place(y - x)
-    means = F.avg_pool2d(places, REPEATS, 1).unflatten(1, (x.shape[1], -1))
-    repeated = (means - means.mean(2, keepdim=True)).square().mean((1, 2))
-    return GridArtefacts(repeated, F.avg_pool2d(_by_place(x).square(), REPEATS, 1).mean(1))
+    means = F.avg_pool2d(_by_place(error), REPEATS, 1).unflatten(1, (error.shape[1], -1))
+    return (means - means.mean(2, keepdim=True)).square().mean((1, 2))
+
+
+def texture_energy(x: Tensor) -> Tensor:
+    """The energy of fine detail in images (N, 3, H, W), over the same windows: (N, h, w). ValueError as above."""
+    return F.avg_pool2d(_by_place(x).square(), REPEATS, 1).mean(1)
 
 
 def _by_place(x: Tensor) -> Tensor:
     """Fine detail, the places of the grid as channels: (N, C, H, W) -> (N, C * 64, (H - 7) / 8, (W - 7) / 8)."""
+    if min(x.shape[2:]) < PERIOD * (REPEATS + 1) - 1:
+        raise ValueError(f"grid artefacts need sides of at least {PERIOD * (REPEATS + 1) - 1} pixels")
     half = PERIOD // 2
     detail = x[..., half : 1 - half, half : 1 - half] - F.avg_pool2d(x, PERIOD, 1)
     height, width = (length // PERIOD * PERIOD for length in detail.shape[2:])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +14,7 @@ from gencomp.image import read_image, write_image
 
 from ...codecs import classical, ours
 from ...codecs.baseline import Baseline, BaselineError
-from ...run.coding import decode_from, encode_to
-from ...run.rates import RateSearch
+from ...run.coding import Recorder, decode_from, encode_to
 from ..plan import QUESTIONS, Design, Study, StudyError
 from .build import Options, build
 from .sources import Coded
@@ -59,7 +57,7 @@ def code(name: str, codecs: Sequence[Baseline], work: Path) -> list[Coded]:
     write_image(read_image(photograph(name)), original)
     image = read_image(original)
     pixels = image.width * image.height
-    searches = [RateSearch(codec.rate_control, partial(codec.size_of, image), pixels) for codec in codecs]
+    searches = [Recorder(codec, image).search() for codec in codecs]
     default = len(codecs[0].encode(image, DEFAULT_QUALITY))
     target = max(default, *(search.size(0) for search in searches))
     coded = []

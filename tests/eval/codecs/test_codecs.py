@@ -168,3 +168,14 @@ def test_a_models_codec_takes_an_effort_by_its_name_and_says_so() -> None:
     small = Image.fromarray(data.coffee()[100:148, 100:148])
     assert refined.encode(small, 60) != plain.encode(small, 60)
     assert refined.decode(refined.encode(small, 60), 1.0).size == small.size
+
+
+def test_each_codec_of_a_run_can_be_built_alone() -> None:
+    """Its peak memory is measured so: another model that is loaded beside it would count as its own."""
+    names = ("jpeg", "gencomp", "gencomp@3", "mine.safetensors@2", "module:function")
+    assert building.alone("jpeg", names) == ("jpeg", ())
+    assert building.alone("gencomp@3", names) == ("gencomp@3", ())
+    assert building.alone("gencomp", names, ("gencomp-base",)) == ("gencomp", ("gencomp-base",))
+    assert building.alone("gencomp-mine@2", names) == ("mine.safetensors@2", ())
+    assert building.alone("gencomp-b@3", names, ("a.safetensors", "b.safetensors")) == ("gencomp@3", ("b.safetensors",))
+    assert building.alone("made by a user", names) is None

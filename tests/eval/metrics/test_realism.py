@@ -58,7 +58,7 @@ def test_texture_error_agrees_with_its_definition(original: Image.Image) -> None
             rows, columns = (n // 16 * 16 for n in energy.shape)
             energies.append(energy[:rows, :columns].reshape(rows // 16, 16, columns // 16, 16).mean((1, 3)))
         errors.append(np.abs(10 * np.log10((energies[1] + 1) / (energies[0] + 1))).mean())
-    assert realism.texture_error(tensor(original), tensor(blurred)) == pytest.approx(np.mean(errors), abs=1e-4)
+    assert realism.texture_error()(tensor(original), tensor(blurred)) == pytest.approx(np.mean(errors), abs=1e-4)
 
 
 def test_band_energy_agrees_with_its_definition(original: Image.Image) -> None:
@@ -71,21 +71,21 @@ def test_band_energy_agrees_with_its_definition(original: Image.Image) -> None:
 
 def test_blur_and_noise_both_cost_texture(original: Image.Image) -> None:
     x = tensor(original)
-    assert realism.texture_error(x, x) == 0
-    assert realism.texture_error(x, tensor(original.filter(ImageFilter.GaussianBlur(1)))) > 1
-    assert realism.texture_error(x, tensor(noisy(original, 8))) > 1
+    assert realism.texture_error()(x, x) == 0
+    assert realism.texture_error()(x, tensor(original.filter(ImageFilter.GaussianBlur(1)))) > 1
+    assert realism.texture_error()(x, tensor(noisy(original, 8))) > 1
 
 
 def test_regular_grain_is_in_grey_levels_where_the_original_is_even() -> None:
     rows, columns = torch.meshgrid(torch.arange(128), torch.arange(256), indexing="ij")
     pattern = torch.where((rows + columns) % 2 == 0, 3 / 255, -3 / 255).expand(1, 3, -1, -1)
     even = torch.full((1, 3, 128, 256), 0.5)
-    assert realism.regular_grain(even, even + pattern) == pytest.approx(3, rel=1e-3)
-    assert realism.regular_grain(even, even) == 0
+    assert realism.regular_grain()(even, even + pattern) == pytest.approx(3, rel=1e-3)
+    assert realism.regular_grain()(even, even) == 0
     half = even.clone()
     half[..., :128] += 0.1 * torch.randn(1, 3, 128, 128, generator=torch.Generator().manual_seed(0))
     rough, smooth = (columns < 128).float() * pattern, (columns >= 128).float() * pattern
-    assert realism.regular_grain(half, half + rough) < realism.regular_grain(half, half + smooth) / 2
+    assert realism.regular_grain()(half, half + rough) < realism.regular_grain()(half, half + smooth) / 2
 
 
 def test_sliced_distance_agrees_with_its_definition(original: Image.Image) -> None:
@@ -118,10 +118,10 @@ def test_descriptors_are_patches_of_the_pyramid(original: Image.Image) -> None:
 
 def test_large_images_are_measured_in_tiles(original: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
     pair = tensor(original), tensor(noisy(original, 8))
-    whole = realism.wasserstein(*pair)
+    whole = realism.wasserstein()(*pair)
     monkeypatch.setattr(realism, "TILE", 100)
-    assert realism.wasserstein(*pair) == pytest.approx(whole, rel=0.05)
-    assert realism.wasserstein(pair[0], pair[0]) == 0
+    assert realism.wasserstein()(*pair) == pytest.approx(whole, rel=0.05)
+    assert realism.wasserstein()(pair[0], pair[0]) == 0
 
 
 def test_sliced_distance_sees_blur(original: Image.Image) -> None:
@@ -133,11 +133,11 @@ def test_sliced_distance_sees_blur(original: Image.Image) -> None:
 def test_small_images_are_refused_with_the_size_wanted() -> None:
     small = torch.rand(1, 3, 30, 64)
     with pytest.raises(ValueError, match="31 pixels"):
-        realism.texture_error(small, small)
+        realism.texture_error()(small, small)
     with pytest.raises(ValueError, match="49 pixels"):
         realism.descriptors([small], 1)
     with pytest.raises(ValueError, match="71 pixels"):
-        realism.regular_grain(small, small)
+        realism.regular_grain()(small, small)
     enough = torch.rand(1, 3, 49, 64)
     realism.descriptors([enough], 1)
-    assert realism.texture_error(enough, enough) == 0
+    assert realism.texture_error()(enough, enough) == 0

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from torch import Tensor
 
 from gencomp.eval.metrics import table
+from gencomp.eval.metrics.sides import by_sides
 from gencomp.eval.metrics.table import METRICS, NAMES, Resources
 from gencomp.eval.report import tables
 
@@ -25,6 +26,23 @@ def test_metrics_of_images_prefer_the_image_itself(name: str, pair: tuple[Tensor
         assert same == pytest.approx(1)
     else:
         assert table.goodness(metric, same) > table.goodness(metric, other)
+
+
+def test_what_is_kept_of_an_original_is_of_that_one_alone(pair: tuple[Tensor, Tensor]) -> None:
+    """Measured in turn against two originals, a metric says what a fresh one says, and looks at each original once."""
+    for name in ("nlpd", "band_energy", "texture_error", "regular_grain", "wasserstein"):
+        measure, fresh = METRICS[name].make(Resources()), METRICS[name].make
+        for x, y in (pair, pair, pair[::-1], pair):
+            assert measure(x, y) == fresh(Resources())(x, y), name
+    looked = []
+
+    def look(x: Tensor) -> Tensor:
+        looked.append(x)
+        return x
+
+    difference = by_sides(look, lambda y: y, lambda x, y: float((x - y).abs().mean()))
+    assert difference(pair[0], pair[1]) == difference(pair[0], pair[1]) > difference(pair[0], pair[0])
+    assert len(looked) == 1
 
 
 def test_metrics_of_sets_prefer_the_set_itself(pair: tuple[Tensor, Tensor]) -> None:

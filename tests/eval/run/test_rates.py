@@ -89,3 +89,32 @@ def test_the_ends_are_not_coded_where_the_middle_will_do() -> None:
         assert search.match(target).rate == "reached"
     assert 0 < min(tried) < max(tried) < 100
     assert len(tried) <= 18
+
+
+@given(st.lists(st.integers(150, 100_000), min_size=1, max_size=4), st.floats(0.7, 1.4), st.floats(-0.3, 0.3))
+def test_a_sketch_leads_to_the_same_setting_with_few_files(targets: list[int], ratio: float, drift: float) -> None:
+    """A sketch whose ratio to the files drifts over the rate control, as a codec's quick presets do."""
+    coded: list[float] = []
+
+    def size(setting: float) -> int:
+        coded.append(setting)
+        return exponential(setting)
+
+    def sketch(setting: float) -> int:
+        return round(ratio * exponential(setting) ** (1 + drift / 10))
+
+    search = RateSearch(RateControl("quality", 0, 100), size, PIXELS, sketch)
+    plain = RateSearch(RateControl("quality", 0, 100), exponential, PIXELS)
+    for target in targets:
+        found, wanted = search.match(target), plain.match(target)
+        assert abs(found.setting - wanted.setting) <= 1
+        assert exponential(found.setting) == found.size
+        assert abs(math.log(found.size / target)) <= max(0.035, abs(math.log(wanted.size / target)) + 0.01)
+    assert len(coded) <= 3 * len(targets) + 1
+
+
+def test_a_sketch_that_misleads_gives_way_to_the_files() -> None:
+    """Sizes of no relation to the files' cost some files, and no accuracy."""
+    search = RateSearch(RateControl("quality", 0, 100), exponential, PIXELS, lambda q: 1000 + round(q) % 7)
+    for target in (400, 4000, 40_000):
+        assert abs(math.log(search.match(target).size / target)) <= 0.031
