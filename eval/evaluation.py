@@ -14,6 +14,7 @@ from gencomp.files import write_atomically
 from .codecs.baseline import BaselineError
 from .report import results
 from .report.results import Context
+from .report.steps import Run, Step, in_turn
 from .run import notes, records, sets
 from .run.comparable import comparable
 from .run.crew import CodeImage, FindFacts, Known, MeasureSet, Order, Task, note_path, prepare
@@ -66,18 +67,20 @@ def evaluate(options: Options, photos: list[Photo], processes: Processes, quiet:
             names = {photo.name for photo in photos}
             found = [r for r in records.load_all(out) if r.place.image in names]
             of_sets: list[Task] = [MeasureSet(members) for members in comparable(sets.groups(found)).used.values()]
-            _run(workers, processes.share(of_sets), "sets", order, silent)
+            facts = _Facts(order, known, found)
+            of_codecs = facts.tasks if processes.is_first else []
+            done = _run(workers, [*of_codecs, *processes.share(of_sets)], "sets and facts", order, silent)
             processes.wait()
             if not processes.is_first:
                 return None
-            facts = _facts(workers, order, known, found, silent)
+            context = Context(results.command_line(), list(options.sources), facts.completed(done), known.absent,
+                              options.anchor, options.window, options.patch, processes.total, max(1, options.jobs),
+                              names)  # fmt: skip
+            return finish(out, context, partial(_steps, workers, order, silent))
     except BaselineError:
         if made and not any(out.iterdir()):
             out.rmdir()
         raise
-    context = Context(results.command_line(), list(options.sources), facts, known.absent, options.anchor,
-                      options.window, options.patch, processes.total, max(1, options.jobs), names)  # fmt: skip
-    return finish(out, context)
 
 
 def default_jobs(processes: int = 1) -> int:
@@ -90,15 +93,15 @@ def default_jobs(processes: int = 1) -> int:
     return max(1, min(cores, int(memory / WORKER_GB)) // processes)
 
 
-def finish(out: Path, context: Context) -> dict[str, Any]:
+def finish(out: Path, context: Context, run: Run = in_turn) -> dict[str, Any]:
     """Collect what the folder holds and write the results, the tables, the plots and the report."""
     from .report import page, plots, summary
 
-    collected = results.collect(out, context)
+    collected = results.collect(out, context, run)
     results.write(out, collected)
     names = plots.plotted(collected["metrics"])
     plots.write_plots(out, collected["summary"], summary.series(collected["summary"]), names,
-                      collected["photos"]["dataset"])  # fmt: skip
+                      collected["photos"]["dataset"], run)  # fmt: skip
     page.write(out, collected)
     return collected
 
@@ -153,22 +156,33 @@ def _run(workers: Workers, tasks: Sequence[Task], what: str, order: Order, quiet
     return done
 
 
-def _facts(
-    workers: Workers, order: Order, known: Known, found: list[records.Record], quiet: bool
-) -> dict[str, dict[str, Any]]:
+def _steps(workers: Workers, order: Order, quiet: bool, steps: Sequence[Step]) -> list[Any]:
+    """The steps of a report by the workers, in their order."""
+    place = {id(step): k for k, step in enumerate(steps)}
+    done = sorted(_run(workers, steps, "report", order, quiet), key=lambda pair: place[id(pair[0])])
+    return [result for _, result in done]
+
+
+class _Facts:
     """What is known of each codec, this run's and earlier ones': version, rate control, cost, memory, or its error."""
-    path = order.out / "codecs.json"
-    try:
-        facts: dict[str, dict[str, Any]] = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        facts = {}
-    facts = {name: of for name, of in facts.items() if "error" not in of}
-    fresh = [name for name, of in known.codecs.items() if facts.get(name, {}).get("note") != of["note"]]
-    good = {r.place.codec: r for r in reversed(found) if not r.row["error"]}
-    todo: list[Task] = [FindFacts(name, good[name]) for name in fresh if name in good]
-    more = {t.codec: result for t, result in _run(workers, todo, "facts", order, quiet) if isinstance(t, FindFacts)}
-    facts |= {name: known.codecs[name] | (more.get(name) or {}) for name in fresh}
-    order_of_run = {name: facts[name] for name in known.codecs}
-    facts = order_of_run | facts | {name: {"error": error} for name, error in known.errors.items()}
-    write_atomically(path, json.dumps(facts, indent=1).encode())
-    return facts
+
+    def __init__(self, order: Order, known: Known, found: list[records.Record]) -> None:
+        self._path, self._known = order.out / "codecs.json", known
+        try:
+            facts: dict[str, dict[str, Any]] = json.loads(self._path.read_text("utf-8"))
+        except (OSError, ValueError):
+            facts = {}
+        self._facts = {name: of for name, of in facts.items() if "error" not in of}
+        self._fresh = [name for name, of in known.codecs.items() if self._facts.get(name, {}).get("note") != of["note"]]
+        good = {r.place.codec: r for r in reversed(found) if not r.row["error"]}
+        self.tasks: list[Task] = [FindFacts(name, good[name]) for name in self._fresh if name in good]
+
+    def completed(self, done: Sequence[tuple[Task, Any]]) -> dict[str, dict[str, Any]]:
+        """All of it, kept for later runs, with what the tasks came to."""
+        known, facts = self._known, self._facts
+        more = {task.codec: result for task, result in done if isinstance(task, FindFacts)}
+        facts |= {name: known.codecs[name] | (more.get(name) or {}) for name in self._fresh}
+        order_of_run = {name: facts[name] for name in known.codecs}
+        facts = order_of_run | facts | {name: {"error": error} for name, error in known.errors.items()}
+        write_atomically(self._path, json.dumps(facts, indent=1).encode())
+        return facts

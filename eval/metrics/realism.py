@@ -97,13 +97,21 @@ def wasserstein() -> Measure:
 REFERENCE_SEED, REBUILT_SEED = 1, 2
 
 
-def swd(originals: Iterable[Tensor], rebuilt: Iterable[Tensor]) -> float:
+def swd() -> Callable[[Iterable[Tensor], Iterable[Tensor]], float]:
     """Sliced Wasserstein distance between two sets of images, times 1000, mean over the levels of a pyramid.
 
     Raises ValueError for an image under 49 pixels a side.
     """
-    levels = sliced_wasserstein(descriptors(originals, REFERENCE_SEED), descriptors(rebuilt, REBUILT_SEED))
-    return sum(levels) / len(levels)
+
+    def distance(reference: list[Tensor], rebuilt: list[Tensor]) -> float:
+        levels = sliced_wasserstein(reference, rebuilt)
+        return sum(levels) / len(levels)
+
+    return by_sides(
+        lambda originals: descriptors(originals, REFERENCE_SEED),
+        lambda images: descriptors(images, REBUILT_SEED),
+        distance,
+    )
 
 
 def descriptors(images: Iterable[Tensor], seed: int) -> list[Tensor]:

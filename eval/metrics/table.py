@@ -106,7 +106,7 @@ METRICS: Mapping[str, Metric] = {
                "Inception (torch-fidelity), one vector per image", lambda _: _distances().frechet, part_of="fid"),
         Metric("kid", "KID", "lower", "", 4, "patches", "Inception (torch-fidelity), HiFiC's patches, cubic kernel",
                lambda _: _distances().kernel),
-        Metric("swd", "sliced Wasserstein", "lower", "", 1, "images", _SWD, lambda _: _realism().swd, headline=True,
+        Metric("swd", "sliced Wasserstein", "lower", "", 1, "images", _SWD, lambda _: _realism().swd(), headline=True,
                agreement="SciPy's one-dimensional distances: 1e-4 relative"),
         Metric("band_energy", "band energy", "one", "", 2, "image", f"finest {_BANDS}",
                lambda _: _realism().band_energy(0), headline=True),

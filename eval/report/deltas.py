@@ -1,6 +1,7 @@
 """Bjontegaard deltas of every curve against the anchor's: on means over images, and image by image."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from ..run.records import Record
 from ..run.sets import Key
 from .bootstrap import mean_interval, resample
 from .curves import Curve, CurveError, Delta, bd_quality, bd_rate, curve
+from .steps import Run, Step, in_turn
 from .summary import Series, series
 
 RESAMPLES = 400
@@ -20,8 +22,9 @@ Measure = Callable[[Curve, Curve], Delta]
 
 
 def deltas(
-    rows: Sequence[Mapping[str, Any]], used: Mapping[Key, Sequence[Record]], anchor: str, window: Window = None
-) -> list[dict[str, Any]]:
+    rows: Sequence[Mapping[str, Any]], used: Mapping[Key, Sequence[Record]], anchor: str, window: Window = None,
+    run: Run = in_turn,
+) -> list[dict[str, Any]]:  # fmt: skip
     """One entry for each curve and metric of which higher or lower is better.
 
     Curves are means over the images that every point of both has. Intervals and p resample them, the same ones for
@@ -29,7 +32,8 @@ def deltas(
     """
     by_key = {(r["codec"], r["setting"], r["realism"]): r for r in rows}
     curves = series(rows)
-    found = []
+    entries: list[dict[str, Any]] = []
+    steps = []
     for one in curves:
         against = next((c for c in curves if c.codec == anchor and c.kind == one.kind), None)
         against = against or next((c for c in curves if c.codec == anchor), None)
@@ -38,10 +42,10 @@ def deltas(
         for name, metric in measured(rows).items():
             if metric.direction == "one" or not all(name in by_key[k] for k in (*one.keys, *against.keys)):
                 continue
-            entry = {"anchor": against.label, "codec": one.label, "kind": one.kind, "metric": name}
+            entries.append({"anchor": against.label, "codec": one.label, "kind": one.kind, "metric": name})
             tables, images = _tables(name, (against, one), by_key, used)
-            found.append(entry | _delta(metric, tables, images, window))
-    return found
+            steps.append(Step(f"delta of {one.label}", partial(_delta, name, tables, images, window)))
+    return [entry | delta for entry, delta in zip(entries, run(steps))]
 
 
 def _tables(
@@ -68,8 +72,9 @@ def _tables(
     ], shared
 
 
-def _delta(metric: Metric, tables: list[Table], images: list[str], window: Window) -> dict[str, Any]:
-    """One comparison: BD-rate [%] and BD-quality [the metric's unit, or dB], each with its overlap."""
+def _delta(name: str, tables: list[Table], images: list[str], window: Window) -> dict[str, Any]:
+    """One comparison by a metric's name: BD-rate [%] and BD-quality [its unit, or dB], each with its overlap."""
+    metric = measured([{name: 0}])[name]
     count = tables[0][0].shape[1]
     result: dict[str, Any] = {"images": count, "window": window}
     for label, measure in (("rate", bd_rate), ("quality", bd_quality)):

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -15,6 +16,7 @@ from gencomp.files import write_atomically
 from ..metrics.table import Metric, measured, on_axis
 from . import published
 from .published import Published
+from .steps import Run, Step, in_turn
 from .summary import Series, drawn
 
 # Colours that stay apart for colour-blind readers (Okabe and Ito), gencomp's the strongest.
@@ -63,16 +65,22 @@ def axis_label(metric: Metric) -> str:
     return f"{metric.label}{f' [{unit}]' if unit else ''}, {direction[metric.direction]}"
 
 
-def write_plots(out: Path, rows: Rows, series: Sequence[Series], names: Sequence[str], dataset: str | None) -> None:
+def write_plots(
+    out: Path, rows: Rows, series: Sequence[Series], names: Sequence[str], dataset: str | None, run: Run = in_turn
+) -> None:
     """One figure for each metric and an overview under plots/."""
     folder = out / "plots"
     folder.mkdir(parents=True, exist_ok=True)
     reference = [p for p in published.curves() if p.dataset == dataset and p.label in published.PROMINENT]
-    for name in names:
-        figure = Figure((7.5, 6), layout="constrained")
-        draw(figure.add_subplot(), name, rows, series, reference, LOOKS["light"])
-        save(figure, folder / name, LOOKS["light"])
-    overview(rows, series, names, reference, folder / "overview")
+    together = Step("plot overview", partial(overview, rows, series, names, reference, folder / "overview"))
+    run([together, *(Step(f"plot {n}", partial(_alone, folder / n, n, rows, series, reference)) for n in names)])
+
+
+def _alone(path: Path, name: str, rows: Rows, series: Sequence[Series], reference: Sequence[Published]) -> None:
+    """One metric in a figure of its own."""
+    figure = Figure((7.5, 6), layout="constrained")
+    draw(figure.add_subplot(), name, rows, series, reference, LOOKS["light"])
+    save(figure, path, LOOKS["light"])
 
 
 def overview(

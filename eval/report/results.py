@@ -16,6 +16,7 @@ from ..run import sets
 from ..run.comparable import comparable
 from ..run.records import Record, load_all
 from . import deltas, published, summary, tables
+from .steps import Run, in_turn
 
 IMAGE_COLUMNS = ("image", "width", "height", "original", "source")
 FORMAT = "gencomp-eval-2"
@@ -40,7 +41,7 @@ class Context(NamedTuple):
     images: set[str]
 
 
-def collect(out: Path, context: Context) -> dict[str, Any]:
+def collect(out: Path, context: Context, run: Run = in_turn) -> dict[str, Any]:
     """What the folder holds of the photographs asked for, made now or earlier, as one JSON-ready dictionary."""
     found = [record for record in load_all(out) if record.place.image in context.images]
     found.sort(key=lambda record: _order(record, context))
@@ -71,7 +72,7 @@ def collect(out: Path, context: Context) -> dict[str, Any]:
         "sets": [
             {key: row[key] for key in ("codec", "setting", "realism", "bpp", *filter(is_of_sets, row))} for row in rows
         ],
-        "bd": deltas.deltas(rows, comparison.used, context.anchor, context.window),
+        "bd": deltas.deltas(rows, comparison.used, context.anchor, context.window, run),
         "problems": summary.problems(found, context.codecs),
         "rows": [r.row | r.metrics for r in found],
     }
@@ -117,7 +118,7 @@ def _protocol(context: Context) -> list[str]:
     window = f" within {context.window[0]:g} to {context.window[1]:g} bpp." if context.window else "."
     return [
         "Rates are sizes of files on disk, headers and all; every image is decoded from its file.",
-        "Targets in bits per pixel are met image by image, by bisection on the codec's own rate control: within 2 %, "
+        "Targets in bits per pixel are met image by image, by interpolation over the codec's own rate control: within 2 %, "
         "or the row says why not. Targets in settings hold one setting for all images.",
         "An image that some codec cannot bring to a rate, because its smallest or largest file is off it, leaves that "
         "rate's means for all codecs. A codec that cannot do a rate on half of the images stands outside the "

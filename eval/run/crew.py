@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..codecs.baseline import Baseline, BaselineError
+from ..report.steps import Step
 from .photos import Photo
 from .records import Record, Target
-from .sets import Wanted
+from .sets import SetMeasuring
 
 
 class Order(NamedTuple):
@@ -71,7 +72,7 @@ class FindFacts(NamedTuple):
         return f"facts of {self.codec}"
 
 
-Task = CodeImage | MeasureSet | FindFacts
+Task = CodeImage | MeasureSet | FindFacts | Step
 
 
 def prepare(order: Order, number: int) -> tuple[Known, Callable[[Task], Any]]:
@@ -87,7 +88,7 @@ def prepare(order: Order, number: int) -> tuple[Known, Callable[[Task], Any]]:
     metrics, absent = _metrics(order, device)
     extractors, absent_features = _extractors(order, device)
     measuring = Measuring(metrics, extractors, order.patch, LastOriginal())
-    wanted = Wanted(order.metrics, list(extractors), order.patch)
+    of_sets = SetMeasuring(order.metrics, list(extractors), order.patch)
     note = note_path(order, number)
 
     def do(task: Task) -> Any:
@@ -98,7 +99,9 @@ def prepare(order: Order, number: int) -> tuple[Known, Callable[[Task], Any]]:
         if isinstance(task, MeasureSet):
             from .sets import measure_set
 
-            return measure_set(order.out, task.members, wanted, codecs.get(task.members[0].place.codec))
+            return measure_set(order.out, task.members, of_sets, codecs.get(task.members[0].place.codec))
+        if isinstance(task, Step):
+            return task.call()
         return codecs[task.codec].facts() | _memory(codecs[task.codec], task.record, order)
 
     notes = {c.name: {"note": c.note, "rate_control": c.rate_control._asdict(), "default_realism": c.default_realism}

@@ -3,7 +3,7 @@
 import json
 import math
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,12 +22,39 @@ from .records import Record
 Key = tuple[str, str, float | None]  # codec, setting, realism
 
 
-class Wanted(NamedTuple):
-    """Which metrics of sets: names as they are asked for, feature networks, the side of patches."""
+class Column(NamedTuple):
+    """A metric of sets, ready to measure; network: whose features it compares, "" for one of images."""
 
-    names: Sequence[str]
-    extractors: Sequence[str]
-    patch: int
+    metric: Metric
+    network: str
+    measure: Callable[[Any, Any], float]
+
+
+class Originals:
+    """The photographs of a set, read from the disk whenever they are gone through."""
+
+    def __init__(self, paths: tuple[Path, ...]) -> None:
+        self.paths = paths
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (to_tensor(np.asarray(read_image(path, max_pixels=None))) for path in self.paths)
+
+
+class SetMeasuring:
+    """The metrics of sets that are asked for: names as they are asked for, feature networks, the side of patches."""
+
+    def __init__(self, names: Sequence[str], extractors: Sequence[str], patch: int) -> None:
+        self.patch = patch
+        of_images = [(metric, "") for metric in asked(names, "images")]
+        of_features = [(over_network(m, n), n) for n in extractors for m in asked(names, "patches", "wholes")]
+        self.columns = [Column(m, network, m.make(Resources())) for m, network in of_images + of_features]
+        self._last = Originals(())
+
+    def originals(self, paths: tuple[Path, ...]) -> Originals:
+        """The same object while the same ones are asked for, by which a metric knows what it has of them."""
+        if paths != self._last.paths:
+            self._last = Originals(paths)
+        return self._last
 
 
 class SetMetrics(NamedTuple):
@@ -52,20 +79,21 @@ def groups(found: Sequence[Record]) -> dict[Key, list[Record]]:
     return by_key
 
 
-def measure_set(out: Path, members: list[Record], wanted: Wanted, codec: Baseline | None) -> None:
+def measure_set(out: Path, members: list[Record], measuring: SetMeasuring, codec: Baseline | None) -> None:
     """Compute the missing metrics of one operating point and keep them under sets/.
 
     codec: decodes again what was not kept; None where all was.
     """
-    fingerprint = _fingerprint(members, wanted.patch)
+    fingerprint = _fingerprint(members, measuring.patch)
     known = _load(out, members[0])
     if known.get("fingerprint") != fingerprint:
         known = {"fingerprint": fingerprint, "metrics": {}, "failed": {}, "images": {}}
-    for metric, network in _columns(wanted):
+    for column in measuring.columns:
+        metric = column.metric
         if metric.name in known["metrics"]:
             continue
         try:
-            value, count = _value(out, members, metric, network, wanted.patch, codec)
+            value, count = _value(out, members, column, measuring, codec)
             if not math.isfinite(value):
                 raise ValueError("is not a number for these images")
             known["metrics"][metric.name], known["images"][metric.name] = value, count
@@ -85,29 +113,19 @@ def load_set(out: Path, members: list[Record], patch: int) -> SetMetrics:
     return SetMetrics(known["metrics"], known["failed"], known["images"])
 
 
-def _columns(wanted: Wanted) -> list[tuple[Metric, str]]:
-    """The metrics of sets that are asked for, once for each feature network where they need one."""
-    of_images = [(metric, "") for metric in asked(wanted.names, "images")]
-    of_features = [(over_network(m, n), n) for n in wanted.extractors for m in asked(wanted.names, "patches", "wholes")]
-    return of_images + of_features
-
-
 def _value(
-    out: Path, members: list[Record], metric: Metric, network: str, patch: int, codec: Baseline | None
+    out: Path, members: list[Record], column: Column, measuring: SetMeasuring, codec: Baseline | None
 ) -> tuple[float, int]:
     """The metric, and how many images or patches stand behind it. Raises ValueError where it cannot be had."""
-    compute = metric.make(Resources())
-    if metric.scope == "images":
+    if column.metric.scope == "images":
         members = [r for r in members if min(r.row["width"], r.row["height"]) >= SMALLEST]
         if not members:
             raise ValueError(f"needs images with sides of at least {SMALLEST} pixels")
-        return compute(_originals(out, members), _reconstructions(out, members, codec)), len(members)
-    sides = _features(out, members, pixels.feature_folders(network, patch)[metric.scope])
-    return compute(*sides), len(sides[0])
-
-
-def _originals(out: Path, members: list[Record]) -> Iterator[Tensor]:
-    return (to_tensor(np.asarray(read_image(out / r.row["original"], max_pixels=None))) for r in members)
+        originals = measuring.originals(tuple(out / r.row["original"] for r in members))
+        return column.measure(originals, _reconstructions(out, members, codec)), len(members)
+    folders = pixels.feature_folders(column.network, measuring.patch)
+    sides = _features(out, members, folders[column.metric.scope])
+    return column.measure(*sides), len(sides[0])
 
 
 def _reconstructions(out: Path, members: list[Record], codec: Baseline | None) -> Iterator[Tensor]:

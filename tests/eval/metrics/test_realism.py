@@ -102,7 +102,7 @@ def test_sliced_distance_agrees_with_its_definition(original: Image.Image) -> No
     directions = F.normalize(directions, dim=0).double()
     some = [1000 * wasserstein_distance(a @ d, b @ d) for d in directions.numpy().T]
     assert result[0] == pytest.approx(np.mean(some), rel=1e-4)
-    assert realism.swd([images[0]], [images[1]]) == pytest.approx(np.mean(result))
+    assert realism.swd()([images[0]], [images[1]]) == pytest.approx(np.mean(result))
 
 
 def test_descriptors_are_patches_of_the_pyramid(original: Image.Image) -> None:
@@ -125,9 +125,9 @@ def test_large_images_are_measured_in_tiles(original: Image.Image, monkeypatch: 
 
 
 def test_sliced_distance_sees_blur(original: Image.Image) -> None:
-    same = realism.swd([tensor(original)], [tensor(original)])
+    same = realism.swd()([tensor(original)], [tensor(original)])
     blurred = tensor(original.filter(ImageFilter.GaussianBlur(1.5)))
-    assert realism.swd([tensor(original)], [blurred]) > 1.5 * same
+    assert realism.swd()([tensor(original)], [blurred]) > 1.5 * same
 
 
 def test_small_images_are_refused_with_the_size_wanted() -> None:
