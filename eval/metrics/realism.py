@@ -103,15 +103,14 @@ def swd() -> Callable[[Iterable[Tensor], Iterable[Tensor]], float]:
     Raises ValueError for an image under 49 pixels a side.
     """
 
-    def distance(reference: list[Tensor], rebuilt: list[Tensor]) -> float:
-        levels = sliced_wasserstein(reference, rebuilt)
+    def distance(originals: list[Tensor], rebuilt: list[Tensor]) -> float:
+        levels = sliced_wasserstein(originals, rebuilt)
         return sum(levels) / len(levels)
 
-    return by_sides(
-        lambda originals: descriptors(originals, REFERENCE_SEED),
-        lambda images: descriptors(images, REBUILT_SEED),
-        distance,
-    )
+    def reference(originals: Iterable[Tensor]) -> list[Tensor]:
+        return descriptors(originals, REFERENCE_SEED)
+
+    return by_sides(reference, lambda rebuilt: descriptors(rebuilt, REBUILT_SEED), distance)
 
 
 def descriptors(images: Iterable[Tensor], seed: int) -> list[Tensor]:
