@@ -36,7 +36,7 @@ class Trained(NamedTuple):
     failed: bool
 
 
-class BusyError(RuntimeError):
+class BusyError(OSError):
     """Another process works in the same folder."""
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from gencomp.cli.group import explain
 from gencomp.eval.family import plan as planning
 from gencomp.eval.family import run as family
 from gencomp.eval.family.child import ChildError
@@ -100,5 +101,6 @@ def test_without_the_anchor_there_is_no_measure_of_arithmetic(place: Place, monk
 
 def test_two_commands_do_not_train_in_one_folder(place: Place) -> None:
     place.out.mkdir()
-    with family._alone(place.out), pytest.raises(family.BusyError, match="another process"):
+    with family._alone(place.out), pytest.raises(family.BusyError, match="another process") as refused:
         trained(place, "base")
+    assert "unexpected" not in explain(refused.value)
