@@ -11,7 +11,7 @@ demo: $(VENV)/.ready
 
 test: $(VENV)/.ready
 	@which chromium chromium-browser google-chrome chromium-headless-shell 2>/dev/null | grep -q . || echo "No Chromium here: the study's browser tests will be skipped (Debian: apt install chromium)"
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
