@@ -85,13 +85,15 @@ RECIPES: dict[str, Recipe] = {
         dataclasses.replace(
             _GAN,
             name="slim",
-            steps=4000,
+            steps=7000,
             adversarial_from=1200,
             batch=8,
             optimiser="muon",
             learning_rate=5e-4,
             warmup=50,
-            losses=dataclasses.replace(_GAN.losses, adversarial=0.0, feature_matching=0.0),
+            losses=dataclasses.replace(
+                _GAN.losses, adversarial=0.0, feature_matching=0.0, wasserstein=180.0, teacher=3000.0
+            ),
             slim=Slim(arithmetic=0.5),
         ),
         _hific("hific-lo", 0.14, 2.0),
