@@ -118,8 +118,8 @@ def _protocol(context: Context) -> list[str]:
     window = f" within {context.window[0]:g} to {context.window[1]:g} bpp." if context.window else "."
     return [
         "Rates are sizes of files on disk, headers and all; every image is decoded from its file.",
-        "Targets in bits per pixel are met image by image, by interpolation over the codec's own rate control: within 2 %, "
-        "or the row says why not. Targets in settings hold one setting for all images.",
+        "Targets in bits per pixel are met image by image, by interpolation over the codec's own rate control: within "
+        "2 %, or the row says why not. Targets in settings hold one setting for all images.",
         "An image that some codec cannot bring to a rate, because its smallest or largest file is off it, leaves that "
         "rate's means for all codecs. A codec that cannot do a rate on half of the images stands outside the "
         "comparison there.",
