@@ -45,6 +45,9 @@ LOOKS: Mapping[LookName, Look] = {
 }
 
 
+WIDE = 60  # from such a ratio of the highest to the lowest rate on, there is room for fewer ticks
+
+
 def colour_of(codec: str, codecs: Sequence[str]) -> str:
     """A codec's colour, the same in every figure of a run."""
     if codec in COLOURS:
@@ -129,7 +132,8 @@ def draw(
 
 def _style(axes: Axes, metric: Metric, look: Look) -> None:
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 6, 8)))
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 6, 8) if high < WIDE * low else (1, 3)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("bits per pixel, from the files", color=look.ink)
