@@ -179,3 +179,15 @@ def test_each_codec_of_a_run_can_be_built_alone() -> None:
     assert building.alone("gencomp-mine@2", names) == ("mine.safetensors@2", ())
     assert building.alone("gencomp-b@3", names, ("a.safetensors", "b.safetensors")) == ("gencomp@3", ("b.safetensors",))
     assert building.alone("made by a user", names) is None
+
+
+@pytest.mark.parametrize("name", ["avif", "avif-444-psnr", "vvc"])
+def test_sketches_are_about_proportional_to_the_files(name: str, image: Image.Image) -> None:
+    """By a ratio that hardly changes from one setting to the next; else a rate search would be led astray by them."""
+    codec = codec_or_skip(name)
+    assert codec.sketch is not None
+    control = codec.rate_control
+    settings = [control.setting(round(part * control.last)) for part in (0.3, 0.4, 0.5)]
+    ratios = [codec.sketch(image, s) / len(codec.encode(image, s)) for s in settings]
+    assert max(ratios) < 1.15 * min(ratios)
+    assert 0.7 < min(ratios) <= max(ratios) < 1.5
