@@ -3,15 +3,18 @@
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from gencomp.cli.main import main
+from gencomp.train.checkpoint import checkpoints
 from gencomp.train.data.batches import share_of
 from gencomp.train.settings import recipe
 
@@ -42,6 +45,32 @@ def test_two_nodes_on_loopback_are_one_run_of_two_processes(photographs: Path, t
     assert sum("done:" in out for out, _ in ends) == 1
     lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert [(line["step"], line["processes"]) for line in lines] == [(2, 2), (4, 2)]
+
+
+def test_sigterm_to_every_process_of_a_run_saves_its_state(photographs: Path, tmp_path: Path) -> None:
+    """As torchrun and Slurm send it: to the workers that load data, too."""
+    command = [
+        sys.executable,
+        "-m",
+        "gencomp.train",
+        "tiny",
+        "--data",
+        str(photographs),
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    command += ["--steps", "100000", "--set", "adversarial_from=none", "--set", "workers=2", "--log-every", "1", *PLAIN]
+    run = subprocess.Popen(
+        command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    log = tmp_path / "run" / "log.jsonl"
+    until = time.monotonic() + 300
+    while not (log.exists() and log.read_text().count("\n") > 2) and run.poll() is None and time.monotonic() < until:
+        time.sleep(0.2)
+    os.killpg(run.pid, signal.SIGTERM)
+    _, said = run.communicate(timeout=300)
+    assert run.returncode == 0, said
+    assert len(checkpoints(tmp_path / "run")) == 1
 
 
 def test_train_and_export_from_the_command_line(photographs: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Batches: which samples a process takes at a step, and the loader that brings them."""
 
+import signal
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -97,6 +98,12 @@ def collate(samples: list[Sample]) -> Batch:
     return Batch(numbers, torch.stack([s.pixels for s in samples]), random, [n for s in samples for n in s.unreadable])
 
 
+def _let_the_run_save_first(_: int) -> None:
+    """What stops a run (torchrun, Slurm) sends SIGTERM to every process of its group: a worker that died of it would
+    take the run with it before its state is saved. Workers end with the run."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
 def batches(data: Data, recipe: Recipe, sampler: StepSampler) -> DataLoader[Batch]:
     """The batches of this process from step `sampler.start` on."""
     pinned = torch.cuda.is_available()
@@ -109,6 +116,7 @@ def batches(data: Data, recipe: Recipe, sampler: StepSampler) -> DataLoader[Batc
             num_workers=workers,
             collate_fn=collate,
             pin_memory=pinned,
+            worker_init_fn=_let_the_run_save_first,
         )
     return DataLoader(
         Crops(data.source, recipe),  # type: ignore[arg-type]
@@ -117,6 +125,7 @@ def batches(data: Data, recipe: Recipe, sampler: StepSampler) -> DataLoader[Batc
         collate_fn=collate,
         prefetch_factor=8 if recipe.workers else None,
         pin_memory=pinned,
+        worker_init_fn=_let_the_run_save_first,
     )
 
 
