@@ -14,6 +14,11 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from gencomp.files import write_atomically
+from gencomp.model import ModelError, load_model
+from gencomp.networks import network_of
+from gencomp.networks.contract import NetworkConfig
+
+from .settings import model_config
 
 FORMAT = "gencomp-run-2"
 
@@ -63,10 +68,15 @@ def restore_module(module: nn.Module, prefix: str, tensors: dict[str, Tensor]) -
     """The reverse of `module_tensors`, from all of a checkpoint's tensors, or with an empty prefix from those of one
     module; names and shapes must match exactly."""
     start = f"{prefix}." if prefix else ""
-    try:
-        module.load_state_dict({k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)})
-    except RuntimeError as error:
-        raise CheckpointError(f"the checkpoint is of another network: {str(error).splitlines()[-1].strip()}") from error
+    found = {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+    wanted = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    for name in [*wanted, *found]:
+        here, there = wanted.get(name), tuple(found[name].shape) if name in found else None
+        if here != there:
+            raise CheckpointError(
+                f"the checkpoint is of another network: {name} is {there or 'absent'} there and {here or 'absent'} here"
+            )
+    module.load_state_dict(found)
 
 
 def checkpoint_path(run: Path, step: int) -> Path:
@@ -114,24 +124,26 @@ def _check_format(path: Path, meta: dict[str, str]) -> None:
 
 
 def exported(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights that count, by name in float32: averaged, or plain ones of a run without averaging, or those of a
-    model file. CheckpointError if there are none."""
-    for prefix in ("ema.", "codec.", "network."):
+    """The weights that count, by name in float32: averaged, or plain ones of a run without averaging. CheckpointError
+    if there are none."""
+    for prefix in ("ema.", "codec."):
         found = {k.removeprefix(prefix): v.float() for k, v in tensors.items() if k.startswith(prefix)}
         if found:
             return found
-    raise CheckpointError("neither a model nor a checkpoint of this program")
+    raise CheckpointError("without weights of a codec")
 
 
 class Start(NamedTuple):
-    """What a run begins with. codec: weights by name; discriminator: those of a run that came to stage 2, else {}."""
+    """What a run begins with. codec: weights by name; discriminator: those of a run that came to stage 2, else {};
+    network: the codec's configuration."""
 
     codec: dict[str, Tensor]
     discriminator: dict[str, Tensor]
+    network: NetworkConfig
 
 
 def starting_point(source: Path) -> Start:
-    """Weights to start from, out of a model file, a checkpoint, or the folder of a run, whose newest counts."""
+    """What to start from, out of a model file, a checkpoint, or the folder of a run, whose newest counts."""
     if source.is_dir():
         saved = checkpoints(source)
         if not saved:
@@ -139,14 +151,24 @@ def starting_point(source: Path) -> Start:
         source = saved[-1]
     try:
         with safe_open(source, "pt") as file:
-            if (file.metadata() or {}).get("format", "").startswith("gencomp-run-"):
-                _check_format(source, file.metadata())
-            wanted = ("ema.", "codec.", "network.", "discriminator.")
-            tensors = {k: file.get_tensor(k) for k in list(file.keys()) if k.startswith(wanted)}
+            is_model = "gencomp" in (file.metadata() or {})
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{source} cannot be read as a model or a checkpoint: {error}") from error
-    discriminator = {k.removeprefix("discriminator."): v for k, v in tensors.items() if k.startswith("discriminator.")}
+    return _model_start(source) if is_model else _run_start(source)
+
+
+def _model_start(path: Path) -> Start:
     try:
-        return Start(exported(tensors), discriminator)
-    except CheckpointError as error:
-        raise CheckpointError(f"{source} is {error}") from error
+        network = network_of(load_model(path))
+    except ModelError as error:
+        raise CheckpointError(str(error)) from error
+    return Start(network.state_dict(), {}, network.config)
+
+
+def _run_start(path: Path) -> Start:
+    saved = load_checkpoint(path)
+    learnt = {k.removeprefix("discriminator."): v for k, v in saved.tensors.items() if k.startswith("discriminator.")}
+    try:
+        return Start(exported(saved.tensors), learnt, model_config(saved.meta["recipe"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read as a checkpoint: {error}") from error

@@ -7,9 +7,12 @@ from typing import Any, NamedTuple
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
+from gencomp.networks.contract import NetworkConfig
+
 from .checkpoint import Checkpoint, CheckpointError, Start, checkpoints, exported, load_checkpoint, starting_point
 from .data.batches import Data
 from .recipe import Recipe
+from .recipes import RECIPES
 from .schedule import stage_at
 from .settings import changes, model_config, to_dict
 from .slim.stages import begin_slim, narrow_stage
@@ -47,11 +50,24 @@ def begin_stage(
     number = stage_at(recipe, 0)
     if init is None and number == 2 and recipe.trains == "synthesis":
         raise CheckpointError(f"{recipe.name} goes on from a trained codec: name a model or a run with --init")
-    start = starting_point(model_file(init)) if init is not None else None
-    stage = build_stage(recipe, accelerator, number, weights)
-    if start is not None:
-        start_from(stage, start)
-    return Begun(stage, None, "", {}, [])
+    if init is None:
+        return Begun(build_stage(recipe, accelerator, number, weights), None, "", {}, [])
+    start = starting_point(model_file(init))
+    followed = following(recipe, start.network)
+    stage = build_stage(followed, accelerator, number, weights)
+    start_from(stage, start)
+    differing = changes(to_dict(recipe)["model"], to_dict(followed)["model"], "model.")
+    notes = [f"as in --init: {key} is {new}, not the recipe's {old}" for key, (old, new) in differing.items()]
+    return Begun(stage, None, "", {}, notes)
+
+
+def following(recipe: Recipe, network: NetworkConfig) -> Recipe:
+    """The recipe for the network that a run goes on with, of any size in the recipe's family, unless the recipe's own
+    network was set to be another."""
+    own = RECIPES[recipe.name].model
+    if recipe.model == own and recipe.model.family == network.family:
+        return dataclasses.replace(recipe, model=network)
+    return recipe
 
 
 def _begun_slim(
@@ -81,6 +97,8 @@ def _resumed(
         )
     if recipe.slim.arithmetic:
         recipe = dataclasses.replace(recipe, model=model_config(saved.meta["recipe"]))
+    else:
+        recipe = following(recipe, model_config(saved.meta["recipe"]))
     stage = build_stage(recipe, accelerator, before if recipe.slim.arithmetic else number, weights)
     if number == before:
         stage.restore(saved)
@@ -89,7 +107,7 @@ def _resumed(
         stage = next_stage(stage, weights, data)
         recipe = stage.recipe
     else:
-        start_from(stage, Start(exported(saved.tensors), {}))
+        start_from(stage, Start(exported(saved.tensors), {}, recipe.model))
         stage.step = saved.step
     changed = changes(saved.meta["recipe"], to_dict(recipe))
     notes = [f"changed since {path.name}: {key} was {old}, is {new}" for key, (old, new) in changed.items()]
@@ -103,7 +121,7 @@ def next_stage(finished: Stage, weights: str | None, data: Data) -> Stage:
         return narrow_stage(finished, weights_of, weights, data)
     finished.accelerator.free_memory()
     stage = build_stage(finished.recipe, finished.accelerator, finished.number + 1, weights)
-    start_from(stage, Start(weights_of, {}))
+    start_from(stage, Start(weights_of, {}, stage.recipe.model))
     return stage
 
 

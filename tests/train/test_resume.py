@@ -1,5 +1,6 @@
 """Where runs begin: at a checkpoint, at another model, or nowhere, in which case they say why."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -134,6 +135,27 @@ def test_init_from_a_run_brings_its_discriminator(trained: Path) -> None:
     other = build_stage(small(adversarial_from="0", **{"discriminator.width": "8"}), Accelerator(cpu=True), 2)
     with pytest.raises(CheckpointError, match="discriminator of --init is another"):
         start_from(other, start)
+
+
+def test_a_run_takes_the_network_of_its_init_unless_another_is_set(
+    photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second, key = tmp_path / "first", tmp_path / "second", "model.transform.latent_channels"
+    run(small(steps="2", **{key: "12"}), [str(photographs)], first, options=FAST)
+    on = small(steps="2", adversarial_from="0")
+    run(on, [str(photographs)], second, init=first, options=FAST)
+    assert f"as in --init: {key} is 12, not the recipe's 32" in capsys.readouterr().out
+    assert starting_point(second).network == starting_point(first).network
+    run(dataclasses.replace(on, steps=3), [str(photographs)], second, init=first, options=FAST)
+    assert "resumed_from" in lines(second)[-1]
+    assert "model.transform.latent_channels" not in lines(second)[-1]["changed"]
+    with pytest.raises(CheckpointError, match=r"another network: \S+ is \(.*\) there and \(.*\) here$"):
+        run(small(adversarial_from="0", **{key: "8"}), [str(photographs)], tmp_path / "no", init=first, options=FAST)
+
+
+def test_a_network_of_another_family_is_refused(trained: Path, photographs: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="another network"):
+        run(recipe("balle2017", {"precision": "no"}), [str(photographs)], tmp_path, init=trained, options=FAST)
 
 
 def test_init_knows_the_embedded_model_by_name() -> None:
