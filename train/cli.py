@@ -151,6 +151,11 @@ def train(
 
         chosen, init = slim_recipe(chosen, model_file(teacher)), teacher
     if dry_run:
+        if init is not None and teacher is None:
+            from .checkpoint import starting_point
+            from .resume import following, model_file
+
+            chosen = following(chosen, starting_point(model_file(init)).network)
         _describe(chosen, processes or int(os.environ.get("WORLD_SIZE", "1")), as_json)
         return
     if as_json:

@@ -116,6 +116,12 @@ def test_dry_run_prints_recipe_and_estimates_and_makes_nothing(tmp_path: Path) -
     assert not (tmp_path / "run").exists()
 
 
+def test_a_dry_run_counts_the_network_of_the_init(trained: Path) -> None:
+    done = gencomp("train", "gan", "--dry-run", "--init", trained, "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["recipe"]["model"] == json.loads((trained / "recipe.json").read_text())["model"]
+
+
 def test_a_dry_run_for_a_program_is_one_json_object() -> None:
     done = gencomp("train", "tiny", "--dry-run", "--json")
     assert done.exit_code == 0, done.output
