@@ -95,7 +95,7 @@ class Recipe:
     """One training run, without the place of its data and its results."""
 
     name: str
-    model: Any = field(default_factory=lambda: HyperpriorConfig(TransformConfig(grain=True)))  # of a network family
+    model: Any = field(default_factory=lambda: HyperpriorConfig(TransformConfig(encoder_depths=(6, 6), grain=True)))
     steps: int = 200_000  # optimiser steps
     adversarial_from: int | None = None  # the step at which stage 2 begins; None: never
     generator_fraction: float = 0.0  # part of them before stage 2 that is stage 0; for families with a generator

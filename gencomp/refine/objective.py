@@ -12,7 +12,7 @@ from torch import Tensor
 from ..bitstream import STEPS
 from ..perceptual.ms_ssim import ms_ssim
 
-LAMBDA_MIN, LAMBDA_MAX = 7e-5, 0.03  # of models whose facts do not say: those of the embedded one
+LAMBDA_MIN, LAMBDA_MAX = 7e-5, 0.03  # where a model's facts do not say, as those of a3c42fda
 MS_SSIM_WEIGHT = 600.0
 MS_SSIM_SIDE = 11  # pixels a side below which there is no MS-SSIM
 
