@@ -95,6 +95,7 @@ class Recipe:
     """One training run, without the place of its data and its results."""
 
     name: str
+    # a configuration of any network family
     model: Any = field(default_factory=lambda: HyperpriorConfig(TransformConfig(encoder_depths=(6, 6), grain=True)))
     steps: int = 200_000  # optimiser steps
     adversarial_from: int | None = None  # the step at which stage 2 begins; None: never

@@ -64,8 +64,8 @@ def begin_stage(
 def following(recipe: Recipe, network: NetworkConfig) -> Recipe:
     """The recipe for the network that a run goes on with, of any size in the recipe's family, unless the recipe's own
     network was set to be another."""
-    own = RECIPES[recipe.name].model
-    if recipe.model == own and recipe.model.family == network.family:
+    own = RECIPES.get(recipe.name)  # none of a recipe that was made in Python
+    if own is not None and recipe.model == own.model and recipe.model.family == network.family:
         return dataclasses.replace(recipe, model=network)
     return recipe
 
