@@ -36,7 +36,9 @@ def weights(download: bool, metrics: tuple[str, ...], folder: Path | None, mirro
     gencomp weights                              # what, from where, which checksum, where it lies
     gencomp weights --download --metric fid      # one of them
     """
-    from .metrics.downloads import WEIGHTS, DownloadError, folder_of_torch
+    from gencomp.perceptual.weights import folder_of_torch
+
+    from .metrics.downloads import WEIGHTS, DownloadError
 
     chosen = [w for w in WEIGHTS if not metrics or set(metrics) & set(w.metrics.replace(",", " ").split())]
     if not chosen:
@@ -75,7 +77,7 @@ def _described(one: "Weights", folder: Path | None) -> dict[str, Any]:
     from gencomp.perceptual import WeightsError, find_weights
 
     try:
-        place = str(find_weights(one.file, folder))
+        place = str(find_weights(one.file, folder=folder))
     except WeightsError:
         place = ""
     return {**one._asdict(), "place": place}

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from gencomp.perceptual import INCEPTION, LPIPS_TRUNKS, sha256
+from gencomp.perceptual import NETWORKS, sha256
 
 BLOCK = 1 << 20  # bytes
 TIMEOUT_S = 60
@@ -26,10 +26,11 @@ class Weights(NamedTuple):
     bytes: int
 
 
+ALEX, VGG, INCEPTION = (NETWORKS[name].files[0] for name in ("alex", "vgg", "inception"))
 WEIGHTS = (
-    Weights(LPIPS_TRUNKS["alex"], "lpips_alex", f"https://download.pytorch.org/models/{LPIPS_TRUNKS['alex']}",
+    Weights(ALEX, "lpips_alex", f"https://download.pytorch.org/models/{ALEX}",
             "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02", 244_408_911),
-    Weights(LPIPS_TRUNKS["vgg"], "lpips_vgg, dists", f"https://download.pytorch.org/models/{LPIPS_TRUNKS['vgg']}",
+    Weights(VGG, "lpips_vgg, dists", f"https://download.pytorch.org/models/{VGG}",
             "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0", 553_433_881),
     Weights(INCEPTION, "fid, kid", f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION}",
             "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2", 95_628_359),
@@ -42,11 +43,6 @@ WEIGHTS = (
 
 class DownloadError(OSError):
     """A file could not be fetched, or is not the published one."""
-
-
-def folder_of_torch() -> Path:
-    """Where torch.hub keeps weights, and `find_weights` looks for them."""
-    return Path(os.environ.get("TORCH_HOME") or Path.home() / ".cache" / "torch") / "hub" / "checkpoints"
 
 
 def fetch(weights: Weights, folder: Path, source: str | None = None, said: Callable[[int], None] | None = None) -> Path:

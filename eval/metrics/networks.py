@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gencomp.perceptual import INCEPTION, LPIPS_TRUNKS, WeightsError, find_weights, load_lpips, read_weights
+from gencomp.perceptual import NETWORKS, WeightsError, find_weights, load_lpips, load_network, read_weights
 
 Compare = Callable[[Tensor, Tensor], float]
 Extract = Callable[[Tensor], Tensor]  # uint8 (N, 3, H, W) -> float (N, D)
@@ -73,7 +73,7 @@ DISTS_SIDE = 256  # pixels
 
 def dists(weights: Path | None, device: str) -> Compare:
     """DISTS (Ding et al. 2020) as its authors' program takes images: the shorter side resized to 256 where longer."""
-    network = build_dists(read_weights(find_weights(LPIPS_TRUNKS["vgg"], weights))).to(device)
+    network = build_dists(load_network("vgg", weights)).to(device)
     return lambda x, y: float(network(for_dists(x).to(device), for_dists(y).to(device)))
 
 
@@ -151,17 +151,11 @@ def features(name: str, weights: Path | None, device: str = "cpu") -> Extract:
     A timm model's file is MODEL.safetensors or MODEL.pth, with timm's own entry names. Raises WeightsError.
     """
     model = DINOV2 if name == "dinov2" else name.removeprefix("timm:")
-    files = {"inception": [INCEPTION], "swav": [SWAV]}.get(name, [f"{model}.safetensors", f"{model}.pth"])
+    files = {"inception": NETWORKS["inception"].files, "swav": (SWAV,)}.get(
+        name, (f"{model}.safetensors", f"{model}.pth")
+    )
     build = {"inception": build_inception, "swav": build_swav}.get(name, partial(build_timm, model))
-    for file in files:
-        try:
-            path = find_weights(file, weights)
-            break
-        except WeightsError as error:
-            if "another file" in str(error):
-                raise
-    else:
-        raise WeightsError(files[0], f"needs {' or '.join(files)}: put it into the folder named by --weights")
+    path = find_weights(*files, folder=weights)
     try:
         return build(read_weights(path), device)
     except (RuntimeError, KeyError) as error:  # torch's for shapes and names, timm's for an unknown model

@@ -1,7 +1,17 @@
 """Feature stacks that serve as loss and as metric: LPIPS, pyramids, Wasserstein distortion, grid artefacts."""
 
 from .grid import EVEN, GridArtefacts, grid_artefact_loss, grid_artefacts, repeated_energy, texture_energy
-from .lpips import build_lpips, load_lpips, lpips_loss, network_features
+from .lpips import (
+    build_lite,
+    build_lpips,
+    embedding_distance,
+    lite_embedding,
+    load_lite,
+    load_lpips,
+    lpips_embedding,
+    lpips_loss,
+    network_features,
+)
 from .pyramids import (
     COMPANDING,
     OPPONENT,
@@ -15,29 +25,44 @@ from .pyramids import (
     steerable_features,
 )
 from .wasserstein import Pooled, pooled, pooled_distance, wasserstein_distortion
-from .weights import INCEPTION, LPIPS_TRUNKS, WeightsError, find_weights, read_weights, sha256
+from .weights import (
+    NETWORKS,
+    WeightsError,
+    find_weights,
+    load_network,
+    networks_present,
+    read_weights,
+    sha256,
+    tensors_sha256,
+)
 
 __all__ = [
     "COMPANDING",
     "EVEN",
-    "INCEPTION",
-    "LPIPS_TRUNKS",
+    "NETWORKS",
     "OPPONENT",
     "FeatureStack",
     "GridArtefacts",
     "Pooled",
     "WeightsError",
     "blur",
+    "build_lite",
     "build_lpips",
+    "embedding_distance",
     "find_weights",
     "grid_artefact_loss",
     "grid_artefacts",
     "haar_details",
     "laplacian_bands",
     "laplacian_features",
+    "lite_embedding",
+    "load_lite",
     "load_lpips",
+    "load_network",
+    "lpips_embedding",
     "lpips_loss",
     "network_features",
+    "networks_present",
     "oriented_filters",
     "pooled",
     "pooled_distance",
@@ -46,6 +71,7 @@ __all__ = [
     "repeated_energy",
     "sha256",
     "steerable_features",
+    "tensors_sha256",
     "texture_energy",
     "wasserstein_distortion",
 ]

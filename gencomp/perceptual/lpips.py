@@ -1,16 +1,16 @@
 """LPIPS as a metric and as a loss (Zhang et al. 2018, "The unreasonable effectiveness of deep features as a perceptual
-metric", equation 1), and its trunk as a stack of features."""
+metric", equation 1), its trunk as a stack of features, and the same distance over EfficientNet-Lite0."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .pyramids import FeatureStack, blur
-from .weights import LPIPS_TRUNKS, WeightsError, find_weights, read_weights
+from .weights import NETWORKS, WeightsError, load_network
 
 if TYPE_CHECKING:
     import lpips
@@ -22,10 +22,10 @@ def build_lpips(net: str, trunk: Mapping[str, Tensor]) -> "lpips.LPIPS":
     net is "alex", "vgg" or "squeeze". The package's slices keep torchvision's layer numbers, so that entry
     `features.3.weight` is found in whichever slice holds a layer named 3.
     """
-    import lpips
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the package calls torchvision by deprecated names
+        import lpips
+
         network = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
     with torch.no_grad():
         for name, parameter in network.net.named_parameters():
@@ -34,26 +34,77 @@ def build_lpips(net: str, trunk: Mapping[str, Tensor]) -> "lpips.LPIPS":
 
 
 def load_lpips(net: str, weights: str | Path | None = None) -> "lpips.LPIPS":
-    """The published LPIPS network `net`; its trunk's weights come from `find_weights`. Raises WeightsError."""
-    path = find_weights(LPIPS_TRUNKS[net], weights)
+    """The published LPIPS network `net`, its trunk from the folder `weights` or TORCH_HOME. Raises WeightsError."""
+    trunk = load_network(net, weights)
     try:
-        return build_lpips(net, read_weights(path))
+        return build_lpips(net, trunk)
     except (KeyError, RuntimeError) as error:
-        raise WeightsError(path.name, f"needs {path.name}, but {path} does not fit the network: {error}") from error
+        file = NETWORKS[net].files[0]
+        raise WeightsError(file, f"needs {file}: what is there does not fit the network: {error}") from error
 
 
-def lpips_loss(network: "lpips.LPIPS", x: Tensor, y: Tensor, *, eps: float = 1e-8) -> Tensor:
-    """LPIPS of images in [0, 1] as a loss, (N,): finite gradients where a feature vector is all zero.
+def build_lite(state: Mapping[str, Tensor]) -> nn.Module:
+    """timm's EfficientNet-Lite0 as a network of five maps (at a half to a 32nd of the size), frozen. RuntimeError."""
+    import timm
 
-    The package divides by sqrt(sum of squares) + eps, whose gradient at zero is infinite; here eps stands inside the
-    root (Muckley et al. 2023, MS-ILLM). The metric itself is the network called on the two images.
+    network = timm.create_model("tf_efficientnet_lite0", pretrained=False, features_only=True)
+    wanted = {name for name in network.state_dict() if not name.endswith("num_batches_tracked")}
+    missing = wanted - state.keys()
+    if missing:
+        raise RuntimeError(f"{min(missing)} is missing")
+    network.load_state_dict({name: state[name] for name in wanted}, strict=False)
+    return network.eval().requires_grad_(False)
+
+
+def load_lite(weights: str | Path | None = None) -> nn.Module:
+    """EfficientNet-Lite0 trained on ImageNet, from the folder `weights` or TORCH_HOME. Raises WeightsError."""
+    return build_lite(load_network("lite", weights))
+
+
+def lpips_embedding(network: "lpips.LPIPS", *, eps: float = 1e-8) -> FeatureStack:
+    """LPIPS as a space: images (N, 3, H, W) in [0, 1] to maps whose `embedding_distance` is LPIPS.
+
+    The trunk's maps with each feature vector scaled to unit length, times the roots of the head's weights (none is
+    negative). The package divides by sqrt(sum of squares) + eps, whose gradient at zero is infinite; here eps stands
+    inside the root (Muckley et al. 2023, MS-ILLM). What compares many images with one keeps that one's maps.
     """
-    total = torch.zeros(x.shape[0], device=x.device)
-    maps = (network.net(network.scaling_layer(2 * image - 1)) for image in (x, y))
-    for a, b, head in zip(*maps, network.lins):
-        unit_a, unit_b = (f * torch.rsqrt((f.square() + eps).sum(1, keepdim=True)) for f in (a.float(), b.float()))
-        total = total + head((unit_a - unit_b).square()).mean((1, 2, 3))
-    return total
+    roots = [head.model[-1].weight.detach().sqrt() for head in network.lins]
+
+    def embedding(image: Tensor) -> list[Tensor]:
+        maps = network.net(network.scaling_layer(2 * image - 1))
+        return [_unit(features, eps) * root.to(image.device) for features, root in zip(maps, roots)]
+
+    return embedding
+
+
+def lite_embedding(network: nn.Module, *, eps: float = 1e-8) -> FeatureStack:
+    """The five maps of EfficientNet-Lite0 of images (N, 3, H, W) in [0, 1]: unit feature vectors over the root of 5.
+
+    Their `embedding_distance` is the distance "lite", 0 to 4: LPIPS without learnt heads, the mean over the maps that
+    timm's tf_efficientnet_lite0 gives at a half, quarter, 8th, 16th and 32nd of the size (16 to 320 channels).
+    """
+
+    def embedding(image: Tensor) -> list[Tensor]:
+        maps = network(2 * image - 1)  # mean and deviation 0.5, as it was trained
+        return [_unit(features, eps) / len(maps) ** 0.5 for features in maps]
+
+    return embedding
+
+
+def _unit(features: Tensor, eps: float) -> Tensor:
+    features = features.float()
+    return features * torch.rsqrt((features.square() + eps).sum(1, keepdim=True))
+
+
+def embedding_distance(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
+    """The sum over maps of the mean over positions of the squared distance of two stacks, (N,)."""
+    return torch.stack([(x - y).square().sum(1).mean((1, 2)) for x, y in zip(a, b, strict=True)]).sum(0)
+
+
+def lpips_loss(network: "lpips.LPIPS", x: Tensor, y: Tensor) -> Tensor:
+    """LPIPS of images in [0, 1] as a loss, (N,). The metric itself is the network called on the two images."""
+    embedding = lpips_embedding(network)
+    return embedding_distance(embedding(x), embedding(y))
 
 
 def network_features(network: "lpips.LPIPS", *, scales: int = 3) -> FeatureStack:

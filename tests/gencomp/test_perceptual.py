@@ -4,11 +4,14 @@ from pathlib import Path
 
 import lpips
 import pytest
+import timm
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 from torch import Tensor
 
 from gencomp import perceptual
+from gencomp.perceptual import weights
 
 
 def images(n: int = 2, height: int = 64, width: int = 96, seed: int = 0) -> Tensor:
@@ -46,9 +49,9 @@ def test_the_named_folder_goes_before_torch_home(tmp_path: Path, monkeypatch: py
     for folder in (cache, named):
         folder.mkdir(parents=True)
     (cache / "net.pth").write_bytes(b"x")
-    assert perceptual.find_weights("net.pth", named) == cache / "net.pth"
+    assert perceptual.find_weights("net.pth", folder=named) == cache / "net.pth"
     (named / "net.pth").write_bytes(b"x")
-    assert perceptual.find_weights("net.pth", named) == named / "net.pth"
+    assert perceptual.find_weights("net.pth", folder=named) == named / "net.pth"
 
 
 def test_a_promised_digest_is_checked(tmp_path: Path) -> None:
@@ -56,7 +59,7 @@ def test_a_promised_digest_is_checked(tmp_path: Path) -> None:
     content.write_bytes(b"weights")
     named = tmp_path / f"net-{perceptual.sha256(content)[:8]}.pth"
     content.rename(named)
-    assert perceptual.find_weights(named.name, tmp_path) == named
+    assert perceptual.find_weights(named.name, folder=tmp_path) == named
 
 
 def test_broken_weights_are_one_clear_error(tmp_path: Path) -> None:
@@ -88,6 +91,35 @@ def test_lpips_loss_has_finite_gradients_at_zero_features() -> None:
     perceptual.lpips_loss(network, x, images(seed=1)).sum().backward()
     assert x.grad is not None
     assert x.grad.isfinite().all()
+
+
+def test_lite_is_the_mean_squared_distance_of_unit_features() -> None:
+    network = timm.create_model("tf_efficientnet_lite0", pretrained=False, features_only=True)
+    embedding = perceptual.lite_embedding(perceptual.build_lite(network.state_dict()))
+    x, y = images(seed=1), images(seed=2)
+    maps = zip(network.eval()((x - 0.5) / 0.5), network((y - 0.5) / 0.5))
+    expected = torch.stack([(2 - 2 * F.cosine_similarity(a, b, eps=1e-8)).mean((1, 2)) for a, b in maps]).mean(0)
+    found = perceptual.embedding_distance(embedding(x), embedding(y))
+    assert torch.allclose(found, expected, atol=1e-5)
+    assert perceptual.embedding_distance(embedding(x), embedding(x)).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("name", ["alex", "vgg", "lite"])
+def test_weights_without_a_classifier_are_taken_and_others_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
+    state = {"features.3.weight": torch.randn(2, 3), "features.0.bias": torch.zeros(2)}
+    file = perceptual.NETWORKS[name].files[1]
+    assert name not in perceptual.networks_present(tmp_path)
+    save_file(state, tmp_path / file)
+    assert perceptual.networks_present(tmp_path) == {name: tmp_path / file}
+    with pytest.raises(perceptual.WeightsError, match="other tensors"):
+        perceptual.load_network(name, tmp_path)
+    known = perceptual.tensors_sha256(dict(reversed(state.items())) | {"classifier.weight": torch.zeros(1)})
+    networks = {name: perceptual.NETWORKS[name]._replace(tensors=known)}
+    monkeypatch.setattr(weights, "NETWORKS", networks)
+    assert torch.equal(perceptual.load_network(name, tmp_path)["features.3.weight"], state["features.3.weight"])
 
 
 def test_a_laplacian_pyramid_sums_to_the_picture() -> None:

@@ -60,7 +60,7 @@ class LabelNetwork(nn.Module):
 
 def load_label_network(labels: int, source: str, folder: str | Path | None = None) -> LabelNetwork:
     """A trained label network from a safetensors file, frozen; WeightsError if it is absent or does not fit."""
-    path = Path(source) if Path(source).is_file() else find_weights(source, folder)
+    path = Path(source) if Path(source).is_file() else find_weights(source, folder=folder)
     network = LabelNetwork(labels)
     try:
         network.load_state_dict(read_weights(path))

@@ -76,7 +76,7 @@ def load_backbone(name: str, source: str, folder: str | None) -> nn.Module:
     except Exception as error:  # an unknown name, or a hub that cannot be reached
         raise WeightsError(name, f"needs the timm network {name}: {str(error).splitlines()[0]}") from error
     if source not in ("hub", "random"):
-        state = read_weights(find_weights(source, folder))
+        state = read_weights(find_weights(source, folder=folder))
         missing = network.load_state_dict({k: v for k, v in state.items() if k in network.state_dict()}, strict=False)
         if missing.missing_keys:
             raise WeightsError(source, f"needs {source}: it lacks {missing.missing_keys[0]} of {name}")
