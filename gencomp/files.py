@@ -14,19 +14,24 @@ IMAGE_SUFFIXES = frozenset(f".{kind}" for kind in _IMAGE_KINDS.split())
 CODED_SUFFIX = ".gnc"
 
 
-def write_atomically(path: str | Path, data: bytes | memoryview, like: Path | None = None) -> None:
+def write_atomically(
+    path: str | Path, data: bytes | memoryview, like: Path | None = None, *, replace: bool = True
+) -> None:
     """Write `data` to `path` whole or not at all: beside it first, flushed to the disk, then renamed over it.
 
     As `cp` does, it writes through a symbolic link, keeps the permissions of a file that it replaces, and gives a new
-    one those of `like`, if given, less the umask. Raises OSError naming `path` (a missing folder, no permission, a full
-    disk); the old file, if any, then stands unchanged and nothing is left beside it.
+    one those of `like`, if given, less the umask; a file that is replaced is no more open than `like`, either. Without
+    `replace` it raises FileExistsError where a file stands, also one that appears at the last moment. Raises OSError
+    naming `path` (a missing folder, no permission, a full disk); the old file, if any, then stands unchanged and
+    nothing is left beside it.
     """
     path = Path(path)
     target = replaceable(path)
     beside = target.with_name(f".gencomp-{secrets.token_hex(6)}.tmp")
     try:
-        old = target.stat() if target.exists() else None
-        mode = old.st_mode & 0o777 if old else like.stat().st_mode & 0o666 if like and like.exists() else 0o666
+        old = target.stat() if replace and target.exists() else None
+        mode = like.stat().st_mode & 0o666 if like and like.exists() else 0o666
+        mode = old.st_mode & (mode if like else 0o777) if old else mode
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
         with os.fdopen(os.open(beside, flags, mode), "wb") as file:
             file.write(data)
@@ -36,12 +41,23 @@ def write_atomically(path: str | Path, data: bytes | memoryview, like: Path | No
             with contextlib.suppress(OSError, AttributeError):  # only root may give files away; Windows has no owners
                 os.chown(beside, old.st_uid, old.st_gid)
             beside.chmod(mode)
-        beside.replace(target)
+        (Path.replace if replace else _move_to_new)(beside, target)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         with contextlib.suppress(OSError):
             beside.unlink()
+
+
+def _move_to_new(beside: Path, target: Path) -> None:
+    """Rename where nothing stands, or FileExistsError."""
+    try:
+        os.link(beside, target)
+    except FileExistsError:
+        raise
+    except (OSError, AttributeError):  # a file system without hard links: the name is taken first, by an empty file
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL))
+        beside.replace(target)
 
 
 def replaceable(path: Path) -> Path:

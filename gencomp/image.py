@@ -114,14 +114,16 @@ def read_kept(
         raise ImageError(f"the image cannot be read: {error}") from error
 
 
-def write_image(
-    image: Image.Image, path: str | Path, like: Path | None = None, info: Mapping[Any, Any] | None = None
-) -> None:
-    """Write `image` by suffix, whole or not at all: PNG, JPEG (quality 95, 4:4:4), WebP (lossless) or TIFF.
+def write_image(image: Image.Image, path: str | Path, info: Mapping[Any, Any] | None = None) -> None:
+    """Write `image` by suffix, whole or not at all (`encoded_image`); OSError from the disk."""
+    write_atomically(path, encoded_image(image, path, info))
 
-    like: the file whose permissions a new one gets, as in `write_atomically`. info: metadata to write into it, named as
-    in `Image.info`; what the format cannot hold is left out with an ImageWarning. Raises ImageError for an unknown
-    suffix or an image that the format cannot hold, OSError from the disk.
+
+def encoded_image(image: Image.Image, path: str | Path, info: Mapping[Any, Any] | None = None) -> memoryview:
+    """`image` as a file of the format that the suffix of `path` names: PNG, JPEG (quality 95, 4:4:4), WebP, TIFF.
+
+    info: metadata to write into it, named as in `Image.info`; what the format cannot hold is left out with an
+    ImageWarning. Raises ImageError for an unknown suffix or an image that the format cannot hold.
     """
     name, options = image_format(path)
     try:
@@ -131,7 +133,7 @@ def write_image(
             raise
         warnings.warn(f"its metadata cannot be written as {name} ({error})", ImageWarning, stacklevel=2)
         encoded = _encoded(image, name, options)
-    write_atomically(path, encoded.getbuffer(), like)
+    return encoded.getbuffer()
 
 
 def warn_if_large(width: int, height: int, max_pixels: int | None) -> None:

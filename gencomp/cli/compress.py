@@ -16,7 +16,7 @@ from gencomp.cli.group import WrongUsage
 from gencomp.cli.output import describe, size_text
 from gencomp.cli.planning import Plan, plan
 from gencomp.cli.workers import crew, default_jobs
-from gencomp.files import CODED_SUFFIX, IMAGE_SUFFIXES, shown, write_atomically
+from gencomp.files import CODED_SUFFIX, IMAGE_SUFFIXES, shown
 from gencomp.refine.effort import MAX_EFFORT
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @click.command()
 @options.paths("PHOTO...")
 @options.output
+@options.overwrite
 @click.option(
     "--quality",
     type=click.FloatRange(bitstream.MIN_QUALITY, bitstream.MAX_QUALITY),
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
 def compress(
     paths: tuple[Path, ...],
     output: str | None,
+    overwrite: bool,
     quality: float | None,
     bpp: float | None,
     size: int | None,
@@ -77,7 +79,8 @@ def compress(
 
     Takes what Pillow reads: grey, alpha (composited on white), palette, CMYK and 16-bit images, with their
     orientation and colour profile applied. Without -o a .gnc file stands beside its image. A folder is walked and its
-    tree mirrored under -o; a.jpg and a.png, which would share a name, become a.jpg.gnc and a.png.gnc.
+    tree mirrored under -o; a.jpg and a.png, which would share a name, become a.jpg.gnc and a.png.gnc. What exists is
+    kept, but for a .gnc file that -o names.
 
     \b
     gencomp compress photo.jpg --quality 30
@@ -88,7 +91,7 @@ def compress(
     """
     if sum(value is not None for value in (quality, bpp, size)) > 1:
         raise WrongUsage("give one of --quality, --bpp and --bytes, not several")
-    planned = plan(paths, IMAGE_SUFFIXES, output, CODED_SUFFIX)
+    planned = plan(paths, IMAGE_SUFFIXES, output, CODED_SUFFIX, overwrite, bitstream.MAGIC)
     if any(target.suffix.lower() != CODED_SUFFIX for target in planned.targets.values()):
         raise WrongUsage(f"-o {output}: a coded file is named .gnc; for a folder, end the name in a slash")
     files = list(planned.targets)
@@ -104,7 +107,7 @@ def _code(planned: Plan, asked: dict[str, Any], shows_steps: bool, codec: Codec,
     target = planned.place(source)
     with step_bar(source, shows=shows_steps) as progress:
         encoded = codec.encode(source, **asked, progress=progress)
-    write_atomically(target, encoded.data, like=source)
+    planned.write(source, encoded.data)
     if asked["quality"] is None and encoded.quality == bitstream.MAX_QUALITY:
         warnings.warn("even quality 100 takes less than was asked for", ImageWarning, stacklevel=1)
     record = {

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @click.command()
 @options.paths("FILE...")
 @options.output
+@options.overwrite
 @click.option(
     "--realism",
     type=click.FloatRange(0, 1),
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     callback=options.finite,
     help="0: least distortion; 1: most realistic. One file serves both.",
 )
-@click.option("--force", is_flag=True, help="Without -o, too, replace images that exist.")
 @options.model
 @options.device
 @options.max_pixels
@@ -43,8 +43,8 @@ def decompress(
     ctx: click.Context,
     paths: tuple[Path, ...],
     output: str | None,
+    overwrite: bool,
     realism: float,
-    force: bool,
     model: str | None,
     device: str,
     max_pixels: int,
@@ -54,8 +54,8 @@ def decompress(
     """Decode .gnc files to images.
 
     The output's suffix chooses the format: PNG, JPEG (quality 95), WebP (lossless) or TIFF. Without -o a PNG stands
-    beside its file, unless an image of that name, perhaps the original, is there already. A folder is walked
-    and its tree mirrored under -o. Metadata that a file keeps go into its image.
+    beside its file. An image of that name that exists, perhaps the original, is kept. A folder is walked and its
+    tree mirrored under -o. Metadata that a file keeps go into its image.
 
     \b
     gencomp decompress photo.gnc -o photo.jpg
@@ -63,14 +63,14 @@ def decompress(
     """
     from gencomp.image import ImageError, image_format
 
-    planned = plan(paths, frozenset([CODED_SUFFIX]), output, ".png")
+    planned = plan(paths, frozenset([CODED_SUFFIX]), output, ".png", overwrite)
     try:
         for target in planned.targets.values():
             image_format(target)
     except ImageError as error:
         raise WrongUsage(f"-o {output}: {error}; for a folder, end the name in a slash") from None
     files = list(planned.targets)
-    work = functools.partial(_decode, planned, realism, max_pixels, output is None and not force)
+    work = functools.partial(_decode, planned, realism, max_pixels)
     with crew(work, model, device, jobs or default_jobs(len(files), device)) as workers:
         asked = ctx.get_parameter_source("realism") is click.core.ParameterSource.COMMANDLINE
         if asked and not workers.facts.knows_realism:
@@ -79,18 +79,14 @@ def decompress(
         report(workers.do(files), len(files), as_json, planned.notes)
 
 
-def _decode(
-    planned: Plan, realism: float, max_pixels: int, spare_existing: bool, codec: Codec, source: Path
-) -> Outcome:
-    from gencomp.image import write_image
+def _decode(planned: Plan, realism: float, max_pixels: int, codec: Codec, source: Path) -> Outcome:
+    from gencomp.image import encoded_image
 
     target = planned.place(source)
-    if spare_existing and target.exists():
-        raise FileExistsError(f"{shown(target)} exists and is kept: name the output with -o, or give --force")
     with source.open("rb") as file:
         data = bitstream.read(file, max_pixels)
     image = codec.decompress(data, realism=realism if codec.knows_realism else None, max_pixels=max_pixels)
-    write_image(image, target, like=source, info=image.info)
+    planned.write(source, encoded_image(image, target, image.info))
     record = {
         **describe(source, bitstream.inspect(data)),
         "output": str(target),

@@ -47,6 +47,9 @@ output = click.option(
     callback=filled,
     help="Output file; with several inputs or a folder, a folder, made if missing.",
 )
+overwrite = click.option(
+    "--overwrite", "--force", is_flag=True, help="Replace outputs that exist.  [default: keep them]"
+)
 model = click.option("--model", metavar="NAME|FILE", callback=filled, help="Model to use instead of the embedded one.")
 device = click.option(
     "--device",

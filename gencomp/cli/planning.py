@@ -5,8 +5,8 @@
 * With a folder, `-o` is a folder, made if missing, in which the input's tree is mirrored; with several inputs each
   folder's tree stands below its own name, as with `cp -r`.
 * Outputs that would share a name (`a.jpg` and `a.png`; names that differ in case alone are one) keep their inputs'
-  whole names instead (`a.jpg.gnc`), and this is said. What still shares a name, would replace an input, or has no
-  folder to stand in, is a problem of that one file: it fails in its turn.
+  whole names instead (`a.jpg.gnc`), and this is said. What still shares a name, may not be written (outputs.py), or
+  has no folder to stand in, is a problem of that one file: it fails in its turn, before it is coded.
 
 Paths are compared by what they are on the disk, not by how they are spelled.
 """
@@ -17,13 +17,14 @@ import os
 import stat
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from gencomp.cli.group import WrongUsage
 from gencomp.cli.inputs import Inputs, Source, file_kind, find_inputs
-from gencomp.files import replaceable, shown
+from gencomp.files import shown
+from gencomp.outputs import Outputs, protecting
 
 if TYPE_CHECKING:
     from gencomp.codec import Codec
@@ -34,11 +35,16 @@ class NamingError(ValueError):
 
 
 class Plan(NamedTuple):
-    """What to make of what, in order. folder: where all outputs go, made when needed; None if they name their own."""
+    """What to make of what, in order. folder: where all outputs go, made when needed; None if they name their own.
+
+    named: whether the user gave the name of the one output.
+    """
 
     targets: dict[Path, Path]
     problems: dict[Path, str]
     folder: Path | None
+    named: bool
+    outputs: Outputs
     notes: list[str]
 
     def place(self, source: Path) -> Path:
@@ -46,30 +52,46 @@ class Plan(NamedTuple):
         if source in self.problems:
             raise NamingError(self.problems[source])
         target = self.targets[source]
+        self.outputs.check(target, self._below(target))
         if self.folder is not None:
             target.parent.mkdir(parents=True, exist_ok=True)
         if not target.parent.is_dir():
             raise NamingError(f"there is no folder {shown(target.parent)}: make it first")
-        replaceable(target)
         return target
 
+    def write(self, source: Path, data: bytes | memoryview) -> None:
+        """Write the output of a source, no more open than it is."""
+        target = self.targets[source]
+        self.outputs.write(target, data, source, self._below(target))
 
-def plan(paths: Sequence[Path], suffixes: frozenset[str], output: str | None, suffix: str) -> Plan:
+    def _below(self, target: Path) -> Path | None:
+        return None if self.named else target.parent if self.folder is None else self.folder
+
+
+def plan(
+    paths: Sequence[Path],
+    suffixes: frozenset[str],
+    output: str | None,
+    suffix: str,
+    overwrite: bool = False,
+    own: bytes = b"",
+) -> Plan:
     """Where the output of each input goes. suffix: of outputs whose name is not given, with its dot.
 
-    Writes nothing; WrongUsage where `-o` cannot be meant.
+    overwrite, own: as in outputs.py. Writes nothing; WrongUsage where `-o` cannot be meant.
     """
     inputs = find_inputs(paths, suffixes)
+    outputs = protecting([source.path for source in inputs.sources], overwrite, own)
     if output is None:
-        return _plan(inputs, None, suffix)
+        return _plan(inputs, outputs, None, suffix)
     target = Path(output)
     is_folder = file_kind(target) == stat.S_IFDIR or output.endswith(("/", os.sep))
     if len(paths) == 1 and file_kind(paths[0]) != stat.S_IFDIR and not is_folder:
         targets = {source.path: target for source in inputs.sources}
-        return Plan(targets, _problems(targets, None), None, inputs.notes)
+        return Plan(targets, {}, None, True, outputs, inputs.notes)
     if file_kind(target) not in (stat.S_IFDIR, None):
         raise WrongUsage(f"-o {output} is a file: several inputs, or a folder, need a folder")
-    return _plan(inputs, target, suffix)
+    return _plan(inputs, outputs, target, suffix)
 
 
 def load_codec(model: str | None, device: str) -> Codec:
@@ -79,7 +101,7 @@ def load_codec(model: str | None, device: str) -> Codec:
     return codec.load(model, device=device)
 
 
-def _plan(inputs: Inputs, folder: Path | None, suffix: str) -> Plan:
+def _plan(inputs: Inputs, outputs: Outputs, folder: Path | None, suffix: str) -> Plan:
     """One output for each source: the short name, or the whole one where the short one is not its own."""
 
     def target(source: Source, whole: bool) -> Path:
@@ -95,7 +117,12 @@ def _plan(inputs: Inputs, folder: Path | None, suffix: str) -> Plan:
     if shared:
         names = ", ".join(shown(path) for path in list(shared)[:4]) + (", ..." if len(shared) > 4 else "")
         notes.append(f"outputs that would share a name keep their inputs' whole names, as in a.jpg{suffix}: {names}")
-    return Plan(targets, _problems(targets, folder), folder, notes)
+    problems = {
+        source: f"it would become {shown(targets[source])}, as {shown(first)} does: give it another -o"
+        for source, first in _sharing(targets, folder).items()
+        if source != first
+    }
+    return Plan(targets, problems, folder, False, outputs, notes)
 
 
 def _sharing(targets: dict[Path, Path], folder: Path | None) -> dict[Path, Path]:
@@ -106,29 +133,8 @@ def _sharing(targets: dict[Path, Path], folder: Path | None) -> dict[Path, Path]
     return {source: sources[0] for sources in writers.values() if len(sources) > 1 for source in sources}
 
 
-def _problems(targets: dict[Path, Path], folder: Path | None) -> dict[Path, str]:
-    problems = {}
-    for source, first in _sharing(targets, folder).items():
-        if source != first:
-            problems[source] = f"it would become {shown(targets[source])}, as {shown(first)} does: give it another -o"
-    inputs = set(_files(targets))
-    for source, target in targets.items():
-        if inputs & set(_files([target])):
-            problems[source] = f"its output {shown(target)} would replace an input: name another with -o"
-    return problems
-
-
 def _identity(target: Path, folder: Path | None) -> tuple[str, str]:
     """What a path is: links followed, and below the folder of the outputs without regard to case."""
     real, root = os.path.realpath(target), os.path.realpath(target.parent if folder is None else folder)
     root = root if real.startswith(root.rstrip(os.sep) + os.sep) else str(Path(real).parent)
     return root, unicodedata.normalize("NFC", real[len(root) :]).casefold()
-
-
-def _files(paths: Iterable[Path]) -> Iterable[tuple[int, int]]:
-    for path in paths:
-        try:
-            found = path.stat()
-        except OSError:
-            continue
-        yield found.st_dev, found.st_ino

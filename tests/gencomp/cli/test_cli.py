@@ -87,7 +87,7 @@ def test_folder_is_coded_into_a_folder_and_back(run: Run, images: Path, tmp_path
 
 def test_quality_bpp_and_bytes_choose_the_size(run: Run, images: Path) -> None:
     def size(*options: str) -> int:
-        record = _records(run("compress", images / "a.png", "--json", *options))[0]
+        record = _records(run("compress", images / "a.png", "--json", "--overwrite", *options))[0]
         assert record["bytes"] == (images / "a.gnc").stat().st_size
         return int(record["bytes"])
 
@@ -250,15 +250,17 @@ def test_folder_without_pictures_is_one_line_and_does_not_stop_the_rest(run: Run
     assert (images / "a.gnc").exists()
 
 
-def test_picture_that_exists_is_replaced_only_when_told(run: Run, images: Path) -> None:
+def test_output_that_exists_is_replaced_only_when_told(run: Run, images: Path) -> None:
     original = (images / "a.png").read_bytes()
-    run("compress", images / "a.png", "--quality", "3")
-    kept = run("decompress", images / "a.gnc")
-    assert (kept.exit_code, "exists and is kept: name the output with -o" in kept.stderr) == (1, True)
+    assert run("compress", images / "a.png", "--quality", "3").exit_code == 0
+    for arguments in (["compress", "a.png"], ["decompress", "a.gnc"], ["decompress", "a.gnc", "-o", "a.png"]):
+        kept = run(*(images / word if "." in word else word for word in arguments))
+        assert (kept.exit_code, "exists and is kept: name another output with -o" in kept.stderr) == (1, True)
+    assert run("compress", images / "a.png", "-o", images / "a.gnc").exit_code == 0  # a coded file that is named
     assert (images / "a.png").read_bytes() == original
-    assert run("decompress", images / "a.gnc", "-o", images / "a.png").exit_code == 0
+    for option in ("--force", "--overwrite"):
+        assert run("decompress", images / "a.gnc", option).exit_code == 0
     assert (images / "a.png").read_bytes() != original
-    assert run("decompress", images / "a.gnc", "--force").exit_code == 0
 
 
 def test_unknown_model_is_one_line(run: Run, images: Path) -> None:
@@ -270,7 +272,7 @@ def test_unknown_model_is_one_line(run: Run, images: Path) -> None:
 def test_realism_without_effect_is_said_only_if_asked_for(run: Run, images: Path) -> None:
     run("compress", images / "a.png")
     silent = run("decompress", images / "a.gnc", "-o", images / "b.png")
-    said = run("decompress", images / "a.gnc", "-o", images / "b.png", "--realism", "0.5")
+    said = run("decompress", images / "a.gnc", "-o", images / "c.png", "--realism", "0.5")
     assert (silent.stderr, said.exit_code) == ("", 0)
     assert "--realism has no effect" in said.stderr
 
@@ -506,6 +508,6 @@ def test_rate_that_cannot_be_reached_from_below_is_said(run: Run, images: Path) 
     source = images / "a.png"
     large = run("compress", source, "--bytes", "1000000")
     assert (large.exit_code, large.stderr) == (0, f"Note: {source}: even quality 100 takes less than was asked for\n")
-    record = json.loads(run("compress", source, "--bytes", "1000000", "--json").stdout)
+    record = json.loads(run("compress", source, "--bytes", "1000000", "--json", "--overwrite").stdout)
     assert record["notes"] == ["even quality 100 takes less than was asked for"]
-    assert run("compress", source, "--quality", "100").stderr == ""
+    assert run("compress", source, "--quality", "100", "--overwrite").stderr == ""

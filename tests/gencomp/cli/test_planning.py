@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from gencomp.cli.group import WrongUsage
 from gencomp.cli.planning import NamingError, Plan, plan
 from gencomp.files import IMAGE_SUFFIXES
+from gencomp.outputs import Refused
 
 
 @pytest.fixture(autouse=True)
@@ -107,14 +109,16 @@ def test_output_never_replaces_an_input_however_it_is_spelled() -> None:
     _touch("sub/x.gnc", "y.jpg")
     Path("link.gnc").symlink_to("y.jpg")
     Path("alias").symlink_to("sub")
+    os.link("y.jpg", "hard.gnc")
     for names, output in (
         (["sub/x.gnc"], None),
         (["sub/x.gnc"], "sub/../sub/x.gnc"),
         (["sub/x.gnc"], "alias/x.gnc"),
         (["y.jpg"], "link.gnc"),
+        (["y.jpg"], "hard.gnc"),
     ):
-        planned = _plan(names, output)
-        with pytest.raises(NamingError, match="would replace an input"):
+        planned = plan([Path(name) for name in names], IMAGE_SUFFIXES, output, ".gnc", overwrite=True)
+        with pytest.raises(Refused, match="would replace an input"):
             planned.place(Path(names[0]))
 
 
