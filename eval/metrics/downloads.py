@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from gencomp.perceptual import NETWORKS, sha256
 
+from .archives import DownloadError
+
 BLOCK = 1 << 20  # bytes
 TIMEOUT_S = 60
 
@@ -16,7 +18,8 @@ TIMEOUT_S = 60
 class Weights(NamedTuple):
     """A file of weights: its published name, which metrics want it, its source, and what it must be.
 
-    sha256 "": its authors publish none, so that it is not fetched; put it into place by hand.
+    sha256 "": its authors publish none, so that it is not fetched; put it into place by hand. network: its name among
+    gencomp.perceptual's, if it has one.
     """
 
     file: str
@@ -24,25 +27,30 @@ class Weights(NamedTuple):
     url: str
     sha256: str
     bytes: int
+    network: str = ""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names under which the weights may lie."""
+        return NETWORKS[self.network].files if self.network else (self.file,)
 
 
-ALEX, VGG, INCEPTION = (NETWORKS[name].files[0] for name in ("alex", "vgg", "inception"))
+ALEX, VGG, LITE, INCEPTION = (NETWORKS[name].files[0] for name in ("alex", "vgg", "lite", "inception"))
 WEIGHTS = (
-    Weights(ALEX, "lpips_alex", f"https://download.pytorch.org/models/{ALEX}",
-            "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02", 244_408_911),
+    Weights(ALEX, "lpips_alex, wasserstein_alex", f"https://download.pytorch.org/models/{ALEX}",
+            "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02", 244_408_911, "alex"),
     Weights(VGG, "lpips_vgg, dists", f"https://download.pytorch.org/models/{VGG}",
-            "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0", 553_433_881),
+            "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0", 553_433_881, "vgg"),
+    Weights(LITE, "lite, frechet_lite, kernel_lite",
+            f"https://github.com/huggingface/pytorch-image-models/releases/download/v0.1-weights/{LITE}", "", 0,
+            "lite"),
     Weights(INCEPTION, "fid, kid", f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION}",
-            "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2", 95_628_359),
-    Weights("swav_800ep_pretrain.pth.tar", "fid, kid with --features swav",
+            "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2", 95_628_359, "inception"),
+    Weights("swav_800ep_pretrain.pth.tar", "frechet_swav, kernel_swav",
             "https://dl.fbaipublicfiles.com/deepcluster/swav_800ep_pretrain.pth.tar", "", 0),
-    Weights("vit_large_patch14_dinov2.lvd142m.safetensors", "fid, kid with --features dinov2",
+    Weights("vit_large_patch14_dinov2.lvd142m.safetensors", "frechet_dinov2, kernel_dinov2",
             "https://huggingface.co/timm/vit_large_patch14_dinov2.lvd142m/resolve/main/model.safetensors", "", 0),
 )  # fmt: skip
-
-
-class DownloadError(OSError):
-    """A file could not be fetched, or is not the published one."""
 
 
 def fetch(weights: Weights, folder: Path, source: str | None = None, said: Callable[[int], None] | None = None) -> Path:
