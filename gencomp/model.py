@@ -95,8 +95,11 @@ def integer_digest(entropy: EntropyModel) -> bytes:
     return digest.digest()
 
 
-def save_model(model: Model, path: Path) -> None:
-    """Write a model file whole or not at all; equal models give equal bytes. ModelError for weights beyond float16."""
+def save_model(model: Model, path: Path, *, replace: bool = True) -> None:
+    """Write a model file whole or not at all; equal models give equal bytes. ModelError for weights beyond float16.
+
+    replace: as of `write_atomically`.
+    """
     tensors: dict[str, npt.NDArray[Any]] = {
         f"network.{name}": np.ascontiguousarray(weight, np.float16) for name, weight in model.weights.items()
     }
@@ -122,7 +125,7 @@ def save_model(model: Model, path: Path) -> None:
     }
     metadata["digest"] = _digest(metadata, tensors)
     # safetensors writes the metadata in an order that changes from run to run; one key keeps the file reproducible.
-    write_atomically(path, save(tensors, {"gencomp": json.dumps(metadata, sort_keys=True)}))
+    write_atomically(path, save(tensors, {"gencomp": json.dumps(metadata, sort_keys=True)}), replace=replace)
 
 
 def load_model(path: str | Path) -> Model:

@@ -7,15 +7,16 @@
    of its own (`eval`, `train`, ...) replaces what its list in that folder names; see gencomp/folder.py.
 3. Never through a symbolic link that the user did not name: neither a file below the folder that was named, nor a
    folder on the way to it.
-4. New files are no more open than the file that they are made from (`like`).
+4. New files are no more open than the file that they are made from (`like`), or the most private of several.
 
 All of it is checked before any work, and again when the file is written: it is created exclusively then.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,6 +74,21 @@ class Outputs(NamedTuple):
 def protecting(inputs: Iterable[str | Path | None], overwrite: bool = False, own: bytes = b"") -> Outputs:
     """The rule for a command that reads `inputs`: files and folders of this disk; other names count for nothing."""
     return Outputs(file_ids(local_path(name) for name in inputs if name is not None), overwrite, own)
+
+
+@contextlib.contextmanager
+def no_more_open_than(inputs: Iterable[str | Path]) -> Iterator[None]:
+    """Let what is made in the block be closed to all to whom one of the inputs is closed, by this process's umask."""
+    closed = 0
+    for path in map(local_path, inputs):
+        with contextlib.suppress(OSError, ValueError):
+            closed |= 0o066 & ~path.stat().st_mode
+    before = os.umask(0o077)
+    os.umask(before | closed | (closed & 0o044) >> 2)  # who may not read a file need not look into its folder
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def file_ids(paths: Iterable[Path]) -> frozenset[FileId]:

@@ -5,12 +5,17 @@ from pathlib import Path
 
 import click
 
+from gencomp.cli import options
+from gencomp.files import shown
+from gencomp.outputs import protecting
+
 _FOLDER = click.Path(path_type=Path)
 
 
 @click.command()
 @click.argument("run", type=_FOLDER)
 @click.option("-o", "--output", required=True, type=_FOLDER, metavar="MODEL", help="The model file.")
+@options.overwrite
 @click.option(
     "--data", multiple=True, metavar="FOLDER|NAME", help="To calibrate on; the run's own photographs by default."
 )
@@ -36,6 +41,7 @@ _FOLDER = click.Path(path_type=Path)
 def export(
     run: Path,
     output: Path,
+    overwrite: bool,
     data: tuple[str, ...],
     name: str,
     integers: Path | None,
@@ -52,9 +58,10 @@ def export(
     and the change of the rate is reported. A run that began with a model and left what decides bits alone keeps that
     model's integers: old files stay readable. Equal runs give equal files.
     """
-    from .export import RATE_WARNING
+    from .export import RATE_WARNING, inputs_of
     from .export import export as convert
 
+    protecting([*inputs_of(run), integers, *data], overwrite).check(output)
     done = convert(
         run,
         output,
@@ -64,6 +71,7 @@ def export(
         strict=strict,
         realism_scale=realism_scale,
         graphs=graphs,
+        replace=output.exists(),
     )
     facts = done.model.facts
     if as_json:
@@ -71,7 +79,7 @@ def export(
         click.echo(json.dumps(record | {"bytes": output.stat().st_size, "rate_change": done.rate_change}))
     else:
         click.echo(
-            f"{output}: model {done.model.id.hex()}, {facts['parameters']:,} parameters, "
+            f"{shown(output)}: model {done.model.id.hex()}, {facts['parameters']:,} parameters, "
             f"rate {100 * done.rate_change:+.3f} % against the float networks"
         )
     if done.rate_change > RATE_WARNING:

@@ -5,6 +5,10 @@ from pathlib import Path
 
 import click
 
+from gencomp.cli import options
+from gencomp.files import shown
+from gencomp.outputs import protecting
+
 _FILE = click.Path(path_type=Path)
 
 
@@ -18,9 +22,10 @@ _FILE = click.Path(path_type=Path)
     help="Photographs to calibrate on: a few dozen that look like yours. Repeatable.",
 )
 @click.option("-o", "--output", required=True, type=_FILE, metavar="FILE", help="The model file.")
+@options.overwrite
 @click.option("--name", default="", help="The model's name; MODEL's and -int8 by default.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
-def int8(model: str, data: tuple[str, ...], output: Path, name: str, as_json: bool) -> None:
+def int8(model: str, data: tuple[str, ...], output: Path, overwrite: bool, name: str, as_json: bool) -> None:
     """Let the decoder of MODEL compute in eight bits, on ONNX Runtime.
 
     MODEL is a file or gencomp-base. The bottlenecks of the synthesis get weights of eight bits, and ranges of
@@ -37,9 +42,10 @@ def int8(model: str, data: tuple[str, ...], output: Path, name: str, as_json: bo
     from .resume import model_file
 
     source = model_file(model)
-    done = quantise(source, output, list(data), name)
+    protecting([source, *data], overwrite).check(output)
+    done = quantise(source, output, list(data), name, replace=output.exists())
     if as_json:
         record = {"path": str(output), "name": done.name, "model": done.id.hex(), "layers": len(done.int8)}
         click.echo(json.dumps(record | {"bytes": output.stat().st_size, "bytes_before": source.stat().st_size}))
     else:
-        click.echo(f"{output}: model {done.id.hex()}, {len(done.int8)} layers in eight bits")
+        click.echo(f"{shown(output)}: model {done.id.hex()}, {len(done.int8)} layers in eight bits")

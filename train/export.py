@@ -49,6 +49,7 @@ def export(
     strict: bool = False,
     realism_scale: float = 1.0,
     graphs: bool = False,
+    replace: bool = True,
 ) -> Export:
     """Convert the newest checkpoint of `run` (a folder, or one checkpoint) to a model file; equal runs, equal bytes.
 
@@ -56,6 +57,7 @@ def export(
     by default the one that the run began with, if nothing that decides bits has changed since. strict: CheckpointError,
     and nothing written, where the rate grows by over 0.2 %. realism_scale: the realism of training that
     becomes 1; CheckpointError for a run that has not learnt any. graphs: also write the transforms as ONNX graphs.
+    replace: whether a file that stands at `out` goes.
     """
     folder, checkpoint = _newest(run)
     recipe = checkpoint.meta["recipe"]
@@ -91,8 +93,19 @@ def export(
         network.halo,
         _graphs(network) if graphs else {},
     )
-    save_model(model, out)
+    save_model(model, out, replace=replace)
     return Export(model, change)
+
+
+def inputs_of(run: Path) -> list[Path]:
+    """The files and folders that an export of `run` reads, its photographs among them."""
+    folder = run.parent.parent if run.is_file() else run
+    try:
+        data = json.loads((folder / "data.json").read_text("utf-8"))["data"]
+    except (OSError, ValueError, KeyError):
+        data = []
+    names = ("data.json", "recipe.json", "log.jsonl", ORIGIN)
+    return [run if run.is_file() else run / "checkpoints", *(folder / name for name in names), *map(Path, data)]
 
 
 def to_model(network: Network, calibration: list[Calibration], name: str, facts: dict[str, Any]) -> Model:

@@ -19,7 +19,7 @@ from .export import calibration_latents
 CALIBRATION = 32  # crops, their qualities spread over the whole range
 
 
-def quantise(source: Path, out: Path, data: list[str], name: str = "") -> Model:
+def quantise(source: Path, out: Path, data: list[str], name: str = "", *, replace: bool = True) -> Model:
     """Write the model in `source` with the bottlenecks of its synthesis in eight bits; equal inputs give equal bytes.
 
     data: photographs to calibrate on. The model id stays. ModelError for a model that has no such layers, or is in
@@ -42,7 +42,7 @@ def quantise(source: Path, out: Path, data: list[str], name: str = "") -> Model:
         graphs={key: np.frombuffer(graph, np.uint8) for key, graph in graphs.items()},
         facts=model.facts | {"int8": True},
     )
-    save_model(done, out)
+    save_model(done, out, replace=replace)
     return done
 
 

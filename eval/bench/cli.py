@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gencomp.cli import options
+from gencomp.outputs import protecting
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -50,9 +53,11 @@ class Size(click.ParamType[tuple[int, int]]):
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Also write the JSON."
 )
+@options.overwrite
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the table.")
 def bench(sizes: tuple[tuple[int, int], ...], threads: tuple[int, ...], devices: tuple[str, ...], repeat: int,
-          quality: float | None, model: str | None, output: Path | None, as_json: bool) -> None:  # fmt: skip
+          quality: float | None, model: str | None, output: Path | None, overwrite: bool,
+          as_json: bool) -> None:  # fmt: skip
     """Measure the codec's stages at several sizes, thread counts and devices.
 
     Transform, hyper-analysis, integer networks (hyper-decoder and context), range coder, the encoder's check of its own
@@ -64,8 +69,10 @@ def bench(sizes: tuple[tuple[int, int], ...], threads: tuple[int, ...], devices:
 
     import gencomp
     from gencomp.bitstream import DEFAULT_QUALITY
-    from gencomp.files import write_atomically
 
+    outputs = protecting([model], overwrite)
+    if output is not None:
+        outputs.check(output)
     sizes = sizes or ((768, 512), (1536, 1024))
     threads = threads or tuple(sorted({1, torch.get_num_threads()}))
     devices = devices or (("cpu", "cuda") if torch.cuda.is_available() else ("cpu",))
@@ -80,7 +87,7 @@ def bench(sizes: tuple[tuple[int, int], ...], threads: tuple[int, ...], devices:
                 runs.append(_run(codec, size, count, quality, repeat))
     found = {"gencomp": gencomp.__version__, "model": codec.model_name, "torch": str(torch.__version__), "runs": runs}
     if output is not None:
-        write_atomically(output, json.dumps(found, indent=1).encode())
+        outputs.write(output, json.dumps(found, indent=1).encode())
     click.echo(json.dumps(found) if as_json else "\n\n".join(_table(run) for run in runs))
 
 

@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from gencomp.cli import options
+from gencomp.files import shown as printable
+from gencomp.outputs import protecting
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -31,6 +35,7 @@ class Shown(NamedTuple):
 @click.command()
 @click.argument("photo", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("-o", "--output", default="demo.png", show_default=True, metavar="PNG", help="The side-by-side image.")
+@options.overwrite
 @click.option("--bpp", type=click.FloatRange(0.001, 24), help="Bits per pixel of the files.  [default: 0.12]")
 @click.option("--quality", type=click.FloatRange(1, 100), help="Instead: quality of the .gnc file.")
 @click.option("--realism", type=click.FloatRange(0, 1), default=1.0, show_default=True, help="0: least distortion.")
@@ -40,6 +45,7 @@ class Shown(NamedTuple):
 def demo(
     photo: Path | None,
     output: str,
+    overwrite: bool,
     bpp: float | None,
     quality: float | None,
     realism: float,
@@ -52,7 +58,7 @@ def demo(
     JPEG, WebP and AVIF (speed 4) code the same photograph in the size nearest to the .gnc file that they reach. The
     table goes to the screen, the images side by side into demo.png. Without PHOTO one of scikit-image's is taken.
     """
-    from gencomp.image import write_image
+    from gencomp.image import encoded_image
 
     from ..codecs.ours import of_model
     from .sheet import side_by_side
@@ -61,16 +67,20 @@ def demo(
         raise click.UsageError(f"-o {output}: the image is a PNG, so its name ends in .png")
     if bpp is not None and quality is not None:
         raise click.UsageError("give --bpp or --quality, not both")
+    place = Path(output)
+    outputs = protecting([photo, model], overwrite)
+    outputs.check(place)
     image, name = _photograph(photo)
     wanted = (bpp or BPP) * image.width * image.height / 8
     with tempfile.TemporaryDirectory() as folder:
         coder = of_model(model, device=device)
         shown = _compare(image, coder, quality, wanted, realism, Path(folder), quiet=as_json)
-    write_image(side_by_side(image, [(s.name, _caption(s), s.coded.image) for s in shown], DETAIL), output)
+    sheet = side_by_side(image, [(s.name, _caption(s), s.coded.image) for s in shown], DETAIL)
+    outputs.write(place, encoded_image(sheet, place), like=photo)
     if as_json:
         click.echo(json.dumps({"photo": name, "output": output, "codecs": [_record(s) for s in shown]}))
     else:
-        click.echo(_table(name, image, shown) + f"\n\nSide by side: {output}")
+        click.echo(_table(name, image, shown) + f"\n\nSide by side: {printable(output)}")
 
 
 def _photograph(path: Path | None) -> "tuple[Image.Image, str]":
@@ -148,7 +158,7 @@ def _record(shown: Shown) -> dict[str, object]:
 
 def _table(name: str, image: "Image.Image", shown: list[Shown]) -> str:
     lines = [
-        f"{name}, {image.width}x{image.height}, every image decoded from its file",
+        f"{printable(name)}, {image.width}x{image.height}, every image decoded from its file",
         "",
         f"{'codec':10}{'bytes':>9}{'bpp':>8}{'PSNR':>10}{'MS-SSIM':>9}{'encode':>9}{'decode':>9}",
     ]

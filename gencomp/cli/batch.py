@@ -38,16 +38,18 @@ Work = Callable[[Path], Outcome]
 Say = Callable[[str, IO[str]], None]
 
 
-def report(results: Iterable[Done], total: int, as_json: bool, notes: Sequence[str] = ()) -> None:
+def report(results: Iterable[Done], total: int, as_json: bool, notes: Sequence[str] = (), left_out: str = "") -> None:
     """Say what came of each file, as it comes; exits with status 1 if any failed or has a problem.
 
-    A failure is one line on stderr and, with as_json, a record of `path` and `error` on stdout. notes: said before. On
-    a terminal a progress bar goes with several files.
+    A failure is one line on stderr and, with as_json, a record of `path` and `error` on stdout. notes: said before;
+    left_out: said in the last line. On a terminal a progress bar goes with several files.
     """
     for note in notes:
         echo(f"Note: {note}", sys.stderr)
     with _progress(results, total) as (shown_results, say):
         failed = sum([not _report(done, as_json, say) for done in shown_results])
+    if left_out:
+        echo(f"Left out: {left_out}", sys.stderr)
     if failed:
         click.get_current_context().exit(1)
 

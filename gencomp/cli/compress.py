@@ -16,8 +16,9 @@ from gencomp.cli.group import WrongUsage
 from gencomp.cli.output import describe, size_text
 from gencomp.cli.planning import Plan, plan
 from gencomp.cli.workers import crew, default_jobs
-from gencomp.files import CODED_SUFFIX, IMAGE_SUFFIXES, shown
+from gencomp.files import CODED_SUFFIX, shown
 from gencomp.refine.effort import MAX_EFFORT
+from gencomp.walk import is_image
 
 if TYPE_CHECKING:
     from gencomp.codec import Codec
@@ -91,14 +92,14 @@ def compress(
     """
     if sum(value is not None for value in (quality, bpp, size)) > 1:
         raise WrongUsage("give one of --quality, --bpp and --bytes, not several")
-    planned = plan(paths, IMAGE_SUFFIXES, output, CODED_SUFFIX, overwrite, bitstream.MAGIC)
+    planned = plan(paths, is_image, output, CODED_SUFFIX, overwrite, bitstream.MAGIC)
     if any(target.suffix.lower() != CODED_SUFFIX for target in planned.targets.values()):
         raise WrongUsage(f"-o {output}: a coded file is named .gnc; for a folder, end the name in a slash")
     files = list(planned.targets)
     asked = {"quality": quality, "bpp": bpp, "bytes": size, "effort": effort, "max_pixels": max_pixels, "keep": keep}
     work = functools.partial(_code, planned, asked, effort > 0 and len(files) == 1)
     with crew(work, model, device, jobs or default_jobs(len(files), device)) as workers:
-        report(workers.do(files), len(files), as_json, planned.notes)
+        report(workers.do(files), len(files), as_json, planned.notes, planned.left_out)
 
 
 def _code(planned: Plan, asked: dict[str, Any], shows_steps: bool, codec: Codec, source: Path) -> Outcome:

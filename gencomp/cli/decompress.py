@@ -15,7 +15,8 @@ from gencomp.cli.group import WrongUsage
 from gencomp.cli.output import describe
 from gencomp.cli.planning import Plan, plan
 from gencomp.cli.workers import crew, default_jobs
-from gencomp.files import CODED_SUFFIX, shown
+from gencomp.files import shown
+from gencomp.walk import is_coded
 
 if TYPE_CHECKING:
     from gencomp.codec import Codec
@@ -63,7 +64,7 @@ def decompress(
     """
     from gencomp.image import ImageError, image_format
 
-    planned = plan(paths, frozenset([CODED_SUFFIX]), output, ".png", overwrite)
+    planned = plan(paths, is_coded, output, ".png", overwrite)
     try:
         for target in planned.targets.values():
             image_format(target)
@@ -76,7 +77,7 @@ def decompress(
         if asked and not workers.facts.knows_realism:
             name = workers.facts.model_name
             click.echo(f"Note: the model {name} does not know realism: --realism has no effect", err=True)
-        report(workers.do(files), len(files), as_json, planned.notes)
+        report(workers.do(files), len(files), as_json, planned.notes, planned.left_out)
 
 
 def _decode(planned: Plan, realism: float, max_pixels: int, codec: Codec, source: Path) -> Outcome:

@@ -12,7 +12,7 @@ from gencomp.cli.batch import Outcome, attempt, report
 from gencomp.cli.inputs import find_inputs
 from gencomp.cli.output import describe, info_text
 from gencomp.cli.planning import load_codec
-from gencomp.files import CODED_SUFFIX
+from gencomp.walk import is_coded
 
 
 @click.command()
@@ -48,6 +48,6 @@ def info(paths: tuple[Path, ...], verify: bool, model: str | None, device: str, 
             problem = problem or "its latents do not decode to what was coded"
         return Outcome(info_text(record), record, problem)
 
-    inputs = find_inputs(paths, frozenset([CODED_SUFFIX]))
+    inputs = find_inputs(paths, is_coded)
     results = (attempt(tell, source.path) for source in inputs.sources)
-    report(results, len(inputs.sources), as_json, inputs.notes)
+    report(results, len(inputs.sources), as_json, left_out=inputs.left_out)

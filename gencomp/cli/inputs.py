@@ -1,9 +1,7 @@
 """Which files a command works on.
 
-* A folder among the inputs is walked in sorted order; hidden files and folders are left out, and links to folders are
-  not followed.
+* A folder among the inputs is walked (gencomp/walk.py); what it leaves out is said in the last line.
 * A file is taken once, however it is spelled.
-* A pipe, socket or device in a folder is skipped, with a note.
 * What cannot be read (a missing file, a folder without permission or without a fitting file) is kept: it fails in its
   turn and does not stop the rest.
 """
@@ -12,13 +10,11 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from gencomp.files import shown
-
-_KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFBLK: "a device", stat.S_IFCHR: "a device"}
+from gencomp.walk import Taken, Walk, file_kind, kind_text, walk
 
 
 class Source(NamedTuple):
@@ -29,21 +25,27 @@ class Source(NamedTuple):
 
 
 class Inputs(NamedTuple):
+    """left_out: in words, what folders hold besides; empty for nothing."""
+
     sources: list[Source]
-    notes: list[str]
+    left_out: str
 
 
-def find_inputs(paths: Iterable[Path], suffixes: frozenset[str]) -> Inputs:
-    """The files that `paths` name, folders replaced by the files in them with one of `suffixes` (module docstring)."""
-    paths, notes = list(paths), list[str]()
+def find_inputs(paths: Iterable[Path], taken: Taken) -> Inputs:
+    """The files that `paths` name, folders replaced by the files in them that are `taken` (module docstring)."""
+    paths, left_out = list(paths), Walk([], {})
     found: dict[tuple[str, str], Source] = {}
     for path in paths:
-        inside = sorted(_walk(path, suffixes, notes)) if file_kind(path) == stat.S_IFDIR else []
+        inside = Walk([], {})
+        if file_kind(path) == stat.S_IFDIR:
+            inside = walk(path, taken)
+            for kind, files in inside.left_out.items():
+                left_out.left_out.setdefault(kind, []).extend(files)
         top = Path(path.resolve().name) if len(paths) > 1 else Path()
-        for file in inside or [path]:
-            place = top / file.relative_to(path) if inside else Path(path.name)
+        for file in inside.files or [path]:
+            place = top / file.relative_to(path) if inside.files else Path(path.name)
             found.setdefault((os.path.realpath(file.parent), file.name), Source(file, place))
-    return Inputs(list(found.values()), notes)
+    return Inputs(list(found.values()), left_out.told())
 
 
 def check_regular(path: Path) -> None:
@@ -53,33 +55,4 @@ def check_regular(path: Path) -> None:
         with os.scandir(path):  # which names the reason if the folder cannot be read
             raise IsADirectoryError("no file to work on in this folder")
     if kind not in (stat.S_IFREG, None):
-        raise OSError(f"{_KINDS.get(kind, 'no regular file')}, not a file")
-
-
-def file_kind(path: Path) -> int | None:
-    """The type bits of a path's mode, links followed; None where there is nothing or it cannot be seen."""
-    try:
-        return stat.S_IFMT(path.stat().st_mode)
-    except (OSError, ValueError):
-        return None
-
-
-def _walk(folder: Path, suffixes: frozenset[str], notes: list[str]) -> Iterator[Path]:
-    unreadable: list[Path] = []
-    for parent, folders, names in os.walk(folder, onerror=lambda error: unreadable.append(Path(error.filename))):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        notes += [
-            f"{shown(Path(parent, name))} is a link to a folder: not followed"
-            for name in sorted(folders)
-            if Path(parent, name).is_symlink()
-        ]
-        for name in names:
-            path = Path(parent, name)
-            if name.startswith(".") or path.suffix.lower() not in suffixes:
-                continue
-            kind = file_kind(path)
-            if kind in (stat.S_IFREG, None):
-                yield path
-            else:
-                notes.append(f"{shown(path)} is {_KINDS.get(kind, 'no regular file')}: skipped")
-    yield from unreadable
+        raise OSError(f"{kind_text(kind)}, not a file")

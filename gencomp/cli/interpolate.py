@@ -11,7 +11,8 @@ import click
 from gencomp import bitstream
 from gencomp.cli import options
 from gencomp.cli.group import WrongUsage
-from gencomp.files import shown, write_atomically
+from gencomp.files import shown
+from gencomp.outputs import no_more_open_than, protecting
 
 
 @click.command()
@@ -19,6 +20,7 @@ from gencomp.files import shown, write_atomically
 @click.argument("last", metavar="B", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("-o", "--output", required=True, metavar="DIR|WEBP", callback=options.filled,
               help="A folder for a PNG of each frame, or a file that ends in .webp: an animation.")  # fmt: skip
+@options.overwrite
 @click.option("--frames", type=click.IntRange(2, 1000), default=16, show_default=True, metavar="N",
               help="Both ends included.")  # fmt: skip
 @click.option("--fps", type=click.FloatRange(0.1, 100), default=12, show_default=True, callback=options.finite,
@@ -33,8 +35,8 @@ from gencomp.files import shown, write_atomically
 @options.max_pixels
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def interpolate(
-    first: Path, last: Path, output: str, frames: int, fps: float, quality: float, realism: float, model: str | None,
-    device: str, max_pixels: int, as_json: bool,
+    first: Path, last: Path, output: str, overwrite: bool, frames: int, fps: float, quality: float, realism: float,
+    model: str | None, device: str, max_pixels: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Show what lies between two images, A and B, of one size.
 
@@ -50,30 +52,35 @@ def interpolate(
     from tqdm import tqdm
 
     from gencomp import codec as codecs
-    from gencomp.image import read_image, write_image
+    from gencomp.image import encoded_image, read_image
     from gencomp.interpolation import interpolate as between
 
     place = Path(output)
     animated = place.suffix.lower() == ".webp"
     if place.suffix and not animated:
         raise WrongUsage(f"-o {output}: frames go into a folder, or into an animation whose name ends in .webp")
+    outputs = protecting([first, last, model], overwrite)
+    names = [place] if animated else [place / f"frame-{k:04d}.png" for k in range(frames)]
+    for name in names:
+        outputs.check(name, None if animated else place)
     codec = codecs.load(model, device=device)
     a, b = (read_image(path, max_pixels) for path in (first, last))
     if animated and frames * a.width * a.height > bitstream.MAX_PIXELS:
         raise WrongUsage(f"an animation of {frames} frames of this size is too large: name a folder with -o DIR")
     found = between(codec, a, b, frames, quality=quality, realism=realism if codec.knows_realism else None)
     shots = []
-    for k, image in enumerate(tqdm(found, total=frames, desc="frames", leave=False, disable=None)):
+    with no_more_open_than([first, last]):
+        for k, image in enumerate(tqdm(found, total=frames, desc="frames", leave=False, disable=None)):
+            if animated:
+                shots.append(image)
+            else:
+                place.mkdir(parents=True, exist_ok=True)
+                outputs.write(names[k], encoded_image(image, names[k]), below=place)
         if animated:
-            shots.append(image)
-        else:
-            place.mkdir(parents=True, exist_ok=True)
-            write_image(image, place / f"frame-{k:04d}.png")
-    if animated:
-        stream = io.BytesIO()
-        shots[0].save(stream, "WEBP", save_all=True, append_images=shots[1:], duration=round(1000 / fps), loop=0,
-                      quality=90, method=4)  # fmt: skip
-        write_atomically(place, stream.getbuffer())
+            stream = io.BytesIO()
+            shots[0].save(stream, "WEBP", save_all=True, append_images=shots[1:], duration=round(1000 / fps), loop=0,
+                          quality=90, method=4)  # fmt: skip
+            outputs.write(place, stream.getbuffer())
     if as_json:
         record = {"output": str(place), "frames": frames, "width": a.width, "height": a.height, "quality": quality}
         click.echo(json.dumps({**record, "model": codec.model_id.hex(), "model_name": codec.model_name}))

@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from gencomp.cli.group import WrongUsage
-from gencomp.cli.inputs import Inputs, Source, file_kind, find_inputs
+from gencomp.cli.inputs import Inputs, Source, find_inputs
 from gencomp.files import shown
 from gencomp.outputs import Outputs, protecting
+from gencomp.walk import Taken, file_kind
 
 if TYPE_CHECKING:
     from gencomp.codec import Codec
@@ -46,6 +47,7 @@ class Plan(NamedTuple):
     named: bool
     outputs: Outputs
     notes: list[str]
+    left_out: str
 
     def place(self, source: Path) -> Path:
         """The output of a source, its folder made if it is below `-o`; NamingError or OSError where it has no place."""
@@ -70,7 +72,7 @@ class Plan(NamedTuple):
 
 def plan(
     paths: Sequence[Path],
-    suffixes: frozenset[str],
+    taken: Taken,
     output: str | None,
     suffix: str,
     overwrite: bool = False,
@@ -78,9 +80,10 @@ def plan(
 ) -> Plan:
     """Where the output of each input goes. suffix: of outputs whose name is not given, with its dot.
 
-    overwrite, own: as in outputs.py. Writes nothing; WrongUsage where `-o` cannot be meant.
+    taken: which files of a folder are inputs; overwrite, own: as in outputs.py. Writes nothing; WrongUsage where `-o`
+    cannot be meant.
     """
-    inputs = find_inputs(paths, suffixes)
+    inputs = find_inputs(paths, taken)
     outputs = protecting([source.path for source in inputs.sources], overwrite, own)
     if output is None:
         return _plan(inputs, outputs, None, suffix)
@@ -88,7 +91,7 @@ def plan(
     is_folder = file_kind(target) == stat.S_IFDIR or output.endswith(("/", os.sep))
     if len(paths) == 1 and file_kind(paths[0]) != stat.S_IFDIR and not is_folder:
         targets = {source.path: target for source in inputs.sources}
-        return Plan(targets, {}, None, True, outputs, inputs.notes)
+        return Plan(targets, {}, None, True, outputs, [], inputs.left_out)
     if file_kind(target) not in (stat.S_IFDIR, None):
         raise WrongUsage(f"-o {output} is a file: several inputs, or a folder, need a folder")
     return _plan(inputs, outputs, target, suffix)
@@ -111,7 +114,7 @@ def _plan(inputs: Inputs, outputs: Outputs, folder: Path | None, suffix: str) ->
         return place.with_name(place.name + suffix) if whole else place.with_suffix(suffix)
 
     short = {source.path: target(source, whole=False) for source in inputs.sources}
-    notes = list(inputs.notes)
+    notes = []
     shared = _sharing(short, folder)
     targets = {s.path: target(s, whole=s.path in shared) for s in inputs.sources}
     if shared:
@@ -122,7 +125,7 @@ def _plan(inputs: Inputs, outputs: Outputs, folder: Path | None, suffix: str) ->
         for source, first in _sharing(targets, folder).items()
         if source != first
     }
-    return Plan(targets, problems, folder, False, outputs, notes)
+    return Plan(targets, problems, folder, False, outputs, notes, inputs.left_out)
 
 
 def _sharing(targets: dict[Path, Path], folder: Path | None) -> dict[Path, Path]:

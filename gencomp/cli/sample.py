@@ -13,6 +13,7 @@ from gencomp import bitstream
 from gencomp.cli import options
 from gencomp.cli.group import WrongUsage
 from gencomp.files import shown
+from gencomp.outputs import protecting
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -39,6 +40,7 @@ class Size(click.ParamType["tuple[int, int]"]):
 @click.command()
 @click.option("-o", "--output", default="samples.png", show_default=True, metavar="FILE|DIR", callback=options.filled,
               help="A sheet of all images; without a suffix, a folder with a PNG of each.")  # fmt: skip
+@options.overwrite
 @click.option("--count", type=click.IntRange(1, 1024), default=9, show_default=True, metavar="N", help="Images.")
 @click.option("--size", type=Size(), default="256x256", show_default=True, help="Of each image, in pixels.")
 @click.option("--quality", type=click.FloatRange(bitstream.MIN_QUALITY, bitstream.MAX_QUALITY),
@@ -52,8 +54,8 @@ class Size(click.ParamType["tuple[int, int]"]):
 @options.device
 @click.option("--json", "as_json", is_flag=True, help="One JSON object an image on standard output.")
 def sample(
-    output: str, count: int, size: tuple[int, int], quality: float, realism: float, seed: int, model: str | None,
-    device: str, as_json: bool,
+    output: str, overwrite: bool, count: int, size: tuple[int, int], quality: float, realism: float, seed: int,
+    model: str | None, device: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Draw images from what a model expects of images.
 
@@ -69,7 +71,7 @@ def sample(
     from tqdm import tqdm
 
     from gencomp import codec as codecs
-    from gencomp.image import image_format, write_image
+    from gencomp.image import encoded_image, image_format
 
     place = Path(output)
     into_folder = not place.suffix or output.endswith("/")
@@ -77,21 +79,24 @@ def sample(
         image_format(place)  # before any work
         if count * size[0] * size[1] > bitstream.MAX_PIXELS:
             raise WrongUsage(f"a sheet of {count} images of this size is too large: name a folder with -o DIR/")
+    outputs = protecting([model], overwrite)
+    names = [place / f"sample-{k:04d}.png" for k in range(count)] if into_folder else [place] * count
+    for path in names:
+        outputs.check(path, place if into_folder else None)
     codec = codecs.load(model, device=device)
     images = []
-    for k in tqdm(range(count), desc="drawing", leave=False, disable=None):
+    for k, path in enumerate(tqdm(names, desc="drawing", leave=False, disable=None)):
         image = codec.sample(*size, quality=quality, realism=realism if codec.knows_realism else None, seed=seed + k)
-        path = place / f"sample-{k:04d}.png" if into_folder else place
         if into_folder:
             place.mkdir(parents=True, exist_ok=True)
-            write_image(image, path)
+            outputs.write(path, encoded_image(image, path), below=place)
         else:
             images.append(image)
         if as_json:
             record = {"output": str(path), "seed": seed + k, "width": size[0], "height": size[1], "quality": quality}
             click.echo(json.dumps({**record, "model": codec.model_id.hex(), "model_name": codec.model_name}))
     if images:
-        write_image(sheet(images), place)
+        outputs.write(place, encoded_image(sheet(images), place))
     if not as_json:
         click.echo(f"{shown(place)}: {count} {'image' if count == 1 else 'images'} of {size[0]}x{size[1]}")
 

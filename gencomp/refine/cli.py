@@ -10,6 +10,8 @@ from gencomp import bitstream
 from gencomp.cli import options
 from gencomp.cli.batch import step_bar
 from gencomp.cli.group import WrongUsage
+from gencomp.files import shown
+from gencomp.outputs import protecting
 from gencomp.refine.effort import MAX_EFFORT
 
 
@@ -25,6 +27,7 @@ from gencomp.refine.effort import MAX_EFFORT
     help="Take away noise of this standard deviation, in grey levels of 0..255.",
 )
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), metavar="FILE", help="Output image.")
+@options.overwrite
 @click.option("--effort", type=click.IntRange(1, MAX_EFFORT), default=3, show_default=True, help="As of compress.")
 @click.option(
     "--quality",
@@ -50,6 +53,7 @@ def restore(
     mask: Path | None,
     sigma: float | None,
     output: Path,
+    overwrite: bool,
     effort: int,
     quality: float,
     realism: float,
@@ -72,10 +76,12 @@ def restore(
     from PIL import Image
 
     from gencomp import codec as codecs
-    from gencomp.image import image_format, read_image, write_image
+    from gencomp.image import encoded_image, image_format, read_image
     from gencomp.refine.restore import denoise, inpaint
 
     image_format(output)
+    outputs = protecting([image, mask, model], overwrite)
+    outputs.check(output)
     pixels = np.asarray(read_image(image, max_pixels))
     codec = codecs.load(model, device=device)
     with step_bar(image) as progress:
@@ -85,5 +91,5 @@ def restore(
         else:
             assert sigma is not None
             found = denoise(codec, pixels, sigma, realism=realism, effort=effort, progress=progress)
-    write_image(Image.fromarray(found), output)
-    click.echo(f"{image} -> {output}: {found.shape[1]}x{found.shape[0]}")
+    outputs.write(output, encoded_image(Image.fromarray(found), output), like=image)
+    click.echo(f"{shown(image)} -> {shown(output)}: {found.shape[1]}x{found.shape[0]}")

@@ -24,7 +24,7 @@ def test_sizes_are_equal_or_the_table_says_why(photos: Path, tmp_path: Path) -> 
         assert abs(other["bytes"] / ours["bytes"] - 1) <= 0.02 or "not reached" in other["note"]
     with Image.open(tmp_path / "seen.png") as sheet:
         assert sheet.width > 1000
-    text = CliRunner().invoke(demo, given).stdout
+    text = CliRunner().invoke(demo, [*given, "--overwrite"]).stdout
     assert "Side by side" in text
     assert f"{ours['bytes']:,}" in text
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from gencomp.cli.inputs import check_regular, find_inputs
-from gencomp.files import IMAGE_SUFFIXES
+from gencomp.results import claim
+from gencomp.walk import is_coded, is_image
 
 
 def _touch(*paths: Path) -> None:
@@ -19,7 +22,7 @@ def _touch(*paths: Path) -> None:
 
 
 def _found(*paths: Path) -> list[Path]:
-    return [source.path for source in find_inputs(paths, IMAGE_SUFFIXES).sources]
+    return [source.path for source in find_inputs(paths, is_image).sources]
 
 
 def test_folder_is_walked_in_order_without_hidden_and_foreign_files(tmp_path: Path) -> None:
@@ -37,9 +40,9 @@ def test_file_is_taken_once_however_it_is_spelled(tmp_path: Path) -> None:
 
 def test_places_mirror_one_folder_and_name_several(tmp_path: Path) -> None:
     _touch(tmp_path / "one" / "sub" / "a.png", tmp_path / "two" / "a.png", tmp_path / "b.png")
-    inputs = find_inputs([tmp_path / "one"], IMAGE_SUFFIXES)
+    inputs = find_inputs([tmp_path / "one"], is_image)
     assert [source.inside for source in inputs.sources] == [Path("sub/a.png")]
-    inputs = find_inputs([tmp_path / "one", tmp_path / "one" / ".." / "two", tmp_path / "b.png"], IMAGE_SUFFIXES)
+    inputs = find_inputs([tmp_path / "one", tmp_path / "one" / ".." / "two", tmp_path / "b.png"], is_image)
     assert [source.inside for source in inputs.sources] == [Path("one/sub/a.png"), Path("two/a.png"), Path("b.png")]
 
 
@@ -55,9 +58,10 @@ def test_pipe_and_socket_in_a_folder_are_skipped_with_a_word(tmp_path: Path) -> 
     os.mkfifo(tmp_path / "pipe.png")
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / "s.png"))
-        inputs = find_inputs([tmp_path], IMAGE_SUFFIXES)
+        inputs = find_inputs([tmp_path], is_image)
     assert [source.path for source in inputs.sources] == [tmp_path / "a.png"]
-    assert sorted(inputs.notes) == [f"{tmp_path}/pipe.png is a pipe: skipped", f"{tmp_path}/s.png is a socket: skipped"]
+    told = f"pipes: 1 ({tmp_path}/pipe.png); sockets: 1 ({tmp_path}/s.png)"
+    assert inputs.left_out == told
 
 
 def test_pipe_that_is_named_is_refused_before_it_is_opened(tmp_path: Path) -> None:
@@ -71,9 +75,26 @@ def test_pipe_that_is_named_is_refused_before_it_is_opened(tmp_path: Path) -> No
 def test_link_to_a_folder_is_not_followed_and_that_is_said(tmp_path: Path) -> None:
     _touch(tmp_path / "in" / "a.png", tmp_path / "elsewhere" / "b.png")
     (tmp_path / "in" / "round").symlink_to(tmp_path / "in")
-    inputs = find_inputs([tmp_path / "in"], IMAGE_SUFFIXES)
+    inputs = find_inputs([tmp_path / "in"], is_image)
     assert [source.path for source in inputs.sources] == [tmp_path / "in" / "a.png"]
-    assert inputs.notes == [f"{tmp_path}/in/round is a link to a folder: not followed"]
+    assert inputs.left_out == f"links to folders, not followed: 1 ({tmp_path}/in/round)"
+
+
+def test_suffix_or_content_decides_and_the_rest_is_counted_and_named(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg")
+    for name in ("b.jfif", "C.JPE", "d", "e.bin"):
+        shutil.copy(tmp_path / "a.jpg", tmp_path / name)
+    _touch(*(tmp_path / name for name in ("photos.tgz", "notes.txt", "x.zip", "set.parquet", "set.tar", ".DS_Store")))
+    claim(tmp_path / "seen", "eval", [])
+    shutil.copytree(tmp_path / "seen", tmp_path / "sub" / "again")
+    shutil.copy(tmp_path / "a.jpg", tmp_path / "sub" / "again" / "own.webp")
+    inputs = find_inputs([tmp_path], is_image)
+    assert [source.path.name for source in inputs.sources] == ["C.JPE", "a.jpg", "b.jfif", "d", "e.bin"]
+    results, other = inputs.left_out.replace(f"{tmp_path}/", "").split("; ")
+    assert other == "files of another kind: 5 (notes.txt, photos.tgz, set.parquet, set.tar, ...)"
+    assert results == "files among the results of earlier runs: 1 (sub/again/own.webp)"
+    (tmp_path / "f.jpg").write_bytes(b"GNC of a file")
+    assert [source.path.name for source in find_inputs([tmp_path], is_coded).sources] == ["f.jpg"]
 
 
 def test_folder_that_cannot_be_read_is_kept_to_fail_in_its_turn(

@@ -9,8 +9,8 @@ import pytest
 
 from gencomp.cli.group import WrongUsage
 from gencomp.cli.planning import NamingError, Plan, plan
-from gencomp.files import IMAGE_SUFFIXES
 from gencomp.outputs import Refused
+from gencomp.walk import is_image
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +28,7 @@ def _touch(*names: str) -> list[Path]:
 
 
 def _plan(names: list[str], output: str | None) -> Plan:
-    return plan([Path(name) for name in names], IMAGE_SUFFIXES, output, ".gnc")
+    return plan([Path(name) for name in names], is_image, output, ".gnc")
 
 
 def _targets(names: list[str], output: str | None) -> list[str]:
@@ -117,7 +117,7 @@ def test_output_never_replaces_an_input_however_it_is_spelled() -> None:
         (["y.jpg"], "link.gnc"),
         (["y.jpg"], "hard.gnc"),
     ):
-        planned = plan([Path(name) for name in names], IMAGE_SUFFIXES, output, ".gnc", overwrite=True)
+        planned = plan([Path(name) for name in names], is_image, output, ".gnc", overwrite=True)
         with pytest.raises(Refused, match="would replace an input"):
             planned.place(Path(names[0]))
 

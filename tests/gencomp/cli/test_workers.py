@@ -21,7 +21,7 @@ from gencomp.cli.batch import Outcome
 from gencomp.cli.compress import _code
 from gencomp.cli.planning import plan
 from gencomp.cli.workers import crew, default_jobs
-from gencomp.files import IMAGE_SUFFIXES
+from gencomp.walk import is_image
 
 MODEL = str(Path(__file__).parents[2] / "golden" / "tiny.safetensors")
 
@@ -38,7 +38,7 @@ def photos(tmp_path: Path) -> list[Path]:
 
 
 def _work(photos: list[Path], output: Path) -> functools.partial[Outcome]:
-    planned = plan([photos[0].parent], IMAGE_SUFFIXES, str(output), ".gnc")
+    planned = plan([photos[0].parent], is_image, str(output), ".gnc")
     return functools.partial(_code, planned, {"quality": 50, "effort": 0}, False)
 
 

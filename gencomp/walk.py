@@ -1,0 +1,109 @@
+"""What a folder of images, or of coded files, holds: what is taken, and what is left out and said.
+
+A walk is sorted. Hidden files and folders are passed over. Left out, counted and named are links to folders, the
+results of an earlier run (results.py), pipes and devices, and files of another kind. A suffix that is known decides;
+any other file is looked into, so that `photo.jfif` and `scan.bin` are taken where they are images.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from gencomp.bitstream import MAGIC
+from gencomp.files import CODED_SUFFIX, IMAGE_SUFFIXES, shown
+from gencomp.results import is_results
+
+_NAMED = 4  # so many of a kind are named, the others counted
+_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
+_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"hevc", b"mif1", b"msf1")
+_KINDS = {stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket", stat.S_IFBLK: "device", stat.S_IFCHR: "device"}
+
+Taken = Callable[[Path], bool]
+
+
+class Walk(NamedTuple):
+    """files: sorted, and folders that could not be read; left_out: paths by kind."""
+
+    files: list[Path]
+    left_out: dict[str, list[Path]]
+
+    def told(self) -> str:
+        """What was left out, in one line; empty for nothing."""
+        return "; ".join(
+            f"{kind}: {len(paths)} ({', '.join(map(shown, paths[:_NAMED]))}{', ...' if len(paths) > _NAMED else ''})"
+            for kind, paths in sorted(self.left_out.items())
+        )
+
+
+def walk(folder: Path, taken: Taken) -> Walk:
+    """The files of a folder that `taken` (is_image, is_coded) takes."""
+    files, left_out = list[Path](), defaultdict[str, list[Path]](list)
+    for parent, folders, names in os.walk(folder, onerror=lambda error: files.append(Path(error.filename))):
+        folders[:] = [
+            name
+            for name in sorted(folders)
+            if not name.startswith(".") and _is_entered(Path(parent, name), taken, left_out)
+        ]
+        for path in (Path(parent, name) for name in sorted(names) if not name.startswith(".")):
+            kind = file_kind(path)
+            if kind not in (stat.S_IFREG, None):
+                left_out[f"{_KINDS.get(kind, 'special file')}s"].append(path)
+            elif taken(path):
+                files.append(path)
+            else:
+                left_out["files of another kind"].append(path)
+    return Walk(sorted(files), dict(left_out))
+
+
+def is_image(path: Path) -> bool:
+    """By suffix; a file of another one by its first bytes."""
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return True
+    start = _start(path)
+    return (
+        start.startswith(_STARTS)
+        or (start[:4] == b"RIFF" and start[8:12] == b"WEBP")
+        or (start[4:8] == b"ftyp" and start[8:12] in _BRANDS)
+    )
+
+
+def is_coded(path: Path) -> bool:
+    """By suffix, or by its first bytes."""
+    return path.suffix.lower() == CODED_SUFFIX or _start(path).startswith(MAGIC)
+
+
+def kind_text(kind: int | None) -> str:
+    """What a path is that is no regular file."""
+    return f"a {_KINDS.get(kind or 0, 'special file')}"
+
+
+def file_kind(path: Path) -> int | None:
+    """The type bits of a path's mode, links followed; None where there is nothing or it cannot be seen."""
+    try:
+        return stat.S_IFMT(path.stat().st_mode)
+    except (OSError, ValueError):
+        return None
+
+
+def _is_entered(folder: Path, taken: Taken, left_out: dict[str, list[Path]]) -> bool:
+    if folder.is_symlink():
+        left_out["links to folders, not followed"].append(folder)
+        return False
+    if is_results(folder):
+        results = (path for path in sorted(folder.rglob("*")) if path.is_file() and taken(path))
+        left_out["files among the results of earlier runs"] += results
+        return False
+    return True
+
+
+def _start(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(16)
+    except OSError:
+        return b""
