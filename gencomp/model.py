@@ -5,7 +5,8 @@
     network.*   float16: the weights of the network family, from which training goes on, too
     integer.*   integers: all that the entropy model is; they alone decide bits
     int8.*      weights of the synthesis in eight bits, if any: int8, and in NAME.scale float32 of each output channel
-    graph.*     uint8: the transforms as ONNX graphs without their weights (networks/graphs.py); may be absent
+    graph.*     uint8: the transforms as ONNX graphs without their weights (networks/graphs.py); may be absent. What a
+                graph may hold is checked before anything runs it (graph.py)
 
 The model id is the first bytes of the SHA-256 over the integers, their names and shapes, and the constants of the
 format that act on them. It does not cover the transforms: a model with a better synthesis and the same integers
@@ -30,6 +31,7 @@ from .entropy import KINDS
 from .entropy.constants import HYPER_UNIT, KNOTS, LEVELS, MAX_RESIDUAL, MEAN_UNIT, ORDER
 from .entropy.contract import EntropyModel
 from .files import write_atomically
+from .graph import NAMES, Form, form_of, tensors_named
 
 FORMAT, FIRST_FORMAT = "gencomp-model-2", "gencomp-model-1"
 MAX_FILE_BYTES = 1 << 30
@@ -82,6 +84,12 @@ class Model(NamedTuple):
         """All weights of the network in float32."""
         halves = {name: weight.astype(np.float32) for name, weight in self.weights.items()}
         return halves | {name: weight.floats() for name, weight in self.int8.items()}
+
+    def forms(self) -> dict[str, Form]:
+        """What its graphs may take from it: weights as float32, those in eight bits and their scales as they are."""
+        small = {name: form_of(weight.values) for name, weight in self.int8.items()}
+        small |= {f"{name}{SCALE}": form_of(weight.scale) for name, weight in self.int8.items()}
+        return small | {name: form_of(weight, np.float32) for name, weight in self.weights.items()}
 
 
 def integer_digest(entropy: EntropyModel) -> bytes:
@@ -186,7 +194,7 @@ def _model(metadata: dict[str, Any], tensors: Arrays) -> Model:
     stride, halo = metadata["stride"], metadata["halo"]
     if stride not in STRIDES or len(halo) != 2 or not all(isinstance(h, int) and 0 <= h <= MAX_HALO for h in halo):
         raise ModelError(f"a stride of {stride} and a halo of {halo}")
-    return Model(
+    model = Model(
         name=str(metadata["name"]),
         family=str(metadata["family"]),
         config=config,
@@ -199,6 +207,17 @@ def _model(metadata: dict[str, Any], tensors: Arrays) -> Model:
         graphs=graphs,
         int8=_int8_weights(_below("int8.", tensors), weights),
     )
+    check_graphs(model)
+    return model
+
+
+def check_graphs(model: Model) -> None:
+    """ModelError for a graph that may do more than compute with the model's own tensors."""
+    if unknown := sorted(model.graphs.keys() - NAMES):
+        raise ModelError(f"unknown graph {unknown[0]!r}")
+    forms = model.forms()
+    for graph in model.graphs.values():
+        tensors_named(graph.tobytes(), forms)
 
 
 def _int8_weights(tensors: Arrays, weights: Arrays) -> dict[str, Int8Weight]:

@@ -15,7 +15,7 @@ import torch
 
 from gencomp.bitstream import STEPS, ModelError
 from gencomp.entropy.contract import EntropyModel
-from gencomp.model import Model, load_model, save_model
+from gencomp.model import Model, check_graphs, load_model, save_model
 from gencomp.networks import build, network_of, weights_of
 from gencomp.networks.contract import Calibration, Network, parameter_count
 from gencomp.networks.freeze import rate_change
@@ -93,6 +93,7 @@ def export(
         network.halo,
         _graphs(network) if graphs else {},
     )
+    check_graphs(model)
     save_model(model, out, replace=replace)
     return Export(model, change)
 

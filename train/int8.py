@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from gencomp.bitstream import ModelError
-from gencomp.model import Model, load_model, save_model
+from gencomp.model import Model, check_graphs, load_model, save_model
 from gencomp.networks import network_of
 from gencomp.networks.contract import Calibration, Network
 from gencomp.networks.graphs import graphs_of
@@ -42,6 +42,7 @@ def quantise(source: Path, out: Path, data: list[str], name: str = "", *, replac
         graphs={key: np.frombuffer(graph, np.uint8) for key, graph in graphs.items()},
         facts=model.facts | {"int8": True},
     )
+    check_graphs(done)
     save_model(done, out, replace=replace)
     return done
 

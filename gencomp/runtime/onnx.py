@@ -1,10 +1,10 @@
 """The transforms in ONNX Runtime, on the CPU: no PyTorch, a start of some tenths of a second.
 
-The graphs come with the model file and name their weights; the weights are handed in from it (networks/graphs.py).
+The graphs come with the model file and name their weights; the weights are handed in from it (networks/graphs.py). A
+graph is checked once more before it is run (graph.py): nothing but that stands between a model file and the disk.
 """
 
 import os
-import re
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from ..bitstream import ModelError
 from ..entropy.contract import Latents
+from ..graph import tensors_named
 from ..model import SCALE, Model
 from ..regions import region
 from .tiling import latent_size, pad_to_multiple, tile_side, tiles
@@ -116,8 +117,9 @@ def _open(graph: npt.NDArray[np.uint8], model: Model, threads: int) -> Any:
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 4
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # a waiting thread leaves its core
+    options.add_session_config_entry("session.load_model_format", "ONNX")  # never guessed from the bytes
     data = graph.tobytes()
-    named = _tensors(model, {name.decode() for name in re.findall(rb"<([\w.]+)>", data)})
+    named = _tensors(model, tensors_named(data, model.forms()))
     values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in named.values()]
     try:
         options.add_external_initializers([f"<{name}>" for name in named], values)
@@ -127,16 +129,16 @@ def _open(graph: npt.NDArray[np.uint8], model: Model, threads: int) -> Any:
         raise ModelError(f"ONNX Runtime refuses the model's graph: {str(error).splitlines()[0]}") from error
 
 
-def _tensors(model: Model, wanted: set[str]) -> dict[str, npt.NDArray[Any]]:
+def _tensors(model: Model, wanted: list[str]) -> dict[str, npt.NDArray[Any]]:
     """What a graph takes from the model file: weights as float32, those in eight bits as they are, and their scales."""
     found: dict[str, npt.NDArray[Any]] = {}
-    for name in sorted(wanted):
+    for name in wanted:
         if name in model.weights:
             found[name] = model.weights[name].astype(np.float32)
         elif name in model.int8:
             found[name] = model.int8[name].values
-        elif (whole := name.removesuffix(SCALE)) in model.int8:
-            found[name] = model.int8[whole].scale
+        else:
+            found[name] = model.int8[name.removesuffix(SCALE)].scale
     return found
 
 

@@ -12,8 +12,8 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from gencomp.bitstream import ModelError
 from gencomp.files import write_atomically
+from gencomp.model import load_model
 
 STATIC = Path(__file__).parent / "static"
 MODEL, PRECACHE, PAGE = "model.safetensors", "precache.js", "index.html"
@@ -40,9 +40,8 @@ class Site(NamedTuple):
 
 
 def site_of(model: Path) -> Site:
-    """The page with a model file; ModelError if there is none."""
-    if not model.is_file():
-        raise ModelError(f"no model file {model}")
+    """The page with a model file; ModelError for one that `load_model` refuses: the page hands it on to others."""
+    load_model(model)
     files = {p.relative_to(STATIC).as_posix(): p for p in sorted(STATIC.rglob("*")) if p.is_file()} | {MODEL: model}
     digest = hashlib.sha256()
     for name, path in files.items():

@@ -3,16 +3,21 @@
 A target returns a short word for the outcome. Everything it raises is a finding.
 """
 
+import contextlib
+import ctypes
 import io
+import os
 import random
+import sys
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import mutate_file
+import mutate_graph
 import mutate_model
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -123,7 +128,69 @@ def model_target() -> Target:
     return Target(lambda draw: mutate_model.mutate(draw, files), run)
 
 
-TARGETS: dict[str, Callable[[], Target]] = {"file": file_target, "header": header_target, "model": model_target}
+def onnx_target() -> Target:
+    """Graphs inside model files: refused, or run without a file of the working folder being opened, and harmless by
+    the judgement of another reader."""
+    sound = MODEL.read_bytes()
+    image = np.random.default_rng(1).integers(0, 256, (20, 36, 3), dtype=np.uint8)
+    folder = tempfile.TemporaryDirectory(prefix="fuzz-")
+    path, here = Path(folder.name) / "model.safetensors", Path(folder.name) / "here"
+    here.mkdir()
+    for name in (mutate_graph.SECRET, "weights"):
+        (here / name).write_bytes(bytes(1 << 16))
+    (here / "link").symlink_to(mutate_graph.SECRET)
+
+    def run(data: bytes) -> str:
+        assert folder.name  # which lives as long as this function
+        path.write_bytes(data)
+        with contextlib.chdir(here), _nothing_opened_in(here):
+            try:
+                model = load_model(path)
+            except ModelError as error:
+                if data == sound:
+                    raise Finding("a sound model is refused") from error
+                return "refused: " + _one_line(error).split("refused:")[-1].strip()
+            for graph in model.graphs.values():
+                if why := mutate_graph.may_do_more_than_compute(graph.tobytes()):
+                    raise Finding(f"a graph was accepted that holds {why}")
+            try:
+                codec = Codec(model, "cpu", runtime="onnx")
+                back = codec.decompress(codec.compress(image, quality=50))
+            except (ModelError, BitstreamError) as error:
+                if data == sound:
+                    raise Finding("a sound model fails") from error
+                return "run: " + _one_line(error)[:60]
+        return "round trip" if back.size == (36, 20) else "another size"
+
+    return Target(lambda draw: mutate_graph.mutate(draw, sound), run)
+
+
+TARGETS: dict[str, Callable[[], Target]] = {
+    "file": file_target,
+    "header": header_target,
+    "model": model_target,
+    "onnx": onnx_target,
+}
+
+
+@contextlib.contextmanager
+def _nothing_opened_in(folder: Path) -> Iterator[None]:
+    """Finding where a file of the folder was opened meanwhile, by Python or by a library; Linux alone can tell."""
+    if sys.platform != "linux":
+        yield
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    watching = libc.inotify_init1(os.O_NONBLOCK)
+    try:
+        if watching < 0 or libc.inotify_add_watch(watching, os.fsencode(folder), 0x21) < 0:  # IN_ACCESS, IN_OPEN
+            raise OSError(ctypes.get_errno(), "inotify")
+        yield
+        with contextlib.suppress(BlockingIOError):
+            for name in (b"secret", b"weights", b"link"):
+                if name in os.read(watching, 1 << 16):
+                    raise Finding(f"{name.decode()} of the working folder was read")
+    finally:
+        os.close(watching)
 
 
 def _decompressed(codec: Codec, data: bytes) -> tuple[str, Image.Image | None]:
