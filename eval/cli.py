@@ -8,6 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gencomp.cli import options as shared
+from gencomp.files import shown
+from gencomp.outputs import no_more_open_than
+from gencomp.walk import merged
+
 from .codecs.build import MODEL_SUFFIX, NAMES, is_model_file, split_effort
 from .metrics.table import NAMES as METRICS
 
@@ -159,6 +164,7 @@ def _finite(_: click.Context, parameter: click.Parameter, values: tuple[float, .
     help="Also write the summary as PREFIX.csv and PREFIX.md, and its figure as PREFIX.png, .svg and .pdf, "
     "and the same for dark pages as PREFIX-dark.",
 )
+@shared.overwrite
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
 @click.option("--quiet", is_flag=True, help="Print problems alone.")
 def evaluate(photos: tuple[str, ...], out: Path, limit: int | None, as_json: bool, quiet: bool, device: str,
@@ -181,13 +187,16 @@ def evaluate(photos: tuple[str, ...], out: Path, limit: int | None, as_json: boo
     from .run.processes import join
 
     chosen["jobs"] = _jobs(chosen["jobs"])
-    options = _options(photos, out, **chosen)
-    found = finding.find(photos, limit)
-    results = evaluation.evaluate(options, found, join(device), quiet=quiet or as_json)
-    if results is None:
-        return
-    if figure is not None:
-        evaluation.write_figure(figure, results)
+    options, walks = _options(photos, out, **chosen), []
+    found = finding.find(photos, limit, walks)
+    options = options._replace(left_out=merged(walks).told())
+    evaluation.check_figure(figure, [out, *photos], options.overwrite)
+    with no_more_open_than(photo.source for photo in found):
+        results = evaluation.evaluate(options, found, join(device), quiet=quiet or as_json)
+        if results is None:
+            return
+        if figure is not None:
+            evaluation.write_figure(figure, results)
     if as_json:
         click.echo(json.dumps({k: results[k] for k in ("summary", "left_out", "bd", "not_measured", "problems")}))
     else:
@@ -217,7 +226,7 @@ def _options(photos: tuple[str, ...], out: Path, **chosen: Any) -> "Options":
         tuple(dict.fromkeys([Target("bpp", rate) for rate in rates] + list(settings))),
         tuple(dict.fromkeys(chosen["realisms"] or (1.0,))), tuple(dict.fromkeys(chosen["metrics"] or METRICS)),
         tuple(dict.fromkeys(chosen["features"])), chosen["models"], chosen["weights"], chosen["patch"],
-        chosen["anchor"], window, chosen["jobs"], chosen["keep"],
+        chosen["anchor"], window, chosen["jobs"], chosen["keep"], chosen["overwrite"],
     )  # fmt: skip
 
 
@@ -237,4 +246,6 @@ def _say(out: Path, results: dict[str, Any], quiet: bool) -> None:
         click.echo(f"{name}: {why}")
     if any("needs" in why for why in results["not_measured"].values()):
         click.echo("`gencomp weights` lists these files, with their sources; --download fetches them.")
-    click.echo(f"\nReport: {out / 'index.html'}")
+    click.echo(f"\nReport: {shown(out / 'index.html')}")
+    if results["photos"]["left_out"]:
+        click.echo(f"Left out: {results['photos']['left_out']}")

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import click
 
 from gencomp.files import write_atomically
+from gencomp.outputs import protecting
+from gencomp.results import LIST, claim, rewriting
 
 from .codecs.baseline import BaselineError
 from .report import results
@@ -24,11 +26,18 @@ from .run.progress import shown
 from .run.records import Target
 from .run.workers import Crashed, Workers
 
+READ = ("index.html", "results.json", "results.csv", "codecs.json", "tables", "plots")
+"""What people read in the folder of a run; `KEPT` is what a later run goes on from."""
+KEPT = ("records", "files", "originals", "reconstructions", "features", "sets")
 WORKER_GB = 2.0  # a worker with torch and a model, on images of some megapixels
 
 
 class Options(NamedTuple):
-    """What a run was asked for. jobs: worker processes, 0 for none; keep: of how many images reconstructions stay."""
+    """What a run was asked for.
+
+    jobs: worker processes, 0 for none; keep: of how many images reconstructions stay; overwrite: whether files in `out`
+    that are not the program's may go; left_out: what the folders of photographs hold besides, in words.
+    """
 
     sources: tuple[str, ...]
     out: Path
@@ -44,13 +53,16 @@ class Options(NamedTuple):
     window: tuple[float, float] | None
     jobs: int
     keep: int
+    overwrite: bool = False
+    left_out: str = ""
 
 
 def evaluate(options: Options, photos: list[Photo], processes: Processes, quiet: bool) -> dict[str, Any] | None:
     """Do the work that is missing in the output folder and write its results; None on all processes but the first."""
     out = options.out
     made = not out.exists()
-    out.mkdir(parents=True, exist_ok=True)
+    inputs = [*(photo.source for photo in photos), *options.sources, *options.codecs, *options.models]
+    claim(out, "eval", [*READ, *KEPT], inputs, options.overwrite)
     order = _order(options, processes)
     try:
         with Workers(partial(prepare, order), options.jobs) as workers:
@@ -73,12 +85,14 @@ def evaluate(options: Options, photos: list[Photo], processes: Processes, quiet:
             processes.wait()
             if not processes.is_first:
                 return None
-            context = Context(results.command_line(), list(options.sources), facts.completed(done), known.absent,
-                              options.anchor, options.window, options.patch, processes.total, max(1, options.jobs),
-                              names)  # fmt: skip
-            return finish(out, context, partial(_steps, workers, order, silent))
+            with rewriting(out, READ):
+                context = Context(results.command_line(), list(options.sources), facts.completed(done), known.absent,
+                                  options.anchor, options.window, options.patch, processes.total, max(1, options.jobs),
+                                  names, options.left_out)  # fmt: skip
+                return finish(out, context, partial(_steps, workers, order, silent))
     except BaselineError:
-        if made and not any(out.iterdir()):
+        if made and [path.name for path in out.iterdir()] == [LIST]:
+            (out / LIST).unlink()
             out.rmdir()
         raise
 
@@ -104,6 +118,19 @@ def finish(out: Path, context: Context, run: Run = in_turn) -> dict[str, Any]:
                       collected["photos"]["dataset"], run)  # fmt: skip
     page.write(out, collected)
     return collected
+
+
+def figure_files(prefix: Path) -> list[Path]:
+    """What `write_figure` writes."""
+    names = [f"{prefix.name}{suffix}" for suffix in (".csv", ".md")]
+    names += [f"{prefix.name}{look}{suffix}" for look in ("", "-dark") for suffix in (".svg", ".pdf", ".png")]
+    return [prefix.with_name(name) for name in names]
+
+
+def check_figure(prefix: Path | None, inputs: Sequence[str | Path], overwrite: bool) -> None:
+    """Raise Refused, before any work, where a file of a figure may not be written."""
+    for path in figure_files(prefix) if prefix is not None else ():
+        protecting(inputs, overwrite).check(path, below=path.parent)
 
 
 def write_figure(prefix: Path, collected: dict[str, Any]) -> None:

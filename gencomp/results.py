@@ -1,4 +1,4 @@
-"""A folder of results that a verb fills and goes on with: `eval`, `train`, `family`, `study analyse`, `web --export`.
+"""A folder of results that a verb fills and goes on with: `eval`, `train`, `family`, `study analyse`.
 
 The folder is the user's and holds what he likes; what the verb may replace there, a list of its own says (`LIST`):
 
@@ -15,22 +15,36 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from gencomp.files import shown, write_atomically
-from gencomp.outputs import Refused
+from gencomp.outputs import Refused, file_ids, local_path
 
 LIST = ".gencomp-results.json"
 
 
-def claim(folder: Path, verb: str, names: Iterable[str], overwrite: bool = False, begun: bool = False) -> None:
+def claim(
+    folder: Path,
+    verb: str,
+    names: Collection[str],
+    inputs: Iterable[str | Path] = (),
+    overwrite: bool = False,
+    begun: bool = False,
+) -> None:
     """Make `folder`, or take it where nothing of the user's would be replaced; Refused otherwise, and nothing is made.
 
-    names: what the verb writes at the top of the folder, files and folders. begun: whether the folder evidently holds
-    an earlier run of the verb, without a list. Any number of processes may claim one folder for one verb at once.
+    names: what the verb writes at the top of the folder, files and folders. inputs: what it reads, which may not lie
+    there. begun: whether the folder evidently holds an earlier run of the verb, without a list. Any number of processes
+    may claim one folder for one verb at once.
     """
+    read = file_ids(each for path in map(local_path, inputs) for each in [path, *Path(os.path.realpath(path)).parents])
+    for name in names:
+        if not read.isdisjoint(file_ids([folder / name])):
+            raise Refused(f"{shown(folder / name)}, where gencomp {verb} writes, holds an input: name another folder")
+        if (folder / name).is_symlink():
+            raise Refused(f"{shown(folder / name)} is a link, and outputs do not go through links: remove it first")
     known = _list(folder)
     if known is None:
         clash = [name for name in names if os.path.lexists(folder / name)]

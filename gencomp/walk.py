@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,6 +58,16 @@ def walk(folder: Path, taken: Taken) -> Walk:
             else:
                 left_out["files of another kind"].append(path)
     return Walk(sorted(files), dict(left_out))
+
+
+def merged(walks: Iterable[Walk]) -> Walk:
+    """Several walks as one."""
+    files, left_out = list[Path](), defaultdict[str, list[Path]](list)
+    for one in walks:
+        files += one.files
+        for kind, paths in one.left_out.items():
+            left_out[kind] += paths
+    return Walk(files, dict(left_out))
 
 
 def is_image(path: Path) -> bool:

@@ -26,7 +26,7 @@ class Context(NamedTuple):
     """What the results say of the run itself.
 
     codecs: facts or an error by name; absent: why a metric is missing; images: names of the photographs that were
-    asked for, which alone stand in the results.
+    asked for, which alone stand in the results; left_out: what their folders hold besides.
     """
 
     command: list[str]
@@ -39,6 +39,7 @@ class Context(NamedTuple):
     processes: int
     jobs: int
     images: set[str]
+    left_out: str = ""
 
 
 def collect(out: Path, context: Context, run: Run = in_turn) -> dict[str, Any]:
@@ -57,6 +58,7 @@ def collect(out: Path, context: Context, run: Run = in_turn) -> dict[str, Any]:
         "machine": _machine(context),
         "photos": {
             "sources": context.sources,
+            "left_out": context.left_out,
             "dataset": published.dataset_of(list(images)),
             "images": [{k: images[i].row[k] for k in IMAGE_COLUMNS} for i in sorted(images)],
         },
@@ -116,7 +118,9 @@ def _machine(context: Context) -> dict[str, Any]:
 
 def _protocol(context: Context) -> list[str]:
     window = f" within {context.window[0]:g} to {context.window[1]:g} bpp." if context.window else "."
+    left_out = [f"Left out of the photographs: {context.left_out}."] if context.left_out else []
     return [
+        *left_out,
         "Rates are sizes of files on disk, headers and all; every image is decoded from its file.",
         "Targets in bits per pixel are met image by image, by interpolation over the codec's own rate control: within "
         "2 %, or the row says why not. Targets in settings hold one setting for all images.",

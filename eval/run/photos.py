@@ -1,6 +1,7 @@
 """Which photographs are evaluated: folders, files, lists of files, or a data set of the `datasets` library."""
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -8,8 +9,8 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from gencomp.files import IMAGE_SUFFIXES
 from gencomp.image import read_image
+from gencomp.walk import Walk, is_image, walk
 
 HUB = "datasets:"
 
@@ -26,27 +27,28 @@ class Photo(NamedTuple):
     read: Callable[[], Image.Image]
 
 
-def find(sources: Sequence[str], limit: int | None = None) -> list[Photo]:
-    """The photographs of all sources in order, at most `limit`.
+def find(sources: Sequence[str], limit: int | None = None, walks: list[Walk] | None = None) -> list[Photo]:
+    """The photographs of all sources in order, at most `limit`. walks: what folders hold is added to it.
 
     A source is a folder (walked), an image, a text file with one path a line (relative to the list's folder), a data
     set saved on this disk, or a name of `datasets`: datasets:NAME[:SPLIT], or NAME[:SPLIT] where it has been loaded
     before (a mistyped folder shall not wait for a server). Raises PhotosError.
     """
     photos: list[Photo] = []
+    walks = [] if walks is None else walks
     for source in sources:
-        photos += _of_source(source)
+        photos += _of_source(source, walks)
         if limit is not None and len(photos) >= limit:
             break
     return _with_unique_names(photos[:limit])
 
 
-def _of_source(source: str) -> list[Photo]:
+def _of_source(source: str, walks: list[Walk]) -> list[Photo]:
     path = Path(source)
     if source.startswith(HUB):
         return _of_datasets(source.removeprefix(HUB))
     if path.is_dir():
-        return _of_folder(path)
+        return _of_folder(path, walks)
     if path.is_file():
         return _of_list(path) if path.suffix.lower() in (".txt", ".list") else [_of_file(path, path.stem)]
     if _is_cached(source.partition(":")[0]):
@@ -58,11 +60,11 @@ def _of_file(path: Path, name: str) -> Photo:
     return Photo(name, str(path), partial(read_image, path, max_pixels=None))
 
 
-def _of_folder(folder: Path) -> list[Photo]:
-    inside = [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
-    inside = [p for p in inside if not any(part.startswith(".") for part in p.relative_to(folder).parts)]
-    if inside:
-        return [_of_file(p, "_".join(p.relative_to(folder).with_suffix("").parts)) for p in inside]
+def _of_folder(folder: Path, walks: list[Walk]) -> list[Photo]:
+    inside = walk(folder, is_image)
+    if inside.files:
+        walks.append(inside)
+        return [_of_file(p, "_".join(p.relative_to(folder).with_suffix("").parts)) for p in inside.files]
     if any(folder.glob("*.parquet")) or any(folder.glob("*.arrow")):
         return _of_datasets(str(folder))
     raise PhotosError(f"{folder}: no image in this folder")
@@ -122,11 +124,12 @@ def _read_row(rows: Any, index: int, column: str) -> Image.Image:
 
 
 def _with_unique_names(photos: list[Photo]) -> list[Photo]:
-    """Names as file names, the second of a name with a number behind it."""
+    """Names as file names, the second of a name with a number behind it; names that differ in case alone are one."""
     seen: dict[str, int] = {}
     unique = []
     for photo in photos:
         name = re.sub(r"[^\w.-]", "_", photo.name) or "_"
-        seen[name] = seen.get(name, 0) + 1
-        unique.append(photo._replace(name=name if seen[name] == 1 else f"{name}~{seen[name]}"))
+        key = unicodedata.normalize("NFC", name).casefold()
+        seen[key] = seen.get(key, 0) + 1
+        unique.append(photo._replace(name=name if seen[key] == 1 else f"{name}~{seen[key]}"))
     return unique

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from gencomp.walk import Taken, Walk, file_kind, kind_text, walk
+from gencomp.walk import Taken, Walk, file_kind, kind_text, merged, walk
 
 
 class Source(NamedTuple):
@@ -33,19 +33,15 @@ class Inputs(NamedTuple):
 
 def find_inputs(paths: Iterable[Path], taken: Taken) -> Inputs:
     """The files that `paths` name, folders replaced by the files in them that are `taken` (module docstring)."""
-    paths, left_out = list(paths), Walk([], {})
+    paths = list(paths)
+    walks = [walk(path, taken) if file_kind(path) == stat.S_IFDIR else Walk([], {}) for path in paths]
     found: dict[tuple[str, str], Source] = {}
-    for path in paths:
-        inside = Walk([], {})
-        if file_kind(path) == stat.S_IFDIR:
-            inside = walk(path, taken)
-            for kind, files in inside.left_out.items():
-                left_out.left_out.setdefault(kind, []).extend(files)
+    for path, inside in zip(paths, walks):
         top = Path(path.resolve().name) if len(paths) > 1 else Path()
         for file in inside.files or [path]:
             place = top / file.relative_to(path) if inside.files else Path(path.name)
             found.setdefault((os.path.realpath(file.parent), file.name), Source(file, place))
-    return Inputs(list(found.values()), left_out.told())
+    return Inputs(list(found.values()), merged(walks).told())
 
 
 def check_regular(path: Path) -> None:

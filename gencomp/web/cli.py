@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from gencomp.cli import options
+from gencomp.files import shown
 from gencomp.web.server import address, bind
 from gencomp.web.site import export, site_of
 
@@ -15,12 +17,13 @@ from gencomp.web.site import export, site_of
 @click.command()
 @click.option("--export", "folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path),
               help="Write the page as static files for any web server instead of serving it.")  # fmt: skip
+@options.overwrite
 @click.option(
     "--port", type=click.IntRange(0, 65535), help="Port to serve on; 0: any free one.  [default: 8611 if free]"
 )
 @click.option("--browser/--no-browser", default=True, show_default=True, help="Open the page in the browser.")
 @click.option("--model", metavar="NAME|FILE", help="Model to use instead of the embedded one.")
-def web(folder: Path | None, port: int | None, browser: bool, model: str | None) -> None:
+def web(folder: Path | None, overwrite: bool, port: int | None, browser: bool, model: str | None) -> None:
     """Code and decode in the browser, with nothing leaving the machine.
 
     Drop images or .gnc files on the page, compare original and decoded image in a wipe, beside WebP and JPEG of the
@@ -32,8 +35,8 @@ def web(folder: Path | None, port: int | None, browser: bool, model: str | None)
     """
     site = site_of(_model_file(model))
     if folder is not None:
-        size = export(site, folder)
-        click.echo(f"{folder}: {len(site.files) + 1} files, {size / 1e6:.1f} MB")
+        size = export(site, folder, overwrite)
+        click.echo(f"{shown(folder)}: {len(site.files) + 1} files, {size / 1e6:.1f} MB")
         return
     with bind(site, port) as server:
         click.echo(f"gencomp: {address(server)}  (Ctrl-C stops)")

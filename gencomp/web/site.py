@@ -12,8 +12,9 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from gencomp.files import write_atomically
+from gencomp.files import shown, write_atomically
 from gencomp.model import load_model
+from gencomp.outputs import Refused, protecting
 
 STATIC = Path(__file__).parent / "static"
 MODEL, PRECACHE, PAGE = "model.safetensors", "precache.js", "index.html"
@@ -43,22 +44,21 @@ def site_of(model: Path) -> Site:
     """The page with a model file; ModelError for one that `load_model` refuses: the page hands it on to others."""
     load_model(model)
     files = {p.relative_to(STATIC).as_posix(): p for p in sorted(STATIC.rglob("*")) if p.is_file()} | {MODEL: model}
-    digest = hashlib.sha256()
-    for name, path in files.items():
-        digest.update(f"{name} {path.stat().st_size} ".encode())
-        digest.update(path.read_bytes())
-    return Site(files, digest.hexdigest()[:16])
+    return Site(files, _digest(files))
 
 
-def export(site: Site, folder: Path) -> int:
+def export(site: Site, folder: Path, overwrite: bool = False) -> int:
     """Write the page into a folder, made if missing; the bytes written.
 
-    FileExistsError if something else lies in the folder: an earlier export, which is overwritten, holds precache.js.
+    Refused if something else lies in the folder, or a file of an earlier export is not as it was written.
     """
-    if folder.exists() and not (folder / PRECACHE).is_file() and any(folder.iterdir()):
-        raise FileExistsError(f"{folder} is not empty, and holds no earlier export: name a new folder")
-    total = 0
-    for name in [*site.files, PRECACHE]:
+    names, total = [*site.files, PRECACHE], 0
+    rule = protecting(site.files.values(), overwrite=True)
+    for name in names:
+        rule.check(folder / name, below=folder)
+    if not overwrite and folder.exists() and any(folder.iterdir()):
+        _check_own(folder, names)
+    for name in names:
         content = site.read(name)
         assert content is not None
         path = folder / name
@@ -66,3 +66,23 @@ def export(site: Site, folder: Path) -> int:
         write_atomically(path, content)
         total += len(content)
     return total
+
+
+def _check_own(folder: Path, names: list[str]) -> None:
+    """Refused where a folder is no earlier export whose files are those that its precache.js names the version of."""
+    try:
+        listed = json.loads((folder / PRECACHE).read_text("utf-8").partition("=")[2].rstrip().rstrip(";"))
+        version, files = str(listed["version"]), [str(name) for name in listed["files"][1:]]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise Refused(f"{shown(folder)} is not empty, and holds no earlier export: name a new folder") from None
+    whole = all((folder / name).is_file() for name in files) and _digest({n: folder / n for n in files}) == version
+    if not whole or any((folder / name).exists() for name in set(names) - {*files, PRECACHE}):
+        raise Refused(f"{shown(folder)} was changed since it was exported: name a new folder, or give --overwrite")
+
+
+def _digest(files: dict[str, Path]) -> str:
+    digest = hashlib.sha256()
+    for name, path in files.items():
+        digest.update(f"{name} {path.stat().st_size} ".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
