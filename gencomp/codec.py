@@ -29,6 +29,7 @@ from .bitstream import (
     ModelError,
 )
 from .eager import eager
+from .effort import AIMS, checked_aim, steps_of
 from .entropy.constants import MEAN_UNIT, TILE
 from .entropy.contract import Arithmetic, Coded, Latents, Quantizer
 from .image import ImageError, Source, read_image, read_kept, warn_if_large
@@ -36,7 +37,6 @@ from .memory import memory_for
 from .metadata import to_info
 from .model import Model, load_model
 from .rate_search import LARGE, largest_step, largest_step_by_sketch, sketch_of
-from .refine.effort import steps_of
 from .regions import region
 from .runtime import open_runtime
 from .runtime.tiling import latent_size
@@ -108,6 +108,7 @@ class Codec:
         max_pixels: int | None = MAX_PIXELS,
         keep: Collection[str] = (),
         effort: int = 0,
+        aim: str = AIMS[0],
         progress: "Progress | None" = None,
     ) -> bytes:
         """The image as a .gnc file; see `encode`."""
@@ -119,6 +120,7 @@ class Codec:
             max_pixels=max_pixels,
             keep=keep,
             effort=effort,
+            aim=aim,
             progress=progress,
         ).data
 
@@ -134,6 +136,7 @@ class Codec:
         keep: Collection[str] = (),
         extras: Mapping[int, bytes] | None = None,
         effort: int = 0,
+        aim: str = AIMS[0],
         progress: "Progress | None" = None,
     ) -> Encoded:
         """Compress an image and say what came out.
@@ -143,14 +146,16 @@ class Codec:
         two the largest quality whose file is at most that (above 1.5 megapixels nearly the largest: a sketch says where
         to look). keep: names of metadata to keep (metadata.py); extras: further sections by kind.
         effort, 0..9: above 0 the latents are refined for this image, for a better image in fewer bits (refine/); needs
-        torch, and decoders are as before. progress(done, total) is told of each step of that. RateError where even
-        quality 1 is larger; ImageError for the image.
+        torch, and decoders are as before. aim: what it is better by, "realism" (the image at realism 1, by what people
+        see; more so where `gencomp weights --download` has put feature networks) or "pixels" (the image at realism 0,
+        by PSNR and MS-SSIM). progress(done, total) is told of each step of that. RateError where even quality 1 is
+        larger; ImageError for the image; WeightsError for a feature network that is broken.
         """
         if sum(v is not None for v in (quality, bpp, bytes)) > 1:
             raise ValueError("give one of quality, bpp and bytes")
         if bpp is not None and not 0 < bpp < math.inf:
             raise ValueError(f"bpp must be a positive number, not {bpp:g}")
-        steps_of(effort)  # ValueError for what is no effort
+        steps_of(effort), checked_aim(aim)  # ValueError for what is neither
         seen, kept = read_kept(image, keep, max_pixels)
         pixels, sections = np.asarray(seen), {**kept, **(extras or {})}
         height, width = pixels.shape[:2]
@@ -166,7 +171,7 @@ class Codec:
             else:
                 quality_step, coded = self._search(pixels, room, bytes)
             if effort:
-                quality_step, coded, gain = self._refine(pixels, quality_step, coded, room, effort, progress)
+                quality_step, coded, gain = self._refine(pixels, quality_step, coded, room, effort, aim, progress)
         header = replace(header, quality_step=quality_step).sealed(checksum(coded.y_int))
         data = bitstream.pack(header, coded.payload, sections)
         return Encoded(data, coded.bits, bitstream.step_to_quality(quality_step), width, height, gain)
@@ -327,6 +332,7 @@ class Codec:
         plain: Coded,
         limit: int | None,
         effort: int,
+        aim: str,
         progress: "Progress | None",
     ) -> "Refined":
         """What the latents give when they are refined, starting from a plain coding; limit: bytes of the payload."""
@@ -336,7 +342,9 @@ class Codec:
             return self.model.entropy.encode(latents, step, tile=self._tile, arithmetic=self._arithmetic, check=True)
 
         with region("refinement"):
-            return encode_refined(self.model, self._torch, code, pixels, quality_step, plain, limit, effort, progress)
+            return encode_refined(
+                self.model, self._torch, code, pixels, quality_step, plain, limit, effort, aim, progress
+            )
 
     @functools.cached_property
     def _torch(self) -> "TorchRuntime":

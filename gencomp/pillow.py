@@ -1,9 +1,9 @@
 """Pillow's plugin for .gnc: `import gencomp`, then Image.open("photo.gnc") and image.save("photo.gnc", quality=30).
 
 Opening reads header and metadata alone; pixels are decoded, and the run-time imported, when they are first asked for.
-`save` takes `quality=` (1 to 100), `bpp=` or `bytes=`, and `effort=`, as Codec.compress does, and turns other modes
-into RGB by the rules of gencomp.image, so that orientation and colour profile are used up, not lost. Everything that
-can go wrong with a file is an OSError, as with Pillow's own formats; its limits on large images
+`save` takes `quality=` (1 to 100), `bpp=` or `bytes=`, `effort=` and `aim=`, as Codec.compress does, and turns other
+modes into RGB by the rules of gencomp.image, so that orientation and colour profile are used up, not lost. Everything
+that can go wrong with a file is an OSError, as with Pillow's own formats; its limits on large images
 (Image.MAX_IMAGE_PIXELS) hold here too. So does its habit of emptying an existing file before it is written: where that
 matters, write Codec.compress's bytes.
 
@@ -122,6 +122,8 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
         if SECTION_KINDS["icc"] in extras and "icc_profile" in image.info:  # its pixels are in the colours given
             image = image.copy()
             del image.info["icc_profile"]
+        if options.get("aim") is not None:
+            asked["aim"] = options["aim"]
         data = _default_codec().encode(image, max_pixels=None, extras=extras, **asked).data
     file.write(data)
 

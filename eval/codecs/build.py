@@ -1,10 +1,13 @@
 """From the name of a codec to the codec: one row a codec that comes along, model files, and a user's own functions."""
 
 import importlib
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+
+from gencomp.effort import AIMS
 
 from . import classical, external
 from .baseline import Baseline, BaselineError
@@ -32,23 +35,22 @@ MODEL_SUFFIX = ".safetensors"
 def build(name: str, models: tuple[str, ...] = (), device: str = "auto") -> list[Baseline]:
     """The codecs of a name: one of NAMES, a model file of this project, or package.module:function.
 
-    "gencomp" is one codec for each of `models`, the embedded model if none is named; it and model files may end in @3,
-    for an effort of 3. Raises BaselineError, with the remedy, for a codec that is unknown or not installed, and
-    gencomp.ModelError.
+    "gencomp" is one codec for each of `models`, the embedded model if none is named; it and model files may end in @3
+    or @3-pixels, for an effort of 3 aimed at realism or pixels. Raises BaselineError, with the remedy, for a codec that
+    is unknown or not installed, and gencomp.ModelError.
     """
     from .ours import of_model
 
-    base, effort = split_effort(name)
-    ending = f"@{effort}" if effort else ""
+    base, effort, aim = split_effort(name)
+    ending, ours = name.removeprefix(base), partial(of_model, device=device, effort=effort, aim=aim)
     if base == OURS:
         if len(models) < 2:
-            return [of_model(model, name=OURS + ending, device=device, effort=effort) for model in models or (None,)]
-        names = [name_of_model(model) + ending for model in models]
-        return [of_model(m, name=n, device=device, effort=effort) for m, n in zip(models, names)]
+            return [ours(model, name=name) for model in models or (None,)]
+        return [ours(model, name=name_of_model(model) + ending) for model in models]
     if name in BUILT_IN:
         return [BUILT_IN[name]()]
     if is_model_file(base):
-        return [of_model(base, name=name_of_model(base) + ending, device=device, effort=effort)]
+        return [ours(base, name=name_of_model(base) + ending)]
     if ":" in name:
         return [_brought(name)]
     known = ", ".join(NAMES)
@@ -60,8 +62,8 @@ def alone(codec: str, names: Sequence[str], models: tuple[str, ...] = ()) -> tup
     if codec in BUILT_IN:
         return codec, ()
     for name in names:
-        base, effort = split_effort(name)
-        ending = f"@{effort}" if effort else ""
+        base = split_effort(name)[0]
+        ending = name.removeprefix(base)
         if base == OURS and len(models) < 2 and codec == name:
             return name, models
         if base == OURS and len(models) > 1:
@@ -73,12 +75,11 @@ def alone(codec: str, names: Sequence[str], models: tuple[str, ...] = ()) -> tup
     return None
 
 
-def split_effort(name: str) -> tuple[str, int]:
-    """A codec's name without its @effort, and the effort: 0 without one, or where it is no model's."""
-    base, _, effort = name.rpartition("@")
-    if (base == OURS or base.endswith(MODEL_SUFFIX)) and len(effort) == 1 and effort.isdecimal():
-        return base, int(effort)
-    return name, 0
+def split_effort(name: str) -> tuple[str, int, str]:
+    """A codec's name without its @effort or @effort-aim, the effort and the aim: 0 where it has none, or is no
+    model's."""
+    found = re.fullmatch(rf"({OURS}|.*{re.escape(MODEL_SUFFIX)})@(\d)(?:-({'|'.join(AIMS)}))?", name)
+    return (found[1], int(found[2]), found[3] or AIMS[0]) if found else (name, 0, AIMS[0])
 
 
 def is_model_file(name: str) -> bool:

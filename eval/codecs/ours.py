@@ -7,17 +7,18 @@ from PIL import Image
 from .baseline import Baseline, RateControl
 
 
-def of_model(model: str | None = None, *, name: str = "gencomp", device: str = "auto", effort: int = 0) -> Baseline:
+def of_model(
+    model: str | None = None, *, name: str = "gencomp", device: str = "auto", effort: int = 0, aim: str = "realism"
+) -> Baseline:
     """A model of any of this project's recipes: the embedded one, or the name, file or hub id of another.
 
-    effort: of encoding, 0..9.
-
-    Raises gencomp.ModelError for a model that cannot be used.
+    effort, aim: as in `Codec.encode`. Raises gencomp.ModelError for a model that cannot be used.
     """
     import gencomp
     from gencomp.bitstream import MAX_QUALITY, MIN_QUALITY, STEPS
     from gencomp.codec import model_path
     from gencomp.perceptual import sha256
+    from gencomp.refine.objective import minimised
 
     codec = gencomp.load(model, device=device)
     path = model_path(model)
@@ -25,13 +26,14 @@ def of_model(model: str | None = None, *, name: str = "gencomp", device: str = "
     def one_pass(image: Image.Image, quality: float) -> int:
         return codec.size(image, quality, max_pixels=None)
 
+    refined = f", effort {effort} for {', '.join(minimised(aim, effort))}" if effort else ""
     knows = "" if codec.knows_realism else ", knows no realism"
     return Baseline(
         name, ".gnc", RateControl("quality", MIN_QUALITY, MAX_QUALITY, positions=STEPS + 1),
-        lambda image, quality: codec.compress(image, quality=quality, max_pixels=None, effort=effort),
+        lambda image, quality: codec.compress(image, quality=quality, max_pixels=None, effort=effort, aim=aim),
         lambda data, realism: codec.decompress(data, realism=realism if codec.knows_realism else None, max_pixels=None),
         f"gencomp {gencomp.__version__}, model {codec.model_name} {codec.model_id.hex()}, file {sha256(path)[:8]}, "
-        f"{codec.runtime.name} on {codec.device}{knows}" + (f", effort {effort}" if effort else ""),
+        f"{codec.runtime.name} on {codec.device}{knows}" + refined,
         has_realism=codec.knows_realism, default_realism=1.0 if codec.knows_realism else None,
         facts=lambda: _facts(path), sample_format=lambda data: "RGB, 8 bits",
         size=None if effort else one_pass, sketch=one_pass if effort else None,

@@ -18,7 +18,6 @@ from gencomp import bitstream
 from gencomp.bulk.settings import DIRECTIONS, FORMATS, Settings
 from gencomp.cli import options
 from gencomp.cli.group import WrongUsage
-from gencomp.refine.effort import MAX_EFFORT
 
 
 class _Part(click.ParamType):
@@ -44,7 +43,8 @@ class _Part(click.ParamType):
 )
 @click.option("--bpp", type=click.FloatRange(min=0, min_open=True), help="Instead: at most so many bits per pixel.")
 @click.option("--bytes", type=click.IntRange(min=1), metavar="N", help="Instead: at most N bytes per image.")
-@click.option("--effort", type=click.IntRange(0, MAX_EFFORT), default=0, show_default=True, help="As gencomp compress.")
+@options.effort
+@options.aim
 @options.keep
 @click.option("--realism", type=click.FloatRange(0, 1), help="For decode; 0: least distortion, 1: most realistic.")
 @click.option("--format", type=click.Choice(FORMATS), default="png", show_default=True, help="For decode.")

@@ -7,9 +7,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from gencomp.bitstream import MAX_PIXELS, MAX_QUALITY, MIN_QUALITY
+from gencomp.effort import AIMS, checked_aim, steps_of
 from gencomp.files import CODED_SUFFIX, IMAGE_SUFFIXES
 from gencomp.metadata import checked
-from gencomp.refine.effort import steps_of
 
 DIRECTIONS = ("code", "decode", "verify")
 FORMATS = ("png", "webp", "jpg", "tiff")
@@ -21,8 +21,8 @@ class Settings:
     """Immutable and small: it travels to every worker.
 
     direction: "code" (images to .gnc), "decode" (.gnc to `format`) or "verify" (.gnc, nothing is written but the
-    status tables). quality, bpp, bytes, effort, keep: as `Codec.encode`, at most one of the first three. realism: as
-    `Codec.decompress`. model, device: as `gencomp.load`; max_pixels: larger images fail. column: the image column of
+    status tables). quality, bpp, bytes, effort, aim, keep: as `Codec.encode`, at most one of the first three. realism:
+    as `Codec.decompress`. model, device: as `gencomp.load`; max_pixels: larger images fail. column: the image column of
     parquet files; None finds it. per_shard: how many images of a folder make a shard; pack: they go into one tar file
     a shard. Raises ValueError for what cannot be meant.
     """
@@ -32,6 +32,7 @@ class Settings:
     bpp: float | None = None
     bytes: int | None = None
     effort: int = 0
+    aim: str = AIMS[0]
     keep: tuple[str, ...] = ()
     realism: float | None = None
     format: str = "png"
@@ -54,7 +55,7 @@ class Settings:
             raise ValueError(f"{sizes[0]} has no effect on {self.direction}")
         if self.direction != "code" and (self.effort or self.keep):
             raise ValueError(f"{'effort' if self.effort else 'keep'} has no effect on {self.direction}")
-        steps_of(self.effort)
+        steps_of(self.effort), checked_aim(self.aim)
         checked(self.keep)
         if self.realism is not None and self.direction != "decode":
             raise ValueError(f"realism has no effect on {self.direction}")
@@ -79,7 +80,8 @@ class Settings:
     def decisive(self, model_id: str | None = None) -> dict[str, Any]:
         """What decides the outputs' bytes, as far as it is known before the model is loaded."""
         known = {} if model_id is None else {"model_id": model_id}
-        return {**known, **{name: _plain(value) for name, value in vars(self).items() if name not in _DECIDE_NO_BYTE}}
+        silent = (*_DECIDE_NO_BYTE, *(() if self.effort else ("aim",)))
+        return {**known, **{name: _plain(value) for name, value in vars(self).items() if name not in silent}}
 
 
 def _plain(value: Any) -> Any:

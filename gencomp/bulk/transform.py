@@ -58,6 +58,7 @@ class Transform:
             max_pixels=asked.max_pixels,
             keep=asked.keep,
             effort=asked.effort,
+            aim=asked.aim,
         )
         return Output(encoded.data, encoded.width, encoded.height, None)
 

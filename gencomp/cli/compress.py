@@ -17,7 +17,6 @@ from gencomp.cli.output import describe, size_text
 from gencomp.cli.planning import Plan, plan
 from gencomp.cli.workers import crew, default_jobs
 from gencomp.files import CODED_SUFFIX, shown
-from gencomp.refine.effort import MAX_EFFORT
 from gencomp.walk import is_image
 
 if TYPE_CHECKING:
@@ -48,14 +47,8 @@ if TYPE_CHECKING:
     help="Instead: the best quality of at most N bytes, the whole file counted.",
 )
 @options.keep
-@click.option(
-    "--effort",
-    type=click.IntRange(0, MAX_EFFORT),
-    default=0,
-    show_default=True,
-    help=f"0 is quick; each number up to {MAX_EFFORT} about doubles the time that refines the image's latents, for a "
-    "better image in fewer bits. Decoding stays as it is.",
-)
+@options.effort
+@options.aim
 @options.model
 @options.device
 @options.max_pixels
@@ -70,6 +63,7 @@ def compress(
     size: int | None,
     keep: tuple[str, ...],
     effort: int,
+    aim: str,
     model: str | None,
     device: str,
     max_pixels: int,
@@ -89,17 +83,19 @@ def compress(
     gencomp compress holiday/ -o coded/ --bpp 0.12
     gencomp compress photo.jpg --keep exif,icc
     gencomp compress photo.jpg --effort 3
+    gencomp compress photo.jpg --effort 3 --aim pixels
     """
     if sum(value is not None for value in (quality, bpp, size)) > 1:
         raise WrongUsage("give one of --quality, --bpp and --bytes, not several")
     planned = plan(paths, is_image, output, CODED_SUFFIX, overwrite, bitstream.MAGIC)
     if any(target.suffix.lower() != CODED_SUFFIX for target in planned.targets.values()):
         raise WrongUsage(f"-o {output}: a coded file is named .gnc; for a folder, end the name in a slash")
-    files = list(planned.targets)
-    asked = {"quality": quality, "bpp": bpp, "bytes": size, "effort": effort, "max_pixels": max_pixels, "keep": keep}
+    files, notes = list(planned.targets), planned.notes + options.aim_notes(effort, aim)
+    asked: dict[str, Any] = {"quality": quality, "bpp": bpp, "bytes": size, "effort": effort, "aim": aim}
+    asked |= {"max_pixels": max_pixels, "keep": keep}
     work = functools.partial(_code, planned, asked, effort > 0 and len(files) == 1)
     with crew(work, model, device, jobs or default_jobs(len(files), device)) as workers:
-        report(workers.do(files), len(files), as_json, planned.notes, planned.left_out)
+        report(workers.do(files), len(files), as_json, notes, planned.left_out)
 
 
 def _code(planned: Plan, asked: dict[str, Any], shows_steps: bool, codec: Codec, source: Path) -> Outcome:
@@ -120,6 +116,10 @@ def _code(planned: Plan, asked: dict[str, Any], shows_steps: bool, codec: Codec,
     }
     text = f"{shown(source)} -> {shown(target)}: {size_text(record)}, quality {record['quality']:.1f}"
     if encoded.gain is not None:
-        record |= {"effort": asked["effort"], "bits_change": encoded.gain.bits, "psnr_change": encoded.gain.psnr}
-        text += f", refined: {100 * encoded.gain.bits:+.1f} % bits, {encoded.gain.psnr:+.2f} dB"
+        gain = encoded.gain
+        record |= {"effort": asked["effort"], "aim": asked["aim"], "bits_change": gain.bits, "psnr_change": gain.psnr}
+        record["distortion_change"] = gain.distortion
+        text += (
+            f", refined for {asked['aim']}: {100 * gain.bits:+.1f} % bits, {100 * gain.distortion:+.1f} % distortion"
+        )
     return Outcome(text, record)

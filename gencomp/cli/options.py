@@ -10,6 +10,8 @@ from typing import Any
 import click
 
 from gencomp import bitstream
+from gencomp.cli.group import WrongUsage
+from gencomp.effort import AIMS, MAX_EFFORT
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -76,6 +78,37 @@ def names(_: click.Context, parameter: click.Parameter, value: str | None) -> tu
         return tuple(sorted(checked([name.strip() for name in value.split(",")]))) if value is not None else ()
     except ValueError as error:
         raise click.BadParameter(str(error), param=parameter) from None
+
+
+effort = click.option(
+    "--effort",
+    type=click.IntRange(0, MAX_EFFORT),
+    default=0,
+    show_default=True,
+    help=f"0 is quick; each number up to {MAX_EFFORT} about doubles the time that refines the image's latents, for a "
+    "better image in fewer bits. Decoding stays as it is.",
+)
+aim = click.option(
+    "--aim",
+    type=click.Choice(AIMS),
+    default=AIMS[0],
+    show_default=True,
+    help="With an effort: what people see at realism 1, or PSNR and MS-SSIM at realism 0.",
+)
+
+
+def aim_notes(effort: int, aim: str) -> list[str]:
+    """What is worth saying of an aim before it is used; WrongUsage for one that would do nothing."""
+    source = click.get_current_context().get_parameter_source("aim")
+    if not effort and source == click.core.ParameterSource.COMMANDLINE:
+        raise WrongUsage("--aim needs an --effort of 1 to 9")
+    if not effort or aim != "realism":
+        return []
+    from gencomp.perceptual import networks_present
+
+    if {"alex", "lite"} <= networks_present().keys():
+        return []
+    return ["refined without feature networks: `gencomp weights --download` fetches them, for about twice the gain"]
 
 
 keep = click.option(

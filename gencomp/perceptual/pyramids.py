@@ -82,19 +82,15 @@ def steerable_features(levels: int = 4, orientations: int = 4) -> FeatureStack:
     energy of a complex cell) in luma and two opponent colours, so that the local mean and deviation of a map are the
     marginal statistics of texture models (Portilla and Simoncelli 2000).
     """
-    filters = oriented_filters(orientations)
-    opponent = torch.tensor(OPPONENT)
+    taps = torch.einsum("oc,fhw->ofchw", torch.tensor(OPPONENT), oriented_filters(orientations)[:, 0]).flatten(0, 1)
 
     def features(image: Tensor) -> list[Tensor]:
-        taps = filters.to(image)
-        stack = [image]
-        x = torch.einsum("oc,nchw->nohw", opponent.to(image), image)
+        stack, x = [image], image
         for _ in range(levels):
-            n, _, h, w = x.shape
-            responses = F.conv2d(F.pad(x.reshape(n * 3, 1, h, w), (4,) * 4, "replicate"), taps)
-            even, odd = responses.chunk(2, dim=1)
+            responses = F.conv2d(F.pad(x, (4,) * 4, "replicate"), taps.to(x)).unflatten(1, (3, -1))
+            even, odd = responses.chunk(2, dim=2)
             modulus = torch.sqrt(even.square() + odd.square() + 1e-8)
-            stack.append(torch.cat([even, odd, modulus], 1).reshape(n, -1, h, w))
+            stack.append(torch.cat([even, odd, modulus], 2).flatten(1, 2))
             x = blur(x, (1, 4, 6, 4, 1), stride=2)
         return stack
 

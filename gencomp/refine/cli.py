@@ -10,9 +10,9 @@ from gencomp import bitstream
 from gencomp.cli import options
 from gencomp.cli.batch import step_bar
 from gencomp.cli.group import WrongUsage
+from gencomp.effort import MAX_EFFORT
 from gencomp.files import shown
 from gencomp.outputs import protecting
-from gencomp.refine.effort import MAX_EFFORT
 
 
 @click.command()

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from ..networks.contract import PassPrior
-from .objective import Price, distortion
+from .objective import Objective
 from .rate import HELD, Coding, Costs, code
 
 SEED = 20_240_607
@@ -47,24 +47,18 @@ class Point(NamedTuple):
 class Problem:
     """One image, or one tile with its surroundings.
 
-    synthesize: y_hat -> x_hat, differentiable, of the size of x. x [1, 3, H, W] in 0..1. z_hat [1, Z, h', w'] as coded.
-    held [1, 1, h, w] bool: latents that stay where they are. counted [1, 1, H, W]: see `distortion`.
+    synthesize: y_hat -> x_hat, differentiable, of the size of the original. scale: bits for each unit of distortion.
+    z_hat [1, Z, h', w'] as coded. held [1, 1, h, w] bool: latents that stay where they are.
     """
 
     prior: PassPrior
     costs: Costs
     synthesize: Callable[[Tensor], Tensor]
-    x: Tensor
+    objective: Objective
+    scale: float
     z_hat: Tensor
-    price: Price
     quality_step: Tensor
     held: Tensor | None = None
-    counted: Tensor | None = None
-
-    @property
-    def scale(self) -> float:
-        """Bits of the image for each unit of distortion."""
-        return self.price.lam * self.x.shape[2] * self.x.shape[3]
 
     def code(self, target: Tensor, weight: Tensor) -> Coding:
         """The latents nearest to a target at their price, and the gradient of their bits; see `rate.code`."""
@@ -74,9 +68,10 @@ class Problem:
         """lambda D in bits, and its gradient with respect to y_hat."""
         with torch.enable_grad():
             leaf = y_hat.detach().requires_grad_()
-            value = self.scale * distortion(self.synthesize(leaf), self.x, self.price, self.counted)
-            (gradient,) = torch.autograd.grad(value, leaf)
-        return float(value), gradient
+            x_hat = self.synthesize(leaf)
+            value, slope = self.objective.weigh(x_hat)
+            (gradient,) = torch.autograd.grad(x_hat, leaf, self.scale * slope)
+        return self.scale * value, gradient
 
 
 def descend(problem: Problem, y: Tensor, steps: int) -> Iterator[Point]:

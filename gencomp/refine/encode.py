@@ -1,6 +1,6 @@
 """What `Codec.encode` asks for at an effort above 0: the image coded with refined latents, never worse than without.
 
-"Worse" is judged on what is real: the payload's length by the integer tables, and the 8-bit image at realism 0.
+"Worse" is judged on what is real: the payload's length by the integer tables, and the 8-bit image at the aim's realism.
 """
 
 import math
@@ -10,13 +10,14 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from ..bitstream import STEPS
 from ..entropy.constants import MEAN_UNIT
 from ..entropy.contract import Coded, Latents
 from ..model import Model
-from ..runtime.torch import TorchRuntime
-from .objective import Price, distortion, price_of
+from ..runtime.torch import TorchRuntime, undisturbed
+from .objective import Objective, aim_of, price_of
 from .refine import Progress, refine
 
 TRIES = 3  # refinements within a limit of bytes
@@ -24,9 +25,11 @@ BYTES_PER_STEP = 0.0025  # how fast the logarithm of the bytes rises with the qu
 
 
 class Gain(NamedTuple):
-    """What refinement did to the image. bits: share of the bits more (negative: less); psnr: dB more at realism 0."""
+    """What refinement did to the image that the aim judges. bits, distortion: shares more (negative: less); psnr: dB
+    more."""
 
     bits: float
+    distortion: float
     psnr: float
 
 
@@ -54,6 +57,7 @@ def encode_refined(
     plain: Coded,
     room: int | None,
     effort: int,
+    aim: str,
     progress: Progress | None = None,
 ) -> Refined:
     """The image uint8 [H, W, 3] coded with refined latents.
@@ -61,28 +65,42 @@ def encode_refined(
     plain: the coding of effort 0 at the quality step. room: bytes that the payload may have; then the quality step is
     searched for anew, and the least distortion within the room is kept; else the least R + lambda D at the given one.
     """
-    price = price_of(model.facts, quality_step)
+    price, device = price_of(model.facts, quality_step), torch.device(runtime.device)
+    wanted = aim_of(aim, effort, device)
+    strength = wanted.realism if model.facts.get("realism", False) else 0.0
+
+    def tensor(image: npt.NDArray[np.uint8]) -> Tensor:
+        return torch.from_numpy(image.copy()).to(device).permute(2, 0, 1)[None].float() / 255
+
+    with undisturbed(device):
+        objective = Objective(tensor(pixels), price, wanted)
 
     def judged(step: int, coded: Coded) -> _Candidate:
         y_hat = coded.y_int.astype(np.float32) / np.float32(MEAN_UNIT)
-        shown = runtime.synthesize(y_hat, (pixels.shape[0], pixels.shape[1]), step, 0.0)
-        return _Candidate(step, coded, _distortion(shown, pixels, price), _mse(shown, pixels))
+        shown = runtime.synthesize(y_hat, (pixels.shape[0], pixels.shape[1]), step, strength)
+        with undisturbed(device):
+            return _Candidate(step, coded, objective.value(tensor(shown)), _mse(shown, pixels))
 
     def refined(step: int) -> _Candidate:
         latents = runtime.analyze(pixels, step)
-        latents = refine(model, runtime.network, pixels, latents, step, effort, progress=progress)
+        aimed = wanted._replace(realism=strength)
+        latents = refine(model, runtime.network, pixels, latents, step, effort, aim=aimed, progress=progress)
         return judged(step, code(latents, step))
 
-    def objective(candidate: _Candidate) -> float:
+    def cost(candidate: _Candidate) -> float:
         return candidate.coded.bits + price.lam * pixels.shape[0] * pixels.shape[1] * candidate.cost
 
     start = judged(quality_step, plain)
     if room is None:
-        best = min(start, refined(quality_step), key=objective)
+        best = min(start, refined(quality_step), key=cost)
     else:
         best = min([start, *_within(refined, quality_step, room)], key=lambda candidate: candidate.cost)
     decibels = 10 * math.log10(max(start.mse, 1e-6) / max(best.mse, 1e-6))
-    return Refined(best.quality_step, best.coded, Gain(best.coded.bits / max(1.0, plain.bits) - 1, decibels))
+    return Refined(
+        best.quality_step,
+        best.coded,
+        Gain(best.coded.bits / max(1.0, plain.bits) - 1, best.cost / max(1e-6, start.cost) - 1, decibels),
+    )
 
 
 def _within(refined: Callable[[int], _Candidate], quality_step: int, room: int) -> list[_Candidate]:
@@ -111,9 +129,3 @@ def _within(refined: Callable[[int], _Candidate], quality_step: int, room: int) 
 
 def _mse(shown: npt.NDArray[np.uint8], pixels: npt.NDArray[np.uint8]) -> float:
     return float(np.square(shown.astype(np.float32) - pixels).mean())
-
-
-def _distortion(shown: npt.NDArray[np.uint8], pixels: npt.NDArray[np.uint8], price: Price) -> float:
-    images = [torch.from_numpy(p.copy()).permute(2, 0, 1)[None].float() / 255 for p in (shown, pixels)]
-    with torch.no_grad():
-        return float(distortion(images[0], images[1], price))

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ..bitstream import ModelError
+from ..effort import steps_of
 from ..entropy.contract import Latents
 from ..entropy.hyperprior import Hyperprior
 from ..model import Model
@@ -25,8 +26,7 @@ from ..networks.contract import Network
 from ..runtime.tiling import Tile, tiles
 from ..runtime.torch import undisturbed
 from .descent import Point, Problem, descend
-from .effort import steps_of
-from .objective import Price, price_of
+from .objective import PIXELS, Aim, Objective, Price, has_quick_bfloat16, price_of
 from .rate import costs_of
 
 Progress = Callable[[int, int], None]  # steps done, of how many
@@ -42,12 +42,13 @@ def refine(
     quality_step: int,
     effort: int,
     *,
+    aim: Aim = PIXELS,
     price: Price | None = None,
     counted: npt.NDArray[np.bool_] | None = None,
     side: int | None = None,
     progress: Progress | None = None,
 ) -> Latents:
-    """Latents of less R + lambda D than those given, as the tables and the synthesis at realism 0 have it.
+    """Latents of less R + lambda D than those given, as the tables and the synthesis at the aim's realism have it.
 
     pixels uint8 [H, W, 3]; latents: what the run-time made of them; network: the model's, on its device; effort 0..9,
     0 gives the latents back. price: what the model was trained for, if not given. counted [H, W]: pixels that matter,
@@ -60,6 +61,7 @@ def refine(
     if prior is None or latents.z is None or not isinstance(model.entropy, Hyperprior):
         raise ModelError(f"latents of the family {model.family} cannot be refined: use effort 0")
     device = next(network.parameters()).device
+    price = price or price_of(model.facts, quality_step)
     costs, quick = costs_of(model.entropy.tables, device), has_quick_bfloat16(device)
     step = torch.tensor([quality_step], device=device)
     height, width = latents.y.shape[1:]
@@ -73,16 +75,17 @@ def refine(
         for number, tile in enumerate(plan):
             top, left, bottom, right = tile.sees
             z_stride = model.entropy.hyper_stride
+            x = _seen(pixels, tile, network.stride, device).permute(2, 0, 1)[None].float() / 255
+            known = None if counted is None else _seen(counted, tile, network.stride, device)[None, None].float()
             problem = Problem(
                 prior,
                 costs,
-                _synthesis(network, tile, pixels, step, quick),
-                _seen(pixels, tile, network.stride, device).permute(2, 0, 1)[None].float() / 255,
+                _synthesis(network, tile, pixels, step, aim.realism, quick),
+                Objective(x, price, aim, known),
+                price.lam * x.shape[2] * x.shape[3],
                 z_hat[:, :, top // z_stride : -(-bottom // z_stride), left // z_stride : -(-right // z_stride)],
-                price or price_of(model.facts, quality_step),
                 step,
                 _held(tile, device),
-                None if counted is None else _seen(counted, tile, network.stride, device)[None, None].float(),
             )
             report = None if progress is None else _shifted(progress, number * (steps + 1), len(plan) * (steps + 1))
             best = _best(descend(problem, y[:, :, top:bottom, left:right], steps), report)
@@ -91,26 +94,19 @@ def refine(
     return Latents(y[0].cpu().numpy(), latents.z)
 
 
-def has_quick_bfloat16(device: torch.device) -> bool:
-    """Whether products in bfloat16 are quicker than in float32 here, by about 1.6: GPUs, and CPUs with AVX-512 BF16."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
-
-
 def _synthesis(
-    network: Network, tile: Tile, pixels: npt.NDArray[np.uint8], quality_step: Tensor, quick: bool
+    network: Network, tile: Tile, pixels: npt.NDArray[np.uint8], quality_step: Tensor, realism: float, quick: bool
 ) -> Callable[[Tensor], Tensor]:
     """y_hat of what a tile sees -> its pixels, without the padding beyond the image."""
     device, stride = quality_step.device, network.stride
     height = min(tile.sees[2] * stride, pixels.shape[0]) - tile.sees[0] * stride
     width = min(tile.sees[3] * stride, pixels.shape[1]) - tile.sees[1] * stride
-    origin, realism = torch.tensor([tile.sees[:2]], device=device), torch.zeros(1, device=device)
+    origin, strength = torch.tensor([tile.sees[:2]], device=device), torch.tensor([realism], device=device)
 
     def synthesize(y_hat: Tensor) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=quick):
             y_hat = y_hat.to(memory_format=torch.channels_last)
-            return network.synthesize(y_hat, quality_step, realism, origin).float()[:, :, :height, :width]
+            return network.synthesize(y_hat, quality_step, strength, origin).float()[:, :, :height, :width]
 
     return synthesize
 

@@ -52,6 +52,7 @@ class FakeCodec:
         keep: Collection[str] = (),
         extras: Mapping[int, bytes] | None = None,
         effort: int = 0,
+        aim: str = "realism",
         progress: Any = None,
     ) -> Encoded:
         image, kept = read_kept(image, keep, max_pixels)

@@ -160,11 +160,13 @@ def test_every_sampling_of_jpeg_is_read(chroma: str, image: Image.Image) -> None
 
 def test_a_models_codec_takes_an_effort_by_its_name_and_says_so() -> None:
     model = str(Path(__file__).parents[2] / "golden" / "tiny.safetensors")
-    assert building.split_effort(f"{building.OURS}@3") == (building.OURS, 3)
-    assert building.split_effort("jpeg@3") == ("jpeg@3", 0)
+    assert building.split_effort(f"{building.OURS}@3") == (building.OURS, 3, "realism")
+    assert building.split_effort(f"{building.OURS}@3-pixels") == (building.OURS, 3, "pixels")
+    for other in ("jpeg@3", f"{building.OURS}@3-", f"{building.OURS}@3-faces", f"{building.OURS}@12"):
+        assert building.split_effort(other) == (other, 0, "realism")
     plain, refined = (building.build(model + ending)[0] for ending in ("", "@2"))
     assert refined.name == f"{plain.name}@2"
-    assert "effort 2" in refined.note
+    assert "effort 2 for psnr, ms_ssim, wasserstein" in refined.note
     small = Image.fromarray(data.coffee()[100:148, 100:148])
     assert refined.encode(small, 60) != plain.encode(small, 60)
     assert refined.decode(refined.encode(small, 60), 1.0).size == small.size

@@ -1,20 +1,25 @@
 """Refinement at encoding, on the tiny model of tests/golden."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from PIL import Image
 
 import gencomp
 from gencomp import bitstream
 from gencomp.bitstream import ModelError, quality_to_step
 from gencomp.codec import Codec
+from gencomp.effort import AIMS
 from gencomp.entropy.contract import Coded, Latents
 from gencomp.model import load_model
-from gencomp.refine.encode import _distortion, encode_refined
-from gencomp.refine.objective import MS_SSIM_WEIGHT, price_of
+from gencomp.perceptual import NETWORKS
+from gencomp.refine import objective as objectives
+from gencomp.refine.encode import encode_refined
+from gencomp.refine.objective import MS_SSIM_WEIGHT, Aim, Objective, Price, aim_of, minimised, price_of
 from gencomp.refine.refine import refine
 from gencomp.runtime.torch import torch_runtime
 
@@ -33,28 +38,40 @@ def image(height: int = 64, width: int = 64, seed: int = 0) -> npt.NDArray[np.ui
     return np.asarray(Image.fromarray(smooth).resize((width, height), Image.Resampling.BICUBIC))
 
 
-def objective(codec: Codec, data: bytes, pixels: npt.NDArray[np.uint8]) -> float:
+@pytest.fixture(autouse=True)
+def no_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever lies on this disk."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+
+
+def distortion(shown: npt.NDArray[np.uint8], pixels: npt.NDArray[np.uint8], price: Price, aim: str) -> float:
+    x_hat, x = (torch.from_numpy(p.copy()).permute(2, 0, 1)[None].float() / 255 for p in (shown, pixels))
+    return Objective(x, price, aim_of(aim, 1, torch.device("cpu"))).value(x_hat)
+
+
+def objective(codec: Codec, data: bytes, pixels: npt.NDArray[np.uint8], aim: str = "pixels") -> float:
     """R + lambda D in bits, of a file and the original."""
     header, _ = bitstream.unpack(data)
     price = price_of(codec.model.facts, header.quality_step)
-    shown = np.asarray(codec.decompress(data))
+    shown = np.asarray(codec.decompress(data, realism=None if aim == "realism" else 0.0))
     bits = codec.verify(data).entropy_bits
-    return bits + price.lam * pixels[..., 0].size * _distortion(shown, pixels, price)
+    return bits + price.lam * pixels[..., 0].size * distortion(shown, pixels, price, aim)
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (37, 75), (1, 1)])
-@pytest.mark.parametrize("effort", [1, 3])
-def test_an_effort_is_never_worse_than_none(codec: Codec, height: int, width: int, effort: int) -> None:
+@pytest.mark.parametrize(("effort", "aim"), [(1, "realism"), (3, "realism"), (3, "pixels")])
+def test_an_effort_is_never_worse_than_none(codec: Codec, height: int, width: int, effort: int, aim: str) -> None:
     pixels = image(height, width)
-    plain, refined = (codec.compress(pixels, quality=QUALITY, effort=e) for e in (0, effort))
-    assert objective(codec, refined, pixels) <= objective(codec, plain, pixels)
+    plain, refined = (codec.compress(pixels, quality=QUALITY, effort=e, aim=aim) for e in (0, effort))
+    assert objective(codec, refined, pixels, aim) <= objective(codec, plain, pixels, aim)
 
 
 def test_an_effort_pays(codec: Codec) -> None:
     """Not only no worse: an untrained model's analysis is so poor a guess that a few steps must win."""
     pixels = image()
-    plain, refined = (codec.compress(pixels, quality=QUALITY, effort=e) for e in (0, 3))
-    assert objective(codec, refined, pixels) < 0.99 * objective(codec, plain, pixels)
+    for aim in AIMS:
+        plain, refined = (codec.compress(pixels, quality=QUALITY, effort=e, aim=aim) for e in (0, 3))
+        assert objective(codec, refined, pixels, aim) < 0.99 * objective(codec, plain, pixels, aim)
 
 
 def test_equal_calls_give_equal_files_that_any_decoder_reads(codec: Codec) -> None:
@@ -91,7 +108,7 @@ def test_tiles_agree_with_the_whole_in_form_and_gain_too(codec: Codec) -> None:
     def value(found: Latents) -> float:
         coded = codec.model.entropy.encode(found, step)
         shown = runtime.synthesize((coded.y_int / 64).astype(np.float32), (96, 80), step, 0.0)
-        return coded.bits + price.lam * 96 * 80 * _distortion(shown, pixels, price)
+        return coded.bits + price.lam * 96 * 80 * distortion(shown, pixels, price, "pixels")
 
     seen: list[tuple[int, int]] = []
     whole = refine(codec.model, runtime.network, pixels, latents, step, 2)
@@ -116,7 +133,7 @@ def test_a_limit_of_bytes_holds_and_is_used(codec: Codec) -> None:
 
 def objective_free_error(codec: Codec, data: bytes, pixels: npt.NDArray[np.uint8]) -> float:
     """D alone, at the price of no quality in particular: the weight of MS-SSIM is the same at all."""
-    return _distortion(np.asarray(codec.decompress(data)), pixels, price_of(codec.model.facts, 0))
+    return distortion(np.asarray(codec.decompress(data)), pixels, price_of(codec.model.facts, 0), "realism")
 
 
 def test_the_search_within_a_limit_refines_three_times_at_most(codec: Codec) -> None:
@@ -129,15 +146,56 @@ def test_the_search_within_a_limit_refines_three_times_at_most(codec: Codec) -> 
         return codec.model.entropy.encode(latents, step)
 
     room = len(plain.payload)
-    found = encode_refined(codec.model, runtime, code, pixels, step, plain, room, 1)
+    found = encode_refined(codec.model, runtime, code, pixels, step, plain, room, 1, "realism")
     assert 1 <= len(calls) <= 3
     assert len(found.coded.payload) <= room
 
 
-@pytest.mark.parametrize("effort", [-1, 10])
-def test_an_effort_outside_its_range_is_refused(codec: Codec, effort: int) -> None:
-    with pytest.raises(ValueError, match="0 to 9"):
-        codec.compress(image(), effort=effort)
+@pytest.mark.parametrize(
+    ("asked", "match"), [({"effort": -1}, "0 to 9"), ({"effort": 10}, "0 to 9"), ({"aim": "x"}, "aim")]
+)
+def test_an_effort_or_aim_that_is_none_is_refused(codec: Codec, asked: dict[str, Any], match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        codec.compress(image(), **asked)
+
+
+def test_the_gradient_is_that_of_the_value_and_of_tiles_as_of_the_whole() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, x_hat = (torch.rand(1, 3, 72, 40, generator=generator) for _ in range(2))
+    aim = aim_of("realism", 1, torch.device("cpu"))
+    for side in (32, 256):
+        parts = Objective(x, Price(0.01, 600), Aim(1.0, tuple(m._replace(side=side) for m in aim.measures)))
+        value, slope = parts.weigh(x_hat)
+        assert value == pytest.approx(parts.value(x_hat), rel=1e-4)
+        less = parts.value(x_hat - 1e-3 * slope / slope.abs().max())
+        assert less - value == pytest.approx(-1e-3 * float(slope.square().sum() / slope.abs().max()), rel=0.2)
+
+
+def test_feature_networks_join_where_they_lie_and_are_named(
+    codec: Codec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Untrained ones, under the published names: what is held is the plumbing."""
+    import lpips
+    import timm
+
+    before = minimised("realism", 9), codec.compress(image(), quality=QUALITY, effort=1)
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    for net in ("alex", "lite"):
+        (folder / NETWORKS[net].files[1]).touch()
+    alex, lite = (
+        lpips.LPIPS(net="alex", pnet_rand=True, verbose=False),
+        timm.create_model("tf_efficientnet_lite0", features_only=True),
+    )
+    monkeypatch.setattr(objectives, "load_lpips", lambda net: alex.requires_grad_(False))
+    monkeypatch.setattr(objectives, "load_lite", lambda: lite.eval().requires_grad_(False))
+    assert before[0] == ("psnr", "ms_ssim", "wasserstein")
+    assert minimised("realism", 9) == (*before[0], "lpips_alex", "lite")
+    assert minimised("pixels", 9) == ("psnr", "ms_ssim")
+    refined = codec.encode(image(), quality=QUALITY, effort=1)
+    assert refined.data != before[1]
+    assert refined.gain is not None
+    assert refined.gain.distortion < 0
 
 
 def test_a_family_without_a_prior_in_passes_is_refused_in_one_line(
