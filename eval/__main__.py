@@ -1,8 +1,12 @@
 """`python -m gencomp.eval` and `accelerate launch -m gencomp.eval`: the same as `gencomp eval`, for many processes."""
 
-from gencomp.cli.main import main
+import sys
+
+from gencomp.processes import forget_working_folder
+
+forget_working_folder()
+
+from gencomp.cli.main import main  # noqa: E402
 
 if __name__ == "__main__":
-    import sys
-
     main(["eval", *sys.argv[1:]], prog_name="gencomp")

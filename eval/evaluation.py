@@ -1,7 +1,6 @@
 """An evaluation from its options to its report, by one process or many."""
 
 import json
-import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -9,8 +8,10 @@ from typing import Any, NamedTuple
 
 import click
 
+from gencomp import machine
 from gencomp.files import write_atomically
 from gencomp.outputs import protecting
+from gencomp.processes import Died, Returned, Workers
 from gencomp.results import LIST, claim, rewriting
 
 from .codecs.baseline import BaselineError
@@ -24,12 +25,11 @@ from .run.photos import Photo
 from .run.processes import Processes
 from .run.progress import shown
 from .run.records import Target
-from .run.workers import Crashed, Workers
 
 READ = ("index.html", "results.json", "results.csv", "codecs.json", "tables", "plots")
 """What people read in the folder of a run; `KEPT` is what a later run goes on from."""
 KEPT = ("records", "files", "originals", "reconstructions", "features", "sets")
-WORKER_GB = 2.0  # a worker with torch and a model, on images of some megapixels
+WORKER_BYTES = 2_000_000_000  # a worker with torch and a model, on images of some megapixels
 
 
 class Options(NamedTuple):
@@ -99,12 +99,7 @@ def evaluate(options: Options, photos: list[Photo], processes: Processes, quiet:
 
 def default_jobs(processes: int = 1) -> int:
     """Worker processes for this machine: its cores, as far as its memory allows, shared by `processes`."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
-    except (AttributeError, ValueError, OSError):
-        memory = 4 * WORKER_GB
-    return max(1, min(cores, int(memory / WORKER_GB)) // processes)
+    return max(1, machine.processes_that_fit(WORKER_BYTES) // processes)
 
 
 def finish(out: Path, context: Context, run: Run = in_turn) -> dict[str, Any]:
@@ -172,14 +167,14 @@ def _check(options: Options, known: Known) -> None:
 def _run(workers: Workers, tasks: Sequence[Task], what: str, order: Order, quiet: bool) -> list[tuple[Task, Any]]:
     """All tasks done, with what each came to. A worker that a codec took down leaves a result, and the rest goes on."""
     done = []
-    write = partial(click.echo, err=True)
-    for task, result in shown(workers.run(tasks), len(tasks), what, quiet, lambda pair: pair[0].label, write):
-        if isinstance(result, Crashed):
-            where = notes.keep(order.out, note_path(order, result.worker), result.fault)
+    events = (event for event in workers.run(tasks) if isinstance(event, Died | Returned))
+    for event in shown(events, len(tasks), what, quiet, lambda event: event.task.label, partial(click.echo, err=True)):
+        if isinstance(event, Died):
+            where = notes.keep(order.out, note_path(order, event.worker), event.fault)
             if where is None:
-                raise RuntimeError(f"a worker process ended ({result.fault}) at {task.label}, in no codec")
-            click.echo(f"Problem: {where}: {notes.CRASHED} ({result.fault}); going on without it.", err=True)
-        done.append((task, result))
+                raise RuntimeError(f"a worker process ended ({event.fault}) at {event.task.label}, in no codec")
+            click.echo(f"Problem: {where}: {notes.CRASHED} ({event.fault}); going on without it.", err=True)
+        done.append((event.task, event.result if isinstance(event, Returned) else None))
     return done
 
 

@@ -2,6 +2,10 @@
 
 import sys
 
-from .cli import main
+from gencomp.processes import forget_working_folder
+
+forget_working_folder()
+
+from .cli import main  # noqa: E402
 
 sys.exit(main())

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gencomp.cli.group import WrongUsage, debugging, explain
+from gencomp.processes import guarded
 
 from .cli_export import export
 from .cli_int8 import int8
@@ -246,7 +247,8 @@ def _describe(chosen: Recipe, processes: int, as_json: bool) -> None:
 def main() -> int:
     """`python -m gencomp.train`: the verb `train` alone, errors in one line."""
     try:
-        train.main(prog_name="gencomp train", standalone_mode=False)
+        with guarded():
+            train.main(prog_name="gencomp train", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return error.exit_code

@@ -14,6 +14,8 @@ import time
 import torch
 from accelerate import Accelerator
 
+from gencomp.processes import python
+
 from .data.batches import Batch, collate
 from .data.crops import Sample, random_inputs
 from .devices import own_device, peak_memory_gib, precision_of
@@ -82,7 +84,7 @@ def main() -> None:
         return
     speeds = []
     for name in RECIPES:
-        command = [sys.executable, "-m", "gencomp.train.throughput", *sys.argv[1:], "--only", name]
+        command = python("-m", "gencomp.train.throughput", *sys.argv[1:], "--only", name)
         line = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
         print(line, flush=True)
         speeds.append(json.loads(line)["images_per_second"])

@@ -7,10 +7,11 @@ ends and so does the child: no orphan writes into a run that the same command go
 import contextlib
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from gencomp.processes import python
 
 STOP_SECONDS = 60.0
 
@@ -32,10 +33,8 @@ def started(arguments: Sequence[str], output: Path, threads: int) -> Iterator[su
     environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
     output.parent.mkdir(parents=True, exist_ok=True)
     with output.open("wb") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-m", __name__, *arguments], stdin=subprocess.PIPE, stdout=file, stderr=file,
-            env=environment,
-        )  # fmt: skip
+        command = python("-m", __name__, *arguments)
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=file, stderr=file, env=environment)
         try:
             yield process
         finally:

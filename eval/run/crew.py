@@ -2,10 +2,11 @@
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from gencomp.processes import Say, python
 
 from ..codecs.baseline import Baseline, BaselineError
 from ..report.steps import Step
@@ -75,7 +76,7 @@ class FindFacts(NamedTuple):
 Task = CodeImage | MeasureSet | FindFacts | Step
 
 
-def prepare(order: Order, number: int) -> tuple[Known, Callable[[Task], Any]]:
+def prepare(order: Order, number: int, say: Say) -> tuple[Known, Callable[[Task], Any]]:
     """Build codecs, metrics and feature networks; what is known of them, and what does a task with them."""
     import torch
 
@@ -180,8 +181,9 @@ def _memory(codec: Baseline, record: Record, order: Order) -> dict[str, float]:
     if found is None:
         return {}
     name, models = found
-    command = [sys.executable, "-m", "gencomp.eval.run.memory", name, str(order.out / record.row["original"]),
-               str(record.row["rate_control"]), *[p for model in models for p in ("--model", model)]]  # fmt: skip
+    of_models = [part for model in models for part in ("--model", model)]
+    original, setting = str((order.out / record.row["original"]).resolve()), str(record.row["rate_control"])
+    command = python("-m", "gencomp.eval.run.memory", name, original, setting, *of_models)
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     except subprocess.TimeoutExpired:

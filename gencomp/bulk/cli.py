@@ -51,7 +51,7 @@ class _Part(click.ParamType):
 @click.option("--column", metavar="NAME", help="The image column of parquet files, where it is not plain.")
 @click.option("--pack", is_flag=True, help="Write the images of folders into tar files, one a shard.")
 @click.option("--per-shard", type=click.IntRange(min=1), default=1000, show_default=True, help="Images of a folder.")
-@click.option("--jobs", type=click.IntRange(min=1), help="Processes.  [default: one a processor]")
+@click.option("--jobs", type=click.IntRange(min=1), help="Processes.  [default: one a core, as memory allows]")
 @click.option("--shard", "part", type=_Part(), default="0/1", help="This machine's part: 3/16 of 0/16 to 15/16.")
 @click.option("--retry-failed", is_flag=True, help="Repeat the images that failed, too, and them alone.")
 @click.option("--timeout", type=float, default=1800, show_default=True, help="Seconds an image may take.")
@@ -93,9 +93,9 @@ def bulk(source: str, dest: str, **given: Any) -> None:
 
 
 def _run(source: str, dest: str, settings: Settings, given: dict[str, Any]) -> None:
-    from gencomp.bulk.run import local_engine, processors, run_bulk
+    from gencomp.bulk.run import default_jobs, local_engine, run_bulk
 
-    jobs = given["jobs"] or processors()
+    jobs = given["jobs"] or default_jobs()
     if given["engine"] == "ray":
         from gencomp.bulk.ray_engine import ray_engine
 
@@ -156,13 +156,13 @@ def _dry_run(source: str, settings: Settings, given: dict[str, Any]) -> None:
     from gencomp.bulk.forecast import SAMPLES, forecast
     from gencomp.bulk.monitor import size_text
     from gencomp.bulk.plan import find_shards
-    from gencomp.bulk.run import processors
+    from gencomp.bulk.run import default_jobs
     from gencomp.bulk.transform import Transform
 
     found = find_shards(source, settings)
     with tqdm(total=SAMPLES, unit="image", disable=given["quiet"] or None) as bar:
         seen = forecast(found, Transform(settings), lambda: bar.update() and None)
-    jobs = given["jobs"] or processors()
+    jobs = given["jobs"] or default_jobs()
     hours = seen.core_hours / jobs / given["part"][1]
     if given["as_json"]:
         click.echo(json.dumps({**seen._asdict(), "shards": len(found.shards), "jobs": jobs, "hours": hours}))

@@ -7,9 +7,11 @@ actor again and repeats its shard; one that is finished answers at once.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
+import sysconfig
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, cast
@@ -20,6 +22,7 @@ from gencomp.bulk.run import SAMPLE_TIMEOUT, Engine, RunError
 from gencomp.bulk.status import Tally
 from gencomp.bulk.storage import BULK
 from gencomp.bulk.workers import DEATHS, Job, run_workers
+from gencomp.processes import guarded
 
 
 class ShardActor:
@@ -88,7 +91,9 @@ def ray_engine(jobs: int, address: str | None = None, gpus_per_worker: float = 0
         begun_here = not ray.is_initialized()
         if begun_here:
             local: dict[str, Any] = {} if address else {"num_cpus": jobs, "include_dashboard": False}
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
+            # Actors import from the folder that this is called in before all else: one without photographs.
+            with guarded(), contextlib.chdir(sysconfig.get_path("stdlib")):
+                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
         ray.data.DataContext.get_current().enable_progress_bars = False
         device = job.settings.device if job.settings.device != "auto" or gpus_per_worker else "cpu"
         job = job._replace(settings=replace(job.settings, device=device))

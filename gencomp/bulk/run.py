@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
+from gencomp import machine
 from gencomp.bulk.claim import check_apart, check_settings
 from gencomp.bulk.events import Event, Tick
 from gencomp.bulk.monitor import Monitor, Progress
@@ -19,6 +19,7 @@ from gencomp.bulk.workers import Job, run_workers
 
 SAMPLE_TIMEOUT = 1800.0
 _READERS = 16
+_WORKER_BYTES = 3 << 29  # a worker with a model, on images of some megapixels
 _MOSTLY = 0.5  # a run in which more than this share of at least _ENOUGH samples failed is stopped
 _ENOUGH = 200
 
@@ -39,14 +40,14 @@ class Result(NamedTuple):
     seconds: float
 
 
+def default_jobs() -> int:
+    """Processes for this machine: one a core, as memory allows."""
+    return machine.processes_that_fit(_WORKER_BYTES)
+
+
 def local_engine(jobs: int, timeout: float = SAMPLE_TIMEOUT) -> Engine:
     """`jobs` processes on this machine; timeout: seconds for one sample."""
     return lambda job, shards: run_workers(job, shards, jobs, timeout)
-
-
-def processors() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def run_bulk(
@@ -61,7 +62,7 @@ def run_bulk(
 ) -> Result:
     """Bring every shard of a source, or of this machine's part of it, to a destination.
 
-    engine: `local_engine(processors())` by default. part: (i, n), this machine's number and how many there are.
+    engine: `local_engine(default_jobs())` by default. part: (i, n), this machine's number and how many there are.
     Call it from a script under `if __name__ == "__main__"`, for workers are spawned. Raises SourceError,
     SettingsError, RunError where it cannot go on, OSError.
     """
@@ -74,7 +75,7 @@ def run_bulk(
     monitor = Monitor(Progress.of(todo, before), destination, file, quiet)
     job = Job(source.place, destination, settings, retry_failed)
     try:
-        _follow((engine or local_engine(processors()))(job, todo) if todo else iter(()), monitor)
+        _follow((engine or local_engine(default_jobs()))(job, todo) if todo else iter(()), monitor)
     finally:
         destination.clear_parts({shard.name for shard in todo})  # of workers that a run's end has cut off
     progress = monitor.progress

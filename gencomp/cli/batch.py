@@ -1,20 +1,36 @@
-"""The same work on many files: one that fails does not stop the rest, and each is reported for people or as JSON."""
+"""The same work on many files: one that fails does not stop the rest, and each is reported for people or as JSON.
+
+A few files take one codec in this process, many take one in each of several; results come in the order of the files.
+"""
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from gencomp import machine
+from gencomp.bitstream import ModelError
 from gencomp.cli.group import debugging, explain
 from gencomp.cli.inputs import check_regular
+from gencomp.cli.planning import load_codec
 from gencomp.files import shown
+from gencomp.processes import Died, Do, Returned, Say, WorkerError, Workers
+
+if TYPE_CHECKING:
+    from gencomp.codec import Codec
+
+FILES_A_PROCESS = 2  # with fewer, one process is done before another has loaded its model
+MEMORY_A_PROCESS = 3 << 30  # bytes: what an image of 24 megapixels takes
+NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
 
 class Outcome(NamedTuple):
@@ -34,8 +50,66 @@ class Done(NamedTuple):
     notes: list[str]
 
 
+class Facts(NamedTuple):
+    """What a verb wants to know of the codec that does its work."""
+
+    model_name: str
+    knows_realism: bool
+
+
+class Crew(NamedTuple):
+    """Those who do the work. do: from files to what came of them, in their order."""
+
+    facts: Facts
+    do: Callable[[Sequence[Path]], Iterable[Done]]
+
+
 Work = Callable[[Path], Outcome]
-Say = Callable[[str, IO[str]], None]
+CodecWork = Callable[["Codec", Path], Outcome]
+Print = Callable[[str, IO[str]], None]
+
+
+def default_jobs(files: int, device: str) -> int:
+    """Processes for so many files: over the cores, as memory allows; one where a GPU does the work."""
+    if device == "cuda" or (device == "auto" and NVIDIA_DRIVER.exists()):
+        return 1
+    return max(1, min(machine.processes_that_fit(MEMORY_A_PROCESS), files // FILES_A_PROCESS))
+
+
+@contextmanager
+def crew(work: CodecWork, model: str | None, device: str, jobs: int) -> Iterator[Crew]:
+    """Those who do `work`, ready: in this process for one job, else in `jobs` others, which end with the context.
+
+    work: a function that can be pickled. ModelError where the model cannot be loaded.
+    """
+    prepare = functools.partial(_prepare, work, model, device)
+    with Workers(prepare, jobs if jobs > 1 else 0, min(machine.threads(), max(1, machine.cores() // jobs))) as workers:
+        try:
+            yield Crew(workers.greeting, functools.partial(_in_order, workers))
+        except WorkerError as error:
+            raise ModelError(f"{error}: try --jobs 1") from None
+
+
+def _prepare(work: CodecWork, model: str | None, device: str, number: int, say: Say) -> tuple[Facts, Do]:
+    codec = load_codec(model, device)
+    return Facts(codec.model_name, codec.knows_realism), functools.partial(attempt, functools.partial(work, codec))
+
+
+def _in_order(workers: Workers, files: Sequence[Path]) -> Iterator[Done]:
+    """What came of each file. One whose process was ended from outside is tried again, once, after the others."""
+    waiting, again, done, turn = deque(files), set[Path](), dict[Path, Done](), 0
+    for event in workers.run(waiting):
+        if isinstance(event, Died) and event.task not in again:
+            again.add(event.task)
+            waiting.append(event.task)
+        elif isinstance(event, Died):
+            error = f"its process was ended from outside ({event.fault}), perhaps for its memory: try --jobs 1"
+            done[event.task] = Done(event.task, None, error, [])
+        elif isinstance(event, Returned):
+            done[event.task] = event.result
+        while turn < len(files) and files[turn] in done:
+            yield done.pop(files[turn])
+            turn += 1
 
 
 def report(results: Iterable[Done], total: int, as_json: bool, notes: Sequence[str] = (), left_out: str = "") -> None:
@@ -74,7 +148,7 @@ def echo(text: str, stream: IO[str]) -> None:
     click.echo("\n".join(lines).encode(encoding, "backslashreplace").decode(encoding), file=stream)
 
 
-def _report(done: Done, as_json: bool, say: Say) -> bool:
+def _report(done: Done, as_json: bool, say: Print) -> bool:
     """Say what came of a file; whether it went well."""
     for note in done.notes:
         say(f"Note: {shown(done.source)}: {note}", sys.stderr)
@@ -91,7 +165,7 @@ def _report(done: Done, as_json: bool, say: Say) -> bool:
 
 
 @contextmanager
-def _progress(results: Iterable[Done], total: int) -> Iterator[tuple[Iterable[Done], Say]]:
+def _progress(results: Iterable[Done], total: int) -> Iterator[tuple[Iterable[Done], Print]]:
     """The results, with a bar on a terminal if they are several, and a way of printing that does not tear it."""
     if total < 2 or not sys.stderr.isatty():
         yield results, echo

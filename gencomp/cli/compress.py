@@ -11,11 +11,10 @@ import click
 
 from gencomp import bitstream
 from gencomp.cli import options
-from gencomp.cli.batch import Outcome, report, step_bar
+from gencomp.cli.batch import Outcome, crew, default_jobs, report, step_bar
 from gencomp.cli.group import WrongUsage
 from gencomp.cli.output import describe, size_text
 from gencomp.cli.planning import Plan, plan
-from gencomp.cli.workers import crew, default_jobs
 from gencomp.files import CODED_SUFFIX, shown
 from gencomp.walk import is_image
 

@@ -10,11 +10,10 @@ import click
 
 from gencomp import bitstream
 from gencomp.cli import options
-from gencomp.cli.batch import Outcome, report
+from gencomp.cli.batch import Outcome, crew, default_jobs, report
 from gencomp.cli.group import WrongUsage
 from gencomp.cli.output import describe
 from gencomp.cli.planning import Plan, plan
-from gencomp.cli.workers import crew, default_jobs
 from gencomp.files import shown
 from gencomp.walk import is_coded
 

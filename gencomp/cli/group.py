@@ -18,6 +18,7 @@ import click
 
 from gencomp.files import shown
 from gencomp.memory import is_out_of_memory
+from gencomp.processes import guarded
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -50,7 +51,8 @@ class Verbs(click.Group):
 
     def main(self, *args: Any, **extra: Any) -> Any:
         try:
-            return super().main(*args, **extra)
+            with guarded():
+                return super().main(*args, **extra)
         except OSError as error:  # of the standard output: --help on a full disk
             if debugging() or not extra.get("standalone_mode", True):
                 raise

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .. import machine
 from ..bitstream import ModelError
 from ..entropy.contract import Latents
 from ..graph import tensors_named
@@ -86,7 +87,7 @@ class OnnxRuntime:
 
     def _session(self, name: str, latents: int) -> Any:
         """The graph ready to run, with as many threads as the work wants."""
-        threads = self._threads or (1 if latents <= SMALL_LATENTS else _cores())
+        threads = self._threads or (1 if latents <= SMALL_LATENTS else machine.threads())
         key = name, threads, os.getpid()  # a forked child has none of the threads of its parent's sessions
         if key not in self._sessions:
             self._sessions[key] = _open(self._model.graphs[name], self._model, threads)
@@ -140,10 +141,3 @@ def _tensors(model: Model, wanted: list[str]) -> dict[str, npt.NDArray[Any]]:
         else:
             found[name] = model.int8[name.removesuffix(SCALE)].scale
     return found
-
-
-def _cores() -> int:
-    """Processor cores that this process may use; OMP_NUM_THREADS, by which people share a machine, is respected."""
-    if (asked := os.environ.get("OMP_NUM_THREADS", "")).isdecimal() and int(asked):
-        return int(asked)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -6,68 +6,68 @@ import os
 import signal
 from collections import deque
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
-from gencomp.bulk.events import Broken, Event, Finished, Lost, Sampled, Stopped
+from gencomp.bulk import workers
+from gencomp.bulk.events import Broken, Event, Finished, Lost, Sampled, Stopped, Tick
 from gencomp.bulk.plan import Shard, find_shards
 from gencomp.bulk.settings import Settings
 from gencomp.bulk.storage import Place
-from gencomp.bulk.workers import DEATHS, DEATHS_AT_START, Job, _Crew, _Worker, run_workers
+from gencomp.bulk.workers import DEATHS, Attempt, Job, _Begun, _Run, run_workers
+from gencomp.processes import Died, Told
 
 TINY = str(Path(__file__).parents[2] / "golden" / "tiny.safetensors")
 SHARD = Shard("s", "tar", "s.tar", "s.tar", 0, 0, 1, "")
 
 
-class Crew(_Crew):
-    """Hires nobody."""
+class Pool:
+    """Workers of whom nobody is there: what they would say is told."""
 
-    def hire(self, index: int) -> None:
-        pass
+    killed: ClassVar[list[int]] = []
 
-
-def die(crew: _Crew, sample: str | None, shard: Shard | None = SHARD) -> list[Event]:
-    process: Any = SimpleNamespace(join=lambda: None, kill=lambda: None, exitcode=-9)
-    pipe: Any = SimpleNamespace(close=lambda: None)
-    worker = _Worker(0, process, pipe, shard, sample)
-    crew.workers.append(worker)
-    if shard in crew.waiting:
-        crew.waiting.remove(shard)  # type: ignore[arg-type]
-    return list(crew._died(worker))
+    def kill(self, number: int) -> None:
+        self.killed.append(number)
 
 
 @pytest.fixture
-def crew() -> Crew:
-    job: Any = None
-    return Crew(job, deque(), 60.0)
+def run() -> _Run:
+    pool: Any = Pool()
+    return _Run(pool, deque(), 60.0)
 
 
-def test_the_shard_of_a_dead_worker_is_done_again(crew: Crew) -> None:
-    assert die(crew, "a.png") == [Lost("s")]
-    assert list(crew.waiting) == [SHARD]
-    assert crew.poison == {}
+def die(run: _Run, sample: str | None) -> list[Event]:
+    attempt = run.waiting.popleft() if run.waiting else Attempt(SHARD, {})
+    begun = list(run.heard(Told(0, attempt, _Begun(sample)))) if sample else []
+    return begun + list(run.heard(Died(0, attempt, "SIGKILL")))
 
 
-def test_a_sample_in_which_several_workers_died_is_not_tried_again(crew: Crew) -> None:
+def test_the_shard_of_a_dead_worker_is_done_again(run: _Run) -> None:
+    assert die(run, "a.png") == [Lost("s")]
+    assert list(run.waiting) == [Attempt(SHARD, {})]
+
+
+def test_a_sample_in_which_several_workers_died_is_not_tried_again(run: _Run) -> None:
     for _ in range(DEATHS):
-        die(crew, "a.png")
-    die(crew, "b.png")
-    assert crew.poison.keys() == {"s"}
-    assert crew.poison["s"].keys() == {"a.png"}
-    assert list(crew.waiting) == [SHARD]
+        die(run, "a.png")
+    die(run, "b.png")
+    (attempt,) = run.waiting
+    assert attempt.poison.keys() == {"a.png"}
+    assert "SIGKILL" in attempt.poison["a.png"]
 
 
-def test_a_shard_in_which_workers_die_between_samples_is_given_up(crew: Crew) -> None:
-    events = [event for _ in range(DEATHS) for event in die(crew, None)]
+def test_a_shard_in_which_workers_die_between_samples_is_given_up(run: _Run) -> None:
+    events = [event for _ in range(DEATHS) for event in die(run, None)]
     assert [type(event) for event in events] == [Lost, Lost, Broken]
-    assert not crew.waiting
+    assert not run.waiting
 
 
-def test_workers_that_die_before_they_begin_stop_the_run(crew: Crew) -> None:
-    events = [event for _ in range(DEATHS_AT_START) for event in die(crew, None, None)]
-    assert [type(event) for event in events] == [Stopped]
+def test_workers_that_die_before_they_begin_stop_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = Job(Place.of(str(tmp_path)), Place.of(str(tmp_path / "out")), Settings(model=TINY), False)
+    monkeypatch.setattr(workers, "_prepare", os._exit)
+    events = list(run_workers(job, [SHARD], 1, 60.0))
+    assert [type(event) for event in events if event != Tick()] == [Stopped]
 
 
 def job_of(source: Path, destination: Path, **settings: Any) -> tuple[Job, list[Shard]]:

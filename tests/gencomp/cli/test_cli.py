@@ -21,8 +21,9 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from gencomp import machine
 from gencomp.bitstream import DEFAULT_QUALITY, Header, pack, unpack
-from gencomp.cli import group, workers
+from gencomp.cli import group
 from gencomp.cli.main import main
 
 Run = Callable[..., Result]
@@ -31,7 +32,7 @@ Run = Callable[..., Result]
 @pytest.fixture
 def run(fake_codec: Any, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs the command in this process, which alone knows the stand-in; nothing may escape but SystemExit."""
-    monkeypatch.setattr(workers, "_cores", lambda: 1)
+    monkeypatch.setattr(machine, "cores", lambda: 1)
 
     def invoke(*arguments: str | Path) -> Result:
         result = CliRunner().invoke(main, [str(argument) for argument in arguments], prog_name="gencomp")

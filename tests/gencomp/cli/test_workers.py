@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import json
 import multiprocessing
 import os
@@ -15,12 +16,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gencomp import machine
 from gencomp.bitstream import ModelError
-from gencomp.cli import workers
-from gencomp.cli.batch import Outcome
+from gencomp.cli import batch
+from gencomp.cli.batch import Outcome, crew, default_jobs
 from gencomp.cli.compress import _code
 from gencomp.cli.planning import plan
-from gencomp.cli.workers import crew, default_jobs
 from gencomp.walk import is_image
 
 MODEL = str(Path(__file__).parents[2] / "golden" / "tiny.safetensors")
@@ -57,22 +58,32 @@ def test_processes_give_what_one_gives_in_the_order_of_the_files(photos: list[Pa
         assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
 
 
-def test_process_that_is_ended_from_outside_costs_its_file_alone(photos: list[Path], tmp_path: Path) -> None:
+def test_processes_that_are_ended_from_outside_cost_no_file(photos: list[Path], tmp_path: Path) -> None:
     with crew(_work(photos, tmp_path / "out"), MODEL, "cpu", 2) as ready:
-        multiprocessing.active_children()[0].kill()
-        done = list(ready.do(photos))
+        done = []
+        for each in ready.do(photos):
+            done.append(each)
+            if len(done) < 3:
+                multiprocessing.active_children()[0].kill()
     assert [each.source for each in done] == photos
-    lost = [each for each in done if "ended from outside" in each.error]
-    assert len(lost) <= 1
-    assert sum(each.outcome is not None for each in done) == 4 - sum(each.source != photos[1] for each in lost)
+    assert sum(each.outcome is not None for each in done) == 4
 
 
-def test_without_any_process_left_every_file_says_so(photos: list[Path], tmp_path: Path) -> None:
-    with crew(_work(photos, tmp_path / "out"), MODEL, "cpu", 2) as ready:
-        for child in multiprocessing.active_children():
-            child.kill()
-            child.join()
-        assert all("ended from outside" in each.error for each in ready.do(photos))
+def _kill_at_c(codec: object, source: Path) -> Outcome:
+    if source.stem == "c":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return Outcome(source.stem, {})
+
+
+def test_a_file_that_takes_its_process_down_twice_says_so_and_the_others_are_done(
+    photos: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    kill_at_c = importlib.import_module("test_workers")._kill_at_c
+    with crew(kill_at_c, MODEL, "cpu", 2) as ready:
+        done = list(ready.do(photos))
+    assert [each.outcome and each.outcome.text for each in done] == ["a", "b", None, "d", "e"]
+    assert "ended from outside (SIGKILL)" in done[2].error
 
 
 def test_model_that_cannot_be_loaded_is_one_error(photos: list[Path], tmp_path: Path) -> None:
@@ -97,9 +108,9 @@ def test_model_that_cannot_be_loaded_is_one_error(photos: list[Path], tmp_path: 
 def test_default_number_of_processes(
     monkeypatch: pytest.MonkeyPatch, cores: int, memory: int, files: int, device: str, jobs: int
 ) -> None:
-    monkeypatch.setattr(workers, "_cores", lambda: cores)
-    monkeypatch.setattr(workers, "_memory", lambda: memory)
-    monkeypatch.setattr(workers, "NVIDIA_DRIVER", Path("/nowhere"))
+    monkeypatch.setattr(machine, "cores", lambda: cores)
+    monkeypatch.setattr(machine, "memory", lambda: memory)
+    monkeypatch.setattr(batch, "NVIDIA_DRIVER", Path("/nowhere"))
     assert default_jobs(files, device) == jobs
 
 
@@ -109,20 +120,8 @@ def test_interruption_ends_all_processes_with_one_line_and_leaves_nothing_half_w
     pixels = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
     for index in range(60):
         Image.fromarray(pixels).save(tmp_path / "in" / f"{index:02}.png")
-    command = [
-        sys.executable,
-        "-m",
-        "gencomp",
-        "compress",
-        "in",
-        "-o",
-        "out",
-        "--json",
-        "--jobs",
-        "2",
-        "--model",
-        MODEL,
-    ]
+    options = ["-o", "out", "--json", "--jobs", "2", "--model", MODEL]
+    command = [sys.executable, "-m", "gencomp", "compress", "in", *options]
     process = subprocess.Popen(
         command,
         cwd=tmp_path,

@@ -1,6 +1,5 @@
 """ONNX Runtime against PyTorch: the same files, the same images within two levels, without importing torch."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,6 @@ from gencomp.bitstream import ModelError
 from gencomp.codec import Codec
 from gencomp.model import Model, load_model
 from gencomp.runtime import open_runtime
-from gencomp.runtime.onnx import _cores
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 
@@ -88,15 +86,6 @@ def test_a_model_that_lacks_a_graph_or_has_another_in_its_place_is_a_model_error
     for broken in (lacking, exchanged):
         with pytest.raises(ModelError):
             Codec(broken, "cpu", runtime="onnx").compress(noise(20, 36))
-
-
-@pytest.mark.parametrize(("asked", "threads"), [("1", 1), ("3", 3), ("", None), ("many", None), ("0", None)])
-def test_threads_are_those_that_a_shared_machine_grants(
-    monkeypatch: pytest.MonkeyPatch, asked: str, threads: int | None
-) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(5)), raising=False)
-    monkeypatch.setenv("OMP_NUM_THREADS", asked)
-    assert _cores() == (threads or 5)
 
 
 def test_a_graph_whose_names_are_no_text_is_an_error_and_not_a_word_on_standard_output(
