@@ -7,7 +7,8 @@ What becomes of an image on its way in (`read_image`), in this order:
     palette, 1-bit      their colours
     YCbCr, HSV, LAB     Pillow's conversion
     float, 32-bit       refused: no range is known that would make them an image
-    vector graphics     refused: their size is a choice that the user must make
+    vector graphics, raw photographs, films
+                        refused before any reader sees them (kinds.py)
     ICC profile         converted to sRGB (perceptual intent); without one an image is taken as sRGB, CMYK by
                         Pillow's formula. A profile that cannot be used is ignored with an ImageWarning
     alpha, colour key   composited on white, in sRGB values, as a browser does on a white page
@@ -37,6 +38,7 @@ from PIL.ExifTags import Base as ExifTag
 
 from gencomp.bitstream import MAX_PIXELS, SECTION_KINDS
 from gencomp.files import write_atomically
+from gencomp.kinds import ImageError, check_opened, open_image
 from gencomp.memory import memory_for
 from gencomp.metadata import ImageWarning, collect, save_options
 
@@ -45,7 +47,6 @@ if TYPE_CHECKING:
 
 Source = str | Path | BinaryIO | Image.Image | NDArray[Any]
 
-_VECTOR_FORMATS = {"EPS", "WMF"}
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -56,10 +57,6 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
-
-
-class ImageError(ValueError):
-    """An image that cannot be read or written: unreadable, too large, or of a kind that has no rule here."""
 
 
 class _Format(NamedTuple):
@@ -95,9 +92,10 @@ def read_kept(
         source = _from_array(source)
     try:
         if isinstance(source, Image.Image):
+            check_opened(source)
             _check_size(source, max_pixels)
             return _convert(source, keep)
-        with _pillow_limit(max_pixels), Image.open(source) as image:
+        with _pillow_limit(max_pixels), open_image(source) as image:
             _check_kind(image)
             _check_size(image, max_pixels)
             return _convert(image, keep)
@@ -226,10 +224,6 @@ def _check_size(image: Image.Image, max_pixels: int | None) -> None:
 
 def _check_kind(image: Image.Image) -> None:
     """Refuse or warn by what the file says before its pixels are decoded."""
-    if image.format in _VECTOR_FORMATS:
-        raise ImageError(f"{image.format} is a vector format: draw it at the size you want first")
-    if image.format == "GNC":
-        raise ImageError("a gencomp file already; decompress it first to code it again")
     raw_modes = str([tile[3] for tile in getattr(image, "tile", [])])
     if isinstance(image.info.get("transparency"), tuple) and ";16" in raw_modes:
         raise ImageError("a 16-bit PNG with a transparent colour cannot be read correctly: give it an alpha channel")

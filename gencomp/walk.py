@@ -16,11 +16,10 @@ from typing import NamedTuple
 
 from gencomp.bitstream import MAGIC
 from gencomp.files import CODED_SUFFIX, IMAGE_SUFFIXES, shown
+from gencomp.kinds import START_BYTES, UNMISTAKABLE, kind_of
 from gencomp.results import is_results
 
 _NAMED = 4  # so many of a kind are named, the others counted
-_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
-_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"hevc", b"mif1", b"msf1")
 _KINDS = {stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket", stat.S_IFBLK: "device", stat.S_IFCHR: "device"}
 
 Taken = Callable[[Path], bool]
@@ -72,14 +71,7 @@ def merged(walks: Iterable[Walk]) -> Walk:
 
 def is_image(path: Path) -> bool:
     """By suffix; a file of another one by its first bytes."""
-    if path.suffix.lower() in IMAGE_SUFFIXES:
-        return True
-    start = _start(path)
-    return (
-        start.startswith(_STARTS)
-        or (start[:4] == b"RIFF" and start[8:12] == b"WEBP")
-        or (start[4:8] == b"ftyp" and start[8:12] in _BRANDS)
-    )
+    return path.suffix.lower() in IMAGE_SUFFIXES or kind_of(_start(path)) in UNMISTAKABLE
 
 
 def is_coded(path: Path) -> bool:
@@ -114,6 +106,6 @@ def _is_entered(folder: Path, taken: Taken, left_out: dict[str, list[Path]]) -> 
 def _start(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            return file.read(16)
+            return file.read(START_BYTES)
     except OSError:
         return b""

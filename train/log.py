@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from accelerate import Accelerator
-from PIL import Image
 from torch import Tensor
 
 from gencomp.files import write_atomically
+from gencomp.kinds import open_image
 
 
 class Window:
@@ -80,7 +80,7 @@ class RunLog:
 
     def image(self, path: Path, step: int) -> None:
         """A sample grid to the trackers that show images."""
-        pixels = np.asarray(Image.open(path))[None]
+        pixels = np.asarray(open_image(path))[None]
         for tracker in self.accelerator.trackers:
             if tracker.name == "tensorboard":
                 tracker.log_images({"samples": pixels}, step=step, dataformats="NHWC")

@@ -7,6 +7,8 @@ from typing import Literal
 import PIL
 from PIL import Image, features
 
+from gencomp.kinds import open_image
+
 from . import sample_format
 from .baseline import Baseline, BaselineError, RateControl
 
@@ -24,7 +26,7 @@ def through_pillow(format: str, **options: object) -> Callable[[Image.Image], by
 
 def decode_with_pillow(data: bytes, realism: float = 1.0) -> Image.Image:
     """An image from the bytes of any format that Pillow reads, as RGB."""
-    with Image.open(io.BytesIO(data)) as image:
+    with open_image(io.BytesIO(data)) as image:
         return image.convert("RGB")
 
 

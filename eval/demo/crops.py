@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from gencomp.image import write_image
+from gencomp.kinds import open_image
 
 from ..codecs.baseline import Baseline
 from ..codecs.build import build
@@ -56,7 +57,7 @@ def show(crops: tuple[Crop, ...], ours: Baseline, other: Baseline, bpp: float) -
 def _photograph(name: str) -> Image.Image:
     from skimage.data import data_dir
 
-    return Image.fromarray(np.asarray(Image.open(Path(data_dir) / name).convert("RGB")))  # without its profile
+    return Image.fromarray(np.asarray(open_image(Path(data_dir) / name).convert("RGB")))  # without its profile
 
 
 def _coded(image: Image.Image, ours: Baseline, other: Baseline, bpp: float) -> tuple[list[Image.Image], list[str]]:

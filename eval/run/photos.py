@@ -1,5 +1,6 @@
 """Which photographs are evaluated: folders, files, lists of files, or a data set of the `datasets` library."""
 
+import io
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
@@ -110,7 +111,8 @@ def _of_datasets(name: str) -> list[Photo]:
     columns = [column for column, feature in loaded.features.items() if isinstance(feature, datasets.Image)]
     if not columns:
         raise PhotosError(f"{name}: the data set has no column of images")
-    return list(_rows(name, loaded, columns[0]))
+    files = loaded.cast_column(columns[0], datasets.Image(decode=False))  # not opened by the library, which tries all
+    return list(_rows(name, files, columns[0]))
 
 
 def _rows(name: str, rows: Any, column: str) -> Iterator[Photo]:
@@ -120,7 +122,8 @@ def _rows(name: str, rows: Any, column: str) -> Iterator[Photo]:
 
 
 def _read_row(rows: Any, index: int, column: str) -> Image.Image:
-    return read_image(rows[index][column], max_pixels=None)
+    cell = rows[index][column]
+    return read_image(cell["path"] if cell["bytes"] is None else io.BytesIO(cell["bytes"]), max_pixels=None)
 
 
 def _with_unique_names(photos: list[Photo]) -> list[Photo]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gencomp.files import write_atomically
 from gencomp.image import read_image
+from gencomp.kinds import ImageError, open_image
 
 from ..codecs.baseline import Baseline
 from ..metrics.networks import Extract, extract_all, patches
@@ -36,10 +37,10 @@ def keep_original(out: Path, name: str, image: Image.Image) -> None:
     path = out / records.original(name)
     if path.is_file():
         try:
-            with Image.open(path) as kept:
+            with open_image(path) as kept:
                 if kept.size == image.size and np.array_equal(np.asarray(kept.convert("RGB")), np.asarray(image)):
                     return
-        except OSError:  # a damaged file is replaced
+        except (OSError, ImageError):  # a damaged file is replaced
             path.unlink(missing_ok=True)
     write_lossless(path, image)
     records.drop_features(out, records.original_place(name))

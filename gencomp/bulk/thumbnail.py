@@ -8,6 +8,8 @@ import warnings
 import numpy as np
 from PIL import Image
 
+from gencomp.kinds import open_image
+
 SIDE = 96
 _MAX_PIXELS = 50_000_000
 _END_OF_JPEG = b"\xff\xd9"  # what is missing of one that is cut short; other formats do not read so far
@@ -18,8 +20,8 @@ def thumbnail(data: bytes) -> bytes | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data + _END_OF_JPEG)) as seen:
-                if seen.format == "GNC" or seen.width * seen.height > _MAX_PIXELS:
+            with open_image(io.BytesIO(data + _END_OF_JPEG)) as seen:
+                if seen.width * seen.height > _MAX_PIXELS:
                     return None
                 seen.load()
             small = _to_grey(seen) if seen.mode in {"F", "I"} or seen.mode.startswith("I;") else seen.convert("RGB")

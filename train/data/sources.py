@@ -14,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from gencomp.files import IMAGE_SUFFIXES
 from gencomp.image import read_image
+from gencomp.kinds import open_image
 
 BY_AREA = 20_000  # photographs up to which their sizes are looked up, to draw large ones more often
 AREA_CAP = 2_000_000  # pixels beyond which a photograph is not drawn more often, and to which larger ones are scaled
@@ -195,7 +196,7 @@ def odds(source: Sources) -> np.ndarray | None:
         if header is None:
             continue
         try:
-            with Image.open(header) as image:
+            with open_image(header) as image:
                 areas[index] = min(AREA_CAP, image.width * image.height)
         except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError):
             areas[index] = 1  # it is drawn once in a long while, and then named
@@ -210,7 +211,7 @@ def decode(photograph: Photograph) -> Decoded | None:
     would be scaled down to it anyway.
     """
     try:
-        image = Image.open(io.BytesIO(photograph.data))
+        image = open_image(io.BytesIO(photograph.data))
         factor = (AREA_CAP / (image.width * image.height)) ** 0.5
         if factor < 1:
             image.draft(None, (int(image.width * factor), int(image.height * factor)))  # JPEG alone does anything here
