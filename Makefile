@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: install demo test lint weights web clean
+.PHONY: install demo test lint weights web example clean
 install: $(VENV)/.ready
 
 # Code, decode and show one of scikit-image's photographs; writes demo.png.
@@ -25,6 +25,11 @@ weights: $(VENV)/.ready
 # The page's kernel, kernel.wasm, from C; it is committed, so that only who changes it needs clang and lld.
 web:
 	gencomp/web/kernel/build.sh
+
+# The page's example, coded anew: by every new model.
+example: $(VENV)/.ready
+	rm -f gencomp/web/static/example.gnc
+	$(BIN)/gencomp compress gencomp/web/static/example.jpg
 
 # The stamp is written only after pip succeeded, so an interrupted set-up repeats.
 $(VENV)/.ready: pyproject.toml

@@ -2,7 +2,8 @@
 
 static/...           as they are
 model.safetensors    the model file, from wherever it lies: not a second copy of it in the package
-precache.js          names the version and every file, for the service worker, which keeps them all for offline use
+precache.js          names the version, the model, and every file that the service worker keeps for offline use: all but
+                     the model, which the page keeps by itself when it fetches it, and the AVIF encoder, for who uses it
 """
 
 from __future__ import annotations
@@ -29,7 +30,14 @@ class Site(NamedTuple):
     @property
     def precache(self) -> bytes:
         """The content of precache.js."""
-        listed = {"version": self.version, "files": ["./", *self.files]}
+        model = self.files[MODEL].read_bytes()
+        apart = [name for name in self.files if name == MODEL or name.startswith("avif/")]
+        listed = {
+            "version": self.version,
+            "files": ["./", PRECACHE, *(name for name in self.files if name not in apart)],
+            "apart": apart,
+            "model": {"name": MODEL, "digest": hashlib.sha256(model).hexdigest()[:16], "bytes": len(model)},
+        }
         return f"self.PRECACHE = {json.dumps(listed)};\n".encode()
 
     def read(self, name: str) -> bytes | None:
@@ -72,7 +80,7 @@ def _check_own(folder: Path, names: list[str]) -> None:
     """Refused where a folder is no earlier export whose files are those that its precache.js names the version of."""
     try:
         listed = json.loads((folder / PRECACHE).read_text("utf-8").partition("=")[2].rstrip().rstrip(";"))
-        version, files = str(listed["version"]), [str(name) for name in listed["files"][1:]]
+        version, files = str(listed["version"]), [str(name) for name in listed["files"][2:] + listed["apart"]]
     except (OSError, ValueError, KeyError, TypeError):
         raise Refused(f"{shown(folder)} is not empty, and holds no earlier export: name a new folder") from None
     whole = all((folder / name).is_file() for name in files) and _digest({n: folder / n for n in files}) == version
@@ -82,7 +90,7 @@ def _check_own(folder: Path, names: list[str]) -> None:
 
 def _digest(files: dict[str, Path]) -> str:
     digest = hashlib.sha256()
-    for name, path in files.items():
+    for name, path in sorted(files.items()):
         digest.update(f"{name} {path.stat().st_size} ".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

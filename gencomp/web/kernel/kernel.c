@@ -18,6 +18,7 @@ enum { LINEAR, LEAKY, RESIDUAL, INTEGER };
 #define NAME(x) x##_f32
 #define FLOOR __builtin_floorf
 #include "conv.h"
+#include "winograd.h"
 #undef REAL
 #undef LANES
 #undef NAME
@@ -32,6 +33,12 @@ enum { LINEAR, LEAKY, RESIDUAL, INTEGER };
 /* The compiler makes calls of these for loops that clear or copy. */
 void *memset(void *to, int value, unsigned long n) {
   for (u8 *p = to; n--;) *p++ = (u8)value;
+  return to;
+}
+
+void *memcpy(void *to, const void *from, unsigned long n) {
+  u8 *p = to;
+  for (const u8 *q = from; n--;) *p++ = *q++;
   return to;
 }
 

@@ -1,126 +1,77 @@
-// One file on the page: an image or a .gnc file, what was made of it, and the work that is still to do.
+// One file on the page: an image or a .gnc file, and what was made of it.
 
-const NAMES = { webp: "WebP", jpeg: "JPEG" };
+import { contentsOf } from "./containers.js";
+import { ICC } from "./codec/bitstream.js";
+import { sectionsOf } from "./metadata.js";
 
-const stale = () => Object.assign(new Error("cancelled"), { name: "Cancelled" });
+let keys = 1;
 
 export class Item {
-  #work;
-  #turn = 0;
-  #running = null;
-  #decoded = new Map(); // bitmaps by realism
-  #codedAs = null; // the settings that `file` was coded with
-  original = null; // a bitmap, of an image alone
+  #contents = null;
+  state = "waiting"; // working, done, cancelled, error
+  doing = ""; // while working
+  share = 0;
+  error = null;
+  notes = []; // what was left out, in words
   size = null; // {width, height}
-  file = null; // bytes of the .gnc file
-  facts = null;
-  shown = null; // {bitmap, realism}
-  beside = null; // {name, bitmap, bytes, quality, scale}: what stands left of the wipe
-  seconds = {};
+  file = null; // the .gnc file's bytes
+  facts = null; // what it says
+  madeAs = null; // the settings (makingKey) that `file`, of an image, or `png`, of a .gnc file, was made with
+  png = null; // of a .gnc file among many
+  saved = false;
 
-  // start() makes the codec ready, changed() is called after every step, progress(doing, share) during one.
-  constructor(work, key, blob, coded, { start, changed, progress }) {
-    Object.assign(this, { key, blob, coded, name: blob.name || "pasted image", start, changed, progress });
-    this.#work = work;
+  // coded: is it a .gnc file?
+  constructor(blob, coded, path = "") {
+    Object.assign(this, { blob, coded, key: keys++, name: blob.name || "pasted image" });
+    this.path = path || this.name;
   }
 
   get stem() {
     return this.name.replace(/\.[^.]*$/, "") || "image";
   }
 
-  // Bring everything up to the settings {mode, quality, bytes, realism, side}; what is under way for older ones stops.
-  async update(settings) {
-    this.cancel();
-    const turn = this.#turn;
-    const step = async (doing, task, given = {}) => {
-      const before = performance.now();
-      this.progress(doing, 0);
-      this.#running = this.#work.run(task, { key: this.key, ...given }, (share) => {
-        if (turn === this.#turn) this.progress(doing, share);
-      });
-      const result = await this.#running;
-      if (turn !== this.#turn) throw stale();
-      this.seconds[task] = (performance.now() - before) / 1000;
-      return result;
+  // What the image file holds beside its pixels (containers.js).
+  async contents() {
+    this.#contents ??= contentsOf(new Uint8Array(await this.blob.arrayBuffer()));
+    return this.#contents;
+  }
+
+  // What to ask of the codec: {wanted: {quality or bytes, extras}, raw, perMegapixel}; names what is not kept.
+  async asked({ mode, quality, bytes, perMegapixel, keep }) {
+    const contents = await this.contents();
+    const { sections, lost } = sectionsOf(contents, keep);
+    const raw = sections.has(ICC);
+    this.notes = [...lost];
+    if (contents.frames > 1) this.notes.push(`only the first of ${contents.frames} frames is used`);
+    return {
+      raw,
+      wanted: { quality, bytes: mode === "size" ? bytes : undefined, extras: sections },
+      perMegapixel: mode === "density" ? perMegapixel : 0,
     };
-    if (!this.coded) await this.#load(step);
-    await this.start();
-    if (turn !== this.#turn) throw stale();
-    if (this.coded) await this.#open(step);
-    else await this.#code(step, settings);
-    await this.#show(step, settings.realism);
-    await this.#besides(step, settings);
-    this.progress(null);
   }
 
-  cancel() {
-    this.#turn++;
-    this.#running?.cancel();
-    this.#running = null;
+  noteTransparent() {
+    this.notes.push("its transparent parts stand on white");
   }
 
-  // Drop what can be made again.
-  rest() {
-    this.cancel();
-    this.original?.close();
-    this.original = this.shown = this.beside = this.#codedAs = null;
-    if (this.coded) this.facts = null;
-    this.#decoded.clear();
-    this.#work.run("forget", { key: this.key });
+  begin(doing) {
+    Object.assign(this, { state: "working", doing, share: 0, error: null });
   }
 
-  async #open(step) {
-    if (this.facts) return;
-    this.file = new Uint8Array(await this.blob.arrayBuffer());
-    this.facts = await step("Decoding", "open", { bytes: this.file });
-    this.size = { width: this.facts.width, height: this.facts.height };
-    this.changed();
+  end(state) {
+    this.state = state;
   }
 
-  async #load(step) {
-    if (this.original) return;
-    const { bitmap, width, height } = await step("Reading", "load", { blob: this.blob });
-    this.original = bitmap;
-    this.size = { width, height };
-    this.changed();
-  }
-
-  async #code(step, { mode, quality, bytes }) {
-    const wanted = mode === "size" ? { bytes } : { quality };
-    const codedAs = JSON.stringify(wanted);
-    if (codedAs === this.#codedAs) return;
-    const { file, facts } = await step("Coding", "code", wanted);
-    Object.assign(this, { file, facts });
-    this.#codedAs = codedAs;
-    this.#decoded.clear();
-    this.changed();
-  }
-
-  async #bitmap(step, realism) {
-    if (!this.#decoded.has(realism)) {
-      const { bitmap } = await step("Decoding", "show", { realism });
-      if (this.#decoded.size > 6) this.#decoded.delete(this.#decoded.keys().next().value);
-      this.#decoded.set(realism, bitmap);
-    }
-    return this.#decoded.get(realism);
-  }
-
-  async #show(step, realism) {
-    this.shown = { bitmap: await this.#bitmap(step, realism), realism };
-    this.changed();
-  }
-
-  async #besides(step, { side }) {
-    if (side in NAMES) {
-      const bytes = this.file.length;
-      if (this.beside?.side === side && this.beside.budget === bytes) return;
-      const rival = await step(NAMES[side], "rival", { type: `image/${side}`, bytes });
-      this.beside = { ...rival, side, budget: bytes, name: NAMES[side] };
-    } else if (side === "original" && this.original) {
-      this.beside = { side, bitmap: this.original, name: "Original", bytes: this.blob.size };
-    } else {
-      this.beside = { side: "even", bitmap: await this.#bitmap(step, 0), name: "Realism 0" };
-    }
-    this.changed();
+  // There is nothing of it, as it was to be made.
+  fail(error, key = null) {
+    Object.assign(this, { state: "error", error, madeAs: key, file: null, facts: null, png: null });
   }
 }
+
+// What decides the outcome of an item: with the same it need not be made again.
+export function makingKey({ coded }, { mode, quality, bytes, perMegapixel, realism, keep }) {
+  if (coded) return `realism ${realism}`;
+  return JSON.stringify([mode, { quality, size: bytes, density: perMegapixel }[mode], keep]);
+}
+
+export const cancelled = () => Object.assign(new Error("cancelled"), { name: "Cancelled" });

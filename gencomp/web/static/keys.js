@@ -18,6 +18,7 @@ export function listenToKeys(view, act) {
     ",": () => act.nudge("quality", -1),
     ".": () => act.nudge("quality", 1),
     b: act.nextSide,
+    n: act.nextFile,
     o: act.open,
     s: act.saveGnc,
     p: act.savePng,
@@ -32,7 +33,7 @@ export function listenToKeys(view, act) {
   const busy = ({ target, key, ctrlKey, metaKey, altKey }) => {
     if (ctrlKey || metaKey || altKey || document.querySelector("dialog[open]")) return true;
     if (key === "Escape") return false;
-    if (target.matches("input, select, textarea")) return !/^[\][,.bosp?]$/.test(key) || target.type === "number";
+    if (target.matches("input, select, textarea")) return !/^[\][,.bnosp?]$/.test(key) || target.type === "number";
     return key === " " && target.matches("button, summary");
   };
 

@@ -1,102 +1,129 @@
-// The page: files in, settings, the view, downloads.
+// The page: its parts, put together.
 
-import { isCoded } from "./codec/bitstream.js";
-import { Item } from "./item.js";
+import { Crew } from "./crew.js";
+import { itemOf, listenToFiles } from "./intake.js";
+import { makingKey } from "./item.js";
 import { listenToKeys } from "./keys.js";
+import { List } from "./list.js";
+import { Queue } from "./queue.js";
+import { save, zipped } from "./save.js";
+import { Screen } from "./screen.js";
+import { commandLine, label, recall, remember, rememberAll, settings } from "./settings.js";
 import { View } from "./view.js";
-import { besideText, bytesText, comparedText, errorText, factRows } from "./words.js";
-import { Work } from "./work.js";
+import { RIVALS, bytesText, comparedText, errorText, factRows, leftText, stateText } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
-const work = new Work();
-const view = new View($("stage"), () => ($("scale").textContent = `${Math.round(100 * view.scale)} %`));
+const { version, model: file } = globalThis.PRECACHE;
 const items = [];
-const sides = { original: "Original", webp: "WebP, same bytes", jpeg: "JPEG, same bytes", even: "Realism 0" };
+const crew = new Crew({ url: new URL(`${file.name}?${file.digest}`, location.href).href, bytes: file.bytes });
+const view = new View($("stage"), () => ($("scale").textContent = `${Math.round(100 * view.scale)} %`));
+const list = new List($("list"), { select, close });
+const screen = new Screen(crew, { start, visible: () => view.visible, changed: show, progress });
+const onScreen = (item) => item === screen.item;
+const queue = new Queue(crew, items, { settings, skip: onScreen, start, changed: showQueue });
 let model = null;
-let item = null;
 let timer = 0;
+let began = 0; // when what is under way began
 
-// ---- settings and work
-
-const settings = () => ({
-  mode: document.querySelector("[name=mode]:checked").value,
-  quality: Number($("quality").value),
-  bytes: Math.round(1000 * Number($("size").value)),
-  realism: Number($("realism").value),
-  side: $("side").value,
-});
+// ---- work
 
 async function update() {
-  const current = item;
+  const { item } = screen;
+  if (!item) return;
+  const given = settings();
+  queue.hold();
   try {
-    await current?.update(settings());
+    item.begin("Working");
+    say("");
+    if (item.madeAs !== makingKey(item, given)) item.png = null;
+    await screen.update(given);
+    item.madeAs = makingKey(item, given);
+    item.end("done");
+    progress(null);
+    announce(`${item.name}: ${item.coded ? "decoded" : stateText(item)}`);
   } catch (error) {
-    if (error.name === "Cancelled" || current !== item) return;
+    if (item !== screen.item || error.name === "Cancelled") return;
+    item.fail(error, makingKey(item, given));
+    screen.blank(given, "Not decoded: an error");
     progress(null);
     document.body.dataset.state = "error";
-    say(errorText(error, current?.name ?? "gencomp"));
+    say(`${item.name}: ${errorText(error, item)}`);
   }
+  queue.release();
+  show();
 }
 
 // Kernel and model, once.
 async function start() {
   if (model) return;
-  progress("Loading the model");
-  const say = (share) => document.body.dataset.state === "working" && progress("Loading the model", share);
-  model = await work.run("start", {}, say);
-  $("looks").hidden = !model.knowsRealism;
+  const doing = `Loading the model, ${bytesText(file.bytes)}, once`;
+  const tell = (share) => document.body.dataset.state === "working" && progress(doing, share);
+  tell(0);
+  model = await crew.start(tell);
+  screen.knowsRealism = model.knowsRealism;
+  $("looks").hidden = $("by-other-realism").hidden = !model.knowsRealism;
 }
 
 function soon() {
-  label();
+  label(settings(), screen.item);
+  rememberAll();
   clearTimeout(timer);
-  timer = setTimeout(update, 150);
-}
-
-function label() {
-  const { mode, quality, realism } = settings();
-  $("quality-out").textContent = quality;
-  $("realism-out").textContent = realism;
-  $("by-quality").hidden = mode !== "quality";
-  $("by-size").hidden = mode !== "size";
+  timer = setTimeout(() => {
+    queue.refresh();
+    update();
+  }, 150);
 }
 
 function progress(doing, share = 0) {
+  const before = $("doing").textContent;
   document.body.dataset.state = doing ? "working" : "ready";
   $("work").hidden = !doing;
   $("cancel").textContent = "Cancel";
   $("doing").textContent = doing ? `${doing} …` : "";
+  if ($("doing").textContent !== before) began = performance.now();
+  $("time-left").textContent = doing ? leftText((performance.now() - began) / 1000, share) : "";
   $("share").value = share;
+  if (doing && screen.item) {
+    Object.assign(screen.item, { doing, share });
+    list.update(screen.item);
+  }
 }
 
 function cancel() {
   if (document.body.dataset.state !== "working") return;
-  item?.cancel();
+  screen.cancel();
+  screen.item.end("cancelled");
+  screen.blank(settings(), screen.item.facts ? "Not decoded: cancelled" : "Not coded: cancelled");
   document.body.dataset.state = "cancelled";
   $("doing").textContent = "Cancelled";
+  $("time-left").textContent = "";
   $("cancel").textContent = "Go on";
+  queue.release();
+  show();
 }
 
 // ---- what is seen
 
 function show() {
-  const { file, facts, size, shown, beside } = item;
-  document.body.classList.remove("empty");
-  document.body.classList.toggle("blank", !size);
-  $("result").hidden = $("facts").hidden = !facts;
-  $("coding").hidden = item.coded;
-  if (size) {
-    const left = beside?.bitmap ?? item.original;
-    view.set("left", left, size);
-    view.set("right", shown?.bitmap ?? left, size);
+  const { item, panes } = screen;
+  document.body.classList.toggle("empty", !item);
+  document.body.classList.toggle("blank", !item?.size);
+  showQueue();
+  if (!item) return;
+  const { file: coded, facts, size, notes } = item;
+  $("result").hidden = $("facts").hidden = !(facts && coded);
+  $("coding").hidden = item.coded && items.every((one) => one.coded);
+  if (size) view.resize(size);
+  view.set(panes.left.picture?.canvas ?? null, panes.right.picture?.canvas ?? null);
+  for (const [side, { picture, says }] of Object.entries(panes)) {
+    $(`facts-${side}`).textContent = picture ? picture.text : "";
+    $(`pane-${side}`).textContent = picture ? "" : says || (item.size ? "Not ready yet" : "");
   }
-  $("left-facts").textContent = beside ? besideText(beside) : "";
-  $("right-facts").textContent = file && shown ? `${bytesText(file.length)}, realism ${shown.realism}` : "";
-  $("bytes").textContent = facts ? bytesText(file.length) : "–";
-  $("compared").textContent = facts ? comparedText(item) : "";
-  $("save-gnc").disabled = !facts;
-  $("save-png").disabled = !shown;
-  const rows = facts ? factRows(item, model) : [];
+  $("bytes").textContent = facts && coded ? bytesText(coded.length) : "–";
+  $("compared").textContent = facts && coded ? comparedText(item) : "";
+  $("notes").replaceChildren(...notes.map((note) => Object.assign(document.createElement("li"), { textContent: note })));
+  $("save-gnc").disabled = $("save-png").disabled = !(facts && coded);
+  const rows = facts && coded ? factRows(item, model, screen.seconds) : [];
   $("facts").querySelector("dl").replaceChildren(
     ...rows.flatMap(([name, value, holds]) => {
       const [term, text] = [document.createElement("dt"), document.createElement("dd")];
@@ -109,38 +136,39 @@ function show() {
   );
 }
 
+// The list, or one file of it, and how far all are.
+function showQueue(item) {
+  if (item) list.update(item);
+  else list.show(items, screen.item);
+  const states = items.map(({ state }) => state);
+  const count = (state) => states.filter((one) => one === state).length;
+  const [done, failed] = [count("done"), count("error")];
+  const open = count("waiting") + count("working");
+  const text = `${done} of ${items.length} done${failed ? `, ${failed} with an error` : ""}`;
+  $("files-panel").hidden = !items.length;
+  $("all").hidden = items.length < 2;
+  $("count").textContent = items.length > 1 ? text : "";
+  $("save-zip").disabled = !done;
+  const waits = items.some((one) => queue.waits(one));
+  const stopped = count("cancelled") && !waits;
+  $("cancel-all").hidden = !waits && !stopped;
+  $("cancel-all").textContent = stopped ? "Go on with all" : "Cancel all";
+  document.body.dataset.queue = open ? "working" : "done";
+  if (!open && items.length > 1) announce(text);
+}
+
+// What can stand on a side, of a file.
 function showSides() {
-  const offered = Object.entries(sides).filter(([side]) => side === "even" || !item.coded);
-  const before = $("side").value;
-  $("side").replaceChildren(...offered.map(([side, name]) => new Option(name, side)));
-  if (offered.some(([side]) => side === before)) $("side").value = before;
-}
-
-function showTray() {
-  const tabs = items.map((one) => {
-    const tab = document.createElement("button");
-    tab.setAttribute("role", "tab");
-    tab.setAttribute("aria-selected", one === item);
-    tab.textContent = tab.title = one.name;
-    tab.addEventListener("click", () => select(one));
-    if (one === item) setTimeout(() => tab.scrollIntoView({ block: "nearest", inline: "nearest" }));
-    return tab;
-  });
-  $("tray").replaceChildren(...tabs);
-  $("tray").hidden = items.length < 2;
-}
-
-function select(next) {
-  if (next === item) return;
-  item?.rest();
-  item = next;
-  view.set("left", null);
-  view.set("right", null);
-  progress(null);
-  showSides();
-  showTray();
-  show();
-  update();
+  const { item } = screen;
+  const of = item?.coded ? {} : { original: "Original" };
+  const rivals = item?.coded ? {} : Object.fromEntries(Object.entries(RIVALS).map(([side, name]) => [side, `${name}, same bytes`]));
+  const sides = { ...of, gencomp: "gencomp", other: "gencomp, other setting", ...rivals };
+  for (const [id, first] of [["side-left", item?.coded ? "other" : "original"], ["side-right", "gencomp"]]) {
+    $(id).replaceChildren(...Object.entries(sides).map(([side, name]) => new Option(name, side)));
+    $(id).value = first; // a new file starts against its original
+  }
+  if (item?.coded) $("other-realism").value = 0;
+  label(settings(), item);
 }
 
 function say(text) {
@@ -148,72 +176,122 @@ function say(text) {
   $("error").querySelector("p").textContent = text;
 }
 
+// For those who hear the page.
+function announce(text) {
+  if ($("said").textContent !== text) $("said").textContent = text;
+}
+
 // ---- files
 
-async function take(files) {
+async function take(files, leftOut) {
+  const added = await Promise.all(files.map(itemOf));
+  items.push(...added);
+  if (added.length) select(added[0]);
+  queue.refresh();
+  if (leftOut) announce($("left-out").textContent = `${leftOut} other files were left out: no images by their names`);
+  else $("left-out").textContent = "";
+}
+
+function select(item) {
+  if (item === screen.item) return;
+  if (screen.item?.state === "working") screen.item.end("waiting");
+  screen.select(item);
+  view.set(null, null);
+  progress(null);
   say("");
-  let first = null;
-  for (const file of files) {
-    const coded = isCoded(new Uint8Array(await file.slice(0, 3).arrayBuffer())) || /\.gnc$/i.test(file.name ?? "");
-    const added = new Item(work, items.length + 1, file, coded, {
-      start,
-      changed: () => added === item && show(),
-      progress: (doing, share) => added === item && progress(doing, share),
-    });
-    items.push(added);
-    first ??= added;
+  showSides();
+  show();
+  if (item) {
+    list.button(item)?.scrollIntoView({ block: "nearest" });
+    update();
   }
-  if (first) select(first);
+  queue.run();
 }
 
+function close(item) {
+  const at = items.indexOf(item);
+  items.splice(at, 1);
+  const next = items[Math.min(at, items.length - 1)] ?? null;
+  if (onScreen(item)) select(next);
+  queue.refresh();
+  show();
+  (list.button(next) ?? $("choose")).focus();
+}
+
+function closeAll() {
+  items.length = 0;
+  queue.refresh();
+  select(null);
+  show();
+  $("choose").focus();
+}
+
+// The photograph and its .gnc file, which is as good as coded here.
 async function example() {
-  const blob = await (await fetch("example.gnc")).blob();
-  take([new File([blob], "example.gnc")]);
-}
-
-function save(blob, name) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  const [photo, coded] = await Promise.all(["example.jpg", "example.gnc"].map(async (name) => (await fetch(name)).blob()));
+  const item = await itemOf({ blob: new File([photo], "example.jpg"), path: "example.jpg" });
+  item.file = new Uint8Array(await coded.arrayBuffer());
+  item.madeAs = makingKey(item, { mode: "quality", quality: 45, keep: [] });
+  item.saved = true;
+  items.push(item);
+  select(item);
 }
 
 async function savePng() {
-  if (!item?.shown) return;
-  const { stem, key, shown, facts } = item;
-  // What is on the canvas is the image itself, unless the file carries a colour profile, in which the PNG is left.
-  if (facts.sections.icc) save(await work.run("png", { key, realism: shown.realism }), `${stem}.png`);
-  else $("right").toBlob((blob) => save(blob, `${stem}.png`), "image/png");
+  const { item } = screen;
+  if (!item?.facts) return;
+  const canvas = screen.decoded(settings());
+  if (canvas) return canvas.toBlob((blob) => save(blob, `${item.stem}.png`), "image/png");
+  const { realism } = settings();
+  save(await crew.first.run("png", { key: item.key, realism }), `${item.stem}.png`);
 }
 
-const saveGnc = () => item?.facts && save(new Blob([item.file], { type: "image/x-gnc" }), `${item.stem}.gnc`);
+function saveGnc() {
+  const { item } = screen;
+  if (!item?.facts) return;
+  save(new Blob([item.file], { type: "image/x-gnc" }), `${item.stem}.gnc`);
+  item.saved = true;
+}
 
-function listenToDrops() {
-  addEventListener("dragover", (event) => {
-    event.preventDefault();
-    $("drop").hidden = false;
-  });
-  addEventListener("dragleave", (event) => {
-    if (!event.relatedTarget) $("drop").hidden = true;
-  });
-  addEventListener("drop", (event) => {
-    event.preventDefault();
-    $("drop").hidden = true;
-    take(event.dataTransfer.files);
-  });
-  addEventListener("paste", (event) => take(event.clipboardData.files));
-  globalThis.launchQueue?.setConsumer(async ({ files }) => {
-    if (files.length) take(await Promise.all(files.map((handle) => handle.getFile())));
-  });
+async function saveZip() {
+  const { item } = screen;
+  try {
+    if (item?.coded && item.state === "done") {
+      item.png ??= await crew.first.run("png", { key: item.key, realism: settings().realism });
+    }
+    const { blob, done } = await zipped(items);
+    save(blob, "gencomp.zip");
+    for (const one of done) one.saved = true;
+  } catch (error) {
+    say(errorText(error, {}));
+  }
+}
+
+async function copyCommand() {
+  const line = commandLine(settings(), items.filter(({ coded }) => !coded).map(({ path }) => path));
+  $("command-line").textContent = line;
+  $("command-line").hidden = false;
+  try {
+    await navigator.clipboard.writeText(line);
+    announce("The command is copied");
+  } catch {
+    announce("The command is shown: copy it from the page"); // browsers forbid it to some pages
+  }
 }
 
 // ---- wiring
 
 function nextSide() {
-  const { options, selectedIndex } = $("side");
-  $("side").selectedIndex = (selectedIndex + 1) % options.length;
+  const { options, selectedIndex } = $("side-left");
+  $("side-left").selectedIndex = (selectedIndex + 1) % options.length;
+  label(settings(), screen.item);
   update();
+}
+
+function nextFile() {
+  const next = items[(items.indexOf(screen.item) + 1) % items.length];
+  select(next);
+  list.button(next)?.focus();
 }
 
 function nudge(id, by) {
@@ -228,41 +306,37 @@ function theme() {
   remember("theme", document.documentElement.dataset.theme);
 }
 
-// What was chosen before, if the browser lets pages remember; with a value: remember it.
-function remember(name, value) {
-  try {
-    if (value !== undefined) localStorage.setItem(name, value);
-    return localStorage.getItem(name);
-  } catch {
-    return null;
-  }
-}
-
 const open = () => $("files").click();
 const on = (id, event, handler) => $(id).addEventListener(event, handler);
 
 if (remember("theme")) document.documentElement.dataset.theme = remember("theme");
-for (const id of ["quality", "realism", "size"]) on(id, "input", soon);
-for (const radio of document.querySelectorAll("[name=mode]")) radio.addEventListener("change", soon);
-on("side", "change", update);
+recall();
+for (const control of document.querySelectorAll("aside :is(input, select)")) control.addEventListener("input", soon);
+for (const id of ["side-left", "side-right"]) on(id, "change", () => (label(settings(), screen.item), update()));
 for (const id of ["open", "choose"]) on(id, "click", open);
-on("files", "change", () => {
-  take([...$("files").files]);
-  $("files").value = "";
-});
+for (const id of ["open-folder", "choose-folder"]) on(id, "click", () => $("folder").click());
 on("example", "click", example);
 on("theme", "click", theme);
 on("help", "click", () => $("keys").showModal());
 on("cancel", "click", () => (document.body.dataset.state === "cancelled" ? update() : cancel()));
+on("cancel-all", "click", () => ($("cancel-all").textContent === "Cancel all" ? queue.cancel() : queue.goOn()));
+on("close-all", "click", closeAll);
 on("save-gnc", "click", saveGnc);
 on("save-png", "click", savePng);
+on("save-zip", "click", saveZip);
+on("copy-command", "click", copyCommand);
 on("in", "click", () => view.zoom(2));
 on("out", "click", () => view.zoom(0.5));
 on("scale", "click", () => view.oneToOne());
 on("fit", "click", () => view.fit());
 $("error").querySelector("button").addEventListener("click", () => say(""));
-listenToDrops();
-listenToKeys(view, { open, saveGnc, savePng, nextSide, nudge, cancel, help: () => $("keys").showModal() });
-label();
+addEventListener("beforeunload", (event) => {
+  if (items.some(({ coded, state, saved }) => !coded && !saved && (state === "done" || state === "working"))) event.preventDefault();
+});
+listenToFiles({ drop: $("drop"), inputs: [$("files"), $("folder")] }, take);
+listenToKeys(view, { open, saveGnc, savePng, nextSide, nextFile, nudge, cancel, help: () => $("keys").showModal() });
+label(settings(), null);
+$("model-size").textContent = bytesText(file.bytes);
 document.body.dataset.state = "ready";
+document.body.dataset.version = version;
 if ("serviceWorker" in navigator) navigator.serviceWorker.register("sw.js").catch(() => {}); // without it: no offline

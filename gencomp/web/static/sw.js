@@ -1,5 +1,5 @@
-// Keeps the whole page, of one version, so that it works without a network after the first visit. precache.js, which
-// `gencomp web` writes, names the version and the files.
+// Keeps the page, of one version, so that it works without a network. precache.js, which `gencomp web` writes, names the
+// version and the files: all but the model, which fetch.js keeps, and the AVIF encoder, which is kept here once it was used.
 
 importScripts("precache.js");
 
@@ -16,7 +16,13 @@ self.addEventListener("activate", (event) => {
   event.waitUntil(cleared.then(() => self.clients.claim()));
 });
 
-self.addEventListener("fetch", (event) => {
-  const kept = caches.open(NAME).then((cache) => cache.match(event.request, { ignoreSearch: true }));
-  event.respondWith(kept.then((response) => response ?? fetch(event.request)));
-});
+self.addEventListener("fetch", (event) => event.respondWith(answer(event.request)));
+
+async function answer(request) {
+  const cache = await caches.open(NAME);
+  const kept = await cache.match(request, { ignoreSearch: true });
+  if (kept) return kept;
+  const response = await fetch(request);
+  if (response.ok && new URL(request.url).pathname.includes("/avif/")) await cache.put(request, response.clone());
+  return response;
+}

@@ -6,7 +6,8 @@ export class View {
   #stage;
   #layers;
   #divider;
-  #canvases;
+  #shown = { left: null, right: null }; // canvases
+  #both = false; // the right one stands on both sides
   #size = { width: 1, height: 1 };
   #scale = 1; // CSS pixels an image pixel
   #at = { x: 0, y: 0 }; // of the image's upper left corner, CSS pixels in the stage
@@ -18,25 +19,35 @@ export class View {
     this.#stage = stage;
     this.#layers = stage.querySelector("#layers");
     this.#divider = stage.querySelector("#divider");
-    this.#canvases = { left: stage.querySelector("#left"), right: stage.querySelector("#right") };
     this.changed = changed;
     this.#listen();
     new ResizeObserver(() => (this.#fitted ? this.start() : this.#draw())).observe(stage);
   }
 
-  // An image of the given size on one side, stretched to `size` if it has another; null leaves the side empty.
-  set(side, bitmap, size) {
-    const canvas = this.#canvases[side];
-    canvas.width = bitmap ? size.width : 1;
-    canvas.height = bitmap ? size.height : 1;
-    if (!bitmap) return;
-    const context = canvas.getContext("2d");
-    context.imageSmoothingQuality = "high";
-    context.drawImage(bitmap, 0, 0, size.width, size.height);
-    if (size.width !== this.#size.width || size.height !== this.#size.height) {
-      this.#size = { width: size.width, height: size.height };
-      this.start();
+  // Canvases on either side; null leaves a side empty. One canvas for both is one image without a wipe.
+  set(left, right) {
+    for (const [side, canvas] of Object.entries({ left: left === right ? null : left, right })) {
+      if (canvas === this.#shown[side]) continue;
+      this.#shown[side] = canvas;
+      this.#layers.querySelector(`#${side}`).replaceChildren(...(canvas ? [canvas] : []));
+      canvas?.classList.add("layer");
     }
+    this.#both = left === right;
+    this.#draw();
+  }
+
+  // The size of the images from now on.
+  resize({ width, height }) {
+    if (width === this.#size.width && height === this.#size.height) return;
+    this.#size = { width, height };
+    this.start();
+  }
+
+  // The part of the image that is on the screen, in its pixels.
+  get visible() {
+    const { clientWidth, clientHeight } = this.#stage;
+    const [left, top] = [-this.#at.x / this.#scale, -this.#at.y / this.#scale];
+    return { left, top, width: clientWidth / this.#scale, height: clientHeight / this.#scale };
   }
 
   // One to one, or smaller where the whole would not be seen.
@@ -103,13 +114,15 @@ export class View {
     const box = this.#stage.getBoundingClientRect(); // may begin within one
     this.#layers.style.left = `${snap(box.left) - box.left}px`;
     this.#layers.style.top = `${snap(box.top) - box.top}px`;
-    for (const canvas of Object.values(this.#canvases)) {
+    for (const canvas of Object.values(this.#shown).filter(Boolean)) {
       canvas.style.transform = `translate(${snap(this.#at.x)}px, ${snap(this.#at.y)}px) scale(${this.#scale})`;
       canvas.style.imageRendering = this.scale >= 1.99 ? "pixelated" : "auto";
     }
     const x = this.#split * width;
-    this.#layers.querySelector("#clip").style.clipPath = `inset(0 ${width - x}px 0 0)`;
+    this.#layers.querySelector("#left").style.clipPath = `inset(0 ${width - x}px 0 0)`;
+    this.#layers.querySelector("#right").style.clipPath = this.#both ? "none" : `inset(0 0 0 ${x}px)`;
     this.#divider.style.transform = `translateX(${x}px)`;
+    this.#stage.style.setProperty("--split", `${x}px`);
     this.#divider.setAttribute("aria-valuenow", Math.round(this.#split * 100));
     this.changed?.();
   }

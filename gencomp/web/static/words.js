@@ -1,5 +1,7 @@
 // What the page says: sizes, facts and errors, in plain words.
 
+export const RIVALS = { jpeg: "JPEG", webp: "WebP", avif: "AVIF" };
+
 export function bytesText(bytes) {
   if (bytes < 1000) return `${bytes} bytes`;
   return bytes < 1e6 ? `${(bytes / 1000).toFixed(bytes < 1e5 ? 2 : 1)} kB` : `${(bytes / 1e6).toFixed(2)} MB`;
@@ -15,17 +17,15 @@ export function comparedText(item) {
   return times > 1 ? `${rate}; 1/${times < 10 ? times.toFixed(1) : Math.round(times)} ${of}` : rate;
 }
 
-// What stands left of the wipe.
-export function besideText({ bytes, quality, scale }) {
-  if (bytes === undefined) return "from the same file";
-  if (quality === undefined) return bytesText(bytes);
+// Another codec at its best.
+export function besideText({ bytes, quality, scale, psnr }) {
   const smaller = scale < 1 ? `, of the image at ${Math.round(100 * scale)} %` : "";
-  return `${bytesText(bytes)}, quality ${quality}${smaller}`;
+  return `${bytesText(bytes)}, quality ${quality}${smaller}: its best for these bytes, ${psnr.toFixed(1)} dB`;
 }
 
 // Rows of [name, value, is a check that holds].
-export function factRows(item, model) {
-  const { facts, file, seconds } = item;
+export function factRows(item, model, seconds) {
+  const { facts, file } = item;
   const sections = Object.entries(facts.sections).map(([name, bytes]) => [name, bytesText(bytes)]);
   const time = (name, value) => (value === undefined ? [] : [[name, `${value.toFixed(2)} s`]]);
   return [
@@ -44,14 +44,31 @@ export function factRows(item, model) {
   ];
 }
 
-// An error of a task on a file of this name.
-export function errorText(error, name) {
-  const { message } = error;
-  if (/^damaged file: /.test(message)) return `${name} is damaged: ${message.slice(14)}.`;
-  if (error.name === "BitstreamError" || error.name === "TypeError") return `${name}: ${message}.`;
-  if (error.name === "RateError") return `${name}: ${message}. Allow more bytes.`;
-  if (error.name === "RangeError" && !/too large|cannot be as small/.test(message)) {
-    return `${name}: this browser has not enough memory for it.`;
+// One line on a file of many.
+export function stateText(item) {
+  const { state, file, png, doing, share, error } = item;
+  if (state === "working") return `${doing} ${Math.round(100 * share)} %`;
+  if (state === "error") return errorText(error, item);
+  if (state !== "done") return state === "cancelled" ? "cancelled" : "waiting";
+  return item.coded ? (png ? `PNG, ${bytesText(png.size)}` : "decoded") : bytesText(file.length);
+}
+
+// Seconds that are left, to the eye; "" before there is much to go by.
+export function leftText(seconds, share) {
+  const left = (seconds * (1 - share)) / share;
+  if (seconds < 2 || share < 0.03 || left < 2) return "";
+  return left < 90 ? `about ${Math.ceil(left / 5) * 5} s left` : `about ${Math.round(left / 60)} min left`;
+}
+
+// An error of a task on a file, and what to do; `kind`: what the file is by its first bytes.
+export function errorText({ name, message }, { kind }) {
+  if (/^damaged file: /.test(message)) return `damaged: ${message.slice(14)}. Get the file again.`;
+  if (name === "TypeError" && kind === "HEIC" && /this browser can read/.test(message)) {
+    return "HEIC, which this browser cannot read (Safari can): save it as JPEG or PNG.";
   }
-  return `${name}: ${message || error.name}.`;
+  if (name === "RateError") return `${message}. Allow more bytes.`;
+  if (name === "RangeError" && !/too large|as small|zip/.test(message)) {
+    return "this browser has not enough memory for it: close other files, or use the command gencomp compress.";
+  }
+  return `${message || name}.`;
 }

@@ -1,12 +1,19 @@
 // The work, off the page's thread: one task after another, with progress, until it is done or cancelled.
 //
 //   page -> worker   {id, task, ...arguments}, {cancel: id}
-//   worker -> page   {id, share}, then {id, result} or {id, error: {name, message}}
+//   worker -> page   {id, share} and {id, part}, then {id, result} or {id, error: {name, message}}
+//
+// The first worker of a page fetches kernel and model; the others get them from it, and help it with large images
+// through a port each (crew.js).
 
-import { COMMENT, ICC, qualityToStep } from "./codec/bitstream.js";
+import { ICC, qualityToStep, COMMENT } from "./codec/bitstream.js";
 import { Codec } from "./codec/codec.js";
 import { BitstreamError, Cancelled } from "./codec/errors.js";
-import { atMostBytes, pixelsOf, pngOf } from "./images.js";
+import { encoderOf } from "./encoders.js";
+import { fetchKept } from "./fetch.js";
+import { isDisplayP3 } from "./icc.js";
+import { pixelsOf, pngOf } from "./images.js";
+import { bestRival } from "./rivals.js";
 import { Work } from "./work.js";
 
 const MAX_PIXELS = 40e6; // about what a tab's memory holds
@@ -15,8 +22,9 @@ const PAUSE = 25; // ms of work between two looks at the post
 const cancelled = new Set();
 const images = new Map(); // by key: {data, width, height, known}
 const files = new Map(); // by key: what Codec.read gave
+const helpers = []; // {perform(job, progress), cancel()}
+let shared = null; // {kernel, model}: what `start` was given or has fetched
 let codec = null;
-let last = Promise.resolve();
 
 const channel = new MessageChannel();
 const nextTurn = () =>
@@ -26,149 +34,146 @@ const nextTurn = () =>
   });
 
 // A `tick` for the codec: says how far it is, and lets a cancel through.
-function ticker(id, begin = 0, end = 1) {
+function ticker({ id, port }, begin = 0, end = 1) {
   let looked = performance.now();
   let share = 0;
   return async (part = share) => {
     share = part;
     if (performance.now() - looked < PAUSE) return;
-    postMessage({ id, share: begin + (end - begin) * part });
+    port.postMessage({ id, share: begin + (end - begin) * part });
     await nextTurn();
     looked = performance.now();
     if (cancelled.has(id)) throw new Cancelled("cancelled");
   };
 }
 
-async function fetched(url, progress = () => {}) {
-  const kept = await globalThis.caches?.match(url).catch(() => null); // by the service worker, which may be ahead
-  const response = kept ?? (await fetch(url));
-  if (!response.ok) throw new Error(`${new URL(url).pathname} could not be loaded (${response.status})`);
-  const length = Number(response.headers.get("Content-Length")) || 2e7;
-  const parts = [];
-  let read = 0;
-  for (const reader = response.body.getReader(); ; ) {
-    const { done, value } = await reader.read();
-    if (done) break;
-    parts.push(value);
-    read += value.length;
-    progress(Math.min(read / length, 1));
-  }
-  return new Blob(parts).arrayBuffer();
-}
-
-const here = (name) => new URL(name, import.meta.url).href;
-
 function factsOf({ header, sections, extras, bits, crc, latentsOk }) {
   const comment = extras.has(COMMENT) ? new TextDecoder().decode(extras.get(COMMENT)) : null;
-  return { ...header, sections, comment, bits, crc, latentsOk };
+  const wide = extras.has(ICC) && isDisplayP3(extras.get(ICC));
+  return { ...header, sections, comment, bits, crc, latentsOk, profile: !extras.has(ICC) ? null : wide ? "p3" : "other" };
 }
 
-async function readFile(key, bytes, tick) {
+async function coded(image, { quality, bytes, extras }, known, tick) {
+  return bytes
+    ? codec.encodeToSize(image, bytes, known, tick, extras)
+    : codec.encode(image, qualityToStep(quality), tick, extras);
+}
+
+async function read(bytes, tick) {
   const file = await codec.read(bytes, { maxPixels: MAX_PIXELS, tick });
-  if (!file.latentsOk) {
-    throw new BitstreamError("the decoded latents are not those that were encoded (another coder or a forged file)");
-  }
-  files.set(key, file);
-  return factsOf(file);
+  if (file.latentsOk) return file;
+  throw new BitstreamError("the decoded latents are not those that were encoded (another coder or a forged file)");
 }
 
-// Workers as this one, for tiles of large images, as far as cores and memory allow.
-let helpers = null;
-
-function getHelpers(kernel, model) {
-  const count = (navigator.deviceMemory ?? 8) < 4 ? 0 : Math.min(navigator.hardwareConcurrency ?? 1, 4) - 1;
-  helpers ??= Array.from({ length: count }, () => {
-    const work = new Work();
-    const ready = work.run("help", { kernel, model });
-    let running = null;
-    const perform = async (job, progress) => {
-      await ready;
-      running = work.run("perform", { job }, progress);
-      return running;
-    };
-    return { perform, cancel: () => running?.cancel() };
-  });
-  return helpers;
+async function png(file, realism, tick) {
+  const rgba = await codec.show(file, realism, { tick });
+  return pngOf({ data: rgba, width: file.header.width, height: file.header.height }, file.extras);
 }
 
 const tasks = {
-  // Fetch kernel and model, once.
-  async start({ id }) {
-    if (!codec) {
-      const kernel = await fetched(here("codec/kernel.wasm"));
-      const model = await fetched(here("model.safetensors"), (share) => postMessage({ id, share: 0.9 * share }));
-      codec = await Codec.load(kernel, model);
-      codec.getHelpers = async () => getHelpers(kernel, model);
-    }
-    return { name: codec.name, id: codec.id, knowsRealism: codec.knowsRealism };
+  // Make the codec ready, once: from what another worker has, or fetched; `model`: {url, bytes}.
+  async start(message) {
+    if (codec) return { name: codec.name, id: codec.id, knowsRealism: codec.knowsRealism };
+    const { id, port, kernel, model, bytes } = message;
+    shared = bytes ? { kernel, bytes } : await fetchKept(kernel, model, (share) => port.postMessage({ id, share }));
+    codec = await Codec.load(shared.kernel, shared.bytes);
+    codec.getHelpers = async () => helpers;
+    return tasks.start(message);
   },
 
-  // Become a helper of another worker, and be one.
-  async help({ kernel, model }) {
-    codec = await Codec.load(kernel, model);
-  },
-  perform: ({ id, job }) => codec.perform(job, ticker(id)),
+  share: () => shared,
 
-  // An image file of the browser's kinds.
-  async load({ key, blob }) {
-    const image = await pixelsOf(blob, MAX_PIXELS);
+  // At the port there is one who asks for help, or who gives it.
+  async join({ asks, gives }) {
+    if (asks) asks.onmessage = ({ data }) => receive(data, asks);
+    if (!gives) return;
+    const work = new Work(gives);
+    let running = null;
+    const perform = (job, progress) => (running = work.run("perform", { job }, progress));
+    helpers.push({ perform, cancel: () => running?.cancel() });
+  },
+
+  perform: (message) => codec.perform(message.job, ticker(message)),
+
+  // An image file of the browser's kinds; `raw`: in the colours of its own profile.
+  async load({ key, blob, raw }) {
+    const image = await pixelsOf(blob, { maxPixels: MAX_PIXELS, raw });
     images.set(key, { ...image, known: new Map() });
-    return { width: image.width, height: image.height, bitmap: await bitmapOf(image) };
+    return { width: image.width, height: image.height, transparent: image.transparent };
   },
 
   // A .gnc file.
-  open: ({ id, key, bytes }) => readFile(key, bytes, ticker(id)),
+  async open(message) {
+    const file = await read(message.bytes, ticker(message));
+    files.set(message.key, file);
+    return factsOf(file);
+  },
 
-  // Code an image that was loaded, at a quality or to a number of bytes, and read the file back.
-  async code({ id, key, quality, bytes }) {
+  // Code an image that was loaded, as `as`, at a quality or to a number of bytes.
+  async code(message) {
+    const { key, as, wanted } = message;
     const image = images.get(key);
-    const tick = ticker(id, 0, 0.85);
-    const file = bytes
-      ? await codec.encodeToSize(image, bytes, image.known, tick)
-      : await codec.encode(image, qualityToStep(quality), tick);
-    return { file, facts: await readFile(key, file, ticker(id, 0.85, 1)) };
+    const known = wanted.extras?.size ? new Map() : image.known;
+    const file = await coded(image, wanted, known, ticker(message));
+    files.set(as, file);
+    return { file: file.bytes, facts: factsOf(file) };
   },
 
-  // The image of a file that was read or coded, at a realism.
-  async show({ id, key, realism }) {
-    const { header, extras } = files.get(key);
-    const image = { data: await codec.show(files.get(key), realism, ticker(id)), ...header };
-    return { bitmap: await (extras.has(ICC) ? createImageBitmap(await pngOf(image, extras)) : bitmapOf(image)) };
+  // The whole way of one file of many. `tooLarge` instead, where it has over `most` pixels: this worker is for others.
+  async whole(message) {
+    const { blob, bytes, wanted, realism, raw, perMegapixel, most } = message;
+    if (bytes) {
+      const file = await read(bytes, ticker(message, 0, 0.4));
+      return { facts: factsOf(file), png: await png(file, realism, ticker(message, 0.4, 1)) };
+    }
+    const image = await pixelsOf(blob, { maxPixels: MAX_PIXELS, raw });
+    const { width, height, transparent } = image;
+    if (width * height > most) return { tooLarge: true };
+    const limit = perMegapixel ? Math.floor((perMegapixel * width * height) / 1e6) : wanted.bytes;
+    const file = await coded(image, { ...wanted, bytes: limit }, new Map(), ticker(message));
+    return { file: file.bytes, facts: factsOf(file), transparent };
   },
 
-  async png({ id, key, realism }) {
-    const { header, extras } = files.get(key);
-    return pngOf({ data: await codec.show(files.get(key), realism, ticker(id)), ...header }, extras);
+  // The image of a file that was read or coded, at a realism, in parts: those first that `visible` names, none of `skip`.
+  async show(message) {
+    const { id, port, key, realism, visible, skip } = message;
+    const onPart = (part) => port.postMessage({ id, part }, [part.data.buffer]);
+    await codec.show(files.get(key), realism, { tick: ticker(message), visible, skip: new Set(skip), onPart });
   },
 
-  // The browser's own codec at so many bytes.
-  async rival({ id, key, type, bytes }) {
-    const tick = ticker(id);
-    const { blob, ...said } = await atMostBytes(images.get(key), type, bytes, tick);
-    return { ...said, bytes: blob.size, bitmap: await createImageBitmap(blob) };
+  png: (message) => png(files.get(message.key), message.realism, ticker(message)),
+
+  // Another codec at its best for so many bytes.
+  async rival(message) {
+    const { key, type, bytes } = message;
+    const tick = ticker(message);
+    await tick(0);
+    const { blob, pixels, ...said } = await bestRival(images.get(key), await encoderOf(type), bytes, tick);
+    return { ...said, bytes: blob.size, data: pixels.data };
   },
 
-  async forget({ key }) {
-    images.delete(key);
-    files.delete(key);
+  async forget({ keys }) {
+    for (const map of [images, files]) for (const key of keys) map.delete(key);
   },
 };
 
-const bitmapOf = ({ data, width, height }) => createImageBitmap(new ImageData(data, width, height));
-
 async function perform(message) {
-  const { id, task } = message;
+  const { id, task, port } = message;
   try {
     if (cancelled.delete(id)) throw new Cancelled("cancelled");
     const result = await tasks[task](message);
-    postMessage({ id, result }, result?.bitmap ? [result.bitmap] : []);
+    port.postMessage({ id, result }, ArrayBuffer.isView(result) ? [result.buffer] : []);
   } catch (error) {
-    postMessage({ id, error: { name: error.name, message: error.message } });
+    port.postMessage({ id, error: { name: error.name, message: error.message } });
   }
   cancelled.delete(id);
 }
 
-addEventListener("message", ({ data }) => {
+let last = Promise.resolve();
+
+function receive(data, port) {
   if ("cancel" in data) cancelled.add(data.cancel);
-  else last = last.then(() => perform(data));
-});
+  else last = last.then(() => perform({ ...data, port }));
+}
+
+addEventListener("message", ({ data }) => receive(data, self));

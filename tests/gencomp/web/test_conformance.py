@@ -56,7 +56,8 @@ ENCODE = """async ([model, images]) => {%s
   const codec = await Codec.load(kernel, bytes(model).buffer);
   const out = [];
   for (const { rgba, width, height, step } of images) {
-    out.push(text(await codec.encode({ data: new Uint8ClampedArray(bytes(rgba)), width, height }, step)));
+    const image = { data: new Uint8ClampedArray(bytes(rgba)), width, height };
+    out.push(text((await codec.encode(image, step)).bytes));
   }
   return out;
 }"""
@@ -65,18 +66,19 @@ ENTROPY = """async (cases) => {%s
   const { Kernel } = await import("./codec/kernel.js");
   const { RangeCoder } = await import("./codec/rangecoder.js");
   const { Safetensors } = await import("./codec/safetensors.js");
+  const rest = [async () => [], async () => {}];
   const out = [];
   for (const { model, payload, height, width, quality_step } of cases) {
     const file = new Safetensors(bytes(model).buffer);
     const stated = JSON.parse(file.metadata.gencomp);
     const coder = await RangeCoder.load(kernel);
     const entropy = entropyModel(await Kernel.load(kernel), coder, file);
-    const latents = await entropy.decode(bytes(payload), height, width, quality_step, async () => {});
+    const latents = await entropy.decode(bytes(payload), height, width, quality_step, ...rest);
     const y = Float32Array.from(latents, (value) => value / 64);
     const hyper = (length) => Math.ceil(length / (entropy.stride ?? 1));
     const z = new Float32Array(entropy.tables.z.length * hyper(height) * hyper(width));
-    const again = await entropy.encode(y, z, height, width, quality_step, async () => {});
-    const back = await entropy.decode(again.payload, height, width, quality_step, async () => {});
+    const again = await entropy.encode(y, z, height, width, quality_step, ...rest);
+    const back = await entropy.decode(again.payload, height, width, quality_step, ...rest);
     out.push({
       answered: (await entropy.knownAnswer()) === stated.known_answer,
       kind: [entropy.kind, stated.kind],
@@ -194,7 +196,7 @@ def test_streams_are_those_of_python_to_the_last_byte(page: Any) -> None:
 
 def test_the_kernel_was_built_from_its_sources() -> None:
     folder = Path(__file__).parent.parent.parent.parent / "gencomp" / "web" / "kernel"
-    sources = b"".join((folder / name).read_bytes() for name in ("kernel.c", "conv.h", "build.sh"))
+    sources = b"".join((folder / name).read_bytes() for name in ("kernel.c", "conv.h", "winograd.h", "build.sh"))
     stated = (folder / "kernel.sha256").read_text().strip()
     assert hashlib.sha256(sources).hexdigest() == stated, "run make web and commit kernel.wasm with its sources"
 

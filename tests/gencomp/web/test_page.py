@@ -95,9 +95,9 @@ def test_webp_and_jpeg_stand_beside_at_no_more_bytes(page: Any, photo: Photo) ->
     give(page, photo.png)
     ours = page.locator("#bytes").inner_text()
     for side, name in (("webp", "WebP"), ("jpeg", "JPEG")):
-        page.locator("#side").select_option(side)
+        page.locator("#side-left").select_option(side)
         settled(page)
-        said = page.locator("#left-facts").inner_text()
+        said = page.locator("#facts-left").inner_text()
         assert re.search(r"quality \d+", said), name
         assert float(said.split()[0]) <= float(ours.split()[0])
         assert said.split()[1].rstrip(",") == ours.split()[1]
@@ -109,7 +109,7 @@ def test_realism_changes_the_image_and_not_the_file(page: Any, photo: Photo, tmp
     for _ in range(5):
         page.keyboard.press("[")
     settled(page)
-    assert "realism 0.75" in page.locator("#right-facts").inner_text()
+    assert "realism 0.75" in page.locator("#facts-right").inner_text()
     assert downloaded(page, "#save-png", tmp_path / "0.png").read_bytes() != real
     assert downloaded(page, "#save-gnc", tmp_path / "f.gnc").read_bytes() == photo.gnc.read_bytes()
 
@@ -117,9 +117,9 @@ def test_realism_changes_the_image_and_not_the_file(page: Any, photo: Photo, tmp
 @pytest.mark.parametrize(
     ("name", "change", "says"),
     [
-        ("cut", lambda data: data[:-7], "cut.gnc is damaged: its checksum does not match"),
-        ("alone", lambda data: data[:9], "alone.gnc is damaged: it ends inside the header"),
-        ("other", lambda data: data[:4] + b"abcd" + data[8:], "other.gnc is damaged: its checksum"),
+        ("cut", lambda data: data[:-7], "cut.gnc: damaged: its checksum does not match"),
+        ("alone", lambda data: data[:9], "alone.gnc: damaged: it ends inside the header"),
+        ("other", lambda data: data[:4] + b"abcd" + data[8:], "other.gnc: damaged: its checksum"),
         ("foreign", lambda data: b"nothing of ours", "foreign.gnc: not a gencomp file"),
         ("newer", lambda data: data[:3] + b"\x03" + data[4:], "newer.gnc: written by a newer version of gencomp"),
         ("forged", lambda data: forged(data), "forged.gnc: the decoded latents are not those that were encoded"),
@@ -159,34 +159,33 @@ def test_work_is_cancelled_and_goes_on(page: Any, tmp_path: Path) -> None:
     assert page.locator("#cancel").inner_text() == "Go on"
     page.set_input_files("#files", str(TESTS / "golden" / "odd.png"))  # the worker is free at once
     page.locator(DONE).wait_for(timeout=15_000)
-    page.locator("#tray button").first.click()
+    page.locator("#list .name").first.click()
     page.locator("#doing").filter(has_text="Coding").wait_for()
     page.keyboard.press("Escape")
     page.locator("body[data-state=cancelled]").wait_for()
 
 
-def test_several_files_stand_in_a_tray(small: Any) -> None:
+def test_several_files_stand_in_a_list(small: Any) -> None:
     page = small
     give(page, TESTS / "golden" / "wide.gnc", TESTS / "golden" / "odd.png")
-    assert page.locator("#tray button").all_inner_texts() == ["wide.gnc", "odd.png"]
+    assert page.locator("#list .name span").all_inner_texts() == ["wide.gnc", "odd.png"]
     assert page.locator("#compared").inner_text().endswith("of the plain pixels")
-    page.locator("#tray button").last.click()
-    settled(page)
-    assert "53 × 37 pixels" in fact(page, "image")
-    page.locator("#tray button").first.click()
-    settled(page)
-    assert "131 × 50 pixels" in fact(page, "image")
+    for name, size in (("odd.png", "53 × 37"), ("wide.gnc", "131 × 50")):
+        page.locator("#list .name").filter(has_text=name).click()
+        settled(page)
+        assert f"{size} pixels" in fact(page, "image")
 
 
 def test_nothing_leaves_the_machine_and_the_page_works_offline(opened: Open, url: str, photo: Photo) -> None:
     page = opened(url)
     asked: list[str] = []
     page.context.on("request", lambda request: asked.append(request.url))
+    give(page, photo.gnc)
     assert page.evaluate("navigator.serviceWorker.ready.then(() => true)")
     page.context.set_offline(True)
     page.goto(url)
     give(page, photo.png)
-    page.locator("#side").select_option("webp")
+    page.locator("#side-left").select_option("webp")
     settled(page)
     assert fact(page, "latents").endswith("as in the file")
     outside = [at for at in asked if not at.startswith((url, "blob:", "data:"))]
@@ -222,7 +221,7 @@ def test_keys_move_wipe_zoom_and_sides(small: Any) -> None:
     assert page.locator("#scale").inner_text() == "200 %"
     page.keyboard.press("b")
     settled(page)
-    assert page.locator("#side").input_value() == "webp"
+    assert page.locator("#side-left").input_value() == "gencomp"
     page.keyboard.press("?")
     assert page.locator("#keys").is_visible()
     page.keyboard.press("Escape")
@@ -286,16 +285,31 @@ def test_every_control_has_a_name_and_the_keyboard_reaches_it(page: Any) -> None
     )
     assert nameless == []
     reached = set()
-    for _ in range(30):
+    for _ in range(40):
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement.id || document.activeElement.name"))
-    assert {"open", "theme", "side", "divider", "mode", "quality", "realism", "save-gnc", "save-png", "fit"} <= reached
+    assert {
+        "open",
+        "theme",
+        "side-left",
+        "side-right",
+        "divider",
+        "mode",
+        "quality",
+        "realism",
+        "save-gnc",
+        "save-png",
+        "fit",
+    } <= reached
 
 
 def test_an_example_is_at_hand(page: Any) -> None:
     page.click("#example")
     page.locator(DONE).wait_for()
     assert fact(page, "latents").endswith("as in the file")
+    assert page.locator("#side-left").input_value() == "original"
+    assert page.locator("#compared").inner_text().endswith("of example.jpg (93.86 kB)")
+    assert "coded in" not in page.locator("#facts dt").all_text_contents()  # by the model that the page has
 
 
 def test_a_file_with_a_colour_profile_keeps_it_in_its_png_and_a_comment_is_shown(small: Any, tmp_path: Path) -> None:

@@ -7,11 +7,11 @@ const MAGIC = [0x47, 0x4e, 0x43]; // "GNC"
 const MODEL_ID_BYTES = 4;
 const MAX_SIDE = 2 ** 21 - 1;
 const MAX_SECTION_BYTES = 1 << 20;
-const SECTION_NAMES = { 1: "exif", 2: "xmp", 3: "icc", 4: "comment", 5: "dpi" };
+export const SECTION_KINDS = { exif: 1, xmp: 2, icc: 3, comment: 4, dpi: 5 };
+const SECTION_NAMES = Object.fromEntries(Object.entries(SECTION_KINDS).map(([name, kind]) => [kind, name]));
 const MUST_KNOW = 128;
 export const STEPS = 1024;
-export const ICC = 3;
-export const COMMENT = 4;
+export const { icc: ICC, comment: COMMENT } = SECTION_KINDS;
 
 export const qualityToStep = (quality) => Math.round(((quality - 1) / 99) * STEPS);
 export const stepToQuality = (step) => 1 + (99 * step) / STEPS;
@@ -29,18 +29,33 @@ export function storedCrc({ version, width, height, step }, crcOfLatents) {
   return crc32(new Uint8Array(geometry.buffer), crcOfLatents);
 }
 
-// A whole file of version 1, which holds no optional sections, from {modelId, width, height, step, latentsCrc}.
-export function pack(header, payload) {
-  const head = [...MAGIC, 1, ...header.modelId, ...varint(header.width), ...varint(header.height)];
+// A whole file from {modelId, width, height, step}, the CRC of the latents' bytes alone, the payload, and sections: a Map
+// of kind to content. Of version 1 where there are none.
+export function pack(header, crcOfLatents, payload, extras = new Map()) {
+  const version = extras.size ? 2 : 1;
   const fixed = new DataView(new ArrayBuffer(6));
   fixed.setUint16(0, header.step, true);
-  fixed.setUint32(2, header.latentsCrc, true);
-  const start = Uint8Array.from([...head, ...new Uint8Array(fixed.buffer)]);
-  const file = new Uint8Array(start.length + 4 + payload.length);
-  file.set(start);
-  new DataView(file.buffer).setUint32(start.length, crc32(payload, crc32(start)), true);
-  file.set(payload, start.length + 4);
-  return file;
+  fixed.setUint32(2, storedCrc({ ...header, version }, crcOfLatents), true);
+  const start = Uint8Array.from([
+    ...[...MAGIC, version, ...header.modelId, ...varint(header.width), ...varint(header.height)],
+    ...new Uint8Array(fixed.buffer),
+  ]);
+  const sections = [...extras].sort(([a], [b]) => a - b);
+  const parts = sections.flatMap(([kind, content]) => [[kind, ...varint(content.length)], content]);
+  const body = join(version === 1 ? [payload] : [...parts, [0, ...varint(payload.length)], payload]);
+  const stored = new DataView(new ArrayBuffer(4));
+  stored.setUint32(0, crc32(body, crc32(start)), true);
+  return join([start, new Uint8Array(stored.buffer), body]);
+}
+
+function join(parts) {
+  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.length;
+  }
+  return out;
 }
 
 // {header, payload, sections, extras}: sections, bytes by name, add up to the file; extras, contents by kind.
@@ -129,7 +144,7 @@ function take(reader, count, where) {
 
 function varint(value) {
   const out = [];
-  for (; value > 127; value >>= 7) out.push((value & 127) | 128);
+  for (; value > 127; value = Math.floor(value / 128)) out.push((value & 127) | 128);
   return [...out, value];
 }
 

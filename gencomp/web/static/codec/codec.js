@@ -22,10 +22,10 @@ export class Codec {
   #synthesis = null;
   getHelpers = async () => []; // who performs jobs of large images beside this codec: [{perform(job, progress), cancel()}]
 
-  // From the bytes of kernel.wasm and of a model file (ArrayBuffers). ModelError unless this browser computes the
+  // From kernel.wasm, its bytes or compiled, and the bytes of a model file. ModelError unless this browser computes the
   // model's known answer, that is decodes exactly.
   static async load(kernel, model) {
-    const module = await WebAssembly.compile(kernel);
+    const module = kernel instanceof WebAssembly.Module ? kernel : await WebAssembly.compile(kernel);
     const codec = new Codec(await Kernel.load(module), await RangeCoder.load(module), new Safetensors(model));
     if ((await codec.#entropy.knownAnswer()) !== codec.answer) {
       throw new ModelError("the model fails its known-answer test here: it is damaged, or this browser is not exact");
@@ -66,50 +66,56 @@ export class Codec {
     if (width * height > maxPixels) {
       throw new BitstreamError(`the image is said to have ${width}x${height} pixels, too many for this page`);
     }
-    const latents = await this.#entropy.decode(payload, ...latentSize(height, width), step, tick);
+    const latents = await this.#entropy.decode(payload, ...latentSize(height, width), step, this.getHelpers, tick);
     const crc = storedCrc(header, checksum(latents));
     const { bits } = this.#entropy.coder;
     return { header, sections, extras, latents, bits, crc, latentsOk: crc === header.latentsCrc };
   }
 
-  // The image of integers that `read` gave: RGBA, Uint8ClampedArray.
-  async show({ header: { width, height, step }, latents }, realism, tick = idle) {
+  // The image of integers that `read` gave: RGBA, Uint8ClampedArray. With onPart({index, data: RGBA, left, top, width,
+  // height}) in parts instead: those of `visible`, a rectangle in pixels, first, and none whose index is in `skip`.
+  async show({ header: { width, height, step }, latents }, realism, { tick = idle, ...parts } = {}) {
     const strength = this.knowsRealism ? realism : 0;
-    return this.#forSynthesis().run(latents, height, width, step, strength, this.getHelpers, tick);
+    return this.#forSynthesis().run(latents, height, width, step, strength, this.getHelpers, tick, parts);
   }
 
   // A job for a helper, as another codec of the same model made it.
   perform(job, tick) {
+    if (job.task === "integers") return this.#entropy.net(job.net).perform(job, tick);
     return (job.task === "synthesis" ? this.#forSynthesis() : this.#forAnalysis()).perform(job, tick);
   }
 
-  // {data: RGBA, width, height} -> the file's bytes. `tick(share)` is awaited now and then.
-  async encode(image, step, tick = idle) {
+  // {data: RGBA, width, height} -> the file: its `bytes`, and what `read` gives of them. extras: sections by kind.
+  // `tick(share)` is awaited now and then.
+  async encode(image, step, tick = idle, extras = new Map()) {
     const { width, height } = image;
     const analysis = this.#forAnalysis();
     const [h, w] = latentSize(height, width);
     const y = await analysis.run(image, step, this.getHelpers, (share) => tick(0.8 * share));
     const z = await analysis.hyperLatents(y, h, w, () => tick(0.8));
-    const { payload, latents } = await this.#entropy.encode(y, z, h, w, step, () => tick(0.9));
-    const id = Uint8Array.from(this.id.match(/../g), (byte) => parseInt(byte, 16));
-    return pack({ modelId: id, width, height, step, latentsCrc: checksum(latents) }, payload);
+    const last = (share) => tick(0.8 + 0.2 * share);
+    const { payload, latents, bits } = await this.#entropy.encode(y, z, h, w, step, this.getHelpers, last);
+    const modelId = Uint8Array.from(this.id.match(/../g), (byte) => parseInt(byte, 16));
+    const bytes = pack({ modelId, width, height, step }, checksum(latents), payload, extras);
+    const { header, sections, extras: kept } = unpack(bytes);
+    return { bytes, header, sections, extras: kept, latents, bits, crc: header.latentsCrc, latentsOk: true };
   }
 
   // The file of the largest step found that has at most `bytes` bytes. `known` remembers sizes between calls: a Map
-  // of step to bytes, for this image alone.
-  async encodeToSize(image, bytes, known = new Map(), tick = idle) {
+  // of step to bytes, for this image and these sections alone.
+  async encodeToSize(image, bytes, known = new Map(), tick = idle, extras = new Map()) {
     let best = null;
     const size = async (step) => {
       if (known.has(step)) return known.get(step);
-      const file = await this.encode(image, step, (share) => tick((tried + share) / (tried + 2)));
+      const file = await this.encode(image, step, (share) => tick((tried + share) / (tried + 2)), extras);
       tried++;
-      known.set(step, file.length);
-      if (file.length <= bytes && (!best || step > best.step)) best = { step, file };
-      return file.length;
+      known.set(step, file.bytes.length);
+      if (file.bytes.length <= bytes && (!best || step > best.header.step)) best = file;
+      return file.bytes.length;
     };
     let tried = 0;
     const step = await largestStep(size, known, bytes);
-    return best?.step === step ? best.file : this.encode(image, step, tick);
+    return best?.header.step === step ? best : this.encode(image, step, tick, extras);
   }
 
   // The weights of one side are made ready when they are first needed.

@@ -5,6 +5,7 @@ import { bytesOf, hex, Sha256 } from "./bytes.js";
 import { ModelError } from "./errors.js";
 import { IntNet } from "./integers.js";
 import { readPass, tablesOf, writePass } from "./latents.js";
+import { cutPlanes } from "./tiles.js";
 import { clamp, placesOf, rint, scatter } from "./numbers.js";
 import { HYPER_UNIT, KNOTS, knotWeights, LEVELS, MAX_RESIDUAL, MEAN_UNIT, ORDER } from "./numbers.js";
 
@@ -29,7 +30,7 @@ export class Hyperprior {
   }
 
   // payload -> integer latents, Int32Array [M, height, width], in units of 1/64.
-  async decode(payload, height, width, step, tick) {
+  async decode(payload, height, width, step, getHelpers, tick) {
     const { coder, tables } = this;
     coder.startReading(payload);
     const size = Math.ceil(height / this.stride) * Math.ceil(width / this.stride);
@@ -40,13 +41,14 @@ export class Hyperprior {
     for (const [c, table] of tables.z.entries()) {
       z.set(coder.read(size, table).map((symbol) => symbol - tables.hyper[c]), c * size);
     }
-    const latents = await this.#code(z, height, width, step, tick, (levels) => readPass(coder, levels, tables));
+    const code = (levels) => readPass(coder, levels, tables);
+    const latents = await this.#code(z, height, width, step, getHelpers, tick, code);
     coder.endReading();
     return latents;
   }
 
   // y: Float32Array [M, height, width], z: [Z, ., .], both not rounded -> {payload, latents, bits}.
-  async encode(y, z, height, width, step, tick) {
+  async encode(y, z, height, width, step, getHelpers, tick) {
     const { coder, tables } = this;
     coder.startWriting();
     const size = z.length / tables.z.length;
@@ -55,7 +57,7 @@ export class Hyperprior {
       const values = hyper.subarray(c * size, (c + 1) * size);
       coder.write(values.map((value) => value + tables.hyper[c]), table);
     }
-    const latents = await this.#code(hyper, height, width, step, tick, (levels, means, places) => {
+    const latents = await this.#code(hyper, height, width, step, getHelpers, tick, (levels, means, places) => {
       const residuals = means.map((mean, i) => clamp(rint(y[places[i]] - mean / MEAN_UNIT), MAX_RESIDUAL));
       writePass(coder, residuals, levels, tables);
       return residuals;
@@ -63,23 +65,30 @@ export class Hyperprior {
     return { payload: coder.endWriting(), latents, bits: coder.bits };
   }
 
+  // The network of a helper's job.
+  net = (name) => [this.synthesis, ...this.contexts].find((net) => net.name === name);
+
   // The passes; `code` gives the residuals of one from its levels, means and places.
-  async #code(z, height, width, step, tick, code) {
-    const features = await this.#features(z, height, width, step, tick);
+  async #code(z, height, width, step, getHelpers, tick, code) {
+    const part = (pass) => (share) => tick((pass + share) / (1 + this.passes));
+    const features = await this.#features(z, height, width, step, getHelpers, part(0));
     const latents = new Int32Array(this.channels * height * width);
     for (let pass = 0; pass < this.passes; pass++) {
-      const raw = await this.#raw(pass, features, latents, height, width, tick);
+      const raw = await this.#raw(pass, features, latents, height, width, getHelpers, part(1 + pass));
       const places = placesOf(this.passes, pass, this.channels, height, width);
-      const means = new Int32Array(places.length).map((_, i) => raw[places[i]]);
-      const levels = new Uint8Array(places.length).map((_, i) => this.#levelOf(raw[latents.length + places[i]]));
+      const [means, levels] = [new Int32Array(places.length), new Uint8Array(places.length)];
+      for (let i = 0; i < places.length; i++) {
+        means[i] = raw[places[i]];
+        levels[i] = this.#levelOf(raw[latents.length + places[i]]);
+      }
       const residuals = code(levels, means, places);
       for (let i = 0; i < places.length; i++) latents[places[i]] = MEAN_UNIT * residuals[i] + means[i];
     }
     return latents;
   }
 
-  // h_s: what z says of every latent, {data: Int32Array, channels, height, width}; may reach beyond the latents.
-  async #features(z, height, width, step, tick) {
+  // h_s: what z says of every latent, {data: integers, channels, height, width}; may reach beyond the latents.
+  async #features(z, height, width, step, getHelpers, tick) {
     const [h, w] = [Math.ceil(height / this.stride), Math.ceil(width / this.stride)];
     const plane = (data, channels) => ({ data, channels, height: h, width: w });
     const inputs = [plane(z.map((value) => HYPER_UNIT * value), this.tables.z.length)];
@@ -88,18 +97,19 @@ export class Hyperprior {
       knotWeights(step).forEach((weight, k) => knots.fill(weight, k * h * w, (k + 1) * h * w));
       inputs.push(plane(knots, KNOTS));
     }
-    const channels = this.synthesis.outputs;
-    const data = new Int32Array(channels * h * w * this.stride ** 2);
-    await this.synthesis.run(inputs, h, w, data, Math.max(1, TILE / this.stride), tick);
-    return { data, channels, height: h * this.stride, width: w * this.stride };
+    const data = await this.synthesis.run(inputs, h, w, Math.max(1, TILE / this.stride), getHelpers, tick);
+    return { data, channels: this.synthesis.outputs, height: h * this.stride, width: w * this.stride };
   }
 
-  // Means, then raw levels, as a pass sees them: Int32Array [2 M, height, width].
-  async #raw(pass, features, latents, height, width, tick) {
-    if (!this.contexts.length) return cropped(features, height, width);
+  // Means, then raw levels, as a pass sees them: integers [2 M, height, width].
+  async #raw(pass, features, latents, height, width, getHelpers, tick) {
+    if (!this.contexts.length) {
+      const { data, channels, height: h, width: w } = features;
+      return cutPlanes(data, channels, h, w, { top: 0, left: 0, height, width });
+    }
     const known = { data: latents, channels: this.channels, height, width };
     const inputs = this.contexts[pass].inputs > features.channels ? [features, known] : [features];
-    return this.contexts[pass].run(inputs, height, width, new Int32Array(2 * latents.length), TILE, tick);
+    return this.contexts[pass].run(inputs, height, width, TILE, getHelpers, tick);
   }
 
   // The scale level of a raw output: itself, or the number of thresholds at or below it.
@@ -114,7 +124,7 @@ export class Hyperprior {
   async knownAnswer() {
     const digest = new Sha256();
     const { tables } = this;
-    const idle = async () => {};
+    const [idle, alone] = [async () => {}, async () => []];
     const sizes = [[1, 1, 0], [2, 3, 300], [3, 2, 777], [1, 4, 1024]];
     for (const [seed, [h, w, step]] of sizes.entries()) {
       const z = scatter(tables.z.length * h * w, seed).map((chance, i) => {
@@ -122,14 +132,14 @@ export class Hyperprior {
         return clamp(chance % 11 === 0 ? widest : ((chance >> 8) % 5) - 2, widest);
       });
       const [height, width] = [this.stride * h, this.stride * w];
-      const features = await this.#features(z, height, width, step, idle);
+      const features = await this.#features(z, height, width, step, alone, idle);
       const latents = new Int32Array(this.channels * height * width);
       const chances = scatter(latents.length, seed + 100);
       for (let pass = 0; pass < this.passes; pass++) {
-        const raw = await this.#raw(pass, features, latents, height, width, idle);
+        const raw = await this.#raw(pass, features, latents, height, width, alone, idle);
         const means = raw.subarray(0, latents.length);
-        const levels = raw.subarray(latents.length).map((level) => this.#levelOf(level));
-        for (const part of [features.data, means, levels]) digest.update(bytesOf(part));
+        const levels = Int32Array.from(raw.subarray(latents.length), (level) => this.#levelOf(level));
+        for (const part of [features.data, means, levels]) digest.update(bytesOf(Int32Array.from(part)));
         for (const at of placesOf(this.passes, pass, this.channels, height, width)) {
           const residual = (((chances[at] >> 8) % 7) - 3) * (chances[at] % 101 === 0 ? 1000 : 1);
           latents[at] = MEAN_UNIT * residual + means[at];
@@ -138,16 +148,4 @@ export class Hyperprior {
     }
     return hex(digest.digest());
   }
-}
-
-// The part of planes at rows and columns below height and width.
-function cropped({ data, channels, height: rows, width: columns }, height, width) {
-  const out = new Int32Array(channels * height * width);
-  for (let c = 0, to = 0; c < channels; c++) {
-    for (let r = 0; r < height; r++, to += width) {
-      const from = (c * rows + r) * columns;
-      out.set(data.subarray(from, from + width), to);
-    }
-  }
-  return out;
 }

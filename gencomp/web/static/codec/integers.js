@@ -2,6 +2,7 @@
 
 import { ModelError } from "./errors.js";
 import { Conv, MODE } from "./kernel.js";
+import { cutPlanes, inTiles, putPlanes, tilesOfSide } from "./tiles.js";
 
 const EXACT = 2 ** 53;
 
@@ -85,6 +86,7 @@ export class IntNet {
   // From the tensors `prefix`.* of a model file.
   constructor(kernel, file, prefix) {
     this.kernel = kernel;
+    this.name = prefix;
     const count = file.names(`${prefix}.`).filter((name) => name.endsWith(".form")).length;
     this.layers = Array.from({ length: count }, (_, i) => new Layer(kernel, file, `${prefix}.${i}`));
     this.bound = file.integers(`${prefix}.input_bound`);
@@ -94,57 +96,63 @@ export class IntNet {
       layer.prepare();
     }
     const last = this.layers.at(-1);
+    this.Integers = Math.max(-last.lo, last.hi) < 32768 ? Int16Array : Int32Array;
     this.inputs = this.layers[0].inputs;
     this.outputs = last.outputs / last.shuffle ** 2;
     this.scale = this.layers.reduce((scale, layer) => scale * layer.shuffle, 1);
     this.halo = halo(this.layers, this.scale);
   }
 
-  // groups: the input channels, one after another, as {data: Int32Array, channels, height, width}; out:
-  // Int32Array [outputs, height scale, width scale]. In tiles of `side` input positions; `tick` is awaited at each.
-  async run(groups, height, width, out, side, tick) {
-    const { kernel, halo, scale } = this;
-    for (let top = 0; top < height; top += side) {
-      for (let left = 0; left < width; left += side) {
-        await tick();
-        const bottom = Math.min(top + side, height);
-        const right = Math.min(left + side, width);
-        const seen = { top: Math.max(top - halo, 0), left: Math.max(left - halo, 0) };
-        seen.height = Math.min(bottom + halo, height) - seen.top;
-        seen.width = Math.min(right + halo, width) - seen.left;
-        const mark = kernel.mark();
-        const y = this.#evaluate(groups, seen);
-        const values = kernel.f64(y.at, y.channels * y.height * y.width);
-        const rows = (bottom - top) * scale;
-        const columns = (right - left) * scale;
-        for (let c = 0; c < this.outputs; c++) {
-          for (let r = 0; r < rows; r++) {
-            const from = (c * y.height + (top - seen.top) * scale + r) * y.width + (left - seen.left) * scale;
-            const to = (c * height * scale + top * scale + r) * width * scale + left * scale;
-            for (let q = 0; q < columns; q++) out[to + q] = values[from + q];
-          }
-        }
-        kernel.release(mark);
-      }
-    }
+  // groups: the input channels, one after another, as {data: integers, channels, height, width} -> integers
+  // [outputs, height scale, width scale]. In tiles of `side` input positions; `tick` is awaited at each.
+  async run(groups, height, width, side, getHelpers, tick) {
+    const { halo, scale, outputs } = this;
+    const out = new this.Integers(outputs * height * width * scale ** 2);
+    const cut = ({ yields, sees }) => {
+      const parts = groups.map(({ data, channels, height: h, width: w }) => cutPlanes(data, channels, h, w, sees));
+      return { task: "integers", net: this.name, parts, yields, sees };
+    };
+    const scaled = ({ top, left, height: h, width: w }) =>
+      ({ top: top * scale, left: left * scale, height: h * scale, width: w * scale });
+    const put = (part, { yields }) => putPlanes(out, part, outputs, height * scale, width * scale, scaled(yields));
+    await inTiles(tilesOfSide(height, width, halo, side), { cut, here: this.perform, put }, getHelpers, tick);
     return out;
   }
 
+  // A job of `run`: what a tile yields.
+  perform = async ({ parts, yields, sees }, tick) => {
+    const { kernel, scale } = this;
+    await tick(0);
+    const mark = kernel.mark();
+    try {
+      const y = this.#evaluate(parts, sees);
+      const values = kernel.f64(y.at, y.channels * y.height * y.width);
+      const [rows, columns] = [yields.height * scale, yields.width * scale];
+      const out = new this.Integers(this.outputs * rows * columns);
+      for (let c = 0, to = 0; c < this.outputs; c++) {
+        for (let r = 0; r < rows; r++, to += columns) {
+          const from = (c * y.height + (yields.top - sees.top) * scale + r) * y.width + (yields.left - sees.left) * scale;
+          for (let q = 0; q < columns; q++) out[to + q] = values[from + q];
+        }
+      }
+      return out;
+    } finally {
+      kernel.release(mark);
+    }
+  };
+
   // The network on the positions seen; inputs are clamped to its bound.
-  #evaluate(groups, { top, left, height, width }) {
+  #evaluate(parts, { height, width }) {
     let x = this.kernel.tensor(this.inputs, height, width, 8);
     const values = this.kernel.f64(x.at, this.inputs * height * width);
-    let channel = 0;
-    for (const { data, channels, height: rows, width: columns } of groups) {
-      for (let c = 0; c < channels; c++, channel++) {
-        const bound = this.bound[this.bound.length === 1 ? 0 : channel];
-        for (let r = 0; r < height; r++) {
-          const from = (c * rows + top + r) * columns + left;
-          const to = (channel * height + r) * width;
-          for (let q = 0; q < width; q++) {
-            const value = data[from + q];
-            values[to + q] = value > bound ? bound : value < -bound ? -bound : value;
-          }
+    const plane = height * width;
+    let to = 0;
+    for (const data of parts) {
+      for (let from = 0; from < data.length; from += plane) {
+        const bound = this.bound[this.bound.length === 1 ? 0 : to / plane];
+        for (let i = 0; i < plane; i++, to++) {
+          const value = data[from + i];
+          values[to] = value > bound ? bound : value < -bound ? -bound : value;
         }
       }
     }

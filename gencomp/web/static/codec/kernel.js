@@ -74,32 +74,62 @@ export class Conv {
   #weight;
   #bias;
   #double;
+  #winograd;
 
-  constructor(kernel, weight, bias, [outputs, inputs, size]) {
-    Object.assign(this, { outputs, inputs, size });
+  constructor(kernel, weight, bias, [outputs, inputs, size], stride = 1) {
+    Object.assign(this, { outputs, inputs, size, stride });
     this.#kernel = kernel;
     this.#double = weight instanceof Float64Array;
-    const taps = inputs * size * size;
-    const packed = new weight.constructor(Math.ceil(outputs / 4) * 4 * taps); // four output channels side by side
-    for (let o = 0; o < outputs; o++) {
-      const to = (o >> 2) * 4 * taps + (o & 3);
-      for (let i = 0; i < taps; i++) packed[to + 4 * i] = weight[o * taps + i];
-    }
-    this.#weight = kernel.keep(packed);
+    this.#winograd = !this.#double && size === 3 && stride === 1;
+    this.#weight = kernel.keep(this.#winograd ? transformed(weight, outputs, inputs) : packed(weight, outputs, inputs * size ** 2));
     this.#bias = kernel.keep(bias);
   }
 
   // x -> a new tensor, or into `out`; what the modes do stands in conv.h. gain: where O values of it lie.
-  run(x, { stride = 1, mode = MODE.linear, out = null, gain = 0, lo = 0, hi = 0 } = {}) {
+  run(x, { mode = MODE.linear, out = null, gain = 0, lo = 0, hi = 0 } = {}) {
     const { call } = this.#kernel;
-    const bytes = this.#double ? 8 : 4;
-    out ??= this.#kernel.tensor(this.outputs, Math.ceil(x.height / stride), Math.ceil(x.width / stride), bytes);
+    const { outputs, inputs, size, stride } = this;
+    out ??= this.#kernel.tensor(outputs, Math.ceil(x.height / stride), Math.ceil(x.width / stride), this.#double ? 8 : 4);
     const mark = this.#kernel.mark();
-    const scratch = this.#kernel.take(4 * 32 * this.inputs * this.size ** 2);
-    const conv = this.#double ? call.conv_f64 : call.conv_f32;
-    conv(x.at, this.#weight, this.#bias, out.at, scratch, this.inputs, x.height, x.width, this.outputs, this.size,
-      stride, mode, gain, lo, hi);
+    const [at, weight, bias] = [x.at, this.#weight, this.#bias];
+    if (this.#winograd) {
+      const scratch = this.#kernel.take(4 * 16 * 16 * (inputs + 4 * Math.ceil(outputs / 4)));
+      call.conv3_f32(at, weight, bias, out.at, scratch, inputs, x.height, x.width, outputs, mode, gain);
+    } else {
+      const scratch = this.#kernel.take(4 * 32 * inputs * size ** 2);
+      const conv = this.#double ? call.conv_f64 : call.conv_f32;
+      conv(at, weight, bias, out.at, scratch, inputs, x.height, x.width, outputs, size, stride, mode, gain, lo, hi);
+    }
     this.#kernel.release(mark);
     return out;
   }
+}
+
+// [O, K] -> [ceil(O / 4), K, 4]: four output channels side by side.
+function packed(weight, outputs, taps) {
+  const out = new weight.constructor(Math.ceil(outputs / 4) * 4 * taps);
+  for (let o = 0; o < outputs; o++) {
+    const to = (o >> 2) * 4 * taps + (o & 3);
+    for (let i = 0; i < taps; i++) out[to + 4 * i] = weight[o * taps + i];
+  }
+  return out;
+}
+
+// G g G^T of every 3x3 kernel g (winograd.h): [O, I, 3, 3] -> [16, ceil(O / 4), I, 4].
+function transformed(weight, outputs, inputs) {
+  const once = (a, b, c) => [a, (a + b + c) / 2, (a - b + c) / 2, c];
+  const blocks = Math.ceil(outputs / 4);
+  const out = new Float32Array(16 * blocks * inputs * 4);
+  for (let o = 0; o < outputs; o++) {
+    for (let i = 0; i < inputs; i++) {
+      const g = weight.subarray(9 * (o * inputs + i), 9 * (o * inputs + i + 1));
+      const columns = [0, 1, 2].map((c) => once(g[c], g[3 + c], g[6 + c]));
+      for (let r = 0; r < 4; r++) {
+        once(columns[0][r], columns[1][r], columns[2][r]).forEach((value, c) => {
+          out[(((4 * r + c) * blocks + (o >> 2)) * inputs + i) * 4 + (o & 3)] = value;
+        });
+      }
+    }
+  }
+  return out;
 }

@@ -2,17 +2,17 @@
 
 import { Conv, MODE } from "./kernel.js";
 import { knotWeights, SEGMENT } from "./numbers.js";
-import { inTiles, latentSize, STRIDE, tilesOf } from "./tiles.js";
+import { cutPlanes, inTiles, latentSize, putPlanes, sortByDistance, STRIDE, tilesOf } from "./tiles.js";
 
 const REACH = 2; // positions a side that an output of a block sees
 const inInt8 = (name) => `${name.replace("network.", "int8.")}.weight`;
 const hasConv = (file, name) => file.has(`${name}.weight`) || file.has(inInt8(name));
-const conv = (kernel, file, name) => {
+const conv = (kernel, file, name, stride = 1) => {
   const eightBits = file.has(inInt8(name));
   const shape = file.shape(eightBits ? inInt8(name) : `${name}.weight`);
   const weight = eightBits ? dequantised(file, inInt8(name), shape[0]) : file.floats(`${name}.weight`);
   const bias = file.has(`${name}.bias`) ? file.floats(`${name}.bias`) : new Float32Array(shape[0]);
-  return new Conv(kernel, weight, bias, shape);
+  return new Conv(kernel, weight, bias, shape, stride);
 };
 
 // A weight in eight bits times the scales of its output channels, Float32Array.
@@ -80,26 +80,24 @@ function unshuffled(kernel, x, f) {
   return out;
 }
 
-// The part of x that reaches `halo` latents beyond what a tile yields; `seen` is the part of the image that x covers, in
-// latents, and becomes the part kept. What lies nearer to a cut than the blocks before reach is wrong, and is cut off.
-function trimmed(kernel, x, seen, yields, halo) {
+// Cut x, in place, to what reaches `halo` latents beyond what a tile yields; `seen` is the part of the image that x covers,
+// in latents, and becomes the part kept. What lies nearer to a cut than the blocks before reach is wrong, and is cut off.
+function trim(kernel, x, seen, yields, halo) {
   const scale = x.height / seen.height;
   const [bottom, right] = [yields.top + yields.height + halo, yields.left + yields.width + halo];
   const [top, left] = [Math.max(seen.top, yields.top - halo), Math.max(seen.left, yields.left - halo)];
-  const height = Math.min(seen.top + seen.height, bottom) - top;
-  const width = Math.min(seen.left + seen.width, right) - left;
-  if (height === seen.height && width === seen.width) return x;
-  const out = kernel.tensor(x.channels, height * scale, width * scale);
-  const from = kernel.f32(x.at, x.channels * x.height * x.width);
-  const to = kernel.f32(out.at, x.channels * out.height * out.width);
-  for (let c = 0, row = 0; c < x.channels; c++) {
-    for (let r = 0; r < out.height; r++, row++) {
-      const at = (c * x.height + (top - seen.top) * scale + r) * x.width + (left - seen.left) * scale;
-      to.set(from.subarray(at, at + out.width), row * out.width);
+  const [height, width] = [Math.min(seen.top + seen.height, bottom) - top, Math.min(seen.left + seen.width, right) - left];
+  if (height === seen.height && width === seen.width) return;
+  const values = kernel.f32(x.at, x.channels * x.height * x.width);
+  const [rows, columns] = [height * scale, width * scale];
+  for (let c = 0, to = 0; c < x.channels; c++) {
+    for (let r = 0; r < rows; r++, to += columns) {
+      const from = (c * x.height + (top - seen.top) * scale + r) * x.width + (left - seen.left) * scale;
+      values.copyWithin(to, from, from + columns);
     }
   }
+  Object.assign(x, { height: rows, width: columns });
   Object.assign(seen, { top, left, height, width });
-  return out;
 }
 
 export class Analysis {
@@ -112,69 +110,78 @@ export class Analysis {
     this.stage16 = blocksOf(kernel, file, "network.analysis.stage16", coarse);
     this.head = conv(kernel, file, "network.analysis.head");
     this.gains = file.floats("network.gains.log_encode");
-    this.hyper = [0, 2, 4].map((i) => conv(kernel, file, `network.prior.hyper_analysis.layers.${i}`));
-    this.halo = Math.ceil(REACH * (fine / 2 + coarse));
+    const strides = { 0: 1, 2: 2, 4: 2 };
+    this.hyper = [0, 2, 4].map((i) => conv(kernel, file, `network.prior.hyper_analysis.layers.${i}`, strides[i]));
+    this.halos = { fine: Math.ceil((REACH * fine) / 2), coarse: REACH * coarse };
   }
 
   // image {data: RGBA, width, height} -> y, Float32Array [M, h, w], scaled for the quality. `tick(share)` is awaited
-  // between layers; getHelpers: see tiles.js.
+  // between layers; getHelpers: see tiles.js. In two walks over the image, so that tiles need less around them.
   async run(image, step, getHelpers, tick) {
     const [height, width] = latentSize(image.height, image.width);
-    const y = new Float32Array(this.head.outputs * height * width);
-    const put = (part, { yields }) => {
-      for (let c = 0, from = 0; c < this.head.outputs; c++) {
-        for (let r = 0; r < yields.height; r++, from += yields.width) {
-          y.set(part.subarray(from, from + yields.width), (c * height + yields.top + r) * width + yields.left);
-        }
-      }
+    const walk = async (stage, channels, cut, from, to) => {
+      const out = new Float32Array(channels * height * width);
+      const put = (part, { yields }) => putPlanes(out, part, channels, height, width, yields);
+      const job = (tile) => ({ task: "analysis", stage, ...tile, step, ...cut(tile) });
+      const tiles = tilesOf(height, width, this.halos[stage]);
+      const part = (share) => tick(from + (to - from) * share);
+      await inTiles(tiles, { cut: job, here: this.perform, put }, getHelpers, part);
+      return out;
     };
-    const cut = (tile) => ({ task: "analysis", ...tile, step, image: cutImage(image, tile.sees) });
-    await inTiles(tilesOf(height, width, this.halo), { cut, here: this.perform, put }, getHelpers, tick);
-    return y;
+    const inner = this.down16.outputs;
+    const x = await walk("fine", inner, ({ sees }) => ({ image: cutImage(image, sees) }), 0, 0.7);
+    const cut = ({ sees }) => ({ x: cutPlanes(x, inner, height, width, sees) });
+    return walk("coarse", this.head.outputs, cut, 0.7, 1);
   }
 
-  // A job of `run`: the latents that a tile yields, Float32Array [M, ., .].
-  perform = async ({ image, yields, sees, step }, tick) => {
+  // A job of `run`: what a tile yields, Float32Array [channels, ., .].
+  perform = async (job, tick) => {
     const mark = this.kernel.mark();
     try {
-      const part = await this.#tile(image, yields, sees, step, tick);
-      const values = this.kernel.f32(part.at, part.channels * part.height * part.width);
-      const gains = weighted(qualityCondition(step), this.gains).map(Math.exp);
-      const out = new Float32Array(part.channels * yields.height * yields.width);
-      for (let c = 0, to = 0; c < part.channels; c++) {
-        for (let r = 0; r < yields.height; r++) {
-          const from = (c * part.height + yields.top - sees.top + r) * part.width + yields.left - sees.left;
-          for (let q = 0; q < yields.width; q++) out[to++] = values[from + q] * gains[c];
-        }
-      }
-      return out;
+      const out = await (job.stage === "fine" ? this.#fine(job, tick) : this.#coarse(job, tick));
+      return this.kernel.f32(out.at, out.channels * out.height * out.width).slice();
     } finally {
       this.kernel.release(mark);
     }
   };
 
-  async #tile(image, yields, sees, step, tick) {
-    const { kernel } = this;
+  // Blocks that reach REACH positions, of which a latent has `scale`, each cut to what the rest still needs.
+  async #blocks(blocks, x, seen, { yields, step }, scale, tick) {
     const condition = qualityCondition(step);
+    for (const [i, block] of blocks.entries()) {
+      await tick(i / blocks.length);
+      block.run(x, condition);
+      trim(this.kernel, x, seen, yields, (REACH * (blocks.length - 1 - i)) / scale);
+    }
+  }
+
+  // Pixels to latents' positions.
+  async #fine(job, tick) {
+    const { kernel } = this;
+    const { image, yields } = job;
+    const seen = { ...job.sees };
     const pixels = kernel.take(image.data.length);
     kernel.u8(pixels, image.data.length).set(image.data);
-    let x = kernel.tensor(3, sees.height * STRIDE, sees.width * STRIDE);
+    let x = kernel.tensor(3, seen.height * STRIDE, seen.width * STRIDE);
     kernel.call.from_rgba(pixels, image.height, image.width, image.width, x.at, x.height, x.width);
     x = this.embed.run(unshuffled(kernel, x, 8));
-    const work = macs([...blockLayers(this.stage8, 4), ...blockLayers(this.stage16, 1)]);
-    let done = 0;
-    const stage = async (blocks, n) => {
-      for (const block of blocks) {
-        await tick(done / work);
-        block.run(x, condition);
-        done += macs(blockLayers([block], n));
-      }
-    };
-    await stage(this.stage8, 4);
-    x = trimmed(kernel, x, sees, yields, REACH * this.stage16.length);
-    x = this.down16.run(unshuffled(kernel, x, 2));
-    await stage(this.stage16, 1);
-    return this.head.run(x);
+    await this.#blocks(this.stage8, x, seen, job, 2, tick);
+    trim(kernel, x, seen, yields, 0);
+    return this.down16.run(unshuffled(kernel, x, 2));
+  }
+
+  async #coarse(job, tick) {
+    const seen = { ...job.sees };
+    const x = this.kernel.tensor(this.down16.outputs, seen.height, seen.width);
+    this.kernel.f32(x.at, job.x.length).set(job.x);
+    await this.#blocks(this.stage16, x, seen, job, 1, tick);
+    trim(this.kernel, x, seen, job.yields, 0);
+    const y = this.head.run(x);
+    const gains = weighted(qualityCondition(job.step), this.gains).map(Math.exp);
+    const plane = y.height * y.width;
+    const values = this.kernel.f32(y.at, y.channels * plane);
+    for (let i = 0; i < values.length; i++) values[i] *= gains[Math.floor(i / plane)];
+    return y;
   }
 
   // h_a on scaled latents: Float32Array [Z, ceil(h / 4), ceil(w / 4)]; latents beyond the edges count as zero.
@@ -193,8 +200,8 @@ export class Analysis {
       await tick();
       x = this.hyper[0].run(x, { mode: MODE.leaky });
       await tick();
-      x = this.hyper[1].run(x, { mode: MODE.leaky, stride: 2 });
-      x = this.hyper[2].run(x, { stride: 2 });
+      x = this.hyper[1].run(x, { mode: MODE.leaky });
+      x = this.hyper[2].run(x);
       return kernel.f32(x.at, x.channels * x.height * x.width).slice();
     } finally {
       kernel.release(mark);
@@ -224,24 +231,32 @@ export class Synthesis {
     return { gate: conv(this.kernel, file, `${name}.gate`), project, factor: 2 << index, channel: index ? 16 : 0 };
   }
 
-  // latents: Int32Array [M, h, w] in units of 1/64 -> RGBA, Uint8ClampedArray. `tick(share)` is awaited between layers;
-  // getHelpers: see tiles.js.
-  async run(latents, height, width, step, realism, getHelpers, tick) {
+  // latents: Int32Array [M, h, w] in units of 1/64 -> RGBA, Uint8ClampedArray, or parts of it (codec.js). `tick(share)`
+  // is awaited between layers; getHelpers: see tiles.js.
+  async run(latents, height, width, step, realism, getHelpers, tick, { onPart, visible, skip } = {}) {
     const [h, w] = latentSize(height, width);
-    const rgba = new Uint8ClampedArray(4 * height * width);
-    const put = (part, { yields }) => {
-      const columns = Math.min(yields.width * STRIDE, width - yields.left * STRIDE);
-      for (let from = 0, row = yields.top * STRIDE; from < part.length; from += 4 * columns, row++) {
-        rgba.set(part.subarray(from, from + 4 * columns), 4 * (row * width + yields.left * STRIDE));
+    const rgba = onPart ? null : new Uint8ClampedArray(4 * height * width);
+    const place = ({ yields }) => ({
+      left: yields.left * STRIDE,
+      top: yields.top * STRIDE,
+      width: Math.min(yields.width * STRIDE, width - yields.left * STRIDE),
+      height: Math.min(yields.height * STRIDE, height - yields.top * STRIDE),
+    });
+    const put = (data, tile) => {
+      const at = place(tile);
+      if (onPart) return onPart({ index: tile.index, data, ...at });
+      for (let r = 0; r < at.height; r++) {
+        rgba.set(data.subarray(4 * r * at.width, 4 * (r + 1) * at.width), 4 * ((at.top + r) * width + at.left));
       }
     };
-    const cut = ({ yields, sees }) => {
-      const rows = Math.min(yields.height * STRIDE, height - yields.top * STRIDE);
-      const columns = Math.min(yields.width * STRIDE, width - yields.left * STRIDE);
-      const part = cutPlanes(latents, this.stem.inputs, h, w, sees);
-      return { task: "synthesis", latents: part, yields, sees, rows, columns, step, realism };
+    const cut = (tile) => {
+      const { width: columns, height: rows } = place(tile);
+      const part = cutPlanes(latents, this.stem.inputs, h, w, tile.sees);
+      return { task: "synthesis", latents: part, ...tile, rows, columns, step, realism };
     };
-    await inTiles(tilesOf(h, w, this.halos[0]), { cut, here: this.perform, put }, getHelpers, tick);
+    const all = tilesOf(h, w, this.halos[0]).filter(({ index }) => !skip?.has(index));
+    if (visible) sortByDistance(all, visible);
+    await inTiles(all, { cut, here: this.perform, put }, getHelpers, tick);
     return rgba;
   }
 
@@ -260,7 +275,7 @@ export class Synthesis {
       const at = kernel.take(4 * rows * columns);
       const [top, left] = [(yields.top - seen.top) * STRIDE, (yields.left - seen.left) * STRIDE];
       kernel.call.to_rgba(x.at, x.height, x.width, top, left, rows, columns, at, columns);
-      return kernel.u8(at, 4 * rows * columns).slice();
+      return new Uint8ClampedArray(kernel.u8(at, 4 * rows * columns).slice().buffer);
     } finally {
       kernel.release(mark);
     }
@@ -276,12 +291,14 @@ export class Synthesis {
     let x = this.stem.run(latents);
     for (const [i, blocks] of this.stages.entries()) {
       if (i && realism && this.grain.length) this.#addGrain(x, this.grain[i - 1], seen, realism);
-      for (const block of blocks) {
+      for (const [j, block] of blocks.entries()) {
         await tick(done / work);
         block.run(x, condition);
+        trim(kernel, x, seen, yields, this.halos[i + 1] + (REACH * (blocks.length - 1 - j)) / 2 ** i);
         done += macs(blockLayers([block], 4 ** i));
       }
-      x = shuffled(kernel, this.ups[i].run(trimmed(kernel, x, seen, yields, this.halos[i + 1])), 2);
+      trim(kernel, x, seen, yields, this.halos[i + 1]);
+      x = shuffled(kernel, this.ups[i].run(x), 2);
     }
     await tick(done / work);
     const refined = this.refine.run(x, { mode: MODE.leaky });
@@ -310,16 +327,4 @@ function cutImage({ data, height, width }, sees) {
     part.set(data.subarray(from, from + 4 * columns), 4 * columns * r);
   }
   return { data: part, height: rows, width: columns };
-}
-
-// The part of planes [channels, h, w] at a rectangle.
-function cutPlanes(planes, channels, h, w, { top, left, height, width }) {
-  const part = new planes.constructor(channels * height * width);
-  for (let c = 0, to = 0; c < channels; c++) {
-    for (let r = 0; r < height; r++, to += width) {
-      const from = (c * h + top + r) * w + left;
-      part.set(planes.subarray(from, from + width), to);
-    }
-  }
-  return part;
 }

@@ -1,0 +1,40 @@
+// Kernel and model, fetched with progress. The model is kept by the browser, where it keeps anything for pages, so that
+// it is fetched once: under its address, which names its content.
+
+const KEPT = "gencomp-model";
+
+// kernel, model.url: addresses; model.bytes: its size -> {kernel: WebAssembly.Module, bytes: ArrayBuffer of the model}.
+export async function fetchKept(kernel, model, progress) {
+  const module = await WebAssembly.compile(await (await fetched(kernel)).arrayBuffer());
+  const cache = await globalThis.caches?.open(KEPT).catch(() => null); // not there without TLS, nor in some modes
+  const kept = await cache?.match(model.url);
+  if (kept) return { kernel: module, bytes: await kept.arrayBuffer() };
+  const bytes = await counted(await fetched(model.url), model.bytes, progress);
+  await cache?.put(model.url, new Response(bytes)).catch(() => {}); // a full disk: fetched again next time
+  for (const { url } of (await cache?.keys()) ?? []) if (url !== model.url) await cache.delete(url);
+  return { kernel: module, bytes };
+}
+
+async function fetched(url) {
+  let response;
+  try {
+    response = await fetch(url);
+  } catch {
+    throw new Error(`${new URL(url).pathname} could not be loaded: is the server, or the network, there?`);
+  }
+  if (!response.ok) throw new Error(`${new URL(url).pathname} could not be loaded (${response.status})`);
+  return response;
+}
+
+async function counted(response, length, progress) {
+  const parts = [];
+  let read = 0;
+  for (const reader = response.body.getReader(); ; ) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    parts.push(value);
+    read += value.length;
+    progress(Math.min(read / length, 1));
+  }
+  return new Blob(parts).arrayBuffer();
+}

@@ -1,0 +1,226 @@
+// What is on the screen: one file, brought up to the settings step by step, and a picture on either side of the wipe.
+
+import { cancelled, makingKey } from "./item.js";
+import { RIVALS, besideText, bytesText } from "./words.js";
+
+const KEPT = 60e6; // pixels of pictures that are not shown now
+
+export class Screen {
+  #crew;
+  #turn = 0;
+  #running = null;
+  #loaded = null; // {item, raw}: whose pixels the first worker has
+  #files = new Map(); // what the first worker has coded or opened: makingKey by key
+  #pictures = new Map(); // by wish: {canvas, text, whole, done: Set of tiles}
+  item = null;
+  panes = { left: { picture: null, says: "" }, right: { picture: null, says: "" } };
+  seconds = {};
+
+  // visible(): the part of the image that is seen; changed() after each step, progress(doing, share) during one.
+  constructor(crew, { start, visible, changed, progress }) {
+    Object.assign(this, { start, visible, changed, progress });
+    this.#crew = crew;
+  }
+
+  // Another file, or none.
+  select(item) {
+    this.cancel();
+    if (item === this.item) return;
+    if (this.item) this.#crew.first.run("forget", { keys: [this.item.key, this.#other(this.item)] });
+    this.item = item;
+    this.#loaded = null;
+    this.#files.clear();
+    this.#pictures.clear();
+    this.seconds = {};
+    for (const side of ["left", "right"]) this.panes[side] = { picture: null, says: "" };
+  }
+
+  cancel() {
+    this.#turn++;
+    this.#running?.cancel();
+    this.#running = null;
+  }
+
+  // Panes that do not show what was asked for show nothing, and say why.
+  blank(settings, says) {
+    for (const [side, pane] of Object.entries(this.panes)) {
+      if (pane.picture && pane.wish === this.#wish(settings[side], settings)) continue;
+      this.panes[side] = { picture: null, says };
+    }
+  }
+
+  // The decoded image as it is now, if it is whole and can be saved as it stands on its canvas.
+  decoded(settings) {
+    const picture = this.#pictures.get(this.#wish("gencomp", settings));
+    return picture?.whole && !this.item.facts?.profile ? picture.canvas : null;
+  }
+
+  // Bring everything up to the settings; what is under way for older ones stops, and throws Cancelled.
+  async update(settings) {
+    this.cancel();
+    const { item } = this;
+    const turn = this.#turn;
+    const check = () => {
+      if (turn !== this.#turn) throw cancelled();
+    };
+    const step = async (doing, task, given = {}, onPart) => {
+      check();
+      const before = performance.now();
+      this.progress(doing, 0);
+      const tell = (share) => turn === this.#turn && this.progress(doing, share);
+      this.#running = this.#crew.first.run(task, { key: item.key, ...given }, tell, (p) => turn === this.#turn && onPart(p));
+      const result = await this.#running;
+      check();
+      this.seconds[task] = (performance.now() - before) / 1000;
+      return result;
+    };
+    const asked = item.coded ? null : await item.asked(settings);
+    check();
+    if (asked) await this.#load(step, asked.raw);
+    if ([settings.left, settings.right].includes("original")) await this.#side(step, settings, "original");
+    await this.start();
+    check();
+    const help = () => item.size?.width * item.size?.height > 1.5e6 && this.#crew.grow();
+    await help();
+    await this.#make(step, settings, asked);
+    await help();
+    for (const kind of new Set([settings.right, settings.left])) await this.#side(step, settings, kind);
+  }
+
+  async #load(step, raw) {
+    if (this.#loaded === this.item && this.#loaded.raw === raw) {
+      if (this.item.transparent) this.item.noteTransparent();
+      return;
+    }
+    const { width, height, transparent } = await step("Reading", "load", { blob: this.item.blob, raw });
+    Object.assign(this.item, { size: { width, height }, transparent, raw });
+    if (transparent) this.item.noteTransparent();
+    this.#loaded = Object.assign(this.item, { raw });
+    this.changed();
+  }
+
+  // The .gnc file of the settings, in the first worker, too.
+  async #make(step, settings, asked) {
+    const { item } = this;
+    const key = makingKey(item, settings);
+    if (this.#files.get(item.key) === (item.coded ? "given" : key)) return;
+    if (item.coded || (item.file && item.madeAs === key)) {
+      const bytes = item.file ?? new Uint8Array(await item.blob.arrayBuffer());
+      const facts = await step("Decoding", "open", { bytes });
+      Object.assign(item, { file: bytes, facts, size: { width: facts.width, height: facts.height } });
+    } else {
+      const { wanted, perMegapixel } = asked;
+      const { width, height } = item.size;
+      if (perMegapixel) wanted.bytes = Math.floor((perMegapixel * width * height) / 1e6);
+      const { file, facts } = await step("Coding", "code", { as: item.key, wanted });
+      Object.assign(item, { file, facts, madeAs: key, saved: false });
+    }
+    this.#files.set(item.key, item.coded ? "given" : key);
+    this.changed();
+  }
+
+  // A picture, and the panes that wish for it.
+  async #side(step, settings, kind) {
+    const wish = this.#wish(kind, settings);
+    const place = (picture) => {
+      for (const side of ["left", "right"]) {
+        if (settings[side] === kind) this.panes[side] = { picture, wish, says: "" };
+      }
+      this.changed();
+    };
+    let picture = this.#pictures.get(wish);
+    if (!picture?.whole) {
+      picture ??= { canvas: null, text: "", whole: false, done: new Set() };
+      if (kind === "original") await this.#drawOriginal(picture);
+      else if (kind in RIVALS) await this.#drawRival(step, picture, kind);
+      else await this.#drawDecoded(step, picture, kind, settings, () => (this.#pictures.set(wish, picture), place(picture)));
+    }
+    this.#pictures.delete(wish);
+    this.#pictures.set(wish, picture);
+    place(picture);
+    this.#trim();
+  }
+
+  #canvas(profile) {
+    const canvas = Object.assign(document.createElement("canvas"), this.item.size);
+    canvas.getContext("2d", { colorSpace: profile === "p3" ? "display-p3" : "srgb" }).imageSmoothingQuality = "high";
+    return canvas;
+  }
+
+  async #drawOriginal(picture) {
+    const { item } = this;
+    const bitmap = await createImageBitmap(item.blob, { imageOrientation: "from-image" });
+    picture.canvas = this.#canvas((await item.contents()).icc ? "p3" : null);
+    const context = picture.canvas.getContext("2d");
+    context.fillStyle = "white";
+    context.fillRect(0, 0, item.size.width, item.size.height);
+    context.drawImage(bitmap, 0, 0);
+    bitmap.close();
+    Object.assign(picture, { text: bytesText(item.blob.size), whole: true });
+  }
+
+  async #drawRival(step, picture, kind) {
+    const { item } = this;
+    const { width, height } = item.size;
+    const rival = await step(RIVALS[kind], "rival", { type: `image/${kind}`, bytes: item.file.length });
+    picture.canvas = this.#canvas(null);
+    picture.canvas.getContext("2d").putImageData(new ImageData(rival.data, width, height), 0, 0);
+    Object.assign(picture, { text: besideText(rival), whole: true });
+  }
+
+  async #drawDecoded(step, picture, kind, settings, begun) {
+    const { item } = this;
+    const { quality, realism } = kind === "other" ? settings.other : settings;
+    const key = kind === "other" && !item.coded ? this.#other(item) : item.key;
+    if (kind === "other" && !item.coded && this.#files.get(key) !== `${quality}`) {
+      const { wanted } = await item.asked({ ...settings, mode: "quality", quality });
+      if (item.transparent) item.noteTransparent();
+      const { file, facts } = await step("Coding the other setting", "code", { as: key, wanted });
+      this.#files.set(key, `${quality}`);
+      this.#otherFile = { bytes: file.length, facts };
+    }
+    const own = kind === "other" && !item.coded;
+    const { bytes, facts } = own ? this.#otherFile : { bytes: item.file.length, facts: item.facts };
+    const shown = [bytesText(bytes), `quality ${qualityText(facts.step)}`];
+    picture.text = [...shown, ...(this.knowsRealism ? [`realism ${realism}`] : [])].join(", ");
+    picture.canvas ??= this.#canvas(facts.profile);
+    const context = picture.canvas.getContext("2d");
+    if (facts.profile === "other") {
+      const blob = await step("Decoding", "png", { key, realism });
+      context.drawImage(await createImageBitmap(blob), 0, 0);
+    } else {
+      const colorSpace = facts.profile === "p3" ? "display-p3" : "srgb";
+      const given = { key, realism, visible: this.visible(), skip: [...picture.done] };
+      await step("Decoding", "show", given, ({ index, data, left, top, width, height }) => {
+        context.putImageData(new ImageData(data, width, height, { colorSpace }), left, top);
+        picture.done.add(index);
+        if (picture.done.size === 1) begun();
+      });
+    }
+    picture.whole = true;
+  }
+
+  #otherFile = null;
+  #other = (item) => `${item.key} other`;
+
+  // What a side shows, by name: as long as it is the same, so is the picture.
+  #wish(kind, settings) {
+    const { item } = this;
+    if (!item || kind === "original") return kind;
+    if (kind === "other") return `other ${item.coded ? "" : settings.other.quality} ${settings.other.realism} ${settings.keep}`;
+    const made = item.coded ? "" : makingKey(item, settings);
+    return kind === "gencomp" ? `gencomp ${made} ${settings.realism}` : `${kind} ${made}`;
+  }
+
+  // Pictures that were not wanted for longest go, where all would be too many.
+  #trim() {
+    const shown = Object.values(this.panes).map(({ picture }) => picture);
+    const { width, height } = this.item.size;
+    for (const [wish, picture] of this.#pictures) {
+      if (this.#pictures.size * width * height <= KEPT) break;
+      if (!shown.includes(picture)) this.#pictures.delete(wish);
+    }
+  }
+}
+
+const qualityText = (step) => Number((1 + (99 * step) / 1024).toFixed(1)).toString();
