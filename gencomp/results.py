@@ -23,6 +23,8 @@ from gencomp.files import shown, write_atomically
 from gencomp.outputs import Refused, file_ids, local_path
 
 LIST = ".gencomp-results.json"
+BULK = ".bulk"
+"""In a destination of `bulk` the folder of status tables, settings, parts and report, hidden from all loaders."""
 
 
 def claim(
@@ -79,7 +81,7 @@ def rewriting(folder: Path, names: Iterable[str]) -> Iterator[None]:
 
 def is_results(folder: str | Path) -> bool:
     """Whether a verb has claimed the folder."""
-    return Path(folder, LIST).is_file()
+    return Path(folder, LIST).is_file() or Path(folder, BULK).is_dir()
 
 
 def _list(folder: Path) -> dict[str, Any] | None:

@@ -1,51 +1,95 @@
-"""A destination holds the outputs of one setting: the first run writes it down, the others are held to it."""
+"""A destination belongs to one source, one direction, one set of settings and one decoder: the first run writes them
+down, of any number that begin at once one does, and all others are held to them.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import time
+from pathlib import Path
 from typing import Any
 
-from gencomp.bulk.plan import SourceError
+from gencomp.bulk.plan import Source, SourceError
 from gencomp.bulk.settings import Settings
 from gencomp.bulk.storage import BULK, Place
+from gencomp.files import shown
 
 FILE = f"{BULK}/settings.json"
+_PATIENCE = 5.0  # seconds for whoever has created the file to have written it
 
 
 class SettingsError(ValueError):
-    """The destination was begun with other settings."""
+    """The destination was begun with other settings, from another source or by another decoder."""
 
 
-def claim(destination: Place, settings: Settings, model_id: str) -> None:
-    """Write the settings of a new destination down; SettingsError where they differ from those of an old one.
+def claim(destination: Place, source: Place, settings: Settings) -> None:
+    """Make a new destination this run's, or see that it is; SettingsError, in one line that says what differs."""
+    asked = {"source": shown(source.url), **settings.decisive(), "decoder": decoder_of(settings.model)}
+    if destination.exists(FILE) or not destination.create(json.dumps(asked, indent=2).encode() + b"\n", FILE):
+        before = claimed(destination)
+        differs = [name for name in asked if asked[name] != before.get(name)]
+        if differs:
+            what = ", ".join(f"{name} {_text(before.get(name))} (now {_text(asked[name])})" for name in differs)
+            raise SettingsError(f"{shown(destination.root)} was begun with {what}: name another destination")
 
-    Any number of processes may do this at once: they write the same.
-    """
-    asked = settings.decisive(model_id)
-    if destination.exists(FILE):
-        check_settings(destination, asked)
-    else:
-        destination.publish(json.dumps(asked, indent=2).encode() + b"\n", FILE)
+
+def claimed(destination: Place) -> dict[str, Any]:
+    """What a destination was begun with; FileNotFoundError where it was not."""
+    begun = time.monotonic()
+    while True:
+        try:
+            return dict(json.loads(destination.read(FILE)))
+        except ValueError as error:
+            if time.monotonic() - begun > _PATIENCE:
+                raise SettingsError(f"{shown(destination.path(FILE))} is damaged: name another destination") from error
+            time.sleep(0.1)
 
 
-def check_settings(destination: Place, asked: dict[str, Any]) -> None:
-    """SettingsError where the destination was begun with others; one without any is new."""
-    if not destination.exists(FILE):
+def decoder_of(model: str | None) -> str:
+    """The digest of a model's file. The model id alone tells no network from another that shares its integers."""
+    from gencomp.codec import model_path
+
+    path = model_path(model)
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else f"of {path}"
+
+
+def check_apart(source: Source, destination: Place, settings: Settings) -> None:
+    """SourceError where an output would replace an input, or the outputs would be inputs of the next run."""
+    if settings.direction == "verify" or type(source.place.fs) is not type(destination.fs):
         return
-    before: dict[str, Any] = json.loads(destination.read(FILE))
-    differs = [name for name in asked if asked[name] != before.get(name)]
-    if differs:
-        what = ", ".join(f"{name} {_text(before.get(name))} (now {_text(asked[name])})" for name in differs)
-        raise SettingsError(f"{destination.root} was begun with {what}: name another destination")
-
-
-def check_apart(source: Place, destination: Place, settings: Settings) -> None:
-    """SourceError where outputs would be written among the inputs; tables of verify may lie there, they are hidden."""
-    if type(source.fs) is not type(destination.fs):
+    if not source.place.local:
+        if source.place.root.strip("/") == destination.root.strip("/"):
+            raise SourceError(f"the destination {shown(destination.root)} is the source: name another")
         return
-    inner, outer = destination.root.rstrip("/") + "/", source.root.rstrip("/") + "/"
-    if inner.startswith(outer) and not (settings.direction == "verify" and inner == outer):
-        raise SourceError(f"the destination {destination.root} lies in the source {source.root}: name another")
+    above = _identities(destination.root)
+    inner, outer = shown(destination.root), shown(source.place.root)
+    if source.whole and (top := _identity(source.place.root)) in above:
+        if above[0] == top:
+            raise SourceError(f"the destination {inner} is the source: name another")
+        folder = Path(destination.root)
+        if folder.is_dir() and any(folder.iterdir()) and not destination.exists(FILE):
+            raise SourceError(f"the destination {inner} lies in the source {outer} and is not empty: name another")
+    standing = {shard.target: _identity(destination.path(shard.target)) for shard in source.shards if shard.target}
+    if any(standing.values()):
+        inputs = {_identity(source.place.path(shard.path)) for shard in source.shards}
+        for target, identity in standing.items():
+            if identity and identity in inputs:
+                raise SourceError(f"{shown(destination.path(target))} would replace an input: name another destination")
+
+
+def _identities(path: str) -> list[tuple[int, int] | None]:
+    """Of a path and of all folders above it."""
+    return [_identity(str(folder)) for folder in (Path(path), *Path(path).parents)]
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """What a file is, however it is spelled and linked; None where there is none."""
+    try:
+        seen = Path(path).stat()
+    except OSError:
+        return None
+    return seen.st_dev, seen.st_ino
 
 
 def _text(value: Any) -> str:

@@ -1,7 +1,7 @@
 """`gencomp bulk`: names a source, a destination and what is to be done; says what was done.
 
-Exit status: 0 every shard is done, images that failed are counted and named; 1 a shard or the whole run is not, or
-verify found a damaged file; 2 wrong usage; 130 interrupted. The same command goes on wherever it was.
+Exit status: 0 all is done; 1 an image, a shard or the whole run is not (`outcome` of --json says which); 2 wrong usage;
+130 interrupted. The same command goes on wherever it was.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from dataclasses import fields
 from typing import Any
 
@@ -17,7 +18,9 @@ import click
 from gencomp import bitstream
 from gencomp.bulk.settings import DIRECTIONS, FORMATS, Settings
 from gencomp.cli import options
+from gencomp.cli.batch import echo
 from gencomp.cli.group import WrongUsage
+from gencomp.files import shown
 
 
 class _Part(click.ParamType):
@@ -48,12 +51,18 @@ class _Part(click.ParamType):
 @options.keep
 @click.option("--realism", type=click.FloatRange(0, 1), help="For decode; 0: least distortion, 1: most realistic.")
 @click.option("--format", type=click.Choice(FORMATS), default="png", show_default=True, help="For decode.")
-@click.option("--column", metavar="NAME", help="The image column of parquet files, where it is not plain.")
+@click.option(
+    "--column",
+    metavar="NAME",
+    help="The image column of parquet files, where it is not plain; of tar files the members that are images, by what "
+    "follows the first dot of their names: jpg,left.png.  [default: all images but labels]",
+)
 @click.option("--pack", is_flag=True, help="Write the images of folders into tar files, one a shard.")
 @click.option("--per-shard", type=click.IntRange(min=1), default=1000, show_default=True, help="Images of a folder.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes.  [default: one a core, as memory allows]")
 @click.option("--shard", "part", type=_Part(), default="0/1", help="This machine's part: 3/16 of 0/16 to 15/16.")
 @click.option("--retry-failed", is_flag=True, help="Repeat the images that failed, too, and them alone.")
+@options.overwrite
 @click.option("--timeout", type=float, default=1800, show_default=True, help="Seconds an image may take.")
 @click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True)
 @click.option("--ray-address", metavar="ADDRESS", help="Cluster to join, or auto.  [default: this machine]")
@@ -69,9 +78,10 @@ def bulk(source: str, dest: str, **given: Any) -> None:
     """Code, decode or verify a data set, shard by shard.
 
     SOURCE is a folder of images, of WebDataset tar files or of parquet files, one such file or a pattern, on this disk
-    or wherever fsspec reaches (s3://…); DEST gets the same. Other columns and tar members pass through. A shard that is
-    finished stays so: after a crash, the same command goes on. Status tables, settings and report.html lie in
-    DEST/.bulk.
+    or wherever fsspec reaches (s3://…); DEST gets the same, and belongs to this source and these settings. Other
+    columns and tar members pass through; so do, by default, tar members that hold labels or depth (palettes, 16 bits,
+    names such as x.seg.png). A shard that is finished stays so: after a crash, the same command goes on. Status tables,
+    settings and report.html lie in DEST/.bulk.
 
     \b
     gencomp bulk photos/ coded/ --dry-run
@@ -87,7 +97,9 @@ def bulk(source: str, dest: str, **given: Any) -> None:
     if given["dry_run"]:
         _dry_run(source, settings, given)
     elif given["report_only"]:
-        _report(source, dest, settings, {})
+        from gencomp.bulk.plan import find_shards
+
+        _report(dest, find_shards(source, settings), {})
     else:
         _run(source, dest, settings, given)
 
@@ -109,17 +121,20 @@ def _run(source: str, dest: str, settings: Settings, given: dict[str, Any]) -> N
         engine=engine,
         part=given["part"],
         retry_failed=given["retry_failed"],
+        overwrite=given["overwrite"],
         quiet=given["quiet"],
     )
-    report = _report(source, dest, settings, result.broken) if given["part"][1] == 1 else None
+    report = _report(dest, result.source, result.broken) if given["part"][1] == 1 else None
+    outcome = "shards broken" if result.broken else "images failed" if result.tally.failed else "done"
     if given["as_json"]:
         record = {**result.tally.to_json(), "shards": result.shards, "broken": result.broken, "report": report}
+        record |= {"left_out": dict(result.source.left.counts), "outcome": outcome}
         click.echo(json.dumps({**record, "seconds_of_run": round(result.seconds, 2)}))
     else:
-        click.echo(_summary(settings.direction, result))
+        echo(_summary(settings.direction, result), sys.stdout)
     for shard, error in result.broken.items():
-        click.echo(f"Error: shard {shard}: {error}", err=True)
-    if result.broken or (settings.direction == "verify" and result.tally.failed):
+        echo(f"Error: shard {shown(shard)}: {error}", sys.stderr)
+    if outcome != "done":
         click.get_current_context().exit(1)
 
 
@@ -129,23 +144,24 @@ def _summary(direction: str, result: Any) -> str:
     total, run = result.tally, result.run
     verb = {"code": "coded", "decode": "decoded", "verify": "verified"}[direction]
     parts = [f"{total.done:,} images {verb}"]
-    parts += [f"{total.skipped:,} skipped"] if total.skipped else []
+    notes = ", ".join(f"{note}: {count:,}" for note, count in total.notes.most_common())
+    parts += [f"{total.skipped:,} skipped ({notes})"] if total.skipped else []
     parts += [f"{total.failed:,} failed (--retry-failed repeats them)"] if total.failed else []
     parts += [f"{size_text(total.bytes_in)} -> {size_text(total.bytes_out)}"] if total.bytes_out else []
     if run.samples:
         parts.append(f"this run {time_text(result.seconds)}, {run.pixels / 1e6 / result.seconds:.2f} megapixels/s")
-    return ", ".join(parts)
+    left = result.source.left.lines()
+    return ", ".join(parts) + (f"; left out: {'; '.join(left)}" if left else "")
 
 
-def _report(source: str, dest: str, settings: Settings, broken: dict[str, str]) -> str:
-    from gencomp.bulk.plan import find_shards
+def _report(dest: str, source: Any, broken: dict[str, str]) -> str:
     from gencomp.bulk.report import merge, write_report
     from gencomp.bulk.storage import Place
 
     destination = Place.of(dest)
-    merged = merge(destination, find_shards(source, settings).shards)
-    path = write_report(destination, merged, f"{settings.direction} {source}", broken)
-    click.echo(f"{merged.finished:,} shards finished, {merged.unfinished:,} not; report: {path}", err=True)
+    merged = merge(destination, source.shards)
+    path = write_report(destination, merged, broken, source.left.lines())
+    echo(f"{merged.finished:,} shards finished, {merged.unfinished:,} not; report: {path}", sys.stderr)
     return path
 
 

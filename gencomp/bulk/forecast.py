@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from gencomp.bulk.recorder import Recorder, Watch
 from gencomp.bulk.settings import Settings
 from gencomp.bulk.status import DONE, Row, tally_of
 from gencomp.bulk.storage import Place
-from gencomp.bulk.tar import Member, members_of_tar
+from gencomp.bulk.tar import images_of_tar
 from gencomp.bulk.transform import Transform
 
 SAMPLES = 100
@@ -36,31 +36,27 @@ class Forecast(NamedTuple):
     megapixels_per_second: float
 
 
-class _Drawn(NamedTuple):
-    """An image's name and its file."""
-
-    name: str
-    data: bytes
-
-
 def forecast(source: Source, transform: Transform, tried: Callable[[], None], count: int = SAMPLES) -> Forecast:
     """Code about `count` images from up to 20 shards spread over the source; tried: called after each.
 
-    Bytes follow from the ratio of bytes out and in, the number of images from the weight of those that were read:
-    exact for folders and parquet files, an estimate for tar files. ValueError where no image can be had.
+    Bytes follow from the ratio of bytes out and in, the number of images from the bytes of the shards that were read:
+    exact for folders, an estimate for tar and parquet files. ValueError where no image can be had.
     """
     chosen = _spread(source.shards, _SHARDS)
     recorder = Recorder(transform, (), {}, Watch())
     images = weight = 0.0
     for shard in chosen:
         drawn, holds = _draw(source.place, shard, transform.settings, math.ceil(count / len(chosen)))
-        images, weight = images + holds, weight + shard.weight
-        for one in drawn:
-            recorder.code(one.name, lambda data=one.data: data, lambda: None)  # type: ignore[misc]
+        if shard.kind != "folder":
+            images, weight = images + holds, weight + shard.weight
+        for name, data in drawn:
+            recorder.code(name, lambda data=data: data, lambda: None)  # type: ignore[misc]
             tried()
     if not recorder.rows:
         raise ValueError("no image among those that were looked at")
-    return _predict(recorder.rows, images * sum(shard.weight for shard in source.shards) / weight)
+    files = sum(shard.weight for shard in source.shards if shard.kind != "folder")
+    in_folders = sum(shard.stop - shard.start for shard in source.shards)
+    return _predict(recorder.rows, in_folders + (images * files / weight if weight else 0.0))
 
 
 def _predict(rows: Sequence[Row], images: float) -> Forecast:
@@ -82,24 +78,16 @@ def _spread(items: Sequence[Shard], count: int) -> list[Shard]:
     return [items[(2 * i + 1) * len(items) // (2 * count)] for i in range(count)]
 
 
-def _draw(place: Place, shard: Shard, settings: Settings, count: int) -> tuple[list[_Drawn], float]:
-    """Some images of a shard, and how many it holds."""
+def _draw(place: Place, shard: Shard, settings: Settings, count: int) -> tuple[list[tuple[str, bytes]], float]:
+    """Names and files of some images of a shard, and how many it holds."""
     if shard.kind == "folder":
-        names = samples(place.list(shard.path)[1], settings)[shard.start : shard.stop]
+        names = samples(place, shard.path, place.list(shard.path).files, settings)[shard.start : shard.stop]
         some = names[:: max(1, len(names) // count)][:count]
-        return [_Drawn(name, place.read(join(shard.path, name))) for name in some], len(names)
+        return [(name, place.read(join(shard.path, name))) for name in some], len(names)
     with place.open(shard.path) as file:
         if shard.kind == "parquet":
             rows, images = read_images(file, settings.column)
-            return [_Drawn(str(row), data) for row, data in enumerate(islice(images, count))], rows
-        members = members_of_tar(file, settings.takes)
-        drawn = list(islice(_read_all(members), count))
+            return [(str(row), data) for row, data in enumerate(islice(images, count))], rows
+        drawn = list(islice(images_of_tar(file, settings), count))
         seen = min(file.tell(), shard.weight)
         return drawn, len(drawn) * shard.weight / max(seen, 1)
-
-
-def _read_all(members: Iterator[Member]) -> Iterator[_Drawn]:
-    for info, _, read in members:
-        data = read() if read is not None else None
-        if data is not None:
-            yield _Drawn(info.name, data)

@@ -19,7 +19,6 @@ from gencomp.bulk.plan import Shard
 from gencomp.bulk.status import Tally
 from gencomp.bulk.storage import BULK, Place
 
-_COUNTS = ("done", "skipped", "failed", "pixels", "bytes_in", "bytes_out")
 _BAR_EVERY, _FILE_EVERY, _LINE_EVERY = 0.5, 5.0, 60.0  # seconds
 
 
@@ -31,7 +30,6 @@ class Progress:
     """
 
     shards: dict[str, int]
-    by_images: bool
     before: Tally = field(default_factory=Tally)
     now: Tally = field(default_factory=Tally)
     under_way: dict[str, Tally] = field(default_factory=dict)
@@ -44,8 +42,7 @@ class Progress:
 
     @classmethod
     def of(cls, shards: Sequence[Shard], before: Tally) -> Progress:
-        by_images = all(shard.kind == "folder" for shard in shards)
-        return cls({shard.name: shard.weight for shard in shards}, by_images, before)
+        return cls({shard.name: shard.weight for shard in shards}, before)
 
     def hear(self, event: Event) -> None:
         if isinstance(event, Sampled):
@@ -72,12 +69,9 @@ class Progress:
 
     @property
     def share(self) -> float:
-        """How much of the run is done, 0 to 1: by images in folders, by bytes in files."""
+        """How much of the run is done, 0 to 1, by bytes read."""
         total = sum(self.shards.values())
-        under_way = 0
-        for name, tally in self.under_way.items():
-            seen = tally.samples if self.by_images else tally.bytes_in
-            under_way += min(seen, self.shards[name])
+        under_way = sum(min(tally.bytes_in, self.shards[name]) for name, tally in self.under_way.items())
         return (self.weight_done + under_way) / total if total else 1.0
 
     def seconds_left(self, elapsed: float) -> float | None:

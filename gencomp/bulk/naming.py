@@ -2,42 +2,43 @@
 
 from __future__ import annotations
 
+import posixpath
+import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 
-def output_names(names: Sequence[str], suffix: str) -> list[str]:
-    """The outputs' names for the distinct names of a folder, in their order.
+def output_names(names: Sequence[str], suffix: str, taken: Collection[str] = ()) -> list[str]:
+    """The outputs' names for the distinct names of a folder or a tar file, in their order.
 
     `a.jpg` becomes `a.gnc`. Where two would become one (`a.jpg` and `a.png`, or, for disks that do not tell them
-    apart, `A.jpg` and `a.jpg`), each keeps its whole name: `a.jpg.gnc`. Distinct names give distinct outputs.
+    apart, `A.jpg` and `a.jpg`), or one is among the names `taken`, each keeps its whole name: `a.jpg.gnc`. What has the
+    suffix already keeps its name. Distinct names give distinct outputs, but names that are one `key` may keep theirs.
     """
+    held = Counter(map(key, taken))
     whole: set[str] = set()
     while True:
         outputs = [name + suffix if name in whole else with_suffix(name, suffix) for name in names]
-        count = Counter(output.casefold() for output in outputs)
-        again = {name for name, output in zip(names, outputs) if count[output.casefold()] > 1} - whole
+        count = Counter(map(key, outputs)) + held
+        keep = {name for name in names if name.lower().endswith(suffix) and name not in taken}
+        again = {n for n, output in zip(names, outputs) if count[key(output)] > 1} - whole - keep
         if not again:
-            return outputs
+            break
         whole |= again
+    used, free = {*taken}, []
+    for output in outputs:
+        while output in used:
+            output += suffix
+        used.add(output)
+        free.append(output)
+    return free
+
+
+def key(name: str) -> str:
+    """Equal for names that some disk does not tell apart: by case, by how an accent is spelled, by `./`."""
+    return unicodedata.normalize("NFC", posixpath.normpath(name)).casefold()
 
 
 def with_suffix(name: str, suffix: str) -> str:
-    """`./a/b.c.jpg` -> `./a/b.c.gnc`; the name has a suffix."""
-    return name.rpartition(".")[0] + suffix
-
-
-class Taken:
-    """Names as they come, for a tar file, read once: the second of two that would be one keeps its whole name."""
-
-    def __init__(self) -> None:
-        self._taken: set[str] = set()
-
-    def claim(self, name: str, suffix: str) -> str:
-        """The output's name of a sample; the same sequence of claims gives the same names."""
-        output = with_suffix(name, suffix) if not name.endswith(suffix) else name
-        while output in self._taken:
-            output = name + suffix
-            name = output
-        self._taken.add(output)
-        return output
+    """`./a.b/c.d.jpg` -> `./a.b/c.d.gnc`; what has no suffix gets one."""
+    return posixpath.splitext(name)[0] + suffix

@@ -1,31 +1,76 @@
 """A source as shards: what is one piece of work, one checkpoint, one status table.
 
-    *.tar, *.tar.gz, *.tgz   each file is a shard (WebDataset); what else lies beside them is left alone
-    *.parquet                each file is a shard, where there is no tar file
-    otherwise                the images of each folder, in sorted order, `per_shard` at a time
+    *.tar, also of gzip, bzip2, xz   each file is a shard (WebDataset)
+    *.parquet                        each file is a shard; but where there are tar files or images, too, a parquet file
+                                     without a column of images is a table of theirs, and left out
+    images                           those of each folder, in sorted order, `per_shard` at a time
 
-A source is a folder, one such file, or a pattern with `*`, `?`, `[...]` and `{000..123}`. A tree of folders is never
-held whole: shards are made while it is walked, and a worker lists its folder again.
+A source is a folder, one such file, or a pattern with `*`, `?`, `[...]` and `{000..123}`; a file that is called so is
+taken by its name. A tree of folders is never held whole: shards are made while it is walked, and a worker lists its
+folder again. What is not taken is counted, by what it is, with the first names of each kind.
 """
 
 from __future__ import annotations
 
 import hashlib
 import itertools
+import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 from gencomp.bulk.settings import Settings
-from gencomp.bulk.storage import BULK, Place
+from gencomp.bulk.storage import BULK, Place, Stat
+from gencomp.files import shown
+from gencomp.walk import is_coded, is_image
 
-_TAR = (".tar", ".tar.gz", ".tgz")
+_TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 _FILES = (*_TAR, ".parquet")
+_ARCHIVES = (
+    ".zip",
+    ".7z",
+    ".rar",
+    ".zst",
+    ".gz",
+    ".bz2",
+    ".xz",
+    ".lz4",
+    ".cab",
+    ".iso",
+    ".zarr",
+    ".arrow",
+    ".tfrecord",
+)
 _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_PEEK = 1 << 16  # bytes at each end of a file that are looked at to see whether it is another one
+_NAMED = 3  # of a kind of what is left out
+SAMPLES = 12  # that a report shows
 
 
 class SourceError(ValueError):
     """A source without anything to do, or whose outputs would collide."""
+
+
+@dataclass
+class LeftOut:
+    """What of a source is not taken: how many for which reason, and the first names of each."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    names: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, reason: str, name: str) -> None:
+        self.counts[reason] += 1
+        if len(self.names[reason]) < _NAMED:
+            self.names[reason].append(shown(name))
+
+    def lines(self) -> list[str]:
+        """One for each reason."""
+        some = {why: ", ".join(self.names[why]) + (", ..." if n > _NAMED else "") for why, n in self.counts.items()}
+        return [f"{why}: {count:,} ({some[why]})" for why, count in self.counts.items()]
 
 
 class Shard(NamedTuple):
@@ -33,8 +78,8 @@ class Shard(NamedTuple):
 
     name: that of its status table, below `.bulk/status/`; kind: "tar", "parquet" or "folder"; path: the file or
     folder, relative to the source's root; target: the output file, relative to the destination ("" where the outputs
-    of a folder are files of their own); start, stop: which images of a folder, in sorted order; weight: what progress
-    counts, bytes of a file or images of a folder; fingerprint: changes with the source.
+    of a folder are files of their own); start, stop: which images of a folder, in sorted order; weight: bytes, which
+    progress counts; fingerprint: changes with the inputs; shown: how many samples the report shows.
     """
 
     name: str
@@ -45,6 +90,7 @@ class Shard(NamedTuple):
     stop: int
     weight: int
     fingerprint: str
+    shown: int = 0
 
     @property
     def table(self) -> str:
@@ -52,10 +98,12 @@ class Shard(NamedTuple):
 
 
 class Source(NamedTuple):
-    """A place and its shards, in order."""
+    """A place and its shards, in order. left: what is not taken; whole: whether the whole folder was asked for."""
 
     place: Place
     shards: list[Shard]
+    left: LeftOut
+    whole: bool
 
 
 def find_shards(url: str, settings: Settings) -> Source:
@@ -63,36 +111,65 @@ def find_shards(url: str, settings: Settings) -> Source:
 
     Raises SourceError where there is nothing to do, FileNotFoundError where there is no such place.
     """
-    place, files = _named_files(url)
-    shards: list[Shard] = []
-    if files is None:
-        files = []
-        for folder, names in place.walk():
-            files += [join(folder, name) for name in names if name.lower().endswith(_FILES)]
-            if not files:
-                shards += _of_folder(folder, samples(names, settings), settings)
-    if files:
-        if settings.pack:
-            raise SourceError(f"{url}: only images in folders can be packed into tar files")
-        shards = _of_files(place, files)
+    place, named = _named_files(url)
+    left, files, shards = LeftOut(), [*(named or ())], list[Shard]()
+    for folder in () if named is not None else _walk(place, left):
+        names = place.list(folder).files
+        archives = [name for name in names if name.lower().endswith(_FILES)]
+        files += [join(folder, name) for name in archives]
+        taken = samples(place, folder, names, settings)
+        for name in sorted({*names} - {*archives} - {*taken}):
+            left.add(_why_not(name), join(folder, name))
+        shards += _of_folder(place, folder, taken, settings, archives)
+    if files and settings.pack:
+        raise SourceError(f"{shown(url)}: only images in folders can be packed into tar files")
+    shards = sorted([*shards, *_of_files(place, files, settings, left, mixed=bool(shards))])
     if not shards:
         kind = ".gnc files" if settings.direction != "code" else "images"
-        raise SourceError(f"{url}: no tar file, no parquet file and no {kind} here")
+        lines = "; left out: " + "; ".join(left.lines()) if left.counts else ""
+        raise SourceError(f"{shown(url)}: no tar file, no parquet file and no {kind} here{lines}")
     _check_distinct(shards)
-    return Source(place, shards)
+    few = shards[:: -(-len(shards) // SAMPLES)]  # the samples of a report come from all over the source
+    most = {shard.name: -(-SAMPLES // len(few)) for shard in few}
+    return Source(place, [shard._replace(shown=most.get(shard.name, 0)) for shard in shards], left, named is None)
 
 
-def samples(names: Iterable[str], settings: Settings) -> list[str]:
-    return [name for name in names if settings.takes(name)]
+def samples(place: Place, folder: str, names: Iterable[str], settings: Settings) -> list[str]:
+    """Those of a folder's files that are samples: by suffix; on this disk one of another suffix by its first bytes."""
+    looked = is_image if settings.direction == "code" else is_coded
+    return [
+        name
+        for name in names
+        if settings.takes(name)
+        or (place.local and not name.lower().endswith(_FILES) and looked(Path(place.path(join(folder, name)))))
+    ]
 
 
 def join(folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder else name
 
 
-def fingerprint_of(names: Sequence[str]) -> str:
-    """Of the names of a folder's shard."""
-    return hashlib.blake2b("\0".join(names).encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
+def fingerprint_of(place: Place, shard: Shard, names: Sequence[str]) -> str:
+    """Of a shard's inputs as they are now: names, sizes and times; of a file on this disk its ends, too."""
+    folder, names = (shard.path, names) if shard.kind == "folder" else _split(shard.path)
+    return _digest(place, folder, place.stat(folder, names), peek=shard.kind != "folder")
+
+
+def _digest(place: Place, folder: str, stats: Mapping[str, Stat], peek: bool) -> str:
+    digest = hashlib.blake2b(digest_size=8)
+    for name, stat in sorted(stats.items()):
+        digest.update(f"{name}\0{stat.size}\0{stat.stamp}\0".encode("utf-8", "surrogateescape"))
+        if peek and place.local:  # an object store has a tag for the content
+            with Path(place.path(join(folder, name))).open("rb") as file:
+                digest.update(file.read(_PEEK))
+                file.seek(max(0, stat.size - _PEEK))
+                digest.update(file.read(_PEEK))
+    return digest.hexdigest()
+
+
+def _split(path: str) -> tuple[str, list[str]]:
+    folder, _, name = path.rpartition("/")
+    return folder, [name]
 
 
 def part_of(shards: Sequence[Shard], index: int, count: int) -> list[Shard]:
@@ -100,17 +177,39 @@ def part_of(shards: Sequence[Shard], index: int, count: int) -> list[Shard]:
     return list(itertools.islice(shards, index, None, count))
 
 
+def _walk(place: Place, left: LeftOut) -> Iterator[str]:
+    """Each folder, relative to the root, in order; what `gencomp bulk` has made is no input of it."""
+    waiting = [""]
+    while waiting:
+        folder = waiting.pop()
+        listing = place.list(folder)
+        if folder and listing.claimed:
+            left.add("results of earlier runs", folder)
+            continue
+        for name, what in listing.others:
+            left.add(what, join(folder, name))
+        yield folder
+        waiting.extend(join(folder, inner) for inner in reversed(listing.folders))
+
+
+def _why_not(name: str) -> str:
+    return "archives that bulk does not open" if name.lower().endswith(_ARCHIVES) else "files of another kind"
+
+
 def _named_files(url: str) -> tuple[Place, list[str] | None]:
     """The place of a source and the files in it that the url names; None for a whole folder."""
     place = Place.of(url)
     if place.fs.isdir(place.root):
         return place, None
-    fixed = re.split(r"[*?\[{]", place.root)[0].rpartition("/")[0]
-    found = [path for one in _expand(place.root) for path in sorted(place.fs.glob(one))]
-    files = [path for path in found if path.lower().endswith(_FILES)]
+    from fsspec.core import url_to_fs
+
+    fs, root = url_to_fs(url)
+    found = [root] if fs.isfile(root) else [path for one in _expand(root) for path in sorted(fs.glob(one))]
+    fixed = (root if found == [root] else re.split(r"[*?\[{]", root)[0]).rpartition("/")[0]
     if not found:
         raise FileNotFoundError(2, "No such file or folder", url)
-    return Place(place.fs, fixed or "/"), [path[len(fixed) :].lstrip("/") for path in files]
+    files = [path[len(fixed) :].lstrip("/") for path in found if path.lower().endswith(_FILES)]
+    return Place(fs, os.path.realpath(fixed or "/") if place.local else fixed or "/"), files
 
 
 def _expand(url: str) -> Iterator[str]:
@@ -124,28 +223,56 @@ def _expand(url: str) -> Iterator[str]:
         yield from _expand(f"{url[: found.start()]}{number:0{len(first)}d}{url[found.end() :]}")
 
 
-def _of_files(place: Place, files: Sequence[str]) -> list[Shard]:
-    tars = [path for path in files if path.lower().endswith(_TAR)]
-    shards = []
-    for path in tars or files:
-        stem = re.sub(r"\.(tar\.gz|tgz|tar|parquet)$", "", path, flags=re.IGNORECASE)
-        size = int(place.fs.size(place.path(path)) or 0)
-        kind, suffix = ("tar", ".tar") if tars else ("parquet", ".parquet")
-        shards.append(Shard(stem, kind, path, stem + suffix, 0, 0, max(size, 1), f"{size} bytes"))
-    return shards
+def _of_files(place: Place, files: Sequence[str], settings: Settings, left: LeftOut, mixed: bool) -> Iterator[Shard]:
+    stems = {path: _stem(path) for path in files}
+    tars = {stem for path, stem in stems.items() if path.lower().endswith(_TAR)}
+    for path, stem in stems.items():
+        is_tar = path.lower().endswith(_TAR)
+        if not is_tar and stem in tars:
+            left.add("tables beside their tar files", path)
+            continue
+        if not is_tar and (mixed or tars) and not _has_images(place, path, settings):
+            left.add("tables without images", path)
+            continue
+        kind, suffix = ("tar", ".tar") if is_tar else ("parquet", ".parquet")
+        stat = place.stat_of(path)
+        if stat is None:
+            left.add("files that cannot be read", path)
+            continue
+        shard = Shard(stem, kind, path, stem + suffix, 0, 0, max(stat.size, 1), "")
+        yield shard._replace(fingerprint=fingerprint_of(place, shard, ()))
 
 
-def _of_folder(folder: str, names: Sequence[str], settings: Settings) -> Iterator[Shard]:
+def _stem(path: str) -> str:
+    return path[: -max(len(suffix) for suffix in _FILES if path.lower().endswith(suffix))]
+
+
+def _has_images(place: Place, path: str, settings: Settings) -> bool:
+    from gencomp.bulk.parquet import has_images
+
+    with place.open(path) as file:
+        return has_images(file, settings.column)
+
+
+def _of_folder(
+    place: Place, folder: str, names: Sequence[str], settings: Settings, archives: Sequence[str]
+) -> Iterator[Shard]:
+    stats = place.stat(folder, names)
+    taken = re.compile(r"\d{5}\.")
+    first = "images-" if any(taken.match(name) for name in archives) else ""  # its table's name is taken
     for number, start in enumerate(range(0, len(names), settings.per_shard)):
         chunk = names[start : start + settings.per_shard]
-        name = join(folder, f"{number:05d}")
+        name = join(folder, f"{first}{number:05d}")
         target = f"{name}.tar" if settings.pack else ""
-        yield Shard(name, "folder", folder, target, start, start + len(chunk), len(chunk), fingerprint_of(chunk))
+        seen = {one: stats[one] for one in chunk if one in stats}
+        weight = sum(stat.size for stat in seen.values())
+        mark = _digest(place, folder, seen, peek=False)
+        yield Shard(name, "folder", folder, target, start, start + len(chunk), max(weight, 1), mark)
 
 
 def _check_distinct(shards: Sequence[Shard]) -> None:
     seen: dict[str, str] = {}
     for shard in shards:
-        other = seen.setdefault(shard.name, shard.path)
+        other = seen.setdefault(unicodedata.normalize("NFC", shard.name).casefold(), shard.path)
         if other != shard.path:
-            raise SourceError(f"{other} and {shard.path} would both become {shard.target}")
+            raise SourceError(f"{shown(other)} and {shown(shard.path)} would both become {shown(shard.target)}")

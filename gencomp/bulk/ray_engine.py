@@ -35,7 +35,7 @@ class ShardActor:
 
         self.job = job
         self.transform = Transform(job.settings)
-        claim(job.destination, job.settings, self.transform.model_id)
+        claim(job.destination, job.source, job.settings)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """One shard's fields in; its name and tally, or the error, out."""
@@ -62,7 +62,10 @@ class ShardActor:
         begun = int(job.destination.read(attempts)) if job.destination.exists(attempts) else 0
         job.destination.publish(str(begun + 1).encode(), attempts)
         if begun < DEATHS:
-            tally = transform_shard(job.source, shard, job.destination, self.transform, retry_failed=job.retry_failed)
+            retry, over = job.retry_failed, job.overwrite
+            tally = transform_shard(
+                job.source, shard, job.destination, self.transform, retry_failed=retry, overwrite=over
+            )
         else:
             tally = self._bring_apart(shard)
         job.destination.remove(attempts)

@@ -10,11 +10,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from gencomp.bulk.claim import FILE as CLAIM
+from gencomp.bulk.claim import claimed
 from gencomp.bulk.monitor import size_text, time_text
 from gencomp.bulk.plan import Shard
 from gencomp.bulk.run import footers_of
-from gencomp.bulk.status import BINS_PER_OCTAVE, Row, Tally, read_failures
+from gencomp.bulk.status import BINS_PER_OCTAVE, FAILED, Row, Tally, read_shown
 from gencomp.bulk.storage import BULK, Place
+from gencomp.files import shown
 
 FILE = f"{BULK}/report.html"
 SHOWN = 200  # failures with their names
@@ -23,13 +26,14 @@ _WIDTH, _HEIGHT = 640, 160
 
 @dataclass
 class Merged:
-    """All tables of a data set, added up. failures: the first SHOWN, by shard and row."""
+    """All tables of a data set, added up. failures: the first SHOWN, by shard and row; samples: some that went well."""
 
     tally: Tally = field(default_factory=Tally)
     finished: int = 0
     unfinished: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     failures: list[tuple[str, Row]] = field(default_factory=list)
+    samples: list[Row] = field(default_factory=list)
 
 
 def merge(destination: Place, shards: Sequence[Shard]) -> Merged:
@@ -41,27 +45,71 @@ def merge(destination: Place, shards: Sequence[Shard]) -> Merged:
             continue
         merged.finished += 1
         merged.tally += footer.tally
-        if footer.tally.failed and len(merged.failures) < SHOWN:
+        if (footer.tally.failed and len(merged.failures) < SHOWN) or shard.shown:
             with destination.open(shard.table) as file:
-                rows = read_failures(file)
-            merged.errors.update(row.error or "" for row in rows)
-            merged.failures += [(shard.name, row) for row in rows[: SHOWN - len(merged.failures)]]
+                rows = read_shown(file)
+            failed = [row for row in rows if row.status == FAILED]
+            merged.errors.update(row.error or "" for row in failed)
+            merged.failures += [(shard.name, row) for row in failed[: SHOWN - len(merged.failures)]]
+            merged.samples += [row for row in rows if row.status != FAILED]
     return merged
 
 
-def write_report(destination: Place, merged: Merged, title: str, broken: Mapping[str, str]) -> str:
-    """Write report.html into the destination and return its path."""
+def write_report(destination: Place, merged: Merged, broken: Mapping[str, str], left: Sequence[str] = ()) -> str:
+    """Write report.html into the destination and return its path. left: what of the source was left out, in lines."""
+    begun = claimed(destination) if destination.exists(CLAIM) else {}
+    settings = {name: value for name, value in begun.items() if value not in (None, (), [], False, 0)}
+    title = f"{begun.get('direction', 'bulk')} {begun.get('source', '')}"
     template = importlib.resources.files("gencomp.bulk") / "report.html"
     page = string.Template(template.read_text(encoding="utf-8")).substitute(
         title=html.escape(title),
         totals=_table(_totals(merged)),
+        settings=_table((name, _text(value)) for name, value in settings.items()),
+        notes=_notes(merged, left),
+        samples=_samples(merged),
         bpp=_histogram(merged.tally.bpp, "bits per pixel"),
         seconds=_histogram(merged.tally.seconds, "seconds"),
         broken=_broken(broken),
         failures=_failures(merged),
     )
-    destination.publish(page.encode(), FILE)
-    return destination.path(FILE)
+    destination.publish(page.encode("utf-8", "backslashreplace"), FILE)
+    return shown(destination.path(FILE))
+
+
+def _notes(merged: Merged, left: Sequence[str]) -> str:
+    lines = [f"{count:,} skipped: {note}" for note, count in merged.tally.notes.most_common()]
+    lines += [f"{count:,} failed: {error}" for error, count in merged.errors.most_common(3)]
+    lines += [f"left out: {line}" for line in left]
+    return "".join(f"<li>{html.escape(line)}</li>" for line in lines) or "<li>None.</li>"
+
+
+def _samples(merged: Merged) -> str:
+    """Pairs of an original and what its file decodes to; a decoded image alone where there is no original."""
+    if not merged.samples:
+        return "<p>None are kept: nothing was written, or they are too large to be decoded for a report.</p>"
+    return "".join(
+        f'<figure><div class="pair">{_image(row.thumbnail, "original")}{_image(row.decoded, "decoded")}</div>'
+        f"<figcaption><b>{html.escape(row.sample)}</b><br>{html.escape(_sizes(row))}</figcaption></figure>"
+        for row in merged.samples
+    )
+
+
+def _image(data: bytes | None, what: str) -> str:
+    return f'<img alt="{what}" title="{what}" src="{_source(data)}">' if data else ""
+
+
+def _source(data: bytes) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
+
+
+def _sizes(row: Row) -> str:
+    sizes = f"{size_text(row.bytes_in or 0)} -> {size_text(row.bytes_out or 0)}"
+    note = f"; {row.note}" if row.note else ""
+    return f"{row.width}x{row.height}, {sizes}{note}"
+
+
+def _text(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _totals(merged: Merged) -> list[tuple[str, str]]:
@@ -135,6 +183,6 @@ def _failures(merged: Merged) -> str:
 def _figure(shard: str, row: Row) -> str:
     image = '<div class="none">nothing to see</div>'
     if row.thumbnail:
-        image = f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(row.thumbnail).decode()}">'
-    name, error = html.escape(f"{shard}: {row.sample}"), html.escape(row.error or "")
+        image = f'<img alt="" src="{_source(row.thumbnail)}">'
+    name, error = html.escape(shown(f"{shard}: {row.sample}")), html.escape(row.error or "")
     return f"<figure>{image}<figcaption><b>{name}</b><br>{error}</figcaption></figure>"

@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from gencomp import machine
-from gencomp.bulk.claim import check_apart, check_settings
+from gencomp.bulk.claim import check_apart, claim
 from gencomp.bulk.events import Event, Tick
 from gencomp.bulk.monitor import Monitor, Progress
-from gencomp.bulk.plan import Shard, find_shards, part_of
+from gencomp.bulk.plan import Shard, Source, find_shards, join, part_of
 from gencomp.bulk.settings import Settings
-from gencomp.bulk.shard import finished
+from gencomp.bulk.shard import forget, table_of
 from gencomp.bulk.status import Footer, Tally
 from gencomp.bulk.storage import BULK, Place
 from gencomp.bulk.workers import Job, run_workers
@@ -31,13 +31,16 @@ class RunError(ValueError):
 
 
 class Result(NamedTuple):
-    """tally: of this run and of what earlier ones had finished; run: of this one; broken: error by shard."""
+    """tally: of this run and of what earlier ones had finished; run: of this one; broken: error by shard; source: what
+    was found there, and what was left out.
+    """
 
     tally: Tally
     run: Tally
     shards: int
     broken: dict[str, str]
     seconds: float
+    source: Source
 
 
 def default_jobs() -> int:
@@ -58,32 +61,38 @@ def run_bulk(
     engine: Engine | None = None,
     part: tuple[int, int] = (0, 1),
     retry_failed: bool = False,
+    overwrite: bool = False,
     quiet: bool = True,
 ) -> Result:
     """Bring every shard of a source, or of this machine's part of it, to a destination.
 
     engine: `local_engine(default_jobs())` by default. part: (i, n), this machine's number and how many there are.
+    retry_failed, overwrite: as `transform_shard`; what failed because a file of another stood there is repeated, too.
     Call it from a script under `if __name__ == "__main__"`, for workers are spawned. Raises SourceError,
     SettingsError, RunError where it cannot go on, OSError.
     """
     source, destination = find_shards(source_url, settings), Place.of(destination_url)
-    check_apart(source.place, destination, settings)
-    check_settings(destination, settings.decisive())
+    check_apart(source, destination, settings)
+    claim(destination, source.place, settings)
+    if source.whole:
+        gone = tables_of(destination) - {shard.name for shard in source.shards}
+        forget(destination, sorted(gone))
     shards = part_of(source.shards, *part)
+    retry_failed = retry_failed or overwrite
     todo, before = survey(destination, shards, retry_failed)
     file = "status.json" if part[1] == 1 else f"status-{part[0]:04d}-of-{part[1]:04d}.json"
     monitor = Monitor(Progress.of(todo, before), destination, file, quiet)
-    job = Job(source.place, destination, settings, retry_failed)
+    job = Job(source.place, destination, settings, retry_failed, overwrite)
     try:
         _follow((engine or local_engine(default_jobs()))(job, todo) if todo else iter(()), monitor)
     finally:
         destination.clear_parts({shard.name for shard in todo})  # of workers that a run's end has cut off
     progress = monitor.progress
-    return Result(before + progress.now, progress.now, len(shards), progress.broken, monitor.elapsed)
+    return Result(before + progress.now, progress.now, len(shards), progress.broken, monitor.elapsed, source)
 
 
 def survey(destination: Place, shards: Sequence[Shard], retry_failed: bool = False) -> tuple[list[Shard], Tally]:
-    """The shards that are to be done, and the sum over those that are finished; reads footers alone."""
+    """The shards that are to be done, and the sum over those that are finished."""
     todo, before = [], Tally()
     for shard, footer in footers_of(destination, shards):
         if footer is None or (retry_failed and footer.tally.failed):
@@ -94,15 +103,32 @@ def survey(destination: Place, shards: Sequence[Shard], retry_failed: bool = Fal
 
 
 def footers_of(destination: Place, shards: Sequence[Shard]) -> Iterator[tuple[Shard, Footer | None]]:
-    """Each shard with its table's footer, None where it is not finished.
+    """Each shard with its table's footer, None where it is not finished: its inputs or outputs are not as it says.
 
     Many are read at once, for object stores answer slowly; none is kept.
     """
     if not destination.exists(f"{BULK}/status"):
         yield from ((shard, None) for shard in shards)
         return
+
+    def footer_of(shard: Shard) -> Footer | None:
+        footer, intact = table_of(destination, shard)
+        return footer if intact else None
+
     with ThreadPoolExecutor(_READERS) as pool:
-        yield from zip(shards, pool.map(lambda shard: finished(destination, shard), shards))
+        yield from zip(shards, pool.map(footer_of, shards))
+
+
+def tables_of(destination: Place) -> set[str]:
+    """The names of the shards that have a table with rows, or had."""
+    root = f"{BULK}/status"
+    names, waiting = set[str](), [""] if destination.exists(root) else []
+    while waiting:
+        folder = waiting.pop()
+        listing = destination.list(join(root, folder) if folder else root)
+        names |= {join(folder, name.removesuffix(".parquet")) for name in listing.files if name.endswith(".parquet")}
+        waiting += [join(folder, inner) for inner in listing.folders]
+    return names
 
 
 def _follow(events: Iterator[Event], monitor: Monitor) -> None:

@@ -13,7 +13,8 @@ from gencomp.metadata import checked
 
 DIRECTIONS = ("code", "decode", "verify")
 FORMATS = ("png", "webp", "jpg", "tiff")
-_DECIDE_NO_BYTE = ("model", "device", "max_pixels")  # the model does, by its id
+_DECIDE_NO_BYTE = ("model", "device", "max_pixels")  # the model does, by its digest (claim.py)
+_LABELS = {"seg", "segmentation", "semantic", "instance", "label", "labels", "mask", "masks", "depth", "disparity"}
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,9 @@ class Settings:
     direction: "code" (images to .gnc), "decode" (.gnc to `format`) or "verify" (.gnc, nothing is written but the
     status tables). quality, bpp, bytes, effort, aim, keep: as `Codec.encode`, at most one of the first three. realism:
     as `Codec.decompress`. model, device: as `gencomp.load`; max_pixels: larger images fail. column: the image column of
-    parquet files; None finds it. per_shard: how many images of a folder make a shard; pack: they go into one tar file
-    a shard. Raises ValueError for what cannot be meant.
+    parquet files, or the kinds of tar members that are images ("jpg,left.png"); None finds them. per_shard: how many
+    images of a folder make a shard; pack: they go into one tar file a shard. Raises ValueError for what cannot be
+    meant.
     """
 
     direction: str = "code"
@@ -70,18 +72,28 @@ class Settings:
         return CODED_SUFFIX if self.direction == "code" else f".{self.format}"
 
     def takes(self, name: str) -> bool:
-        """Whether a file or tar member of this name is a sample; what is not passes through untouched.
+        """Whether a file or tar member of this name is a sample, whatever it holds.
 
         When coding, a .gnc file counts as a sample that is coded already: it is copied and reported as skipped.
         """
         suffix = PurePosixPath(name).suffix.lower()
         return suffix == CODED_SUFFIX or (self.direction == "code" and suffix in IMAGE_SUFFIXES)
 
-    def decisive(self, model_id: str | None = None) -> dict[str, Any]:
-        """What decides the outputs' bytes, as far as it is known before the model is loaded."""
-        known = {} if model_id is None else {"model_id": model_id}
+    def takes_member(self, name: str) -> bool:
+        """Whether a member of a tar file is a sample: by `column`, or by its suffix where its name is no label's."""
+        if self.column is None:
+            return self.takes(name) and not self.labels(name)
+        kind = PurePosixPath(name).name.partition(".")[2].lower()
+        return kind in [asked.strip().lower().lstrip(".") for asked in self.column.split(",")]
+
+    def labels(self, name: str) -> bool:
+        """Whether a member's name (`1.seg.png`) says that its pixels are labels or distances, which coding destroys."""
+        return self.direction == "code" and not _LABELS.isdisjoint(PurePosixPath(name).name.lower().split(".")[1:-1])
+
+    def decisive(self) -> dict[str, Any]:
+        """What decides the outputs' bytes, but for the decoder."""
         silent = (*_DECIDE_NO_BYTE, *(() if self.effort else ("aim",)))
-        return {**known, **{name: _plain(value) for name, value in vars(self).items() if name not in silent}}
+        return {name: _plain(value) for name, value in vars(self).items() if name not in silent}
 
 
 def _plain(value: Any) -> Any:

@@ -1,24 +1,34 @@
 """One shard in, one shard out: the core that every engine runs.
 
-The output is written aside and renamed, then the status table is: a shard is finished when its table stands. A process
-that is killed anywhere leaves either a finished shard or one that is done again, with the same bytes.
+The output is written aside and renamed, then the status table is. A shard is finished when its table stands, its inputs
+are those of then, and its outputs are there, whole. A process that is killed anywhere leaves either a finished shard or
+one that is done again, with the same bytes.
+
+What stands at an output's name and was not written by a run of this destination is kept. What was is known by the
+tables, and for the time until they are written by a note (`.bulk/begun/SHARD`) of what stood there before.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
+from typing import NamedTuple
 
 from gencomp.bulk import status
-from gencomp.bulk.naming import output_names
+from gencomp.bulk.naming import key, output_names
 from gencomp.bulk.parquet import rewrite_parquet
 from gencomp.bulk.plan import Shard, SourceError, fingerprint_of, join, samples
 from gencomp.bulk.recorder import Recorder, UnreadableError, Watch
 from gencomp.bulk.status import Footer, Row, Tally
-from gencomp.bulk.storage import Place
-from gencomp.bulk.tar import members_of_files, members_of_tar, rewrite_tar
+from gencomp.bulk.storage import BULK, Place, StandsError
+from gencomp.bulk.tar import pack_tar, rewrite_tar
 from gencomp.bulk.transform import Transform
+from gencomp.outputs import Outputs, file_ids
+
+_KEPT = "exists and is kept: --overwrite replaces it"
 
 
 def transform_shard(
@@ -28,81 +38,216 @@ def transform_shard(
     transform: Transform,
     *,
     retry_failed: bool = False,
+    overwrite: bool = False,
     poison: Mapping[str, str] | None = None,
     watch: Watch | None = None,
 ) -> Tally:
     """Bring one shard of `source` to `destination`, unless it is finished, and say what became of its samples.
 
-    retry_failed: repeat the failed samples of a finished shard, and them alone. poison: samples that are not to be
-    tried, with the error that is reported of each (they have killed their process). Raises DestinationError where
-    outputs cannot be written, SourceError or OSError where the shard cannot be read; its status table is then not
-    written, and of the shard's outputs none but whole files of a folder.
+    retry_failed: repeat the failed samples of a finished shard, and them alone; overwrite: replace files of others, but
+    never an input. poison: samples that are not to be tried, with the error that is reported of each (they have killed
+    their process). Raises DestinationError where outputs cannot be written, SourceError or OSError where the shard
+    cannot be read or has no place; its status table is then not written, and of the shard's outputs none but whole
+    files of a folder.
     """
-    before = finished(destination, shard)
-    if before is not None and not (retry_failed and before.tally.failed):
+    before, intact = table_of(destination, shard)
+    if before is not None and intact and not (retry_failed and before.tally.failed):
         return before.tally
     destination.clear_parts((shard.name,))
     rows: list[Row] = []
-    if before is not None:
+    if before is not None and before.fingerprint == shard.fingerprint and (intact or not shard.target):
         with destination.open(shard.table) as file:
             rows = status.read_rows(file)
-    recorder = Recorder(transform, rows, poison or {}, watch or Watch())
+    recorder = Recorder(transform, rows, poison or {}, watch or Watch(), shard.shown)
     try:
-        _rewrite(source, shard, destination, recorder, before is not None)
+        made = _Shard(source, shard, destination, recorder, overwrite).bring(again=bool(rows))
     except (ValueError, EOFError) as error:
         raise SourceError(f"{source.path(shard.path)}: {error}") from error
+    except StandsError as error:
+        raise SourceError(f"{destination.path(shard.target)} {error}") from error
+    written = {row.output for row in recorder.rows}
+    owned = tuple(sorted(_owned(destination, shard.table) - written)) if not shard.target else ()
     with destination.part(shard.table, shard.name) as file:
-        return status.write_table(file, recorder.rows, shard.name, shard.fingerprint)
+        tally = status.write_table(file, recorder.rows, Footer(shard.name, shard.fingerprint, Tally(), made, owned))
+    destination.remove(_note_of(shard))
+    return tally
 
 
-def finished(destination: Place, shard: Shard) -> Footer | None:
-    """The footer of the shard's status table, if it stands and the source is still the same."""
+def table_of(destination: Place, shard: Shard) -> tuple[Footer | None, bool]:
+    """The footer of the shard's status table, if it stands; whether inputs and outputs are as it says."""
     try:
         with destination.open(shard.table) as file:
             footer = status.read_footer(file)
+            if footer.fingerprint != shard.fingerprint:
+                return footer, False
+            if shard.target:
+                seen = destination.stat_of(shard.target) if footer.size is not None else None
+                return footer, footer.size == (None if seen is None else seen.size)
+            outputs = status.read_outputs(file)
     except (FileNotFoundError, ValueError):
-        return None
-    return footer if footer.fingerprint == shard.fingerprint else None
+        return None, False
+    sizes = destination.stat(shard.path, [name.rpartition("/")[2] for name in outputs])
+    return footer, outputs == {join(shard.path, name): stat.size for name, stat in sizes.items()}
 
 
-def _rewrite(source: Place, shard: Shard, destination: Place, recorder: Recorder, again: bool) -> None:
-    settings = recorder.transform.settings
-    writes = settings.direction != "verify"
-    names: list[str] = []
-    if shard.kind == "folder":
-        listed = samples(source.list(shard.path)[1], settings)
-        names = listed[shard.start : shard.stop]
-        if fingerprint_of(names) != shard.fingerprint:
-            raise SourceError("the folder has changed since the run began: start the command again")
-        if not shard.target:
-            outputs = output_names(listed, settings.suffix)[shard.start : shard.stop]
-            _rewrite_folder(source, shard.path, destination, recorder, list(zip(names, outputs)), shard.name)
-            return
-    with ExitStack() as stack:
-        before = target = None
-        if writes:
-            if again and destination.exists(shard.target):
-                before = stack.enter_context(destination.open(shard.target))
-            target = stack.enter_context(destination.part(shard.target, shard.name))
+def forget(destination: Place, names: Sequence[str]) -> None:
+    """Take the rows of shards that are gone out of their tables. Which outputs were theirs stays known."""
+    for name in names:
+        table = f"{BULK}/status/{name}.parquet"
+        try:
+            with destination.open(table) as file:
+                footer = status.read_footer(file)
+        except ValueError:
+            continue
+        if footer.fingerprint:
+            owned = tuple(sorted(_owned(destination, table)))
+            with destination.part(table, name) as file:
+                status.write_table(file, [], footer._replace(fingerprint="", owned=owned))
+
+
+class _Shard(NamedTuple):
+    """A shard on its way."""
+
+    source: Place
+    shard: Shard
+    destination: Place
+    recorder: Recorder
+    overwrite: bool
+
+    def bring(self, again: bool) -> int | None:
+        """Write the outputs; the size of the one file, if it is one. again: those of an earlier attempt may be kept."""
+        source, shard, destination, recorder = self.source, self.shard, self.destination, self.recorder
+        settings, names = recorder.transform.settings, list[str]()
+        writes = settings.direction != "verify"
         if shard.kind == "folder":
-            members = members_of_files(names, lambda name: _read(source, join(shard.path, name)))
-            rewrite_tar(members, target, recorder.code, settings.suffix, before)
-            return
-        file = stack.enter_context(source.open(shard.path))
-        if shard.kind == "tar":
-            rewrite_tar(members_of_tar(file, settings.takes), target, recorder.code, settings.suffix, before)
+            listed = samples(source, shard.path, source.list(shard.path).files, settings)
+            names = listed[shard.start : shard.stop]
+            self._check_unchanged(names, "since the run began")
+            if not shard.target:
+                outputs = output_names(listed, settings.suffix)
+                first = {key(output): output for output in reversed(outputs)}
+                pairs = list(zip(names, outputs[shard.start : shard.stop]))
+                self._bring_files(pairs, first if writes else {})
+                self._check_unchanged(names, "while it was read")
+                return None
+        with ExitStack() as stack:
+            before = target = None
+            if writes:
+                if refused := self._refusals([shard.target]).get(shard.target):
+                    raise StandsError(refused)
+                stands = destination.exists(shard.target)
+                if again and stands:
+                    before = stack.enter_context(destination.open(shard.target))
+                mode = self._mode(names)
+                target = stack.enter_context(destination.part(shard.target, shard.name, mode, new=not stands))
+            if shard.kind == "folder":
+                pack_tar(names, lambda name: _read(source, join(shard.path, name)), target, recorder, before)
+            else:
+                file = stack.enter_context(source.open(shard.path))
+                rewrite = rewrite_tar if shard.kind == "tar" else rewrite_parquet
+                rewrite(file, target, recorder, before)
+            self._check_unchanged(names, "while it was read")
+            return None if target is None else target.tell()
+
+    def _bring_files(self, pairs: Sequence[tuple[str, str]], first: Mapping[str, str]) -> None:
+        folder, destination, recorder = self.shard.path, self.destination, self.recorder
+        targets = [join(folder, output) for _, output in pairs] if first else []
+        refused = self._refusals(targets)
+        modes, sizes = self.source.stat(folder, [name for name, _ in pairs]), dict[str, int]()
+        if self.recorder.has_old:
+            there = destination.stat(folder, [output for _, output in pairs])
+            sizes = {join(folder, name): stat.size for name, stat in there.items()}
+        for name, output in pairs:
+            path, target = join(folder, name), join(folder, output)
+            old = recorder.old(path)
+            if old is not None and (not first or (old.output is not None and sizes.get(target) == old.bytes_out)):
+                recorder.keep(old)
+            elif first and first[key(output)] != output:
+                recorder.fail(path, f"its output would share a name with {first[key(output)]} on some disks")
+            elif target in refused:
+                recorder.fail(path, f"its output {target} {refused[target]}")
+            else:
+                data = recorder.code(path, partial(_read, self.source, path), lambda: None, target)
+                if data is not None:
+                    self._publish(data, target, modes[name].mode if name in modes else None)
+
+    def _publish(self, data: bytes, target: str, mode: int | None) -> None:
+        try:
+            new = not self.destination.stands(target)
+            self.destination.publish(data, target, self.shard.name, mode, new)
+        except StandsError as error:
+            last = self.recorder.rows.pop()
+            self.recorder.fail(last.sample, f"its output {target}: {error}")
+
+    def _check_unchanged(self, names: Sequence[str], when: str) -> None:
+        if fingerprint_of(self.source, self.shard, names) != self.shard.fingerprint:
+            what = "the folder" if self.shard.kind == "folder" else "the file"
+            raise SourceError(f"{what} has changed {when}: start the command again")
+
+    def _mode(self, names: Sequence[str]) -> int | None:
+        """What the output may be read by: those who may read all of the inputs."""
+        if self.shard.kind == "folder":
+            seen = list(self.source.stat(self.shard.path, names).values())
         else:
-            rewrite_parquet(file, target, recorder.code, settings.suffix, settings.column, before)
+            seen = [one for one in [self.source.stat_of(self.shard.path)] if one]
+        modes = [stat.mode for stat in seen if stat.mode is not None]
+        mode = 0o666
+        for one in modes:
+            mode &= one
+        return mode if modes else None
+
+    def _refusals(self, targets: Sequence[str]) -> dict[str, str]:
+        """Those of the outputs that may not be written, and why."""
+        destination, refused = self.destination, dict[str, str]()
+        standing = {target for target in targets if destination.stands(target)}
+        foreign = self._foreign(standing) if targets else set()
+        inputs = frozenset[tuple[int, int]]()
+        if destination.local and self.source.local and standing:
+            root = Path(self.source.root)
+            if self.shard.kind != "folder":
+                inputs = file_ids([root / self.shard.path])
+            elif root not in Path(destination.root).parents:
+                inputs = file_ids([root])
+        for target in targets:
+            if target in foreign and not self.overwrite:
+                refused[target] = _KEPT
+            elif destination.local:
+                try:
+                    rule = Outputs(inputs, overwrite=True)
+                    rule.check(Path(destination.path(target)), Path(destination.root))
+                except OSError as error:
+                    refused[target] = f"cannot be written: {str(error).removesuffix(' with -o')}"
+        return refused
+
+    def _foreign(self, standing: set[str]) -> set[str]:
+        """Those of the files that no run of this destination has written; noted down before the first is."""
+        note, destination, shard = _note_of(self.shard), self.destination, self.shard
+        if destination.exists(note):
+            return set(json.loads(destination.read(note))) & standing
+        if standing and shard.target:
+            before, _ = table_of(destination, shard)
+            standing = set() if before is not None and before.size is not None else standing
+        elif standing:
+            folder = f"{BULK}/status/{shard.path}".rstrip("/")
+            tables = destination.list(folder).files if destination.exists(folder) else []
+            for table in tables:
+                standing = standing - _owned(destination, join(folder, table))
+        destination.publish(json.dumps(sorted(standing)).encode(), note, shard.name)
+        return standing
 
 
-def _rewrite_folder(
-    source: Place, folder: str, destination: Place, recorder: Recorder, names: Sequence[tuple[str, str]], shard: str
-) -> None:
-    for name, output in names:
-        path, target = join(folder, name), join(folder, output)
-        data = recorder.code(path, partial(_read, source, path), partial(_read_if_there, destination, target))
-        if data is not None:
-            destination.publish(data, target, shard)
+def _owned(destination: Place, table: str) -> set[str]:
+    """The outputs that were written for a table's shard, now and earlier."""
+    try:
+        with destination.open(table) as file:
+            footer = status.read_footer(file)
+            return {*status.read_outputs(file), *footer.owned}
+    except (FileNotFoundError, ValueError):
+        return set()
+
+
+def _note_of(shard: Shard) -> str:
+    return f"{BULK}/begun/{shard.name}"
 
 
 def _read(place: Place, path: str) -> bytes:
@@ -110,10 +255,3 @@ def _read(place: Place, path: str) -> bytes:
         return place.read(path)
     except OSError as error:
         raise UnreadableError(error.strerror or str(error)) from error
-
-
-def _read_if_there(place: Place, path: str) -> bytes | None:
-    try:
-        return place.read(path)
-    except FileNotFoundError:
-        return None

@@ -8,10 +8,12 @@ totals and histograms of a whole data set need no row at all.
     sample     string   the file's path below the source, the tar member's name, or the row's number
     status     string   done | skipped | failed
     error      string   why it failed, in one line; null otherwise
-    note       string   what the codec warned of; null mostly
+    note       string   what the codec warned of, or why a sample was skipped; null mostly
     bytes_in, bytes_out, width, height  int64, null where unknown
     seconds    double   spent on the sample
-    thumbnail  binary   a small JPEG of an image that failed, for the first few of a shard, where one can be had
+    thumbnail  binary   a small JPEG of an image that failed, or of a sample that the report shows; null mostly
+    decoded    binary   the same of what a shown sample decodes to
+    output     string   the file below the destination, or the tar member; null where there is none
 """
 
 from __future__ import annotations
@@ -44,11 +46,16 @@ class Row(NamedTuple):
     height: int | None = None
     seconds: float = 0.0
     thumbnail: bytes | None = None
+    decoded: bytes | None = None
+    output: str | None = None
 
 
 @dataclass
 class Tally:
-    """Sums over rows. bpp and seconds: counts by bin, see `bin_of`; bytes_in and bytes_out are of done samples."""
+    """Sums over rows. bpp and seconds: counts by bin, see `bin_of`; bytes_in and bytes_out are of done samples.
+
+    notes: of the skipped samples, how many for which reason.
+    """
 
     done: int = 0
     skipped: int = 0
@@ -59,6 +66,7 @@ class Tally:
     worker_seconds: float = 0.0
     bpp: Counter[int] = field(default_factory=Counter)
     seconds: Counter[int] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
 
     @property
     def samples(self) -> int:
@@ -70,6 +78,7 @@ class Tally:
             self.failed += 1
         elif row.status == SKIPPED:
             self.skipped += 1
+            self.notes[row.note or ""] += 1
         else:
             self._add_done(row)
 
@@ -93,15 +102,19 @@ class Tally:
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Tally:
         histograms = {name: Counter({int(k): n for k, n in record[name].items()}) for name in ("bpp", "seconds")}
-        return cls(**{**record, **histograms})
+        return cls(**{**record, **histograms, "notes": Counter(record["notes"])})
 
 
 class Footer(NamedTuple):
-    """What a table says of its shard. fingerprint: of the source as it was, to see whether it has changed."""
+    """What a table says of its shard. fingerprint: of the inputs as they were, to see whether they have changed; size:
+    of the shard's one output file, None where there is none; owned: outputs of earlier attempts that no row names.
+    """
 
     shard: str
     fingerprint: str
     tally: Tally
+    size: int | None = None
+    owned: tuple[str, ...] = ()
 
 
 def tally_of(rows: Iterable[Row]) -> Tally:
@@ -116,13 +129,14 @@ def bin_of(value: float) -> int:
     return math.floor(BINS_PER_OCTAVE * math.log2(max(value, 1e-9)))
 
 
-def write_table(file: IO[bytes], rows: Sequence[Row], shard: str, fingerprint: str) -> Tally:
+def write_table(file: IO[bytes], rows: Sequence[Row], footer: Footer) -> Tally:
+    """Write the rows, and the footer with their tally, which is returned."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     tally = tally_of(rows)
-    footer = {"shard": shard, "fingerprint": fingerprint, "tally": tally.to_json()}
-    schema = _schema().with_metadata({_KEY: json.dumps(footer).encode()})
+    record = {**footer._asdict(), "tally": tally.to_json()}
+    schema = _schema().with_metadata({_KEY: json.dumps(record).encode()})
     columns = {name: [row[i] for row in rows] for i, name in enumerate(Row._fields)}
     pq.write_table(pa.table(columns, schema=schema), file, compression="zstd")
     return tally
@@ -136,7 +150,8 @@ def read_footer(file: IO[bytes]) -> Footer:
     try:
         metadata = pq.read_metadata(file).metadata or {}
         record = json.loads(metadata[_KEY])
-        return Footer(record["shard"], record["fingerprint"], Tally.from_json(record["tally"]))
+        owned = tuple(record.pop("owned"))
+        return Footer(**{**record, "tally": Tally.from_json(record["tally"]), "owned": owned})
     except (KeyError, TypeError, ValueError, pa.ArrowException) as error:
         raise ValueError(f"no status table of gencomp bulk ({type(error).__name__})") from error
 
@@ -147,11 +162,20 @@ def read_rows(file: IO[bytes]) -> list[Row]:
     return [Row(**record) for record in pq.read_table(file).select(list(Row._fields)).to_pylist()]
 
 
-def read_failures(file: IO[bytes]) -> list[Row]:
-    """The failed rows of a table alone."""
+def read_outputs(file: IO[bytes]) -> dict[str, int]:
+    """The outputs that a table names, with their bytes."""
     import pyarrow.parquet as pq
 
-    table = pq.read_table(file, filters=[("status", "=", FAILED)])
+    names, sizes = (column.to_pylist() for column in pq.read_table(file, columns=["output", "bytes_out"]).columns)
+    return {name: size for name, size in zip(names, sizes) if name is not None}
+
+
+def read_shown(file: IO[bytes]) -> list[Row]:
+    """The rows of a table that a report shows: what failed, and samples."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(file, filters=(pc.field("status") == FAILED) | pc.field("decoded").is_valid())
     return [Row(**record) for record in table.select(list(Row._fields)).to_pylist()]
 
 
@@ -159,5 +183,5 @@ def _schema() -> pa.Schema:
     import pyarrow as pa
 
     text, integer = pa.string(), pa.int64()
-    kinds = [text, text, text, text, integer, integer, integer, integer, pa.float64(), pa.binary()]
+    kinds = [text] * 4 + [integer] * 4 + [pa.float64(), pa.binary(), pa.binary(), text]
     return pa.schema(list(zip(Row._fields, kinds)))

@@ -10,21 +10,51 @@ systems it is uploaded under another name and moved.
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import io
 import os
 import secrets
+import shutil
+import stat
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
-BULK = ".bulk"
-"""The folder in a destination for status tables, settings, parts and the report; hidden, so that no loader reads it."""
+from gencomp.results import BULK, LIST
+
+PRIVATE = 0o600
+"""The mode of all that lies in BULK: thumbnails and names of photographs are nobody else's business."""
 _WHOLE_ON_CLOSE = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oci", "oss", "hf", "memory"}
+_STAMPS = ("ETag", "etag", "md5Hash", "content_md5", "generation", "LastModified", "last_modified", "mtime", "created")
 
 
 class DestinationError(OSError):
     """Outputs cannot be written (a full disk, no permission): no matter of one sample, so the run stops."""
+
+
+class StandsError(Exception):
+    """One output has no place: something stands there that this program did not write, or its name is too long."""
+
+
+class Stat(NamedTuple):
+    """A file: its bytes, what changes with its content (a time, an entity tag), its permissions on a local disk."""
+
+    size: int
+    stamp: str
+    mode: int | None = None
+
+
+class Listing(NamedTuple):
+    """What is in a folder, hidden entries left out. others: what is neither folder nor file, with what it is;
+    claimed: whether a verb has filled it.
+    """
+
+    folders: list[str]
+    files: list[str]
+    others: list[tuple[str, str]]
+    claimed: bool
 
 
 class Place(NamedTuple):
@@ -35,14 +65,19 @@ class Place(NamedTuple):
 
     @classmethod
     def of(cls, url: str) -> Place:
-        """Raises ValueError for a protocol that fsspec does not know or whose driver is not installed."""
+        """The place as it really is, links followed. ValueError for a protocol that is not known or not installed."""
         from fsspec.core import url_to_fs
 
         try:
             fs, root = url_to_fs(url)
         except ImportError as error:
             raise ValueError(f"{url}: {error}") from error
-        return cls(fs, root.rstrip("/") or root)
+        place = cls(fs, root.rstrip("/") or root)
+        return cls(fs, os.path.realpath(root)) if place.local else place
+
+    @property
+    def url(self) -> str:
+        return self.root if self.local else str(self.fs.unstrip_protocol(self.root))
 
     @property
     def local(self) -> bool:
@@ -61,35 +96,73 @@ class Place(NamedTuple):
     def exists(self, name: str) -> bool:
         return bool(self.fs.exists(self.path(name)))
 
-    def walk(self) -> Iterator[tuple[str, list[str]]]:
-        """Each folder, relative to the root, with the sorted names of its files; hidden ones left out, in order."""
-        waiting = [""]
-        while waiting:
-            folder = waiting.pop()
-            folders, names = self.list(folder)
-            yield folder, names
-            waiting.extend(f"{folder}/{inner}" if folder else inner for inner in reversed(folders))
-
-    def list(self, folder: str) -> tuple[list[str], list[str]]:
-        """The sorted names of the folders and of the files in one folder; hidden ones left out."""
+    def list(self, folder: str) -> Listing:
+        """What is in a folder, by sorted names."""
         if self.local:
             with os.scandir(self.path(folder)) as entries:
-                found = [(entry.name, entry.is_dir(follow_symlinks=False), entry.is_file()) for entry in entries]
+                found = sorted((entry.name, _kind_of(entry)) for entry in entries)
         else:
             listing = self.fs.ls(self.path(folder), detail=True)
-            kinds = [(entry["name"].rstrip("/").rpartition("/")[2], entry["type"]) for entry in listing]
-            found = [(name, kind == "directory", kind == "file") for name, kind in kinds]
-        seen = sorted(entry for entry in found if entry[0] and not entry[0].startswith("."))
-        return [name for name, is_folder, _ in seen if is_folder], [name for name, _, is_file in seen if is_file]
+            found = sorted((entry["name"].rstrip("/").rpartition("/")[2], entry["type"]) for entry in listing)
+        seen = [(name, kind) for name, kind in found if name and not name.startswith(".")]
+        folders, files = ([name for name, kind in seen if kind == asked] for asked in ("directory", "file"))
+        others = [(name, kind) for name, kind in seen if kind not in {"directory", "file"}]
+        return Listing(folders, files, others, not {(BULK, "directory"), (LIST, "file")}.isdisjoint(found))
+
+    def stat(self, folder: str, names: Iterable[str]) -> dict[str, Stat]:
+        """Those of the names in a folder that are files there."""
+        if self.local:
+            paths = {name: self.path(f"{folder}/{name}" if folder else name) for name in names}
+            return {name: seen for name, path in paths.items() if (seen := _local_stat(path))}
+        asked = set(names)
+        try:
+            entries = self.fs.ls(self.path(folder), detail=True)
+        except FileNotFoundError:
+            return {}
+        named = ((entry["name"].rpartition("/")[2], entry) for entry in entries if entry["type"] == "file")
+        return {
+            name: Stat(int(entry.get("size") or 0), str(next((entry[k] for k in _STAMPS if entry.get(k)), "")))
+            for name, entry in named
+            if name in asked
+        }
+
+    def stat_of(self, name: str) -> Stat | None:
+        folder, _, file = name.rpartition("/")
+        return self.stat(folder, [file]).get(file)
+
+    def stands(self, name: str) -> bool:
+        """Whether there is anything of this name, a broken link included."""
+        return os.path.lexists(self.path(name)) if self.local else self.exists(name)
 
     def make_folder(self, name: str) -> None:
         with destination_errors(self):
             self.fs.makedirs(self.path(name), exist_ok=True)
 
-    def publish(self, data: bytes, name: str, shard: str = "") -> None:
-        """Write a small file whole or not at all; DestinationError."""
-        with self.part(name, shard) as file:
+    def publish(self, data: bytes, name: str, shard: str = "", mode: int | None = PRIVATE, new: bool = False) -> None:
+        """Write a small file whole or not at all; DestinationError, StandsError. The others are those of `part`."""
+        with self.part(name, shard, mode, new) as file:
             file.write(data)
+
+    def create(self, data: bytes, name: str) -> bool:
+        """Write a small file unless there is one: of all processes that try, one does and hears True.
+
+        A store that cannot create exclusively is asked first, and the last of two that come at once prevails.
+        """
+        try:
+            if self.local:
+                self.publish(data, name, new=True)
+                return True
+            with destination_errors(self):
+                self.fs.makedirs(self.path(name).rpartition("/")[0], exist_ok=True)
+            with self.fs.open(self.path(name), "xb") as file:
+                file.write(data)
+        except (StandsError, FileExistsError):
+            return False
+        except (ValueError, NotImplementedError):
+            if self.exists(name):
+                return False
+            self.publish(data, name)
+        return True
 
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""
@@ -97,23 +170,24 @@ class Place(NamedTuple):
             self.fs.rm_file(self.path(name))
 
     @contextlib.contextmanager
-    def part(self, name: str, shard: str = "") -> Iterator[IO[bytes]]:
+    def part(self, name: str, shard: str = "", mode: int | None = PRIVATE, new: bool = False) -> Iterator[IO[bytes]]:
         """A file to write that becomes `name` when the block ends well, and leaves nothing if it does not.
 
-        shard: whose attempt this is; `clear_parts` of that shard removes what a killed process left of it.
+        shard: whose attempt this is; `clear_parts` of that shard removes what a killed process left of it. mode: its
+        permissions, less the umask. new: StandsError where there is something of this name already.
         """
         with self._scratch() as folder:
             beside = Path(folder, f"{_flat(shard)}.{secrets.token_hex(6)}.part")
             try:
                 with destination_errors(self):
-                    raw = _Part(beside, self)
+                    raw = _Part(beside, self, 0o666 if mode is None else mode)
                 with io.BufferedWriter(raw, 1 << 20) as file:
                     yield cast("IO[bytes]", file)
                     file.flush()
                     with destination_errors(self):
-                        os.fsync(file.fileno())
+                        _sync(file.fileno())
                 with destination_errors(self):
-                    self._settle(beside, name)
+                    self._settle(beside, name, new)
             finally:
                 with contextlib.suppress(OSError):
                     beside.unlink()
@@ -137,12 +211,14 @@ class Place(NamedTuple):
         self.make_folder(f"{BULK}/parts")
         yield self.path(f"{BULK}/parts")
 
-    def _settle(self, beside: Path, name: str) -> None:
+    def _settle(self, beside: Path, name: str, new: bool) -> None:
         target = self.path(name)
         if self.local:
             Path(target).parent.mkdir(parents=True, exist_ok=True)
-            beside.replace(target)
+            _move(beside, Path(target), new)
             return
+        if new and self.exists(name):
+            raise StandsError(f"{name} exists")
         self.fs.makedirs(target.rpartition("/")[0], exist_ok=True)
         if _WHOLE_ON_CLOSE & ({self.fs.protocol} if isinstance(self.fs.protocol, str) else set(self.fs.protocol)):
             self.fs.put_file(str(beside), target)
@@ -156,13 +232,83 @@ class Place(NamedTuple):
 class _Part(io.FileIO):
     """A new file whose failures to be written are told from failures of whatever is read at the same time."""
 
-    def __init__(self, path: Path, place: Place) -> None:
+    def __init__(self, path: Path, place: Place, mode: int) -> None:
         self._place = place
-        super().__init__(path, "xb")
+        super().__init__(str(path), "xb", opener=lambda name, flags: os.open(name, flags, mode))
 
     def write(self, data: Any) -> int:
         with destination_errors(self._place):
             return super().write(data)
+
+
+def _move(beside: Path, target: Path, new: bool) -> None:
+    """Rename; where the target lies on another disk (a mount inside the destination), by way of a copy beside it."""
+    try:
+        _rename(beside, target, new)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        near = target.with_name(f".gencomp-{secrets.token_hex(6)}.tmp")
+        mode = beside.stat().st_mode & 0o777
+        try:
+            with (
+                beside.open("rb") as old,
+                open(near, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file,
+            ):
+                shutil.copyfileobj(old, file, 1 << 20)
+                file.flush()
+                _sync(file.fileno())
+            _rename(near, target, new)
+        finally:
+            near.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # not every system opens folders, and the name is written sooner or later
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _rename(path: Path, target: Path, new: bool) -> None:
+    if not new:
+        path.replace(target)
+        return
+    try:
+        os.link(path, target)  # which, unlike a rename, replaces nothing
+    except FileExistsError:
+        raise StandsError(f"{target.name} exists") from None
+    except OSError as error:
+        if error.errno == errno.EXDEV:
+            raise
+        try:  # a disk without hard links
+            with target.open("xb") as file, path.open("rb") as whole:
+                shutil.copyfileobj(whole, file)
+        except FileExistsError:
+            raise StandsError(f"{target.name} exists") from None
+
+
+def _sync(number: int) -> None:
+    try:
+        os.fsync(number)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP}:  # what some network disks say to it
+            raise
+
+
+def _kind_of(entry: os.DirEntry[str]) -> str:
+    if entry.is_file():
+        return "file"
+    if entry.is_dir():
+        return "directory" if not entry.is_symlink() else "links to folders, not followed"
+    return "broken links" if entry.is_symlink() else "pipes, sockets or devices"
+
+
+def _local_stat(path: str) -> Stat | None:
+    try:
+        seen = Path(path).stat()
+    except (OSError, ValueError):
+        return None
+    return Stat(seen.st_size, str(seen.st_mtime_ns), seen.st_mode & 0o666) if stat.S_ISREG(seen.st_mode) else None
 
 
 @contextlib.contextmanager
@@ -173,9 +319,12 @@ def destination_errors(place: Place) -> Iterator[None]:
     except DestinationError:
         raise
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise StandsError("its output's name is too long for this disk") from error
         raise DestinationError(f"{place.root}: {error.strerror or error}; nothing half written is left") from error
 
 
 def _flat(shard: str) -> str:
     """A shard's name as a file name that no other shard's is the beginning of."""
-    return shard.replace("%", "%25").replace("/", "%2F") or "file"
+    flat = shard.replace("%", "%25").replace("/", "%2F") or "file"
+    return flat if len(flat) < 100 else hashlib.blake2b(flat.encode("utf-8", "surrogateescape")).hexdigest()[:32]

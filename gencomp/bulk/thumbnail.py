@@ -1,4 +1,4 @@
-"""A small JPEG of an image that could not be coded, as far as it can be seen at all."""
+"""A small JPEG of an image for the report: pixels alone, no comment, no EXIF, no profile."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from PIL import Image
 
 from gencomp.kinds import open_image
 
-SIDE = 96
+SIDE, SHOWN_SIDE = 96, 288
 _MAX_PIXELS = 50_000_000
 _END_OF_JPEG = b"\xff\xd9"  # what is missing of one that is cut short; other formats do not read so far
 
 
-def thumbnail(data: bytes) -> bytes | None:
-    """At most SIDE pixels a side; of a file that is cut short, what there is. None where nothing can be seen."""
+def thumbnail(data: bytes, side: int = SIDE) -> bytes | None:
+    """At most `side` pixels a side; of a file that is cut short, what there is. None where nothing can be seen."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -25,11 +25,12 @@ def thumbnail(data: bytes) -> bytes | None:
                     return None
                 seen.load()
             small = _to_grey(seen) if seen.mode in {"F", "I"} or seen.mode.startswith("I;") else seen.convert("RGB")
-            small.thumbnail((SIDE, SIDE))
+            small.thumbnail((side, side))
+            small.info = {}
             encoded = io.BytesIO()
-            small.save(encoded, "JPEG", quality=75)
+            small.save(encoded, "JPEG", quality=75 if side == SIDE else 88)
             return encoded.getvalue()
-    except Exception:  # the image has failed already, and this is for looking at alone
+    except Exception:  # it is for looking at alone
         return None
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gencomp.bitstream import MAGIC, BitstreamError, unpack
 from gencomp.bulk.settings import Settings
-from gencomp.image import ImageWarning, image_format
+from gencomp.image import ImageWarning, encoded_image
+from gencomp.kinds import open_image
 
 if TYPE_CHECKING:
     from gencomp.codec import Codec
@@ -65,10 +66,16 @@ class Transform:
     def _decode(self, data: bytes) -> Output:
         realism = self.settings.realism if self.codec.knows_realism else None
         image = self.codec.decompress(data, realism=realism, max_pixels=self.settings.max_pixels)
-        name, options = image_format(f"x.{self.settings.format}")
-        encoded = io.BytesIO()
-        image.save(encoded, name, **options)
-        return Output(encoded.getvalue(), image.width, image.height, None)
+        encoded = encoded_image(image, f"x.{self.settings.format}", image.info)
+        return Output(bytes(encoded), image.width, image.height, None)
+
+    def seen(self, output: bytes) -> bytes:
+        """An output as an image's file that anything can show."""
+        if self.settings.direction != "code":
+            return output
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return bytes(encoded_image(self.codec.decompress(output, max_pixels=self.settings.max_pixels), "x.png"))
 
     def _verify(self, data: bytes) -> Output:
         if not self.codec.verify(data, max_pixels=self.settings.max_pixels).latents_ok:
@@ -79,3 +86,17 @@ class Transform:
 
 def is_coded(data: bytes) -> bool:
     return data.startswith(MAGIC)
+
+
+def is_label(data: bytes) -> bool:
+    """Whether an image's pixels are numbers and no colours: indices of a palette, one bit, 16 bits of one channel.
+
+    A GIF always has a palette, so there it says nothing.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with open_image(io.BytesIO(data)) as image:
+                return image.format != "GIF" and (image.mode in {"1", "P", "PA", "F"} or image.mode.startswith("I"))
+    except Exception:  # not one of these, or damaged: coding it will say so
+        return False

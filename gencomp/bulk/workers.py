@@ -32,6 +32,7 @@ class Job(NamedTuple):
     destination: Place
     settings: Settings
     retry_failed: bool
+    overwrite: bool = False
 
 
 class Attempt(NamedTuple):
@@ -109,7 +110,7 @@ def _prepare(job: Job, number: int, say: Say) -> tuple[None, Do]:
     from gencomp.bulk.transform import Transform
 
     transform = Transform(replace(job.settings, device=_own_device(job.settings.device, number)))
-    claim(job.destination, job.settings, transform.model_id)
+    claim(job.destination, job.source, job.settings)
 
     class Speaking(Watch):
         def __init__(self, shard: str) -> None:
@@ -119,14 +120,20 @@ def _prepare(job: Job, number: int, say: Say) -> tuple[None, Do]:
             say(_Begun(sample))
 
         def end(self, row: Row) -> None:
-            say(Sampled(self.shard, row._replace(thumbnail=None)))
+            say(Sampled(self.shard, row._replace(thumbnail=None, decoded=None)))
 
     def bring(attempt: Attempt) -> Finished | Broken:
         shard, poison = attempt
         try:
-            watch, again = Speaking(shard.name), job.retry_failed
             tally = transform_shard(
-                job.source, shard, job.destination, transform, retry_failed=again, poison=poison, watch=watch
+                job.source,
+                shard,
+                job.destination,
+                transform,
+                retry_failed=job.retry_failed,
+                overwrite=job.overwrite,
+                poison=poison,
+                watch=Speaking(shard.name),
             )
             return Finished(shard.name, tally)
         except (DestinationError, BrokenPipeError):

@@ -6,6 +6,7 @@ import sys
 import types
 import zlib
 from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -102,7 +103,9 @@ def fake_codec(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCodec]:
         return codec
 
     module = types.ModuleType("gencomp.codec")
-    vars(module).update(load=load, Codec=FakeCodec, Encoded=Encoded, Verified=Verified)
+    vars(module).update(
+        load=load, Codec=FakeCodec, Encoded=Encoded, Verified=Verified, model_path=lambda model: Path(str(model))
+    )
     monkeypatch.setitem(sys.modules, "gencomp.codec", module)
     monkeypatch.setattr(gencomp, "codec", module, raising=False)
     pillow._default_codec.cache_clear()

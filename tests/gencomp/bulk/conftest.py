@@ -110,7 +110,7 @@ def bring(fake_codec: Any) -> Bring:
     """Every shard of a source brought over in this process, with a codec that is quick and exact."""
 
     def run(source: Path | str, destination: Path | str, **more: Any) -> Tally:
-        passed = {name: more.pop(name) for name in ("retry_failed", "poison", "watch") if name in more}
+        passed = {name: more.pop(name) for name in ("retry_failed", "overwrite", "poison", "watch") if name in more}
         settings = Settings(**{"max_pixels": MAX_PIXELS, **more})
         transform = Transform(settings, fake_codec)
         found, place = find_shards(str(source), settings), Place.of(str(destination))

@@ -113,7 +113,7 @@ def check_tables(folder: Path, inputs: int) -> None:
     samples = [(str(table), row["sample"]) for table in tables for row in pq.read_table(table).to_pylist()]
     assert len(samples) == len(set(samples)) == inputs, (len(samples), len(set(samples)), inputs)
     failed = sum(row["status"] == "failed" for table in tables for row in pq.read_table(table).to_pylist())
-    assert failed == TROUBLES * len(tables), (failed, len(tables))
+    assert failed == sum(TROUBLES - ("tars" in table.parts) for table in tables), (failed, len(tables))
     assert not list(folder.rglob("*.part"))
 
 
@@ -161,7 +161,8 @@ def main() -> None:
         kinds = sorted(path.name for path in (folder / "in").iterdir())
         start = time.monotonic()
         for kind in kinds:
-            subprocess.run(command(folder / "in" / kind, folder / "calm" / kind, options), check=True)
+            done = subprocess.run(command(folder / "in" / kind, folder / "calm" / kind, options), check=False)
+            assert done.returncode == 1, done
         print(f"undisturbed: {inputs} inputs in {time.monotonic() - start:.0f} s", flush=True)
         check_tables(folder / "calm", inputs)
         calm = outputs(folder / "calm")
@@ -172,13 +173,13 @@ def main() -> None:
             for kind in kinds:
                 source, destination = folder / "in" / kind, folder / "disturbed" / kind
                 code = None
-                while code != 0:
+                while code != 1:  # which says that the broken images failed
                     process = subprocess.Popen(command(source, destination, options), text=True)
                     while process.poll() is None and len(killed) < options.kills:
                         what = disturb(process, chance, options)
                         killed += [what] if what else []
                     code = process.wait()
-                    assert code in (0, -signal.SIGKILL), code
+                    assert code in (1, -signal.SIGKILL), code
             check_tables(folder / "disturbed", inputs)
             assert outputs(folder / "disturbed") == calm
             shutil.rmtree(folder / "disturbed")

@@ -25,17 +25,17 @@ def test_coded_in_two_parts_summed_up_and_decoded_back(tmp_path: Path, sets: Any
         sets.write_tar(tmp_path / "in" / f"{number:05d}.tar", {**sets.some_images(3), **sets.troubles()})
     more = ("--jobs", 1, "--max-pixels", 10_000)
     first = call(tmp_path / "in", tmp_path / "out", "--shard", "0/2", *more)
-    assert (first.returncode, first.stderr) == (0, "")
-    assert "6 images coded, 8 failed" in first.stdout
+    assert (first.returncode, first.stderr) == (1, "")
+    assert "6 images coded, 2 skipped (a label or depth image, left as it is: 2), 6 failed" in first.stdout
     second = call(tmp_path / "in", tmp_path / "out", "--json", "--quiet", *more)
     record = json.loads(second.stdout)
-    assert (record["done"], record["failed"], record["shards"], record["broken"]) == (9, 12, 3, {})
+    assert (record["done"], record["failed"], record["shards"], record["broken"]) == (9, 9, 3, {})
+    assert record["outcome"] == "images failed"
     assert Path(record["report"]).is_file()
-    settings = json.loads((tmp_path / "out" / ".bulk" / "settings.json").read_text())
-    assert settings["direction"] == "code"
     other = call(tmp_path / "in", tmp_path / "out", "--quality", 20)
     assert other.returncode == 1
     assert other.stderr.splitlines()[0].endswith("quality default (now 20.0): name another destination")
+    assert len(other.stderr.splitlines()) == 1
 
 
 def test_a_shard_that_cannot_be_read_is_named_and_the_others_are_done(tmp_path: Path, sets: Any) -> None:

@@ -14,13 +14,13 @@ from gencomp.bulk.monitor import Monitor, Progress
 from gencomp.bulk.plan import Shard
 from gencomp.bulk.report import merge, write_report
 from gencomp.bulk.run import _follow, survey
-from gencomp.bulk.status import DONE, FAILED, Row, write_table, tally_of
+from gencomp.bulk.status import DONE, FAILED, Footer, Row, Tally, write_table, tally_of
 from gencomp.bulk.storage import Place
 
 count = int(sys.argv[2])
 destination = Place.of(sys.argv[1])
 names = [f"{i:06d}" for i in range(count)]
-shards = [Shard(name, "tar", f"{name}.tar", f"{name}.tar", 0, 0, 10**8, "100000000 bytes") for name in names]
+shards = [Shard(name, "tar", f"{name}.tar", f"{name}.tar", 0, 0, 10**8, "as it was") for name in names]
 
 def rows():
     for i in range(1000):
@@ -34,7 +34,7 @@ def events():
         for row in table:
             yield Sampled(shard.name, row)
         with destination.part(shard.table, shard.name) as file:
-            yield Finished(shard.name, write_table(file, table, shard.name, shard.fingerprint))
+            yield Finished(shard.name, write_table(file, table, Footer(shard.name, shard.fingerprint, Tally())))
 
 monitor = Monitor(Progress.of(shards, tally_of([])), destination, "status.json", quiet=True)
 _follow(events(), monitor)
@@ -42,7 +42,7 @@ todo, before = survey(destination, shards)
 assert not todo and before.samples == 1000 * count
 merged = merge(destination, shards)
 assert merged.tally.samples == 1000 * count and merged.tally.failed == 10 * count
-write_report(destination, merged, "a million", {})
+write_report(destination, merged, {})
 status = Path("/proc/self/status")
 if status.is_file():  # Linux counts into ru_maxrss what the parent held when it forked, but not into VmHWM
     print(int(status.read_text().partition("VmHWM:")[2].split()[0]) / 1e3)

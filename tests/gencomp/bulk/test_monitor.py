@@ -16,7 +16,7 @@ from gencomp.bulk.status import DONE, FAILED, Row, Tally, tally_of
 from gencomp.bulk.storage import Place
 from gencomp.bulk.workers import Job
 
-SHARDS = [Shard(str(i), "folder", "", "", 0, 4, 4, "") for i in range(3)]
+SHARDS = [Shard(str(i), "folder", "", "", 0, 4, 4000, "") for i in range(3)]
 ROW = Row("a.png", DONE, None, None, 1000, 100, 10, 10, 0.5)
 
 
@@ -79,7 +79,7 @@ def test_a_run_that_stops_leaves_no_part_of_its_own_shards(tmp_path: Path, sets:
     parts = tmp_path / "out" / ".bulk" / "parts"
 
     def engine(job: Job, shards: Sequence[Shard]) -> Iterator[Event]:
-        parts.mkdir(parents=True)
+        parts.mkdir(parents=True, exist_ok=True)
         for name in ("a.0123.part", "b.0123.part"):
             (parts / name).write_bytes(b"half")
         yield Stopped("out: No space left on device")

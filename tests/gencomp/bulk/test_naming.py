@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gencomp.bulk.naming import Taken, output_names
+from gencomp.bulk.naming import output_names
 
 NAMES = st.lists(st.from_regex(r"[aAb.]{0,3}[ab]\.(jpg|png|gnc)", fullmatch=True), unique=True, max_size=12)
 
@@ -15,11 +15,10 @@ def test_distinct_inputs_have_distinct_outputs_even_where_case_is_not_told_apart
 
 
 @given(NAMES)
-def test_members_of_a_tar_file_have_distinct_outputs_each_time_the_same(names: list[str]) -> None:
-    taken, again = Taken(), Taken()
-    outputs = [taken.claim(name, ".gnc") for name in names]
-    assert len(set(outputs)) == len(outputs)
-    assert outputs == [again.claim(name, ".gnc") for name in names]
+def test_outputs_take_no_name_that_is_taken(names: list[str]) -> None:
+    taken = {name.rpartition(".")[0] + ".gnc" for name in names[::2]} - {*names}
+    outputs = output_names(names, ".gnc", taken)
+    assert len({*outputs, *taken}) == len(outputs) + len(taken)
 
 
 @pytest.mark.parametrize(
@@ -29,6 +28,9 @@ def test_members_of_a_tar_file_have_distinct_outputs_each_time_the_same(names: l
         (["a.jpg", "a.png", "b.png"], ["a.jpg.gnc", "a.png.gnc", "b.gnc"]),
         (["A.jpg", "a.png"], ["A.jpg.gnc", "a.png.gnc"]),
         (["a.jpg", "a.png", "a.jpg.png"], ["a.jpg.gnc", "a.png.gnc", "a.jpg.png.gnc"]),
+        (["a.jpg", "a.gnc"], ["a.jpg.gnc", "a.gnc"]),
+        (["e\u0301.jpg", "\xe9.png"], ["e\u0301.jpg.gnc", "\xe9.png.gnc"]),
+        (["./a.d/b", "a.d/c.jpg"], ["./a.d/b.gnc", "a.d/c.gnc"]),
     ],
 )
 def test_outputs_keep_the_stem_where_they_can(names: list[str], outputs: list[str]) -> None:

@@ -33,13 +33,13 @@ def test_the_fingerprint_of_a_folder_changes_with_its_names(tmp_path: Path, sets
     assert before.fingerprint != after.fingerprint
 
 
-def test_tar_files_go_before_the_tables_and_images_beside_them(tmp_path: Path, sets: Any) -> None:
+def test_tables_beside_their_tar_files_are_left_out_and_images_are_not(tmp_path: Path, sets: Any) -> None:
     for number in range(3):
         sets.write_tar(tmp_path / f"{number:05d}.tar", sets.some_images(1))
         sets.write_parquet(tmp_path / f"{number:05d}.parquet", sets.some_images(1))
     sets.write_folder(tmp_path, sets.some_images(2))
-    assert names(tmp_path) == ["00000", "00001", "00002"]
-    assert {shard.kind for shard in find_shards(str(tmp_path), Settings()).shards} == {"tar"}
+    assert names(tmp_path) == ["00000", "00001", "00002", "images-00000"]
+    assert find_shards(str(tmp_path), Settings()).left.counts == {"tables beside their tar files": 3}
     assert find_shards(f"{tmp_path}/*.parquet", Settings()).shards[0].kind == "parquet"
     assert names(f"{tmp_path}/{{00001..00002}}.tar") == ["00001", "00002"]
     assert names(tmp_path / "00002.tar") == ["00002"]

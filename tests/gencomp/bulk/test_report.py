@@ -18,15 +18,16 @@ def test_the_report_has_totals_histograms_and_failures_with_thumbnails(tmp_path:
     bring(source, tmp_path / "out")
     destination, shards = Place.of(str(tmp_path / "out")), find_shards(str(source), Settings()).shards
     merged = merge(destination, shards)
-    assert (merged.finished, merged.unfinished, merged.tally.done, merged.tally.failed) == (1, 0, 5, 5)
-    path = write_report(destination, merged, "a <set>", {"00001": "a damaged tar file"})
+    tally = merged.tally
+    assert (merged.finished, merged.unfinished, tally.done, tally.failed, tally.skipped) == (1, 0, 5, 4, 1)
+    path = write_report(destination, merged, {"00001": "a damaged tar file"}, ["2 files: a <set>"])
     page = Path(path).read_text()
     assert "a &lt;set&gt;" in page
     assert "<script>" not in page
     assert "a damaged tar file" in page
-    assert "5 (50.000%)" in page
+    assert "4 (40.000%)" in page
     assert len(re.findall("<rect", page)) >= 2
-    assert len(re.findall("data:image/jpeg", page)) == 3
+    assert len(re.findall("data:image/jpeg", page)) == 2 + 2 * 5
     assert "http" not in page
 
 

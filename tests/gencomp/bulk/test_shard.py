@@ -68,14 +68,15 @@ def test_samples_in_trouble_are_named_and_the_rest_is_done(tmp_path: Path, sets:
     write = {"tar": sets.write_tar, "parquet": sets.write_parquet}.get(kind, sets.write_folder)
     suffix = f".{kind}" if kind in {"tar", "parquet"} else ""
     tally = bring(write(tmp_path / f"in{suffix}", files), tmp_path / "out", pack=kind == "pack")
-    assert (tally.done, tally.failed) == (4, 4)
+    left = {"odd.tiff"} if kind == "tar" else set()  # floating-point pixels are distances there, and left alone
+    assert (tally.done, tally.failed, tally.skipped) == (4, 4 - len(left), len(left))
     failed = {sample: row.error for sample, row in rows_of(tmp_path / "out").items() if row.status == FAILED}
     if kind == "parquet":
         failed = {list(files)[int(sample)]: error for sample, error in failed.items()}
-    assert failed.keys() == sets.troubles().keys()
+    assert failed.keys() == sets.troubles().keys() - left
     assert failed["empty.png"] == "empty file"
     assert "more than the limit" in str(failed["huge.png"])
-    assert "floating-point" in str(failed["odd.tiff"])
+    assert left or "floating-point" in str(failed["odd.tiff"])
 
 
 @pytest.mark.parametrize("kind", ["folder", "tar", "parquet"])
@@ -118,11 +119,11 @@ def test_stopped_anywhere_and_repeated_the_outputs_are_the_same(
     for stop in range(12):
         count = iter(range(100))
 
-        def dying(self: Place, beside: Path, name: str, stop: int = stop, count: Any = count) -> None:
+        def dying(self: Place, beside: Path, name: str, new: bool, stop: int = stop, count: Any = count) -> None:
             step = next(count)
             if 2 * step == stop:
                 raise Killed
-            settle(self, beside, name)
+            settle(self, beside, name, new)
             if 2 * step + 1 == stop:
                 raise Killed
 
@@ -164,7 +165,7 @@ def test_a_disk_that_takes_no_more_is_one_line_and_leaves_nothing_half_written(
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert sets.outputs(tmp_path / "out") == {}
-    assert not [path for path in (tmp_path / "out" / BULK).rglob("*") if path.is_file()]
+    assert {path.parent.name for path in (tmp_path / "out" / BULK).rglob("*") if path.is_file()} <= {"begun"}
     bring(source, tmp_path / "out")
     bring(source, tmp_path / "calm")
     assert sets.outputs(tmp_path / "out") == sets.outputs(tmp_path / "calm")
@@ -246,5 +247,5 @@ def test_names_cannot_break_lines_or_tables(tmp_path: Path, sets: Any, bring: An
     names = {"new\nline.png": b"", "\x1b[31mred.png": b"", "caf\udce9.png": b"", "é.png": sets.image_file(1)}
     bring(sets.write_folder(tmp_path / "in", names), tmp_path / "out")
     samples = rows_of(tmp_path / "out")
-    assert set(samples) == {"new\\x0aline.png", "\\x1b[31mred.png", "caf\\udce9.png", "é.png"}
+    assert set(samples) == {"new\\nline.png", "\\x1b[31mred.png", "caf\\xe9.png", "é.png"}
     assert json.dumps(list(samples))
