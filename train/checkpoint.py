@@ -18,9 +18,9 @@ from gencomp.model import ModelError, load_model
 from gencomp.networks import network_of
 from gencomp.networks.contract import NetworkConfig
 
-from .settings import model_config
+from .recipe import model_config
 
-FORMAT = "gencomp-run-2"
+FORMAT = "gencomp-run-3"
 
 
 class CheckpointError(ValueError):
@@ -134,12 +134,20 @@ def exported(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 class Start(NamedTuple):
-    """What a run begins with. codec: weights by name; discriminator: those of a run that came to stage 2, else {};
-    network: the codec's configuration."""
+    """What a run or a stage begins with. codec: weights by name; others: the other players' state, '<player>.<name>';
+    network: the codec's configuration; realism: whether it has learnt any."""
 
     codec: dict[str, Tensor]
-    discriminator: dict[str, Tensor]
+    others: dict[str, Tensor]
     network: NetworkConfig
+    realism: bool
+
+
+def start_of(saved: Checkpoint) -> Start:
+    """What a checkpoint gives the stage or run after it."""
+    others = {k: v for k, v in saved.tensors.items() if not k.startswith(("codec", "ema"))}
+    config = model_config(saved.meta["recipe"])
+    return Start(exported(saved.tensors), others, config, bool(saved.meta["realism"]))
 
 
 def starting_point(source: Path) -> Start:
@@ -159,16 +167,17 @@ def starting_point(source: Path) -> Start:
 
 def _model_start(path: Path) -> Start:
     try:
-        network = network_of(load_model(path))
+        model = load_model(path)
+        network = network_of(model)
     except ModelError as error:
         raise CheckpointError(str(error)) from error
-    return Start(network.state_dict(), {}, network.config)
+    return Start(network.state_dict(), {}, network.config, bool(model.facts.get("realism", False)))
 
 
 def _run_start(path: Path) -> Start:
-    saved = load_checkpoint(path)
-    learnt = {k.removeprefix("discriminator."): v for k, v in saved.tensors.items() if k.startswith("discriminator.")}
     try:
-        return Start(exported(saved.tensors), learnt, model_config(saved.meta["recipe"]))
+        return start_of(load_checkpoint(path))
     except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, CheckpointError):
+            raise
         raise CheckpointError(f"{path} cannot be read as a checkpoint: {error}") from error

@@ -39,7 +39,7 @@ def _every(name: str, default: int, what: str) -> Callable[[Callable[..., None]]
     return click.option(name, type=click.IntRange(min=0), default=default, show_default=True, metavar="N", help=what)
 
 
-@click.command()
+@click.command(help=Path(__file__).with_name("recipes.txt").read_text("utf-8"))
 @click.argument("name", metavar="RECIPE")
 @click.option(
     "--data",
@@ -51,15 +51,6 @@ def _every(name: str, default: int, what: str) -> Callable[[Callable[..., None]]
 @click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Optimiser steps; the recipe's by default.")
 @click.option(
     "--init", metavar="MODEL|RUN", help="Start from a model (a file, or gencomp-base) or a run, with fresh optimisers."
-)
-@click.option(
-    "--teacher", metavar="MODEL", help="slim: the model to make narrower, a file or gencomp-base, whose files it reads."
-)
-@click.option(
-    "--arithmetic",
-    type=click.FloatRange(0, 1, min_open=True),
-    metavar="SHARE",
-    help="slim: multiplications of the decoder, as a share of the teacher's.  [default: 0.5]",
 )
 @click.option(
     "--set", "overrides", multiple=True, callback=_pairs, metavar="KEY=VALUE", help="Change one value. Repeatable."
@@ -99,8 +90,6 @@ def train(
     out: Path | None,
     steps: int | None,
     init: str | None,
-    teacher: str | None,
-    arithmetic: float | None,
     overrides: dict[str, str],
     dry_run: bool,
     processes: int | None,
@@ -116,47 +105,18 @@ def train(
     stream: bool,
     as_json: bool,
 ) -> None:
-    """Train a codec by a RECIPE.
-
-    \b
-    base       rate and distortion, every rate in one model (stage 1)
-    gan        realism: goes on from a base model, leaves its files as they are
-    illm       gan with a non-binary discriminator (after MS-ILLM); experimental
-    projected  gan with a discriminator on a frozen timm network; experimental
-    hific-lo, hific-mi, hific-hi   the paper's networks, losses and schedule
-    slim       a narrower decoder for a trained model, by distillation; it reads the model's files
-    santurkar2018   a decoder that learns first as a GAN's generator (stage 0), then the encoder (stage 1)
-    tiny       both stages in seconds, to try things out
-
-    The same command resumes a run that was stopped or killed, exactly where its last checkpoint stands.
-
-    \b
-    gencomp train base --data photos/ --out runs/base
-    gencomp export runs/base -o base.safetensors
-    gencomp train gan --data photos/ --init base.safetensors --out runs/gan
-    gencomp train slim --data photos/ --teacher gencomp-base --arithmetic 0.5 --out runs/slim
-    accelerate launch -m gencomp.train base --data photos/ --out runs/base
-    """
     from .settings import RecipeError, recipe
 
-    overrides = {**_asked(name, steps, teacher, arithmetic), **overrides}
+    overrides = {**({} if steps is None else {"steps": str(steps)}), **overrides}
     try:
         chosen = recipe(name, overrides)
     except RecipeError as error:
         raise WrongUsage(str(error)) from error
-    if teacher is not None:
-        if init is not None:
-            raise WrongUsage("slim begins with its teacher: --init goes with other recipes")
-        from .resume import model_file
-        from .slim.stages import slim_recipe
-
-        chosen, init = slim_recipe(chosen, model_file(teacher)), teacher
     if dry_run:
-        if init is not None and teacher is None:
-            from .checkpoint import starting_point
-            from .resume import following, model_file
+        if init is not None:
+            from .resume import followed
 
-            chosen = following(chosen, starting_point(model_file(init)).network)
+            chosen = followed(chosen, init)
         _describe(chosen, processes or int(os.environ.get("WORLD_SIZE", "1")), as_json)
         return
     if as_json:
@@ -167,8 +127,6 @@ def train(
         raise WrongUsage("name the photographs to train on: --data FOLDER")
     if out is None:
         raise WrongUsage("name the folder of the run: --out DIR")
-    if name == "slim" and teacher is None:
-        raise WrongUsage("slim narrows a trained decoder: name its model with --teacher")
     if not log_every:
         raise WrongUsage("--log-every must be at least 1")
 
@@ -192,20 +150,6 @@ def train(
         _say(str(stopped))
         return
     _say(f"done: {last}")
-
-
-def _asked(name: str, steps: int | None, teacher: str | None, arithmetic: float | None) -> dict[str, str]:
-    """Overrides that have options of their own."""
-    asked = {} if steps is None else {"steps": str(steps)}
-    if name != "slim":
-        if teacher is not None or arithmetic is not None:
-            raise WrongUsage("--teacher and --arithmetic go with the recipe slim")
-        return asked
-    if arithmetic is not None:
-        asked["slim.arithmetic"] = str(arithmetic)
-    if steps is not None:  # a share of the steps for the supernet, as in the recipe
-        asked["adversarial_from"] = str(max(1, 3 * steps // 10))
-    return asked
 
 
 def _say(text: str) -> None:
@@ -234,7 +178,7 @@ def _describe(chosen: Recipe, processes: int, as_json: bool) -> None:
     import torch
 
     from .plan import describe, estimate
-    from .settings import to_dict, to_json
+    from .recipe import to_dict, to_json
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if as_json:

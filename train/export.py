@@ -20,10 +20,9 @@ from gencomp.networks import build, network_of, weights_of
 from gencomp.networks.contract import Calibration, Network, parameter_count
 from gencomp.networks.freeze import rate_change
 
-from .checkpoint import Checkpoint, CheckpointError, checkpoints, exported, load_checkpoint, restore_module
+from .checkpoint import CheckpointError, checkpoints, exported, load_checkpoint, restore_module
 from .data.batches import Data, fixed_crops, open_data
-from .recipe import Recipe
-from .settings import model_config
+from .recipe import Recipe, model_config
 
 CALIBRATION = 32  # images for the ranges of activations, and as many again for the rate change
 CROP = 256
@@ -61,13 +60,13 @@ def export(
     """
     folder, checkpoint = _newest(run)
     recipe = checkpoint.meta["recipe"]
-    if checkpoint.meta.get("stage", 1) == 0:
-        raise CheckpointError(f"{run} is still in stage 0, which trains no encoder: there is no codec to export")
+    if not checkpoint.meta["codes"]:
+        raise CheckpointError(f"{run} is in the stage {checkpoint.meta['stage']}, which trains no encoder yet")
     network = build(model_config(recipe))
     restore_module(network, "", exported(checkpoint.tensors))
     if realism_scale != 1:
-        if not _knows_realism(checkpoint):
-            raise CheckpointError("the run has not come to stage 2: there is no realism to rescale")
+        if not checkpoint.meta["realism"]:
+            raise CheckpointError("the run has not learnt realism yet: there is no realism to rescale")
         network.rescale_realism(realism_scale)
     network = _through_half(network)
     calibration = calibration_latents(network, open_data(data, streamed=False) if data else data_of(folder))
@@ -76,7 +75,7 @@ def export(
     change = rate_change(network.bits_of, entropy, calibration[CALIBRATION:])
     if strict and change > RATE_WARNING:
         raise CheckpointError(f"the integers raise the rate by {100 * change:.2f} %, over 0.2 %: nothing was written")
-    learnt, family = _knows_realism(checkpoint), network.config.family
+    learnt, family = checkpoint.meta["realism"], network.config.family
     facts = {"recipe": recipe["name"], "steps": checkpoint.step, "realism": learnt and network.knows_realism}
     facts |= {"prior": True} if network.has_prior else {}  # what `gencomp sample` draws by
     facts |= {"parameters": parameter_count(network), "rate_change": round(change, 6)}
@@ -140,10 +139,6 @@ def data_of(run: Path) -> Data:
         raise CheckpointError(f"{run} does not say which photographs it was trained on: name them with --data")
     facts = json.loads(path.read_text("utf-8"))
     return open_data([str(p) for p in facts["data"]], streamed=bool(facts["stream"]))
-
-
-def _knows_realism(checkpoint: Checkpoint) -> bool:
-    return bool(checkpoint.meta.get("realism", checkpoint.meta.get("stage", 1) == 2))
 
 
 def _newest(run: Path) -> tuple[Path, Any]:

@@ -1,4 +1,4 @@
-"""The training loop: from the newest checkpoint to the last step, through both stages.
+"""The training loop: from the newest checkpoint to the last step, through all stages.
 
 May be killed at any moment: a checkpoint appears whole or not at all, and the same command goes on from the newest.
 """
@@ -22,20 +22,19 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gencomp.files import write_atomically
+from gencomp.image import write_image
 
 from .checkpoint import CheckpointError, checkpoints, save_checkpoint
 from .data.batches import StepSampler, batches, fixed_crops, open_data, share_of
 from .devices import accumulator, own_device, peak_memory_gib, precision_of
 from .export import CALIBRATION, ORIGIN, calibration_latents
 from .log import RunLog, Stopwatch, Window, readable
-from .recipe import Recipe
-from .recipes import EXPERIMENTAL
-from .resume import begin_stage, model_file, next_stage
+from .procedures.contract import Metrics, Stage
+from .recipe import Recipe, to_dict, to_json
+from .resume import begin_run, model_file, next_stage
 from .schedule import learning_rate_factor
-from .settings import to_dict, to_json
-from .stage import Metrics, Stage
 from .steps import train_step
-from .validation import GRID, VALIDATED, save_samples, validate
+from .validation import GRID, VALIDATED, validate
 
 CHECK_EVERY = 10  # steps between which several processes ask each other whether to stop or to save
 
@@ -133,7 +132,7 @@ class Loop:
 
     def start(self, init: str | Path | None) -> None:
         """The stage at the newest checkpoint, at `init`, or at the beginning; then the folder and the log."""
-        begun = begin_stage(self.recipe, self.accelerator, self.out, init, self.options.weights, self.data)
+        begun = begin_run(self.recipe, self.accelerator, self.out, init, self.options.weights, self.data)
         self.stage, self.recipe = begun.stage, begun.stage.recipe
         if begun.saved is not None and "window" in begun.saved.meta:
             self.window.restore(
@@ -144,12 +143,14 @@ class Loop:
             self._write_facts(init if begun.saved is None else None)
             for note in begun.notes:
                 tqdm.write(note)
-            if self.recipe.name in EXPERIMENTAL:
-                tqdm.write(f"Note: {self.recipe.name} is experimental, {EXPERIMENTAL[self.recipe.name]}")
         self.accelerator.wait_for_everyone()
         self.log = RunLog(self.out, self.accelerator, list(self.options.trackers), to_dict(self.recipe))
         if begun.saved is not None:
-            line: dict[str, Any] = {"step": begun.saved.step, "stage": self.stage.number, "resumed_from": begun.name}
+            line: dict[str, Any] = {
+                "step": begun.saved.step,
+                "stage": self.stage.procedure.name,
+                "resumed_from": begun.name,
+            }
             changed = {"changed": begun.changed} if begun.changed else {}
             self.log.write(line | self._size() | changed)
 
@@ -192,8 +193,7 @@ class Loop:
         values = torch.stack([metrics[n].to(accumulator(self.accelerator.device)) for n in names])
         values = self.accelerator.reduce(values, "mean")
         self.window.add(names, values)
-        if self.stage.players.rate is not None and "bpp" in metrics:
-            self.stage.players.rate.follow(values[names.index("bpp")].float())
+        self.stage.procedure.after_step(self.stage, dict(zip(names, values)))
 
     def _wishes(self, asked: list[int]) -> tuple[bool, bool]:
         """(stop, save): whether any process was asked to stop, and whether the first finds it time to save; all of them
@@ -214,12 +214,14 @@ class Loop:
             self._log(bar)
         if stopping or due or step == self.stage.end or (options.save_every and step % options.save_every == 0):
             self._save()
-        if options.validate_every and step % options.validate_every == 0 and self.stage.number > 0:
+        if options.validate_every and step % options.validate_every == 0 and self.stage.procedure.codes:
             self._validate()
         if options.sample_every and step % options.sample_every == 0 and self.main:
             images = torch.stack(self._fixed_images(GRID)).float() / 255
-            drawn = self.stage.number == 0
-            self.log.image(save_samples(self.stage.players.exported(), images, self.out, step, drawn=drawn), step)
+            path = self.out / "samples" / f"step-{step:08d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_image(self.stage.procedure.samples(self.stage.players.exported(), images), path)
+            self.log.image(path, step)
         if stopping and step < self.recipe.steps:
             self.accelerator.end_training()
             raise Stopped(step)
@@ -237,7 +239,7 @@ class Loop:
         lap = self.watch.lap()
         speed, wait = steps * self.recipe.batch / lap.seconds, lap.waited / lap.seconds
         factor = learning_rate_factor(self.recipe, self.stage.step - 1)
-        line: dict[str, Any] = {"step": self.stage.step, "stage": self.stage.number, **means, **self._size()}
+        line: dict[str, Any] = {"step": self.stage.step, "stage": self.stage.procedure.name, **means, **self._size()}
         line |= {"d_loss": means.get("d_loss"), "learning_rate": self.stage.players.codec.learning_rate * factor}
         line |= {"images_per_second": speed, "data_wait": wait, "unreadable": len(self.unreadable)}
         line |= {"processor_seconds": lap.processor, "memory_gib": peak_memory_gib(self.accelerator.device)}
@@ -260,9 +262,11 @@ class Loop:
             network = self.stage.players.exported()
             calibration = calibration_latents(network, self.data, CALIBRATION // 2)
             images = [image.permute(1, 2, 0).contiguous().numpy() for image in self._fixed_images(VALIDATED)]
-            done = validate(network, calibration, images, realism=self.stage.draws_realism and network.knows_realism)
+            done = validate(
+                network, calibration, images, realism=self.stage.procedure.teaches_realism and network.knows_realism
+            )
             on = "held-out photographs" if self.options.validate_on else "training photographs"
-            line = {"step": self.stage.step, "stage": self.stage.number, "validated_on": on}
+            line = {"step": self.stage.step, "stage": self.stage.procedure.name, "validated_on": on}
             self.log.write(line | {f"file_{k}": v for k, v in done._asdict().items()})
         self.accelerator.wait_for_everyone()
 

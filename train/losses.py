@@ -1,8 +1,7 @@
 """Losses of images and of discriminators: small pure functions, each a value per sample, to be averaged by the caller.
 
-Images are float [N, 3, H, W] in 0..1. Logits are float [N, 1, h, w] (real against fake, positive means real) or
-[N, 1 + C, h, w] (class 0 fake, class 1 + c a real patch with label c). Means over samples of equal weight make the sum
-over processes equal to the one over the whole batch.
+Images are float [N, 3, H, W] in 0..1. Logits are float [N, 1, h, w]; positive means real. Means over samples of equal
+weight make the sum over processes equal to the one over the whole batch.
 """
 
 from collections.abc import Sequence
@@ -55,33 +54,17 @@ def relativistic(real: Tensor, fake: Tensor) -> AdversarialLoss:
     return AdversarialLoss(_mean(F.softplus(fake - real)), _mean(F.softplus(real - fake)))
 
 
-def label_cross_entropy(real: Tensor, fake: Tensor, labels: Tensor) -> AdversarialLoss:
-    """OASIS (Schoenfeld et al. 2021, eq. 1 and 2) with the labels of MS-ILLM (Muckley et al. 2023, eq. 6 and 7).
-
-    logits [N, 1 + C, h, w], labels int [N, h, w] in 0..C-1. D: real patches have their label, fake ones class 0; G
-    wants its patches to have the original's label. Without weights per class.
-    """
-    wanted = labels.long() + 1
-    on_real = F.cross_entropy(real, wanted, reduction="none")
-    on_fake = F.cross_entropy(fake, torch.zeros_like(wanted), reduction="none")
-    return AdversarialLoss(_mean(on_real) + _mean(on_fake), _mean(F.cross_entropy(fake, wanted, reduction="none")))
+GANS = {"nonsaturating": nonsaturating, "hinge": hinge, "relativistic": relativistic}
 
 
-def adversarial(kind: str, real: Sequence[Tensor], fake: Sequence[Tensor], labels: Tensor | None) -> AdversarialLoss:
-    """The losses of `kind` (see recipes.Losses.gan), mean over a discriminator's outputs at several scales."""
-    if kind == "labels":
-        if labels is None:
-            raise ValueError("the loss 'labels' needs labels")
-        parts = [label_cross_entropy(r, f, labels) for r, f in zip(real, fake, strict=True)]
-    else:
-        loss = {"nonsaturating": nonsaturating, "hinge": hinge, "relativistic": relativistic}[kind]
-        parts = [loss(r, f) for r, f in zip(real, fake, strict=True)]
+def adversarial(kind: str, real: Sequence[Tensor], fake: Sequence[Tensor]) -> AdversarialLoss:
+    """The losses of `kind`, a name in GANS, mean over a discriminator's outputs."""
+    parts = [GANS[kind](r, f) for r, f in zip(real, fake, strict=True)]
     return AdversarialLoss(*(torch.stack(values).mean(0) for values in zip(*parts)))
 
 
 def gradient_penalty(logits: Sequence[Tensor], images: Tensor) -> Tensor:
-    """Squared norm of the logits' gradient with respect to real images (R1) or fake ones (R2), [N] (Mescheder et al.
-    2018, eq. 9 and 10).
+    """Squared norm of the logits' gradient with respect to real images, [N] (R1, Mescheder et al. 2018, eq. 9).
 
     images must require gradients; the sum of logits over positions stands for the discriminator's value.
     """

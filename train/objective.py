@@ -1,31 +1,18 @@
-"""The objectives that training minimises, as pure functions of images, rates and outputs of discriminators."""
+"""Rate and distortion, what they weigh, and what the log says of them: pure functions of images and bits."""
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from gencomp.bitstream import STEPS
-from gencomp.perceptual import (
-    FeatureStack,
-    grid_artefact_loss,
-    laplacian_features,
-    load_lpips,
-    lpips_loss,
-    network_features,
-    random_features,
-    steerable_features,
-    wasserstein_distortion,
-)
+from gencomp.networks.contract import TrainingInputs, TrainingOutput
 from gencomp.perceptual.ms_ssim import ms_ssim
 
-from .losses import l1, mse
-from .recipe import Losses, RateTarget, Recipe
+from .losses import mse
+from .recipe import RateTarget, Recipe
 from .schedule import fitted
-
-Perceptual = Callable[[Tensor, Tensor], Tensor]
 
 
 class RateDistortion(NamedTuple):
@@ -72,73 +59,6 @@ def price_of_rate(target: RateTarget, bpp: Tensor, step: int, steps: int) -> Ten
     return factor * (target.lambda_below + (target.lambda_above - target.lambda_below) * (bpp > aim).float())
 
 
-class Terms(NamedTuple):
-    """Functions of (original, reconstruction) -> [N] that a recipe's losses ask for, by name and with weight."""
-
-    always: dict[str, tuple[float, Perceptual]]
-    realistic: dict[str, tuple[float, Perceptual]]  # counted times the realism
-
-
-def build_terms(losses: Losses, weights: str | None, device: torch.device) -> Terms:
-    """Load what the losses need; WeightsError names a file that is wanted and not there."""
-    always: dict[str, tuple[float, Perceptual]] = {}
-    realistic: dict[str, tuple[float, Perceptual]] = {}
-    if losses.mse:
-        always["mse"] = (losses.mse, mse)
-    if losses.l1:
-        always["l1"] = (losses.l1, l1)
-    if losses.ms_ssim:
-        always["ms_ssim"] = (losses.ms_ssim, lambda x, y: 1 - ms_ssim(x, y))
-    if losses.lpips:
-        network = load_lpips(losses.lpips_net, weights).to(device)
-        always["lpips"] = (losses.lpips, lambda x, y: lpips_loss(network, x, y))
-    if losses.wasserstein:
-        stack = _stack(losses, weights, device)
-        sigma = losses.wasserstein_log2_sigma
-        realistic["wasserstein"] = (losses.wasserstein, lambda x, y: wasserstein_distortion(stack(x), stack(y), sigma))
-    if losses.grid_artefacts:
-        realistic["grid_artefacts"] = (losses.grid_artefacts, grid_artefact_loss)
-    return Terms(always, realistic)
-
-
-def _stack(losses: Losses, weights: str | None, device: torch.device) -> FeatureStack:
-    if losses.wasserstein_features == "steerable":
-        return steerable_features()
-    if losses.wasserstein_features == "laplacian":
-        return laplacian_features()
-    if losses.wasserstein_features == "random":
-        return random_features()
-    return network_features(load_lpips(losses.wasserstein_features, weights).to(device))
-
-
-class Weighted(NamedTuple):
-    """total [N], and the mean of each unweighted term; of "realistic/..." the sum over realism above 0, over N."""
-
-    total: Tensor
-    metrics: dict[str, Tensor]
-
-
-def image_terms(
-    terms: Terms, x: Tensor, x_hat: Tensor, realism: Tensor, balance: Tensor, realistic: Tensor
-) -> Weighted:
-    """Weighted sum of the terms of images, [N].
-
-    realism, balance [N]: the latter multiplies what is always counted. realistic int64 [K]: the rows with realism,
-    which alone are given to the terms that are counted times the realism.
-    """
-    total, metrics = x.new_zeros(len(x)), {}
-    for name, (weight, term) in terms.always.items():
-        value = term(x, x_hat)
-        total, metrics[name] = total + balance * weight * value, value.detach().mean()
-    if terms.realistic:
-        real, fake, share = x[realistic], x_hat[realistic], realism[realistic]
-        for name, (weight, term) in terms.realistic.items():
-            value = term(real, fake)
-            total = total.index_add(0, realistic, share * weight * value)
-            metrics[f"realistic/{name}"] = ((share > 0) * value.detach()).sum() / len(x)
-    return Weighted(total, metrics)
-
-
 def distortion_balance(quality_step: Tensor, recipe: Recipe) -> Tensor:
     """How much more a fine quality weighs distortion, [N]: (lambda / lambda_mid) ** (1 - lambda_balance).
 
@@ -149,3 +69,20 @@ def distortion_balance(quality_step: Tensor, recipe: Recipe) -> Tensor:
         return torch.ones(len(quality_step), device=quality_step.device)
     middle = math.sqrt(recipe.lambda_min * recipe.lambda_max)
     return (lambda_of(quality_step, recipe) / middle) ** (1 - recipe.lambda_balance)
+
+
+def bits_of(output: TrainingOutput) -> Tensor:
+    """Bits of each sample over all streams, [N], as training differentiates them."""
+    return torch.stack(list(output.bits.values())).sum(0)
+
+
+@torch.no_grad()
+def watched(inputs: TrainingInputs, output: TrainingOutput) -> dict[str, Tensor]:
+    """Rate of rounded latents (what a file takes) and PSNR; both also near the middle quality (quality steps of the
+    middle fifth), as sums with their count, over the batch."""
+    bpp = torch.stack(list(output.rounded_bits.values())).sum(0) / inputs.x[0, 0].numel()
+    error = mse(output.x_hat, inputs.x) * 255**2
+    inside = ((inputs.quality_step - STEPS // 2).abs() <= STEPS // 10).float()
+    middle = {"_middle": inside.mean(), "_middle_bpp": (inside * bpp).mean(), "_middle_mse": (inside * error).mean()}
+    counted = {"_realistic": (inputs.realism > 0).float().mean()}  # what the sums "realistic/..." are divided by
+    return {"bpp": bpp.mean(), "psnr": (10 * torch.log10(255**2 / error)).mean(), **middle, **counted}

@@ -8,30 +8,26 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from gencomp.networks import build
-from gencomp.networks.contract import Network, TrainingInputs, freeze_bits, freeze_synthesis
+from gencomp.networks.contract import Network, TrainingInputs
+from gencomp.perceptual import WeightsError
 
 from .data.batches import scaled
 from .devices import precision_of
-from .discriminators import build_discriminator
+from .discriminators import Discriminator
+from .objective import bits_of
+from .procedures.contract import Procedure
 from .recipe import Recipe
-from .schedule import stage_span, trains_bits, trains_synthesis
+from .schedule import stage_spans
 
 TRAINED, FROZEN = 16 + 4, 4 + 4  # bytes per parameter: weight, gradient, two moments, and the average
 JUDGED = 2 + 2 + 4  # forward passes of the discriminator per image: real and fake; back to the images; back to weights
-
-NOTES = {
-    (0, True): ": the synthesis alone, as the generator of a GAN",
-    (1, True): ": all else, around the synthesis as it then is",
-}
-"""What the stages do of a recipe that has a stage 0."""
 
 
 class Load(NamedTuple):
     """Of one stage. kmac: thousands of multiply-accumulates per pixel and forward pass; flops: of a step, all passes;
     saved_bytes: what the backward pass keeps for one image; state_bytes: weights, gradients, moments, averages."""
 
-    stage: int
+    stage: str
     trained: int
     frozen: int
     discriminator: int
@@ -51,40 +47,37 @@ class Count(NamedTuple):
 
 
 def loads(recipe: Recipe) -> list[Load]:
-    """The stages of a recipe, counted on the meta device: nothing is computed."""
-    found = []
-    for stage in (0, 1, 2):
-        begin, end = stage_span(recipe, stage)
-        if begin < end:
-            found.append(_load(recipe, stage))
-    return found
+    """The stages of a recipe that have steps, counted on the meta device: nothing is computed."""
+    spans = enumerate(stage_spans(recipe))
+    return [_load(recipe, recipe.stages[number]) for number, (begin, end) in spans if begin < end]
 
 
-def _load(recipe: Recipe, stage: int) -> Load:
+def _load(recipe: Recipe, procedure: Procedure) -> Load:
     with torch.device("meta"):
-        codec = build(recipe.model)
-        if not trains_bits(recipe, stage):
-            freeze_bits(codec)
-        if not trains_synthesis(recipe, stage):
-            freeze_synthesis(codec)
-        counted = _count(codec, lambda: _codec_pass(codec, _inputs(recipe), stage, trains_bits(recipe, stage)))
+        codec = procedure.network(recipe)
+        procedure.choose(codec)
+        counted = _count(codec, lambda: _codec_pass(codec, _inputs(recipe), procedure))
         trained = sum(p.numel() for p in codec.parameters() if p.requires_grad)
         frozen = sum(p.numel() for p in codec.parameters()) - trained
-        judge, parameters = Count(0, 0, 0), 0
-        if (
-            stage != 1 and recipe.losses.adversarial and recipe.discriminator.kind != "projected"
-        ):  # a projected one would need its backbone here
-            parameters, judge = _discriminator(recipe, codec.stride)
+        opponents = [_discriminator(recipe, config, codec.stride) for config in procedure.opponents().values()]
+    parameters = sum(count for count, _ in opponents)
+    judged, kept = sum(c.forward for _, c in opponents), sum(c.saved_bytes for _, c in opponents)
     state = trained * TRAINED + frozen * FROZEN + parameters * (TRAINED - 4)
     per_pixel = 1 / (2 * recipe.crop**2 * 1e3)  # a multiply-accumulate is two operations
-    flops = (counted.both + JUDGED * judge.forward) * recipe.batch
-    kmac = (counted.forward * per_pixel, judge.forward * per_pixel)
-    return Load(stage, trained, frozen, parameters, *kmac, flops, counted.saved_bytes + 2 * judge.saved_bytes, state)
+    flops = (counted.both + JUDGED * judged) * recipe.batch
+    kmac = (counted.forward * per_pixel, judged * per_pixel)
+    return Load(procedure.name, trained, frozen, parameters, *kmac, flops, counted.saved_bytes + 2 * kept, state)
 
 
-def _discriminator(recipe: Recipe, stride: int) -> tuple[int, Count]:
-    """Parameters and operations of the recipe's discriminator, for one image."""
-    network = build_discriminator(recipe.discriminator, recipe.model.latent_channels)
+def _discriminator(recipe: Recipe, config: Discriminator, stride: int) -> tuple[int, Count]:
+    """Parameters and operations of a discriminator, for one image; none of one that needs weights of another network,
+    which are not looked for here."""
+    if not (config.weight or config.feature_matching):
+        return 0, Count(0, 0, 0)
+    try:
+        network = config.build(recipe.model.latent_channels)
+    except (WeightsError, NotImplementedError):
+        return 0, Count(0, 0, 0)
     side = recipe.crop // stride
     images = torch.empty(1, 3, recipe.crop, recipe.crop)
     latents = torch.empty(1, recipe.model.latent_channels, side, side)
@@ -92,7 +85,7 @@ def _discriminator(recipe: Recipe, stride: int) -> tuple[int, Count]:
     def judged() -> Tensor:
         return torch.stack([logits.sum() for logits in network(images, latents).logits]).sum()
 
-    return sum(p.numel() for p in network.parameters()), _count(network, judged)
+    return sum(p.numel() for p in network.parameters() if p.requires_grad), _count(network, judged)
 
 
 def _inputs(recipe: Recipe) -> TrainingInputs:
@@ -103,12 +96,11 @@ def _inputs(recipe: Recipe) -> TrainingInputs:
     )
 
 
-def _codec_pass(codec: Network, inputs: TrainingInputs, stage: int, trains_bits: bool) -> Tensor:
-    if stage == 0:
+def _codec_pass(codec: Network, inputs: TrainingInputs, procedure: Procedure) -> Tensor:
+    if not procedure.codes:
         return codec(inputs, drawn=True).x_hat.sum()
-    output = codec(inputs, train_bits=trains_bits)
-    bits = torch.stack(list(output.bits.values())).sum()
-    return output.x_hat.sum() + bits
+    output = codec(inputs, train_bits=procedure.trains_bits)
+    return output.x_hat.sum() + bits_of(output).sum()
 
 
 def _count(network: nn.Module, passed: Callable[[], Tensor]) -> Count:
@@ -152,9 +144,13 @@ def estimate(recipe: Recipe, processes: int, device: torch.device) -> list[dict[
     speed = measured_flops(device, precision_of(recipe.precision, device)) * processes
     stages = []
     for load in loads(recipe):
-        begin, end = stage_span(recipe, load.stage)
+        begin, end = _span(recipe, load)
         stages.append({**load._asdict(), "begin": begin, "end": end, "seconds_per_step": load.flops / speed})
     return stages
+
+
+def _span(recipe: Recipe, load: Load) -> tuple[int, int]:
+    return stage_spans(recipe)[[stage.name for stage in recipe.stages].index(load.stage)]
 
 
 def describe(recipe: Recipe, processes: int, device: torch.device) -> str:
@@ -164,12 +160,11 @@ def describe(recipe: Recipe, processes: int, device: torch.device) -> str:
     share = -(-recipe.batch // (processes * recipe.accumulate))
     bytes_per_value = 1.0 if precision == "no" else 0.5
     for load in loads(recipe):
-        begin, end = stage_span(recipe, load.stage)
+        begin, end = _span(recipe, load)
         memory = load.state_bytes + load.saved_bytes * share * bytes_per_value
         seconds = load.flops / (speed * processes)
         lines += [
-            f"stage {load.stage}, steps {begin:,} to {end:,}"
-            + NOTES.get((load.stage, recipe.generator_fraction > 0), ""),
+            f"{load.stage}, steps {begin:,} to {end:,}",
             f"  trained     {load.trained:,} parameters of the codec"
             + (f", {load.discriminator:,} of the discriminator" if load.discriminator else ""),
             f"  frozen      {load.frozen:,} parameters",
@@ -179,8 +174,9 @@ def describe(recipe: Recipe, processes: int, device: torch.device) -> str:
             f"  memory      about {memory / 2**30:.2g} GiB per process, {share} images at once",
             f"  the stage   about {seconds * (end - begin) / 3600:.3g} hours",
         ]
-    if recipe.adversarial_from is not None and recipe.adversarial_from >= recipe.steps:
-        lines.append(f"no stage 2: it would begin at step {recipe.adversarial_from:,}, after the last")
+    for stage, (begin, end) in zip(recipe.stages, stage_spans(recipe)):
+        if begin == end:
+            lines.append(f"{stage.name} has no steps: it begins at step {begin:,}, where it ends")
     lines.append(
         f"(estimated from {speed / 1e12:.3g} TFLOP/s of a convolution measured here; precision {precision}; feature "
         "losses not counted)"

@@ -4,14 +4,10 @@ Every player keeps its state under its own name, so that a checkpoint is written
 
     codec          the network that is trained
     ema            its averaged weights, which are exported
-    teacher        the codec as stage 2 found it, or the wider one that is made narrower
-    discriminator  of stage 2, and of stage 0
-    labels         the network that labels patches, for the loss "labels"
-    rate           the running rate that a target is compared with
+    others         what the procedure adds: discriminators, a teacher, the running rate that a target is compared with
 """
 
-import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -20,19 +16,10 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from gencomp.networks import build
-from gencomp.networks.contract import freeze_bits, freeze_synthesis
-from gencomp.networks.int8 import fake_int8
-
-from .checkpoint import module_tensors, optimiser_tensors, restore_module, restore_optimiser
-from .discriminators import build_discriminator
-from .discriminators.labels import LabelNetwork, load_label_network
+from .checkpoint import CheckpointError, Start, module_tensors, optimiser_tensors, restore_module, restore_optimiser
+from .discriminators import Discriminator, advance_spectral_norms
 from .muon import Muon
 from .recipe import Recipe
-from .schedule import trains_bits, trains_synthesis
-from .slim.supernet import Supernet
-
-LABELS_LEARNING_RATE = 1e-3
 
 
 class Keeper(Protocol):
@@ -90,7 +77,7 @@ class Player:
         """Take the other processes along, then compile what is called; names of weights stay as they are."""
         self.network, self.optimiser = accelerator.prepare(self.network, self.optimiser)
         if compile:
-            functorch_config.donated_buffer = False  # a discriminator's graph is walked twice (steps.py)
+            functorch_config.donated_buffer = False  # a discriminator's graph is walked twice (adversarial.py)
             self.network.compile()
         return self
 
@@ -117,11 +104,48 @@ class Player:
         restore_optimiser(self.optimiser, f"{self.name}/optimiser", tensors)
 
 
+class Opponent(Player):
+    """A discriminator."""
+
+    def __init__(self, name: str, module: nn.Module, config: Discriminator, clip: float) -> None:
+        betas = (config.beta1, config.beta2)
+        parameters = [p for p in module.parameters() if p.requires_grad]
+        optimiser = torch.optim.Adam(parameters, lr=config.learning_rate, betas=betas, fused=True)
+        super().__init__(name, module, optimiser, config.learning_rate, clip)
+        self.config = config
+
+    def begin(self, factor: float) -> None:
+        """See `Player`."""
+        advance_spectral_norms(self.module)
+        super().begin(factor)
+
+    def start_from(self, start: Start) -> None:
+        """Go on with the weights of a run that had this discriminator; CheckpointError where they do not fit."""
+        learnt = {key: value for key, value in start.others.items() if key.startswith(f"{self.name}.")}
+        try:
+            if learnt:
+                restore_module(self.module, self.name, learnt)
+        except CheckpointError as error:
+            raise CheckpointError(f"the discriminator of --init is another one than the recipe's: {error}") from error
+
+
 class RunningRate:
     """Bits per pixel of rounded latents, a running mean over steps, on the device; 0 before the first step."""
 
     def __init__(self, smoothing: float, device: torch.device) -> None:
         self.smoothing, self.bpp = smoothing, torch.zeros((), device=device)
+
+    @staticmethod
+    def wanted(recipe: Recipe, accelerator: Accelerator) -> dict[str, "Keeper"]:
+        """By the name "rate", where the recipe has a target for it."""
+        return {"rate": RunningRate(recipe.rate.smoothing, accelerator.device)} if recipe.rate.bpp else {}
+
+    @staticmethod
+    def follow_in(others: Mapping[str, "Keeper"], means: Mapping[str, Tensor]) -> None:
+        """After a step with these metrics, where there is a running rate."""
+        rate = others.get("rate")
+        if isinstance(rate, RunningRate):
+            rate.follow(means["bpp"].float())
 
     def follow(self, bpp: Tensor) -> None:
         """After a step whose samples, of all processes, took `bpp` []; the mean starts at the first one."""
@@ -138,89 +162,66 @@ class RunningRate:
 
 
 class Players(NamedTuple):
-    """Those of one stage; None: not in this stage or recipe."""
+    """Those of one stage; ema None: the recipe averages nothing."""
 
     codec: Player
     ema: Ema | None
-    teacher: Still | None
-    discriminator: Player | None
-    labels: Player | Still | None
-    rate: RunningRate | None
+    others: dict[str, Keeper]
 
     def keepers(self) -> Iterator[Keeper]:
-        """Those that are there."""
-        return (player for player in self if player is not None)
+        """All of them."""
+        yield self.codec
+        if self.ema is not None:
+            yield self.ema
+        yield from self.others.values()
+
+    def learners(self) -> list[Player]:
+        """Those that take steps."""
+        return [self.codec, *(player for player in self.others.values() if isinstance(player, Player))]
+
+    def opponents(self) -> list[Opponent]:
+        """The discriminators."""
+        return [player for player in self.others.values() if isinstance(player, Opponent)]
+
+    def still(self, name: str) -> Any:
+        """The module of a player that does not learn."""
+        player = self.others[name]
+        assert isinstance(player, Still)
+        return player.module
 
     def exported(self) -> Any:
         """The network that counts: averaged where there is an average."""
         return self.ema.module if self.ema else self.codec.module
 
-
-def build_players(recipe: Recipe, accelerator: Accelerator, stage: int, weights: str | None = None) -> Players:
-    """The players of a stage, untrained, on the accelerator's device. weights: folder of feature networks' weights."""
-    torch.manual_seed(recipe.seed)
-    device = accelerator.device
-    ema = teacher = discriminator = labels = None
-    supernet = recipe.slim.arithmetic and stage == 1
-    network = _laid_out(Supernet(recipe.model) if supernet else build(recipe.model), recipe).to(device)
-    if recipe.ema:
-        ema = Ema("ema", build(recipe.model).to(device))
-        ema.module.load_state_dict(network.state_dict())
-    if stage == 2 and recipe.slim.int8:
-        fake_int8(network)
-    if not trains_bits(recipe, stage):
-        freeze_bits(network)
-    if not trains_synthesis(recipe, stage):
-        freeze_synthesis(network)
-    learning_rate = recipe.learning_rate if stage else recipe.discriminator.learning_rate
-    codec = Player("codec", network, _codec_optimiser(recipe, network, stage), learning_rate, recipe.clip)
-    codec.join(accelerator, compile=recipe.compile)
-    if recipe.slim.arithmetic or (stage == 2 and recipe.losses.teacher):
-        teacher = Still("teacher", build(_teacher(recipe)).to(device))
-    if stage != 1 and (recipe.losses.adversarial or recipe.losses.feature_matching):
-        discriminator = _discriminator(recipe, device, weights).join(accelerator, compile=recipe.compile)
-        labels = _labels(recipe, accelerator, weights)
-    rate = RunningRate(recipe.rate.smoothing, device) if recipe.rate.bpp else None
-    return Players(codec, ema, teacher, discriminator, labels, rate)
+    def average_codec(self) -> None:
+        """Let the average begin with the codec's weights."""
+        if self.ema is not None:
+            self.ema.module.load_state_dict(self.codec.module.state_dict())
 
 
-def _teacher(recipe: Recipe) -> Any:
-    """The configuration of the teacher: a wider synthesis, or the same."""
-    wider = recipe.slim.teacher
-    return recipe.model if wider is None else dataclasses.replace(recipe.model, transform=wider)
-
-
-def _codec_optimiser(recipe: Recipe, network: nn.Module, stage: int) -> torch.optim.Optimizer:
-    """In stage 0 with the moments of the discriminator, its opponent, whose learning rate it has, too."""
-    parameters = [p for p in network.parameters() if p.requires_grad]
+def codec_optimiser(
+    recipe: Recipe, parameters: list[nn.Parameter], betas: tuple[float, float] = (0.9, 0.999)
+) -> torch.optim.Optimizer:
+    """The recipe's optimiser; betas: of Adam."""
     if recipe.optimiser == "adam":
-        betas = (recipe.discriminator.beta1, recipe.discriminator.beta2) if stage == 0 else (0.9, 0.999)
         return torch.optim.Adam(parameters, lr=recipe.learning_rate, betas=betas, fused=True)
-    return Muon(
-        parameters, lr=recipe.learning_rate, dtype=torch.bfloat16 if recipe.precision == "bf16" else torch.float32
-    )
+    dtype = torch.bfloat16 if recipe.precision == "bf16" else torch.float32
+    return Muon(parameters, lr=recipe.learning_rate, dtype=dtype)
 
 
-def _discriminator(recipe: Recipe, device: torch.device, weights: str | None) -> Player:
-    config = recipe.discriminator
-    network = _laid_out(build_discriminator(config, recipe.model.latent_channels, weights), recipe).to(device)
-    parameters = [p for p in network.parameters() if p.requires_grad]
-    betas = (config.beta1, config.beta2)
-    optimiser = torch.optim.Adam(parameters, lr=config.learning_rate, betas=betas, fused=True)
-    return Player("discriminator", network, optimiser, config.learning_rate, recipe.clip)
+def opponents_of(
+    discriminators: Mapping[str, Discriminator], recipe: Recipe, accelerator: Accelerator, weights: str | None
+) -> dict[str, Keeper]:
+    """The discriminators that have a weight, as players. weights: folder of feature networks' weights."""
+    found: dict[str, Keeper] = {}
+    for name, config in discriminators.items():
+        if config.weight or config.feature_matching:
+            network = config.build(recipe.model.latent_channels, weights).eval()
+            player = Opponent(name, laid_out(network, recipe).to(accelerator.device), config, recipe.clip)
+            found[name] = player.join(accelerator, compile=recipe.compile)
+    return found
 
 
-def _labels(recipe: Recipe, accelerator: Accelerator, weights: str | None) -> Player | Still | None:
-    config = recipe.discriminator
-    if not config.labels:
-        return None
-    if config.label_network:
-        return Still("labels", load_label_network(config.labels, config.label_network, weights).to(accelerator.device))
-    network = LabelNetwork(config.labels).to(accelerator.device)
-    optimiser = torch.optim.Adam(network.parameters(), lr=LABELS_LEARNING_RATE, fused=True)
-    player = Player("labels", network, optimiser, LABELS_LEARNING_RATE, recipe.clip)
-    return player.join(accelerator, compile=recipe.compile)
-
-
-def _laid_out(network: nn.Module, recipe: Recipe) -> Any:
+def laid_out(network: nn.Module, recipe: Recipe) -> Any:
+    """In the recipe's memory format."""
     return network.to(memory_format=torch.channels_last) if recipe.channels_last else network

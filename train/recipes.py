@@ -1,23 +1,34 @@
 """Recipes: every training run is a row of this table, with single values overridden by `--set key=value`.
 
-`recipe.py` says what a recipe holds, `ladder.py` has the rows of the ladder.
+`recipe.py` says what a recipe holds, `procedures/` what its stages do. The rungs of the ladder, a recipe for each
+network of gencomp/networks/ladder/, share all but the network, so that what differs between their curves is the idea:
+mean squared error, crops of 128 pixels, 8 of them in a step, Adam. A rung learns something useful in 5 to 15 minutes on
+one CPU core; the papers train for days.
 """
 
-import dataclasses
+from typing import Any
 
 from gencomp.networks.hific import HificConfig
 from gencomp.networks.hyperprior import HyperpriorConfig
+from gencomp.networks.ladder.autoencoder import AutoencoderConfig
+from gencomp.networks.ladder.balle2017 import Balle2017Config
+from gencomp.networks.ladder.balle2018 import Balle2018Config
+from gencomp.networks.ladder.hybrid import HybridConfig
+from gencomp.networks.ladder.light import LightConfig
+from gencomp.networks.ladder.minnen2018 import Minnen2018Config
+from gencomp.networks.ladder.santurkar2018 import Santurkar2018Config
+from gencomp.networks.ladder.theis2017 import Theis2017Config
+from gencomp.networks.ladder.vae import VaeConfig
 from gencomp.networks.priors import PriorConfig
 from gencomp.networks.transforms import TransformConfig
 
-from .ladder import LADDER
-from .recipe import DiscriminatorConfig, Losses, RateTarget, Recipe, Slim
-
-EXPERIMENTAL = {
-    "illm": "simplified from MS-ILLM (a smaller U-Net with spectral norm, and its own label network)",
-    "projected": "after projected GANs, on a backbone of your choice",
-}
-"""Recipes that train, and of which no result has been measured."""
+from .discriminators.patch import Patch
+from .procedures.generator import Generator
+from .procedures.rate_distortion import RateDistortion
+from .procedures.realism import Realism
+from .procedures.slim import recipe as slim
+from .recipe import RateTarget, Recipe
+from .terms import Term, Wasserstein
 
 _TINY = HyperpriorConfig(
     TransformConfig(32, (32, 48), (1, 1), (48, 32, 24, 16), (1, 1, 1), grain=True),
@@ -25,22 +36,23 @@ _TINY = HyperpriorConfig(
 )
 
 # The paper's loss on images in 0..255: k_M = 0.075 * 2**-5, here on 0..1; k_P = 1; beta = 0.15 (table 3a).
-_HIFIC_LOSSES = Losses(mse=0.075 * 2**-5 * 255**2, lpips=1.0, adversarial=0.15, feature_matching=0.0)
+_HIFIC_LOSSES = {"mse": Term(0.075 * 2**-5 * 255**2), "lpips_alex": Term(1.0)}
 
 
 def _hific(name: str, bpp: float, lambda_above: float) -> Recipe:
     """HiFiC (Mentzer et al. 2020, appendix A.5 and A.6): a million steps with MSE and LPIPS, a million with the GAN."""
+    discriminator = Patch(weight=0.15, learning_rate=1e-4, beta1=0.9, beta2=0.999)
     return Recipe(
         name,
         model=HificConfig(),
         steps=2_000_000,
-        adversarial_from=1_000_000,
+        stages=(
+            RateDistortion(losses=_HIFIC_LOSSES),
+            Realism(1_000_000, trains="all", losses=_HIFIC_LOSSES, discriminators={"patch": discriminator}),
+        ),
         crop=256,
         scale_min=0.75,
         rate=RateTarget(bpp=bpp, lambda_above=lambda_above, lambda_below=2**-4),
-        losses=_HIFIC_LOSSES,
-        discriminator=DiscriminatorConfig(learning_rate=1e-4, beta1=0.9, beta2=0.999),
-        trains="all",
         optimiser="adam",
         learning_rate=1e-4,
         schedule="halfway",
@@ -51,11 +63,22 @@ def _hific(name: str, bpp: float, lambda_above: float) -> Recipe:
     )
 
 
-_DISTORTION = Losses(mse=100.0, ms_ssim=0.8, teacher=1500.0)  # stage 1's proportion of MS-SSIM to MSE, about
 _GAN = Recipe(
     "gan",
     steps=100_000,
-    adversarial_from=0,
+    stages=(
+        RateDistortion(),
+        Realism(
+            losses={
+                "mse": Term(100.0),
+                "ms_ssim": Term(0.8),  # the proportion of MS-SSIM to MSE of the stage before, about
+                "wasserstein_laplacian": Wasserstein(140.0, log2_sigma=3.0),
+                "grid_artefacts": Term(8.0, times_realism=True),
+            },
+            teacher=1500.0,
+            discriminators={"patch": Patch(0.8, 0.5, width=32, learning_rate=4e-4)},
+        ),
+    ),
     batch=12,
     graphics=0.04,
     mid_quality_fraction=0.5,
@@ -63,17 +86,56 @@ _GAN = Recipe(
     decay=0.5,
     ema=0.998,
     optimiser="adam",
-    losses=dataclasses.replace(
-        _DISTORTION, wasserstein=140.0, wasserstein_features="laplacian", adversarial=0.8, grid_artefacts=8.0
-    ),
-    discriminator=DiscriminatorConfig(width=32, learning_rate=4e-4),
 )
 
+
+def _rung(name: str, model: Any, **values: Any) -> Recipe:
+    """A recipe of the ladder; `values` say what an idea needs otherwise."""
+    shared: dict[str, Any] = {
+        "steps": 4000,
+        "stages": (RateDistortion(),),
+        "batch": 8,
+        "crop": 128,
+        "ms_ssim_weight": 0.0,
+        "lambda_min": 0.0005,
+        "lambda_max": 0.05,
+        "optimiser": "adam",
+        "learning_rate": 1e-3,  # of the papers 1e-4: a short run of a small network wants more
+        "ema": 0.998,
+    }
+    return Recipe(name, model=model, **(shared | values))
+
+
+_GENERATOR = Generator(discriminators={"patch": Patch(1.0, r1=0.01, width=16, condition_channels=0)})
+LADDER: dict[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (
+        # with a balance of 1 the distortion of every sample weighs alike: the quality is no part of this training
+        _rung("autoencoder", AutoencoderConfig(), lambda_balance=1.0),
+        # one beta = 1 / lambda for all samples
+        _rung("vae", VaeConfig(), lambda_min=0.005, lambda_max=0.005),
+        _rung("theis2017", Theis2017Config()),
+        _rung("balle2017", Balle2017Config()),
+        _rung("balle2018", Balle2018Config()),
+        _rung("minnen2018", Minnen2018Config()),
+        # half of the run for the generator, then as the autoencoder: distortion alone, around the generator as it is
+        _rung(
+            "santurkar2018",
+            Santurkar2018Config(),
+            stages=(_GENERATOR, RateDistortion(0.5, keeps_synthesis=True)),
+            lambda_balance=1.0,
+        ),
+        _rung("hybrid", HybridConfig()),
+        _rung("light", LightConfig()),
+    )
+}
+
 RECIPES: dict[str, Recipe] = {
-    r.name: r
-    for r in (
+    recipe.name: recipe
+    for recipe in (
         Recipe(
             "base",
+            stages=(RateDistortion(),),
             batch=12,
             crop=192,
             graphics=0.04,
@@ -82,51 +144,28 @@ RECIPES: dict[str, Recipe] = {
             learning_rate=6e-4,
         ),
         _GAN,
-        dataclasses.replace(
-            _GAN,
-            name="slim",
-            steps=7000,
-            adversarial_from=1200,
-            batch=8,
-            optimiser="muon",
-            learning_rate=5e-4,
-            warmup=50,
-            losses=dataclasses.replace(
-                _GAN.losses, adversarial=0.0, feature_matching=0.0, wasserstein=180.0, teacher=3000.0
-            ),
-            slim=Slim(arithmetic=0.5),
-        ),
+        slim(_GAN),
         _hific("hific-lo", 0.14, 2.0),
         _hific("hific-mi", 0.30, 1.0),
         _hific("hific-hi", 0.45, 0.5),
-        dataclasses.replace(
-            _GAN,
-            name="illm",
-            crop=256,
-            losses=dataclasses.replace(_DISTORTION, gan="labels", adversarial=0.05, feature_matching=0.0, lpips=1.0),
-            discriminator=DiscriminatorConfig(kind="unet", labels=1024, label_steps=20_000),
-        ),
-        dataclasses.replace(
-            _GAN,
-            name="projected",
-            crop=256,
-            losses=dataclasses.replace(_DISTORTION, gan="hinge", adversarial=0.05, feature_matching=0.0),
-            discriminator=DiscriminatorConfig(
-                kind="projected", backbone="efficientnet_lite0", backbone_weights="hub", beta1=0.0, beta2=0.99
-            ),
-        ),
         Recipe(
             "tiny",
             model=_TINY,
             steps=400,
-            adversarial_from=300,
+            stages=(
+                RateDistortion(),
+                Realism(
+                    300,
+                    losses={"mse": Term(100.0)},
+                    teacher=100.0,
+                    discriminators={"patch": Patch(0.15, 0.5, width=16)},
+                ),
+            ),
             batch=4,
             crop=64,
             lambda_min=0.002,
             lambda_max=0.05,
             ms_ssim_weight=0.0,
-            losses=Losses(teacher=100.0),
-            discriminator=DiscriminatorConfig(width=16),
             learning_rate=2e-3,
             warmup=10,
             ema=0.98,

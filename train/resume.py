@@ -1,22 +1,23 @@
-"""Where a run begins: at the newest checkpoint, which all processes agree on, at the weights of another, or at none."""
+"""Where a run and its stages begin: at the newest checkpoint, which all processes agree on, at the weights of another,
+at the stage before, or at none."""
 
-import dataclasses
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
-from gencomp.networks.contract import NetworkConfig
+from gencomp.networks import build
 
-from .checkpoint import Checkpoint, CheckpointError, Start, checkpoints, exported, load_checkpoint, starting_point
+from .checkpoint import Checkpoint, CheckpointError, Start, checkpoints, load_checkpoint, start_of, starting_point
 from .data.batches import Data
-from .recipe import Recipe
-from .recipes import RECIPES
-from .schedule import stage_at
-from .settings import changes, model_config, to_dict
-from .slim.stages import begin_slim, narrow_stage
-from .stage import Stage, build_stage, start_from
+from .players import Ema, Player, Players, laid_out
+from .procedures.contract import Stage
+from .recipe import Recipe, changes, model_config, to_dict
+from .schedule import stage_at, stage_spans
+from .settings import following
+from .terms import build_terms
 
 
 class Begun(NamedTuple):
@@ -38,48 +39,30 @@ def agreed(out: Path) -> Path | None:
     return out / "checkpoints" / names[0] if names[0] else None
 
 
-def begin_stage(
+def begin_run(
     recipe: Recipe, accelerator: Accelerator, out: Path, init: str | Path | None, weights: str | None, data: Data
 ) -> Begun:
     """See the module. CheckpointError where the run, the recipe and `init` do not go together."""
     newest = agreed(out)
     if newest is not None:
         return _resumed(recipe, accelerator, load_checkpoint(newest), newest, weights, data)
-    if recipe.slim.arithmetic:
-        return _begun_slim(recipe, accelerator, init, weights, data)
-    number = stage_at(recipe, 0)
-    if init is None and number == 2 and recipe.trains == "synthesis":
-        raise CheckpointError(f"{recipe.name} goes on from a trained codec: name a model or a run with --init")
-    if init is None:
-        return Begun(build_stage(recipe, accelerator, number, weights), None, "", {}, [])
-    start = starting_point(model_file(init))
-    followed = following(recipe, start.network)
-    stage = build_stage(followed, accelerator, number, weights)
-    start_from(stage, start)
-    differing = changes(to_dict(recipe)["model"], to_dict(followed)["model"], "model.")
+    start = None if init is None else starting_point(model_file(init))
+    fitted = recipe if start is None else _followed(recipe, start)
+    stage = build_stage(fitted, accelerator, stage_at(recipe, 0), weights)
+    stage.procedure.begin_stage(stage, start, data)
+    differing = changes(to_dict(recipe)["model"], to_dict(fitted)["model"], "model.")
     notes = [f"as in --init: {key} is {new}, not the recipe's {old}" for key, (old, new) in differing.items()]
     return Begun(stage, None, "", {}, notes)
 
 
-def following(recipe: Recipe, network: NetworkConfig) -> Recipe:
-    """The recipe for the network that a run goes on with, of any size in the recipe's family, unless the recipe's own
-    network was set to be another."""
-    own = RECIPES.get(recipe.name)  # none of a recipe that was made in Python
-    if own is not None and recipe.model == own.model and recipe.model.family == network.family:
-        return dataclasses.replace(recipe, model=network)
-    return recipe
+def followed(recipe: Recipe, init: str | Path) -> Recipe:
+    """The recipe for the model or run that it starts from."""
+    return _followed(recipe, starting_point(model_file(init)))
 
 
-def _begun_slim(
-    recipe: Recipe, accelerator: Accelerator, init: str | Path | None, weights: str | None, data: Data
-) -> Begun:
-    if init is None or recipe.slim.teacher is None:
-        raise CheckpointError(f"{recipe.name} narrows a trained decoder: name its model with --teacher")
-    if accelerator.num_processes > 1:
-        raise CheckpointError(f"{recipe.name} trains in one process")
-    stage = build_stage(recipe, accelerator, 1, weights)
-    begin_slim(stage, starting_point(model_file(init)).codec, data)
-    return Begun(stage, None, "", {}, [])
+def _followed(recipe: Recipe, start: Start) -> Recipe:
+    fitted: Recipe = recipe.stages[stage_at(recipe, 0)].follow(following(recipe, start.network), start)
+    return fitted
 
 
 def _resumed(
@@ -87,41 +70,58 @@ def _resumed(
 ) -> Begun:
     if saved.step > recipe.steps:
         raise CheckpointError(f"the run has {saved.step} steps already, over the {recipe.steps} asked for")
-    number, before = stage_at(recipe, saved.step), int(saved.meta["stage"])
-    if saved.step == recipe.steps:
-        number = before
+    before = int(saved.meta["number"])
+    if before >= len(recipe.stages) or recipe.stages[before].name != saved.meta["stage"]:
+        raise CheckpointError(f"the run is in a stage {saved.meta['stage']}, which {recipe.name} does not have there")
+    number = before if saved.step == recipe.steps else stage_at(recipe, saved.step)
     if number < before:
-        key = "generator_fraction" if number == 0 else "adversarial_from"
+        here, there = recipe.stages[before], recipe.stages[number]
         raise CheckpointError(
-            f"the run is in stage {before}, and {key}={getattr(recipe, key)} would take it back to stage {number}"
+            f"the run is in stage {here.name}, and {here.name}.begin={here.begin:g} would take it back to {there.name}"
         )
-    if recipe.slim.arithmetic:
-        recipe = dataclasses.replace(recipe, model=model_config(saved.meta["recipe"]))
-    else:
-        recipe = following(recipe, model_config(saved.meta["recipe"]))
-    stage = build_stage(recipe, accelerator, before if recipe.slim.arithmetic else number, weights)
-    if number == before:
-        stage.restore(saved)
-    elif recipe.slim.arithmetic:
-        stage.restore(saved)
-        stage = next_stage(stage, weights, data)
-        recipe = stage.recipe
-    else:
-        start_from(stage, Start(exported(saved.tensors), {}, recipe.model))
-        stage.step = saved.step
-    changed = changes(saved.meta["recipe"], to_dict(recipe))
+    earlier = saved.meta["recipe"]
+    recipe = recipe.stages[before].resume(following(recipe, model_config(earlier)), earlier)
+    stage = build_stage(recipe, accelerator, before, weights)
+    stage.restore(saved)
+    if number != before:
+        stage, saved = next_stage(stage, weights, data, number), saved._replace(meta={})
+    changed = changes(earlier, to_dict(stage.recipe))
     notes = [f"changed since {path.name}: {key} was {old}, is {new}" for key, (old, new) in changed.items()]
-    return Begun(stage, saved if number == before else saved._replace(meta={}), path.name, changed, notes)
+    return Begun(stage, saved, path.name, changed, notes)
 
 
-def next_stage(finished: Stage, weights: str | None, data: Data) -> Stage:
-    """The stage after one that has come to its end, from its averaged weights."""
-    weights_of = exported(finished.checkpoint().tensors)
-    if finished.recipe.slim.arithmetic:
-        return narrow_stage(finished, weights_of, weights, data)
+def build_stage(recipe: Recipe, accelerator: Accelerator, number: int, weights: str | None = None) -> Stage:
+    """A stage with untrained players on the accelerator's device. weights: folder of feature networks' weights;
+    WeightsError where some are wanted and not there."""
+    torch.manual_seed(recipe.seed)
+    procedure, device, ema = recipe.stages[number], accelerator.device, None
+    network = laid_out(procedure.network(recipe), recipe).to(device)
+    if recipe.ema:
+        ema = Ema("ema", build(recipe.model).to(device))
+        ema.module.load_state_dict(network.state_dict())
+    procedure.choose(network)
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    if not parameters:
+        raise CheckpointError(f"{procedure.name} has nothing to train in a network of the family {recipe.model.family}")
+    optimiser, learning_rate = procedure.optimiser(recipe, parameters)
+    codec = Player("codec", network, optimiser, learning_rate, recipe.clip)
+    codec.join(accelerator, compile=recipe.compile)
+    players = Players(codec, ema, procedure.others(recipe, accelerator, weights))
+    terms = build_terms(procedure.image_losses, weights, device)
+    begin, end = stage_spans(recipe)[number]
+    return Stage(recipe, number, accelerator, begin, end, begin, players, terms)
+
+
+def next_stage(finished: Stage, weights: str | None, data: Data, number: int | None = None) -> Stage:
+    """The stage after one that has come to its end (or a later one), from its averaged weights."""
+    number = stage_at(finished.recipe, finished.step) if number is None else number
+    saved = finished.checkpoint()
+    recipe = finished.recipe.stages[number].succeed(finished, data)
+    start = start_of(saved._replace(meta=saved.meta | {"recipe": to_dict(finished.recipe)}))
     finished.accelerator.free_memory()
-    stage = build_stage(finished.recipe, finished.accelerator, finished.number + 1, weights)
-    start_from(stage, Start(weights_of, {}, stage.recipe.model))
+    stage = build_stage(recipe, finished.accelerator, number, weights)
+    stage.procedure.begin_stage(stage, start, data)
+    stage.step = finished.step
     return stage
 
 

@@ -1,7 +1,6 @@
 """Looking at a network while it learns: sample grids, and real files of images, coded and decoded again."""
 
 import math
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from gencomp.bitstream import STEPS, step_to_quality
 from gencomp.codec import Codec
-from gencomp.image import to_uint8, write_image
+from gencomp.image import to_uint8
 from gencomp.networks.contract import Calibration, Network, TrainingInputs
 
 from .export import to_model
@@ -34,26 +33,6 @@ def sample_grid(network: Network, images: Tensor) -> Image.Image:
             shown.append(network(inputs).x_hat)
         rows.append(np.concatenate([to_uint8(image) for image in shown], axis=1))
     return Image.fromarray(np.concatenate(rows))
-
-
-@torch.no_grad()
-def drawn_grid(network: Network, shape: torch.Size) -> Image.Image:
-    """A row of images of the shape [N, 3, H, W], drawn from the prior of stage 0 with the same noise every time."""
-    device, generator = next(network.parameters()).device, torch.Generator().manual_seed(0)
-    count, _, height, width = shape
-    size = (count, network.config.latent_channels, height // network.stride, width // network.stride)
-    noise = {"y": (torch.rand(size, generator=generator) - 0.5).to(device)}
-    none = torch.zeros(count, device=device)
-    inputs = TrainingInputs(none, torch.full_like(none, STEPS).long(), none, noise, none[:, None].expand(-1, 2).long())
-    return Image.fromarray(np.concatenate([to_uint8(x[None]) for x in network(inputs, drawn=True).x_hat], axis=1))
-
-
-def save_samples(network: Network, images: Tensor, out: Path, step: int, *, drawn: bool = False) -> Path:
-    """OUT/samples/step-N.png: what the network makes of the images, or, drawn, as many of its own."""
-    path = out / "samples" / f"step-{step:08d}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_image(drawn_grid(network, images.shape) if drawn else sample_grid(network, images), path)
-    return path
 
 
 class Validation(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from gencomp.files import write_atomically
 
-FORMAT = "gencomp-family-1"
+FORMAT = "gencomp-family-2"
 FILE = "plan.json"
 LEAST_STEPS = 2  # of a stage
 
@@ -20,21 +20,20 @@ class PlanError(ValueError):
 
 
 class Stage(NamedTuple):
-    """A stage of a recipe: its number (0 to 2, as `train` counts them), its share of the recipe's steps, and what one
-    step costs."""
+    """A stage of a recipe: its procedure, its share of the recipe's steps, and what one step costs."""
 
-    number: int
+    procedure: str
     share: float
     seconds: float
     flops: float
 
 
 class Run(NamedTuple):
-    """A planned training run. begin_stage_2: its step, or None; flops and seconds as planned, of the whole run."""
+    """A planned training run. begin_realism: its step, or None; flops and seconds as planned, of the whole run."""
 
     recipe: str
     steps: int
-    begin_stage_2: int | None
+    begin_realism: int | None
     batch: int
     seconds: float
     flops: float
@@ -58,7 +57,7 @@ def run_of(recipe: str, batch: int, stages: Sequence[Stage], budget: float, by_a
     return Run(
         recipe,
         sum(steps),
-        sum(steps[:-1]) if stages[-1].number == 2 and len(stages) > 1 else None,
+        sum(steps[:-1]) if stages[-1].procedure == "realism" and len(stages) > 1 else None,
         batch,
         sum(n * stage.seconds for n, stage in zip(steps, stages)),
         sum(n * stage.flops for n, stage in zip(steps, stages)),

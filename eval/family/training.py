@@ -66,22 +66,23 @@ def described(place: Place, recipe: str) -> Described:
 def probe(place: Place, recipe: Described, seconds: float) -> list[Stage]:
     """The stages of a recipe with the speed of their first steps here, over about so many seconds.
 
-    One run shows all its stages; stage 2 without the model that it would go on from, but after some steps of stage 1.
+    One run shows all its stages; realism without the model that it would go on from, but after some steps of the stage
+    before.
     """
     estimated = sum(stage["seconds_per_step"] for stage in recipe.stages)
     steps = min(PROBE_STEPS[1], max(PROBE_STEPS[0], round(seconds / max(1e-6, estimated))))
-    with_stage_2 = recipe.stages[-1]["stage"] == 2
-    before = max(1, len(recipe.stages) - with_stage_2)  # stages before it
+    with_realism = recipe.stages[-1]["stage"] == "realism"
+    before = max(1, len(recipe.stages) - with_realism)  # stages before it
     where = place.out / "runs" / "probes" / recipe.name
     shutil.rmtree(where, ignore_errors=True)  # what an interrupted measurement left
-    total, begin_stage_2 = (before + with_stage_2) * steps, before * steps if with_stage_2 else None
-    arguments = _train(place, recipe.name, total, begin_stage_2, where)
+    total, begin_realism = (before + with_realism) * steps, before * steps if with_realism else None
+    arguments = _train(place, recipe.name, total, begin_realism, where)
     child.call([*arguments, "--log-every", "1"], place.said(f"probe-{recipe.name}"), place.threads)
     whole = sum(stage["end"] - stage["begin"] for stage in recipe.stages)
     lines = log(where)
     return [
         Stage(
-            int(stage["stage"]),
+            str(stage["stage"]),
             (stage["end"] - stage["begin"]) / whole,
             _seconds_per_step([line for line in lines if line["stage"] == stage["stage"]], recipe.batch, place),
             stage["flops"],
@@ -98,7 +99,7 @@ def train(place: Place, rung: str, runs: Sequence[Run], told: Told) -> Path:
     done = 0
     for number, run in enumerate(runs, 1):
         where, said = place.run(rung, number), place.said(f"train-{rung}-{number}")
-        arguments = _train(place, run.recipe, run.steps, run.begin_stage_2, where)
+        arguments = _train(place, run.recipe, run.steps, run.begin_realism, where)
         arguments += ["--init", str(before)] if before else []
         arguments += ["--log-every", str(max(1, run.steps // 100)), "--save-minutes", "0.5"]
         with child.started(arguments, said, place.threads) as process:
@@ -113,10 +114,10 @@ def train(place: Place, rung: str, runs: Sequence[Run], told: Told) -> Path:
     return model
 
 
-def _train(place: Place, recipe: str, steps: int, begin_stage_2: int | None, out: Path) -> list[str]:
+def _train(place: Place, recipe: str, steps: int, begin_realism: int | None, out: Path) -> list[str]:
     arguments = ["train", recipe, "--steps", str(steps), "--out", str(out)]
     arguments += [part for source in place.data for part in ("--data", source)]
-    arguments += ["--set", f"adversarial_from={begin_stage_2}"] if begin_stage_2 is not None else []
+    arguments += ["--set", f"realism.begin={begin_realism}"] if begin_realism is not None else []
     return [*arguments, "--sample-every", "0", "--validate-every", "0", "--tracker", "none"]
 
 

@@ -21,7 +21,6 @@ from .pyramids import (
     laplacian_bands,
     laplacian_features,
     oriented_filters,
-    random_features,
     steerable_features,
 )
 from .wasserstein import Pooled, pooled, pooled_distance, wasserstein_distortion
@@ -66,7 +65,6 @@ __all__ = [
     "oriented_filters",
     "pooled",
     "pooled_distance",
-    "random_features",
     "read_weights",
     "repeated_energy",
     "sha256",

@@ -124,30 +124,6 @@ def laplacian_features(levels: int = 3) -> FeatureStack:
     return features
 
 
-def random_features(levels: int = 3, filters: int = 24, side: int = 7, seed: int = 0) -> FeatureStack:
-    """A feature stack of random filters: the image, then each octave's companded responses.
-
-    One layer of random filters of several sizes suffices for textures (Ustyuzhaninov et al. 2017, "What does it take to
-    generate natural textures?"); here one size on octaves. Each filter is normal noise over luma and two opponent
-    colours, of zero mean and unit norm; the same seed gives the same filters.
-    """
-    taps = torch.randn(filters, 3, side, side, generator=torch.Generator().manual_seed(seed))
-    taps = taps - taps.mean((2, 3), keepdim=True)
-    taps = taps / taps.square().sum((1, 2, 3), keepdim=True).sqrt()
-    opponent = torch.tensor(OPPONENT)
-
-    def features(image: Tensor) -> list[Tensor]:
-        stack = [image]
-        x = torch.einsum("oc,nchw->nohw", opponent.to(image), image)
-        for _ in range(levels):
-            responses = F.conv2d(F.pad(x, (side // 2,) * 4, "replicate"), taps.to(image))
-            stack.append(responses * torch.rsqrt(responses.abs() + COMPANDING))
-            x = blur(x, (1, 4, 6, 4, 1), stride=2)
-        return stack
-
-    return features
-
-
 def haar_details(x: Tensor) -> Tensor:
     """Horizontal, vertical and diagonal details of the undecimated Haar wavelet: [N, 1, H, W] -> [N, 3, H, W]."""
     x = F.pad(x, (0, 1, 0, 1), "replicate")

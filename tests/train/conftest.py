@@ -15,9 +15,12 @@ from gencomp.train.settings import recipe
 FAST = Options(save_every=4, log_every=2)
 
 
-def small(**values: str) -> Recipe:
-    """Both stages in eight steps."""
-    return recipe("tiny", {"steps": "8", "adversarial_from": "4", **values})
+NEVER = "1000000"  # a step at which a stage begins that no run here comes to
+
+
+def small(begin: str = "4", **values: str) -> Recipe:
+    """Both stages in eight steps; begin: of realism."""
+    return recipe("tiny", {"steps": "8", "realism.begin": begin, **values})
 
 
 def lines(run_folder: Path) -> list[dict[str, Any]]:

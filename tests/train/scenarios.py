@@ -24,7 +24,7 @@ from gencomp.train.loop import Options
 from gencomp.train.recipe import Recipe
 from gencomp.train.settings import recipe
 
-TWO_STAGES = {"steps": "24", "adversarial_from": "12", "ema": "0.9"}
+TWO_STAGES = {"steps": "24", "realism.begin": "12", "ema": "0.9"}
 
 
 def start(processes: int, task: Callable[[], object]) -> list[int]:
@@ -130,7 +130,7 @@ def interrupted(children: list[int], out: Path, step: int) -> int:
 
 def kill(photographs: str, folder: Path, processes: int, kills: int) -> dict[str, object]:
     """A run that is killed `kills` times, at steps spread over it, against an unbroken one."""
-    chosen = recipe("tiny", {**TWO_STAGES, "steps": "60", "adversarial_from": "30"})
+    chosen = recipe("tiny", {**TWO_STAGES, "steps": "60", "realism.begin": "30"})
     out = folder / "killed"
     statuses = finish(start(processes, training(chosen, photographs, folder / "unbroken", save_every=2, log_every=4)))
     task = training(chosen, photographs, out, save_every=2, log_every=4)

@@ -17,7 +17,7 @@ from gencomp.train.checkpoint import (
 from gencomp.train.export import export
 from gencomp.train.loop import Options, run
 
-from .conftest import small
+from .conftest import NEVER, small
 
 
 def test_realism_is_rescaled_in_the_exported_model_and_only_after_stage_two(trained: Path, tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_run_from_a_model_keeps_its_integers_on_other_photographs(
     Image.effect_noise((200, 200), 50).convert("RGB").save(other / "noise.png")
     options = Options(save_every=4, log_every=2)
     run(
-        small(adversarial_from="0", steps="2"),
+        small(begin="0", steps="2"),
         [str(other)],
         tmp_path / "gan",
         init=tmp_path / "base.safetensors",
@@ -69,7 +69,7 @@ def test_run_from_a_model_keeps_its_integers_on_other_photographs(
     )
     assert export(tmp_path / "gan", tmp_path / "gan.safetensors").model.id == base.id
     assert load_model(tmp_path / "gan.safetensors").facts["realism"]
-    on = small(adversarial_from="none", steps="2")
+    on = small(begin=NEVER, steps="2")
     run(on, [str(other)], tmp_path / "more", init=tmp_path / "base.safetensors", options=options)
     with pytest.raises(ValueError, match="do not belong"):
         export(tmp_path / "more", tmp_path / "more.safetensors", integers_of=tmp_path / "base.safetensors")

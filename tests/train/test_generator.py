@@ -1,5 +1,6 @@
-"""Stage 0: the synthesis learns as a generator, and stage 1 builds around it."""
+"""The synthesis learns as a generator, and what comes after builds around it."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,16 @@ from gencomp.train.checkpoint import CheckpointError, checkpoints, load_checkpoi
 from gencomp.train.export import export
 from gencomp.train.loop import Options, run
 from gencomp.train.plan import describe, loads
+from gencomp.train.procedures.realism import Realism
 from gencomp.train.recipe import Recipe
-from gencomp.train.recipes import RECIPES
-from gencomp.train.schedule import learning_rate_factor, stage_at, stage_span
-from gencomp.train.settings import RecipeError, recipe
-from gencomp.train.stage import build_stage
+from gencomp.train.resume import build_stage
+from gencomp.train.schedule import learning_rate_factor, stage_at, stage_spans
+from gencomp.train.settings import RecipeError, check, recipe
 
 from .conftest import lines
 
-TINY = {"model.latent_channels": "4", "model.widths": "4,4,4,4,8", "discriminator.width": "4", "crop": "64"}
+TINY = {"model.latent_channels": "4", "model.widths": "4,4,4,4,8", "crop": "64"}
+TINY |= {"generator.discriminators.patch.width": "4"}
 FAST = {"steps": "8", "batch": "2", "workers": "0", "precision": "no", "ema": "0.9", "warmup": "0"}
 
 
@@ -58,7 +60,7 @@ def test_stage_0_trains_the_synthesis_alone_and_stage_1_all_else(trained: Path) 
 
 def test_the_log_says_what_each_stage_has(trained: Path) -> None:
     logged = lines(trained)
-    assert [line["stage"] for line in logged] == [0] * 4 + [1] * 4
+    assert [line["stage"] for line in logged] == ["generator"] * 4 + ["rate_distortion"] * 4
     for line in logged[:4]:
         assert line["d_loss"] > 0
         assert line["g_loss"] > 0
@@ -89,57 +91,48 @@ def test_a_run_goes_on_to_the_same_weights_from_any_stage(
 
 
 def test_a_run_in_stage_0_is_no_codec_yet(trained: Path, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="stage 0"):
+    with pytest.raises(CheckpointError, match="stage generator"):
         export(trained / "checkpoints" / "step-00000004.safetensors", tmp_path / "model.safetensors")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_run_cannot_be_taken_back(trained: Path, photographs: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"generator_fraction=0\.9 would take it back to stage 0"):
-        run(small(generator_fraction="0.9", steps="16"), [str(photographs)], trained, options=Options())
+    with pytest.raises(CheckpointError, match=r"rate_distortion\.begin=0\.9 would take it back to generator"):
+        run(small(steps="16", **{"rate_distortion.begin": "0.9"}), [str(photographs)], trained, options=Options())
 
 
 def test_stages_follow_one_another_and_share_a_schedule() -> None:
-    chosen = small(
-        steps="200", adversarial_from="160", generator_fraction="0.25", trains="all", **{"losses.teacher": "0"}
-    )
-    assert [stage_span(chosen, stage) for stage in (0, 1, 2)] == [(0, 40), (40, 160), (160, 200)]
+    before = small(steps="200", **{"rate_distortion.begin": "0.2"})
+    chosen = dataclasses.replace(before, stages=(*before.stages, Realism(160)))
+    assert stage_spans(chosen) == [(0, 40), (40, 160), (160, 200)]
     assert [stage_at(chosen, step) for step in (0, 39, 40, 159, 160)] == [0, 0, 1, 1, 2]
     assert learning_rate_factor(chosen, 39) < 0.1
     assert learning_rate_factor(chosen, 40) == 1
 
 
-def test_recipes_without_stage_0_have_none() -> None:
-    for chosen in RECIPES.values():
-        if not chosen.generator_fraction:
-            assert stage_span(chosen, 0) == (0, 0)
-            assert stage_at(chosen, 0) > 0
-
-
 def test_the_plan_names_both_stages() -> None:
     first, second = loads(recipe("santurkar2018"))
-    assert (first.stage, second.stage) == (0, 1)
+    assert (first.stage, second.stage) == ("generator", "rate_distortion")
     assert first.discriminator > 0
     assert second.discriminator == 0
     assert (first.trained, first.frozen) == (second.frozen, second.trained)
     said = describe(recipe("santurkar2018"), 1, torch.device("cpu"))
-    assert "stage 0, steps 0 to 2,000: the synthesis alone, as the generator of a GAN" in said
+    assert "generator, steps 0 to 2,000" in said
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"discriminator.condition_channels": "4"}, "of images alone"),
-        ({"losses.feature_matching": "1"}, "of images alone"),
-        ({"losses.adversarial": "0"}, "losses.adversarial"),
-        ({"generator_fraction": "1.5"}, "a share"),
+        ({"generator.discriminators.patch.condition_channels": "4"}, "of images alone"),
+        ({"generator.discriminators.patch.feature_matching": "1"}, "of images alone"),
+        ({"generator.discriminators.patch": "0"}, "above 0"),
     ],
 )
 def test_what_no_generator_can_be_trained_with_is_refused(values: dict[str, str], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         small(**values)
     with pytest.raises(RecipeError, match="not trained as generators"):
-        recipe("base", {"generator_fraction": "0.5"})
+        check(dataclasses.replace(recipe("base"), stages=small().stages))
 
 
 def test_every_number_of_the_prior_counts() -> None:

@@ -51,29 +51,6 @@ def test_relativistic_loss_sees_differences_alone() -> None:
     torch.testing.assert_close(losses.relativistic(real, real).generator, torch.full((2,), math.log(2)))
 
 
-def test_label_loss_of_even_logits_is_the_log_of_the_classes() -> None:
-    logits, labels = torch.zeros(2, 1 + 7, 3, 3), torch.randint(0, 7, (2, 3, 3))
-    both = losses.label_cross_entropy(logits, logits, labels)
-    torch.testing.assert_close(both.generator, torch.full((2,), math.log(8)))
-    torch.testing.assert_close(both.discriminator, torch.full((2,), 2 * math.log(8)))
-
-
-def test_label_loss_wants_fakes_to_have_the_originals_label() -> None:
-    labels = torch.tensor([[[2]]])
-    right = torch.full((1, 5, 1, 1), -20.0)
-    right[0, 3] = 20.0  # class 1 + label
-    as_fake = torch.full((1, 5, 1, 1), -20.0)
-    as_fake[0, 0] = 20.0
-    assert losses.label_cross_entropy(right, as_fake, labels).discriminator.item() < 1e-6
-    assert losses.label_cross_entropy(right, right, labels).generator.item() < 1e-6
-    assert losses.label_cross_entropy(right, as_fake, labels).generator.item() == pytest.approx(40, rel=1e-3)
-
-
-def test_labels_are_demanded_where_the_loss_needs_them() -> None:
-    with pytest.raises(ValueError, match="labels"):
-        losses.adversarial("labels", [torch.zeros(1, 3, 1, 1)], [torch.zeros(1, 3, 1, 1)], None)
-
-
 def test_feature_matching_is_the_mean_of_the_layers_and_leaves_the_real_side_alone() -> None:
     real = [torch.ones(2, 3, 4, 4, requires_grad=True), torch.ones(2, 5, 2, 2, requires_grad=True)]
     fake = [torch.zeros(2, 3, 4, 4, requires_grad=True), torch.full((2, 5, 2, 2), 4.0, requires_grad=True)]
@@ -95,7 +72,7 @@ def test_r1_of_a_linear_discriminator_is_the_square_of_its_weights() -> None:
 @pytest.mark.parametrize("kind", ["nonsaturating", "hinge", "relativistic"])
 def test_losses_of_shares_average_to_the_loss_of_the_batch(kind: str) -> None:
     real, fake = noise(4, 1, 3, 3), noise(4, 1, 3, 3, seed=1)
-    whole = losses.adversarial(kind, [real], [fake], None)
-    shares = [losses.adversarial(kind, [real[k : k + 2]], [fake[k : k + 2]], None) for k in (0, 2)]
+    whole = losses.adversarial(kind, [real], [fake])
+    shares = [losses.adversarial(kind, [real[k : k + 2]], [fake[k : k + 2]]) for k in (0, 2)]
     for index in range(2):
         torch.testing.assert_close(whole[index].mean(), sum(s[index].mean() for s in shares) / 2)

@@ -1,6 +1,7 @@
 """Objectives by closed form."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -8,19 +9,17 @@ import torch
 from gencomp import perceptual
 from gencomp.bitstream import STEPS
 from gencomp.perceptual import WeightsError
-from gencomp.train.objective import (
-    build_terms,
-    distortion_balance,
-    image_terms,
-    lambda_of,
-    price_of_rate,
-    rate_distortion,
-)
+from gencomp.train.objective import distortion_balance, lambda_of, price_of_rate, rate_distortion
 from gencomp.train.players import RunningRate
-from gencomp.train.recipe import Losses, RateTarget
+from gencomp.train.recipe import RateTarget
 from gencomp.train.settings import recipe
+from gencomp.train.terms import ActiveTerm, Term, Wasserstein, build_terms, weighted
 
 CPU = torch.device("cpu")
+
+
+def terms_of(**weights: Term | float) -> list[ActiveTerm]:
+    return build_terms({k: w if isinstance(w, Term) else Term(w) for k, w in weights.items()}, None, CPU)
 
 
 def test_lambda_runs_log_evenly_over_the_qualities() -> None:
@@ -49,33 +48,35 @@ def test_ms_ssim_costs_nothing_on_equal_images_and_something_on_others() -> None
 
 
 def test_realism_zero_counts_distortion_alone() -> None:
-    terms = build_terms(Losses(mse=100.0, l1=1.0, wasserstein=1.0), None, CPU)
+    terms = terms_of(mse=100.0, l1=1.0, wasserstein_steerable=Wasserstein(1.0))
     x, other = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64)
     ones, rows = torch.ones(2), torch.arange(2)
-    still = image_terms(terms, x, other, torch.zeros(2), ones, rows[:1]).total
+    still = weighted(terms, x, other, torch.zeros(2), ones, rows[:1]).total
     expected = 100 * (x - other).square().mean((1, 2, 3)) + (x - other).abs().mean((1, 2, 3))
     torch.testing.assert_close(still, expected)
-    half, full = (image_terms(terms, x, other, r * ones, ones, rows).total - still for r in (0.5, 1.0))
+    half, full = (weighted(terms, x, other, r * ones, ones, rows).total - still for r in (0.5, 1.0))
     torch.testing.assert_close(2 * half, full)
     assert (full > 0).all()
 
 
 def test_rows_without_realism_are_not_given_to_the_terms_of_realism() -> None:
     """The same totals from the rows with realism alone, and the same sums for the log."""
-    terms = build_terms(Losses(mse=10.0, wasserstein=1.0), None, CPU)
+    terms = terms_of(mse=10.0, wasserstein_steerable=Wasserstein(1.0))
     x, other = torch.rand(4, 3, 64, 64), torch.rand(4, 3, 64, 64)
     realism, ones = torch.tensor([0.0, 0.7, 0.0, 1.0]), torch.ones(4)
-    some = image_terms(terms, x, other, realism, ones, torch.tensor([1, 3]))
-    every = image_terms(terms, x, other, realism, ones, torch.arange(4))
+    some = weighted(terms, x, other, realism, ones, torch.tensor([1, 3]))
+    every = weighted(terms, x, other, realism, ones, torch.arange(4))
     torch.testing.assert_close(some.total, every.total)
-    torch.testing.assert_close(some.metrics["realistic/wasserstein"], every.metrics["realistic/wasserstein"])
+    torch.testing.assert_close(
+        some.metrics["realistic/wasserstein_steerable"], every.metrics["realistic/wasserstein_steerable"]
+    )
 
 
 def test_grid_artefacts_count_with_the_realism() -> None:
-    terms = build_terms(Losses(mse=0.0, grid_artefacts=8.0), None, CPU)
+    terms = terms_of(mse=0.0, grid_artefacts=Term(8.0, times_realism=True))
     x = torch.full((2, 3, 128, 128), 0.5)
     stripes = x + 0.01 * (torch.arange(128) % 2 * 2 - 1)
-    total, metrics = image_terms(terms, x, stripes, torch.tensor([0.0, 0.5]), torch.ones(2), torch.tensor([1]))
+    total, metrics = weighted(terms, x, stripes, torch.tensor([0.0, 0.5]), torch.ones(2), torch.tensor([1]))
     value = 2 * metrics["realistic/grid_artefacts"].item()  # one of two samples has realism
     assert total[0] == 0
     assert total[1].item() == pytest.approx(4 * value, rel=1e-5)
@@ -117,11 +118,13 @@ def test_price_of_rate_switches_at_the_target_and_relaxes_early() -> None:
     assert price(0.15, 20, steps=200) == 2.0  # a short run warms up for a tenth of its steps
 
 
-@pytest.mark.parametrize("losses", [Losses(lpips=1.0), Losses(wasserstein=1.0, wasserstein_features="vgg")])
-def test_absent_weights_are_an_error_that_names_the_file(losses: Losses, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("losses", [{"lpips_alex": 1.0}, {"wasserstein_vgg": Wasserstein(1.0)}])
+def test_absent_weights_are_an_error_that_names_the_file(
+    losses: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TORCH_HOME", "/nonexistent")
     with pytest.raises(WeightsError, match=r"alexnet-owt|vgg16"):
-        build_terms(losses, None, CPU)
+        terms_of(**losses)
 
 
 def test_lpips_enters_where_its_weights_are_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,14 +132,14 @@ def test_lpips_enters_where_its_weights_are_at_hand(monkeypatch: pytest.MonkeyPa
 
     torch.manual_seed(0)
     network = lpips.LPIPS(net="squeeze", pnet_rand=True, verbose=False).requires_grad_(False)
-    monkeypatch.setattr("gencomp.train.objective.load_lpips", lambda net, weights: network)
-    terms = build_terms(Losses(mse=0.0, lpips=2.0, lpips_net="squeeze"), None, CPU)
+    monkeypatch.setattr("gencomp.train.terms.load_lpips", lambda net, weights: network)
+    terms = terms_of(lpips_squeeze=2.0)
     x, other = torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64, requires_grad=True)
     one, row = torch.ones(1), torch.zeros(1, dtype=torch.long)
-    weighted = image_terms(terms, x, other, one, one, row)
-    torch.testing.assert_close(weighted.total, 2 * perceptual.lpips_loss(network, x, other))
+    found = weighted(terms, x, other, one, one, row)
+    torch.testing.assert_close(found.total, 2 * perceptual.lpips_loss(network, x, other))
     flat = torch.zeros(1, 3, 64, 64, requires_grad=True)
-    image_terms(
+    weighted(
         terms, torch.zeros(1, 3, 64, 64), flat, torch.ones(1), torch.ones(1), torch.zeros(1, dtype=torch.long)
     ).total.sum().backward()
     assert torch.isfinite(flat.grad).all()  # type: ignore[arg-type]

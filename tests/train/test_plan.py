@@ -18,6 +18,9 @@ def test_every_recipe_can_be_counted(name: str) -> None:
 
 
 def test_an_estimate_names_the_span_of_each_stage() -> None:
-    stages = estimate(recipe("tiny", {"steps": "8", "adversarial_from": "4"}), 1, torch.device("cpu"))
-    assert [(stage["stage"], stage["begin"], stage["end"]) for stage in stages] == [(1, 0, 4), (2, 4, 8)]
+    stages = estimate(recipe("tiny", {"steps": "8", "realism.begin": "4"}), 1, torch.device("cpu"))
+    assert [(stage["stage"], stage["begin"], stage["end"]) for stage in stages] == [
+        ("rate_distortion", 0, 4),
+        ("realism", 4, 8),
+    ]
     assert all(stage["seconds_per_step"] > 0 for stage in stages)

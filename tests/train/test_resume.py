@@ -23,11 +23,11 @@ from gencomp.train.checkpoint import (
 from gencomp.train.data.batches import Batch
 from gencomp.train.data.sources import SourceError
 from gencomp.train.loop import Options, Stopped, run
-from gencomp.train.resume import agreed, model_file
+from gencomp.train.procedures.contract import Metrics, Stage
+from gencomp.train.resume import agreed, build_stage, model_file
 from gencomp.train.settings import recipe
-from gencomp.train.stage import Metrics, Stage, build_stage, start_from
 
-from .conftest import FAST, lines, small
+from .conftest import FAST, NEVER, lines, small
 
 
 def test_sigterm_saves_and_the_run_goes_on_bit_identical(
@@ -62,13 +62,13 @@ def test_fewer_steps_than_done_are_refused(trained: Path, photographs: Path) -> 
 
 def test_gan_without_a_codec_to_start_from_is_refused(photographs: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="--init"):
-        run(small(adversarial_from="0"), [str(photographs)], tmp_path, options=FAST)
+        run(small(begin="0"), [str(photographs)], tmp_path, options=FAST)
 
 
 def test_absent_weights_are_named_before_anything_is_trained(photographs: Path, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="alexnet"):
         run(
-            small(adversarial_from="0", trains="all", **{"losses.lpips": "1"}),
+            small(begin="0", **{"realism.trains": "all", "realism.losses.lpips_alex": "1"}),
             [str(photographs)],
             tmp_path,
             options=FAST,
@@ -83,7 +83,7 @@ def copied(run_folder: Path, to: Path) -> Path:
 def test_runs_that_cannot_start_leave_no_folder(photographs: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     with pytest.raises(CheckpointError, match="--init"):
-        run(small(adversarial_from="0"), [str(photographs)], out, options=FAST)
+        run(small(begin="0"), [str(photographs)], out, options=FAST)
     with pytest.raises(SourceError):
         run(small(), [str(tmp_path / "absent")], out, options=FAST)
     with pytest.raises(ValueError, match=r"tracker|nobody"):
@@ -103,8 +103,8 @@ def test_changed_settings_are_said_and_logged(
 
 
 def test_a_run_is_not_taken_back_to_stage_one(trained: Path, photographs: Path) -> None:
-    with pytest.raises(CheckpointError, match="back to stage 1"):
-        run(small(steps="20", adversarial_from="12"), [str(photographs)], trained, options=FAST)
+    with pytest.raises(CheckpointError, match="back to rate_distortion"):
+        run(small(steps="20", begin="12"), [str(photographs)], trained, options=FAST)
 
 
 def test_all_processes_take_the_checkpoint_that_the_first_one_sees(
@@ -126,15 +126,15 @@ def test_all_processes_take_the_checkpoint_that_the_first_one_sees(
 
 def test_init_from_a_run_brings_its_discriminator(trained: Path) -> None:
     start = starting_point(trained)
-    stage = build_stage(small(adversarial_from="0"), Accelerator(cpu=True), 2)
-    start_from(stage, start)
-    assert stage.players.discriminator is not None
-    state = stage.players.discriminator.module.state_dict()
-    assert start.discriminator.keys() == state.keys()
-    assert all(torch.equal(value, state[name]) for name, value in start.discriminator.items())
-    other = build_stage(small(adversarial_from="0", **{"discriminator.width": "8"}), Accelerator(cpu=True), 2)
+    stage = build_stage(small(begin="0"), Accelerator(cpu=True), 1)
+    stage.procedure.begin_stage(stage, start, None)
+    (opponent,) = stage.players.opponents()
+    state = opponent.module.state_dict()
+    assert state
+    assert all(torch.equal(value, start.others[f"patch.{name}"]) for name, value in state.items())
+    other = build_stage(small(begin="0", **{"realism.discriminators.patch.width": "8"}), Accelerator(cpu=True), 1)
     with pytest.raises(CheckpointError, match="discriminator of --init is another"):
-        start_from(other, start)
+        other.procedure.begin_stage(other, start, None)
 
 
 def test_a_run_takes_the_network_of_its_init_unless_another_is_set(
@@ -142,7 +142,7 @@ def test_a_run_takes_the_network_of_its_init_unless_another_is_set(
 ) -> None:
     first, second, key = tmp_path / "first", tmp_path / "second", "model.transform.latent_channels"
     run(small(steps="2", **{key: "12"}), [str(photographs)], first, options=FAST)
-    on = small(steps="2", adversarial_from="0")
+    on = small(steps="2", begin="0")
     run(on, [str(photographs)], second, init=first, options=FAST)
     assert f"as in --init: {key} is 12, not the recipe's 32" in capsys.readouterr().out
     assert starting_point(second).network == starting_point(first).network
@@ -150,7 +150,7 @@ def test_a_run_takes_the_network_of_its_init_unless_another_is_set(
     assert "resumed_from" in lines(second)[-1]
     assert "model.transform.latent_channels" not in lines(second)[-1]["changed"]
     with pytest.raises(CheckpointError, match=r"another network: \S+ is \(.*\) there and \(.*\) here$"):
-        run(small(adversarial_from="0", **{key: "8"}), [str(photographs)], tmp_path / "no", init=first, options=FAST)
+        run(small(begin="0", **{key: "8"}), [str(photographs)], tmp_path / "no", init=first, options=FAST)
 
 
 def test_a_network_of_another_family_is_refused(trained: Path, photographs: Path, tmp_path: Path) -> None:
@@ -161,22 +161,22 @@ def test_a_network_of_another_family_is_refused(trained: Path, photographs: Path
 def test_init_knows_the_embedded_model_by_name() -> None:
     start = starting_point(model_file("gencomp-base"))
     assert start.codec
-    assert not start.discriminator
-    stage = build_stage(recipe("base", {"precision": "no"}), Accelerator(cpu=True), 1)
-    start_from(stage, start)
+    assert not start.others
+    stage = build_stage(recipe("base", {"precision": "no"}), Accelerator(cpu=True), 0)
+    stage.procedure.begin_stage(stage, start, None)
 
 
 def test_checkpoints_of_before_are_refused_in_one_line(tmp_path: Path) -> None:
     path = tmp_path / "checkpoints" / "step-00000001.safetensors"
     path.parent.mkdir()
-    save_file({"model.a": torch.zeros(1)}, path, {"format": "gencomp-run-1", "step": "1", "meta": "{}"})
+    save_file({"model.a": torch.zeros(1)}, path, {"format": "gencomp-run-2", "step": "1", "meta": "{}"})
     for read in (load_checkpoint, starting_point):
         with pytest.raises(CheckpointError, match=r"another version of gencomp.*--init"):
             read(path)
 
 
 def test_checkpoints_come_by_time_as_well_as_by_steps(photographs: Path, tmp_path: Path) -> None:
-    chosen = small(steps="3", adversarial_from="none")
+    chosen = small(steps="3", begin=NEVER)
     run(chosen, [str(photographs)], tmp_path / "often", options=Options(save_minutes=1e-9, keep=10))
     run(chosen, [str(photographs)], tmp_path / "seldom", options=Options(save_minutes=60, keep=10))
     assert [len(checkpoints(tmp_path / name)) for name in ("often", "seldom")] == [3, 1]

@@ -2,19 +2,19 @@
 
 import pytest
 
-from gencomp.train.schedule import fitted, learning_rate_factor, rounds, stage_at, stage_span
+from gencomp.train.schedule import fitted, learning_rate_factor, stage_at, stage_spans
 from gencomp.train.settings import recipe
 
 
 def test_learning_rate_rises_holds_and_falls_in_each_stage() -> None:
-    chosen = recipe("tiny", {"steps": "200", "adversarial_from": "100", "warmup": "10", "decay": "0.5"})
+    chosen = recipe("tiny", {"steps": "200", "realism.begin": "100", "warmup": "10", "decay": "0.5"})
     factors = [learning_rate_factor(chosen, step) for step in range(200)]
     assert factors[0] == pytest.approx(0.1)
     assert factors[10:49] == [1.0] * 39
     assert factors[75] == pytest.approx(0.5)
     assert factors[100:] == factors[:100]
-    assert [stage_at(chosen, s) for s in (0, 99, 100, 199)] == [1, 1, 2, 2]
-    assert stage_span(chosen, 2) == (100, 200)
+    assert [stage_at(chosen, s) for s in (0, 99, 100, 199)] == [0, 0, 1, 1]
+    assert stage_spans(chosen) == [(0, 100), (100, 200)]
 
 
 def test_hific_schedule_is_a_tenth_from_half_of_each_stage() -> None:
@@ -29,9 +29,3 @@ def test_warm_up_fits_short_runs() -> None:
     factors = [learning_rate_factor(recipe("base", {"steps": "100"}), step) for step in range(100)]
     assert max(factors) == 1.0
     assert factors[9] == 1.0
-
-
-def test_the_last_part_of_stage_one_rounds_and_stage_two_does_not() -> None:
-    chosen = recipe("tiny", {"steps": "100", "adversarial_from": "80", "rounded_fraction": "0.25"})
-    assert [step for step in range(100) if rounds(chosen, step)] == list(range(60, 80))
-    assert not any(rounds(recipe("tiny"), step) for step in range(400))

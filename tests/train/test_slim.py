@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 
 from gencomp.codec import Codec
 from gencomp.model import load_model
@@ -17,18 +16,16 @@ from gencomp.networks.cost import cost
 from gencomp.networks.hyperprior import HyperpriorConfig, HyperpriorNetwork
 from gencomp.networks.transforms import TransformConfig
 from gencomp.train.checkpoint import CheckpointError, checkpoints, load_checkpoint
-from gencomp.train.cli import train
 from gencomp.train.export import export
 from gencomp.train.int8 import quantise
 from gencomp.train.loop import Options, run
-from gencomp.train.recipes import Recipe
+from gencomp.train.procedures.slim.channels import chosen, group_sizes, importance_order
+from gencomp.train.procedures.slim.reconstruct import reconstruct
+from gencomp.train.procedures.slim.supernet import Supernet, removed_for_good
+from gencomp.train.procedures.slim.widths import Elastic, best_widths, synthesis_kmac
+from gencomp.train.recipe import Recipe
+from gencomp.train.resume import followed
 from gencomp.train.settings import RecipeError, recipe
-from gencomp.train.slim.channels import chosen, group_sizes, importance_order
-from gencomp.train.slim.reconstruct import reconstruct
-from gencomp.train.slim.search import best_widths
-from gencomp.train.slim.stages import slim_recipe
-from gencomp.train.slim.supernet import Supernet, removed_for_good
-from gencomp.train.slim.widths import Elastic, synthesis_kmac
 
 from .conftest import FAST
 
@@ -134,15 +131,15 @@ def teacher(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def slim(teacher: Path, **values: str) -> Recipe:
-    fixed = {"steps": "8", "adversarial_from": "4", "batch": "2", "crop": "128", "workers": "0", "precision": "no"}
-    return slim_recipe(recipe("slim", {**fixed, "slim.candidates": "6", "slim.arithmetic": "0.6", **values}), teacher)
+def slim(**values: str) -> Recipe:
+    fixed = {"steps": "8", "narrow.begin": "4", "batch": "2", "crop": "128", "workers": "0", "precision": "no"}
+    return recipe("slim", {**fixed, "narrow.candidates": "6", "shared.arithmetic": "0.6", **values})
 
 
 @pytest.fixture(scope="module")
 def slimmed(teacher: Path, photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("slim")
-    run(slim(teacher), [str(photographs)], out, init=teacher, options=FAST)
+    run(slim(), [str(photographs)], out, init=teacher, options=FAST)
     return out
 
 
@@ -169,11 +166,11 @@ def test_a_run_that_was_stopped_in_either_stage_or_between_ends_bit_for_bit_as_a
     slimmed: Path, teacher: Path, photographs: Path, tmp_path: Path, stopped_at: int
 ) -> None:
     every = Options(save_every=2, log_every=2, keep=9)
-    run(slim(teacher), [str(photographs)], tmp_path, init=teacher, options=every)
+    run(slim(), [str(photographs)], tmp_path, init=teacher, options=every)
     for late in checkpoints(tmp_path):
         if int(late.stem[5:]) > stopped_at:
             late.unlink()
-    run(slim(teacher), [str(photographs)], tmp_path, init=teacher, options=FAST)
+    run(slim(), [str(photographs)], tmp_path, options=FAST)  # the teacher stands in the checkpoint
     ends = [load_checkpoint(checkpoints(folder)[-1]) for folder in (slimmed, tmp_path)]
     assert ends[0].meta["recipe"]["model"] == ends[1].meta["recipe"]["model"]
     assert all(torch.equal(value, ends[1].tensors[name]) for name, value in ends[0].tensors.items())
@@ -182,7 +179,7 @@ def test_a_run_that_was_stopped_in_either_stage_or_between_ends_bit_for_bit_as_a
 def test_a_decoder_that_learnt_with_the_rounding_becomes_one_in_eight_bits(
     teacher: Path, photographs: Path, tmp_path: Path
 ) -> None:
-    run(slim(teacher, **{"slim.int8": "true"}), [str(photographs)], tmp_path, init=teacher, options=FAST)
+    run(slim(**{"narrow.int8": "true"}), [str(photographs)], tmp_path, init=teacher, options=FAST)
     export(tmp_path, tmp_path / "float.safetensors")
     done = quantise(tmp_path / "float.safetensors", tmp_path / "int8.safetensors", [str(photographs)])
     assert done.id == load_model(teacher).id
@@ -191,21 +188,15 @@ def test_a_decoder_that_learnt_with_the_rounding_becomes_one_in_eight_bits(
 
 
 def test_what_cannot_be_narrowed_is_refused(teacher: Path, photographs: Path, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="can be narrowed to"):
-        slim(teacher, **{"slim.arithmetic": "0.01"})
-    with pytest.raises(CheckpointError, match="before the last"):
-        slim(teacher, steps="4")
-    with pytest.raises(CheckpointError, match="--teacher"):
-        run(recipe("slim", {"precision": "no"}), [str(photographs)], tmp_path / "none", options=FAST)
-    for arguments, said in (
-        (["slim", "--data", "x", "--out", "y"], "--teacher"),
-        (["slim", "--teacher", str(teacher), "--init", "z"], "--init"),
-        (["base", "--teacher", str(teacher)], "recipe slim"),
-        (["slim", "--set", "slim.teacher=x"], "--teacher"),
+    for values, said in (
+        ({"shared.arithmetic": "0.01"}, "can be narrowed to"),
+        ({"steps": "4"}, "before the last"),
     ):
-        refused = CliRunner().invoke(train, arguments)
-        assert refused.exit_code == 2
-        assert said in refused.output
-    with pytest.raises(RecipeError, match="share"):
-        recipe("slim", {"slim.arithmetic": "2"})
+        with pytest.raises(CheckpointError, match=said):
+            followed(slim(**values), teacher)
+    with pytest.raises(CheckpointError, match="--init"):
+        run(recipe("slim", {"precision": "no"}), [str(photographs)], tmp_path / "none", options=FAST)
+    for key, value, said in (("shared.arithmetic", "2", "share"), ("shared.transform", "x", "unknown key")):
+        with pytest.raises(RecipeError, match=said):
+            recipe("slim", {key: value})
     assert not (tmp_path / "none").exists()

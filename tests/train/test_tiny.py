@@ -36,8 +36,8 @@ def test_tiny_overfits_four_images_and_its_export_codes_them_exactly(photographs
 
 def test_rate_controller_reaches_its_target(photographs: Path, tmp_path: Path) -> None:
     """Mean rate of the last fifth of a run within 3 % of the target."""
-    values = "steps=400 adversarial_from=none rate.bpp=0.2 rate.warmup=40 rate.lambda_above=2 rate.lambda_below=0.125"
-    values += " rate.smoothing=0.9 losses.mse=150 losses.teacher=0 ema=0 decay=0.01"
+    values = "steps=400 realism.begin=1000000 rate.bpp=0.2 rate.warmup=40 rate.lambda_above=2 rate.lambda_below=0.125"
+    values += " rate.smoothing=0.9 rate_distortion.losses.mse=150 ema=0 decay=0.01"
     chosen = recipe("tiny", dict(pair.split("=") for pair in values.split()))
     run(chosen, [str(photographs)], tmp_path, options=Options(save_every=1000, log_every=1))
     rates = [json.loads(line)["bpp"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]

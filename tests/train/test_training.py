@@ -36,7 +36,7 @@ def test_log_has_what_a_watcher_needs(trained: Path) -> None:
             "memory_gib",
         } <= line.keys()
         assert line["processor_seconds"] > 0
-    assert [line["stage"] for line in lines(trained)] == [1, 1, 2, 2]
+    assert [line["stage"] for line in lines(trained)] == ["rate_distortion"] * 2 + ["realism"] * 2
     assert lines(trained)[-1]["d_loss"] > 0
     assert json.loads((trained / "recipe.json").read_text())["steps"] == 8
 
@@ -68,21 +68,22 @@ def test_loss_that_is_not_finite_stops_the_run(photographs: Path, tmp_path: Path
 
 
 KINDS = {
-    "illm": "discriminator.kind=unet discriminator.labels=8 discriminator.label_steps=2 losses.gan=labels",
-    "unet": "discriminator.kind=unet losses.gan=relativistic losses.wasserstein=1 "
-    "losses.wasserstein_features=random discriminator.high_bands=true",
-    "projected": "discriminator.kind=projected discriminator.backbone=test_efficientnet "
-    "discriminator.backbone_weights=random losses.gan=hinge",
-    "penalties": "losses.r1=1 losses.r2=1 discriminator.scales=2 losses.ms_ssim=1 losses.l1=1",
-    "controlled": "trains=all rate.bpp=0.2 ema=0 discriminator.spectral_norm=false",
+    "relativistic": "patch.gan=relativistic losses.wasserstein_laplacian=1 losses.wasserstein_steerable=1",
+    "beside": "projected.backbone=test_efficientnet projected.backbone_weights=random projected.gan=hinge "
+    "projected=0.2",
+    "penalty": "patch.r1=1 losses.ms_ssim=1 losses.l1=1",
+    "controlled": "trains=all rate.bpp=0.2 rate_distortion.losses.mse=1 ema=0 patch.spectral_norm=false",
 }
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_stage_two_trains_and_resumes(photographs: Path, tmp_path: Path, kind: str) -> None:
     """Stopped in the middle of stage 2 and taken up again, against the same run unbroken."""
-    values = dict(pair.split("=") for pair in KINDS[kind].split())
-    chosen = small(**{"discriminator.width": "8", "steps": "6", "adversarial_from": "2", **values})
+    sections = {"patch": "realism.discriminators.", "projected": "realism.discriminators.", "losses": "realism."}
+    sections["trains"] = "realism."
+    pairs = (pair.split("=") for pair in ["patch.width=8", "steps=6", *KINDS[kind].split()])
+    values = {sections.get(key.partition(".")[0], "") + key: value for key, value in pairs}
+    chosen = small("2", **values)
     run(chosen, [str(photographs)], tmp_path / "whole", options=FAST)
     half = tmp_path / "half"
     (half / "checkpoints").mkdir(parents=True)

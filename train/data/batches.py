@@ -87,13 +87,8 @@ def collate(samples: list[Sample]) -> Batch:
     """Samples to a batch."""
     drawn = [s.random for s in samples]
     noise = {stream: torch.stack([d.noise[stream] for d in drawn]) for stream in drawn[0].noise}
-    random = RandomInputs(
-        torch.stack([d.quality_step for d in drawn]),
-        torch.stack([d.realism for d in drawn]),
-        torch.stack([d.saturation for d in drawn]),
-        torch.stack([d.gamma for d in drawn]),
-        noise,
-    )
+    quality_step, realism = torch.stack([d.quality_step for d in drawn]), torch.stack([d.realism for d in drawn])
+    random = RandomInputs(quality_step, realism, noise)
     numbers = torch.tensor([s.number for s in samples])
     return Batch(numbers, torch.stack([s.pixels for s in samples]), random, [n for s in samples for n in s.unreadable])
 

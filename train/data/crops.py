@@ -27,14 +27,11 @@ TRIES = 20  # photographs drawn for one sample before the data is called broken
 class RandomInputs(NamedTuple):
     """What is drawn for each sample, with a batch dimension [B] in front once collated.
 
-    quality_step int []; realism [] in 0..1; saturation and gamma [], factors about 1; noise in -1/2..1/2 by stream, of
-    the shapes that the network names.
+    quality_step int []; realism [] in 0..1; noise in -1/2..1/2 by stream, of the shapes that the network names.
     """
 
     quality_step: Tensor
     realism: Tensor
-    saturation: Tensor
-    gamma: Tensor
     noise: dict[str, Tensor]
 
 
@@ -83,10 +80,9 @@ def random_inputs(number: int, recipe: Recipe) -> RandomInputs:
     realism = (2 * torch.rand((), generator=generator) - 0.5).clamp(0, 1)
     if torch.rand((), generator=generator) < recipe.mid_quality_fraction:
         quality_step = STEPS // 4 + quality_step // 2
-    saturation, gamma = 1 + recipe.colour_jitter * (2 * torch.rand(2, generator=generator) - 1)
     if recipe.rate.bpp:  # one rate and no realism to choose, as in HiFiC
         quality_step, realism = torch.full_like(quality_step, STEPS // 2), torch.ones_like(realism)
-    return RandomInputs(quality_step, realism, saturation, gamma, noise)
+    return RandomInputs(quality_step, realism, noise)
 
 
 def is_graphics(number: int, recipe: Recipe) -> bool:

@@ -1,18 +1,20 @@
-"""What every discriminator returns, and the parts that they share.
+"""What a discriminator is, and the parts that several share.
+
+A new one is a file with its settings, which build it, and a row of `KINDS`.
 
 Spectral norms are brought forward by `advance_spectral_norms`, once a step, and by nothing else: the networks stay in
 evaluation mode, so that the number of processes, of accumulated parts and of forward passes changes nothing.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import NamedTuple, cast
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
-
-from ..recipe import DiscriminatorConfig
 
 
 class DiscriminatorOutput(NamedTuple):
@@ -20,6 +22,26 @@ class DiscriminatorOutput(NamedTuple):
 
     logits: list[Tensor]
     features: list[Tensor]
+
+
+@dataclass(frozen=True)
+class Discriminator(ABC):
+    """Settings of every discriminator; a kind adds its own, and `build`. The two weights count times the realism."""
+
+    weight: float = 0.0  # of the generator's loss against it
+    feature_matching: float = 0.0
+    gan: Literal["nonsaturating", "hinge", "relativistic"] = "nonsaturating"
+    r1: float = 0.0  # gradient penalty on real images, every 16th step
+    width: int = 64  # channels of the first layer
+    condition_channels: int = 12  # the latents are brought to so many channels; 0: unconditional
+    spectral_norm: bool = True
+    learning_rate: float = 2e-4
+    beta1: float = 0.5
+    beta2: float = 0.9
+
+    @abstractmethod
+    def build(self, latent_channels: int, weights: str | None = None) -> nn.Module:
+        """Of images and latents, see the package; WeightsError for a network that is not in the folder `weights`."""
 
 
 class Condition(nn.Module):
@@ -34,7 +56,7 @@ class Condition(nn.Module):
         return F.interpolate(F.leaky_relu(self.reduce(latents), 0.2), size, mode="nearest")
 
 
-def norm_of(config: DiscriminatorConfig) -> Callable[[nn.Module], nn.Module]:
+def norm_of(config: Discriminator) -> Callable[[nn.Module], nn.Module]:
     """Spectral normalisation (Miyato et al. 2018), or nothing."""
     return parametrizations.spectral_norm if config.spectral_norm else _unchanged
 

@@ -1,19 +1,28 @@
 """HiFiC's discriminator of patches (Mentzer et al. 2020, figure A6)."""
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..recipe import DiscriminatorConfig
-from .contract import Condition, DiscriminatorOutput, norm_of
+from .contract import Condition, Discriminator, DiscriminatorOutput, norm_of
+
+
+@dataclass(frozen=True)
+class Patch(Discriminator):
+    """See `Discriminator`."""
+
+    def build(self, latent_channels: int, weights: str | None = None) -> nn.Module:
+        """See `Discriminator`."""
+        return PatchDiscriminator(self, latent_channels)
 
 
 class PatchDiscriminator(nn.Module):
     """HiFiC's: four 4x4 convolutions, width 64 to 512, then 1x1 to a logit per patch."""
 
-    def __init__(self, config: DiscriminatorConfig, latent_channels: int, weights: str | None = None) -> None:
+    def __init__(self, config: Patch, latent_channels: int) -> None:
         super().__init__()
         norm = norm_of(config)
         extra, width = config.condition_channels, config.width

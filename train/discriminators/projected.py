@@ -5,16 +5,29 @@ head that also sees the latents. The network's weights come from a file, from th
 name ("random": for trials; a random network discriminates poorly).
 """
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gencomp.perceptual import WeightsError, find_weights, read_weights
 
-from ..recipe import DiscriminatorConfig
-from .contract import Condition, DiscriminatorOutput, norm_of
+from .contract import Condition, Discriminator, DiscriminatorOutput, norm_of
 
 PROJECTED = 64  # channels after the fixed projection
+
+
+@dataclass(frozen=True)
+class Projected(Discriminator):
+    """See `Discriminator`."""
+
+    backbone: str = "tf_efficientnet_lite0"  # name of a timm network
+    backbone_weights: str = "tf_efficientnet_lite0.safetensors"  # a file, "hub", or "random" (for trials only)
+
+    def build(self, latent_channels: int, weights: str | None = None) -> nn.Module:
+        """See `Discriminator`."""
+        return ProjectedDiscriminator(self, latent_channels, weights)
 
 
 class ProjectedDiscriminator(nn.Module):
@@ -23,7 +36,7 @@ class ProjectedDiscriminator(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, config: DiscriminatorConfig, latent_channels: int, weights: str | None = None) -> None:
+    def __init__(self, config: Projected, latent_channels: int, weights: str | None = None) -> None:
         super().__init__()
         norm = norm_of(config)
         self.backbone = load_backbone(config.backbone, config.backbone_weights, weights)
@@ -66,11 +79,6 @@ def load_backbone(name: str, source: str, folder: str | None) -> nn.Module:
     """
     import timm
 
-    if not name or not source:
-        raise WeightsError(
-            name,
-            "needs discriminator.backbone (a timm network) and discriminator.backbone_weights (FILE, hub or random)",
-        )
     try:
         network = timm.create_model(name, pretrained=source == "hub", features_only=True)
     except Exception as error:  # an unknown name, or a hub that cannot be reached

@@ -7,25 +7,27 @@ import pytest
 from gencomp.eval.family import plan
 from gencomp.eval.family.plan import PlanError, Run, Settings, Stage, run_of
 
-ONE = [Stage(1, 1.0, 0.5, 1e9)]
-TWO = [Stage(1, 0.75, 0.1, 1e9), Stage(2, 0.25, 0.3, 5e9)]
+ONE = [Stage("rate_distortion", 1.0, 0.5, 1e9)]
+TWO = [Stage("rate_distortion", 0.75, 0.1, 1e9), Stage("realism", 0.25, 0.3, 5e9)]
 
 
 def test_a_budget_of_time_is_filled_by_the_speed_of_the_steps() -> None:
     run = run_of("a", 8, ONE, 60, by_arithmetic=False)
-    assert (run.steps, run.begin_stage_2, run.seconds) == (120, None, 60)
+    assert (run.steps, run.begin_realism, run.seconds) == (120, None, 60)
 
 
 def test_stages_keep_their_share_of_the_steps() -> None:
     run = run_of("b", 8, TWO, 60, by_arithmetic=False)
-    assert run.begin_stage_2 == 300
+    assert run.begin_realism == 300
     assert run.steps == 400
     assert run.seconds == pytest.approx(60)
 
 
-def test_a_stage_before_the_first_has_its_share_and_no_stage_2_begins() -> None:
-    run = run_of("g", 8, [Stage(0, 0.5, 0.2, 1e9), Stage(1, 0.5, 0.1, 1e9)], 60, by_arithmetic=False)
-    assert (run.steps, run.begin_stage_2) == (400, None)
+def test_a_stage_before_the_first_has_its_share_and_no_realism_begins() -> None:
+    run = run_of(
+        "g", 8, [Stage("generator", 0.5, 0.2, 1e9), Stage("rate_distortion", 0.5, 0.1, 1e9)], 60, by_arithmetic=False
+    )
+    assert (run.steps, run.begin_realism) == (400, None)
 
 
 def test_a_budget_of_arithmetic_is_filled_whatever_the_speed() -> None:
@@ -37,7 +39,7 @@ def test_a_budget_of_arithmetic_is_filled_whatever_the_speed() -> None:
 
 def test_a_stage_has_steps_even_where_the_budget_has_none() -> None:
     run = run_of("b", 8, TWO, 1e-9, by_arithmetic=False)
-    assert run.begin_stage_2 == plan.LEAST_STEPS
+    assert run.begin_realism == plan.LEAST_STEPS
     assert run.steps == 2 * plan.LEAST_STEPS
 
 

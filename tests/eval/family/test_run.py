@@ -12,7 +12,7 @@ from gencomp.eval.family.child import ChildError
 from gencomp.eval.family.plan import PlanError, Run, Settings, Stage
 from gencomp.eval.family.training import Described, Place, UnknownRecipe
 
-COSTS = {"base": Stage(1, 1.0, 2.0, 8e9), "gan": Stage(1, 1.0, 4.0, 9e9), "balle2018": Stage(1, 1.0, 1.0, 3e9)}
+COSTS = {"base": Stage("x", 1.0, 2.0, 8e9), "gan": Stage("x", 1.0, 4.0, 9e9), "balle2018": Stage("x", 1.0, 1.0, 3e9)}
 SETTINGS = Settings(("photos",), 10.0, False)
 
 
@@ -34,7 +34,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
         return place.model(name)
 
     monkeypatch.setattr(family, "described", described)
-    monkeypatch.setattr(family, "probe", lambda _, recipe, seconds: [COSTS.get(recipe.name, Stage(1, 1.0, 1.0, 1e9))])
+    monkeypatch.setattr(family, "probe", lambda _, recipe, seconds: [COSTS.get(recipe.name, Stage("x", 1.0, 1.0, 1e9))])
     monkeypatch.setattr(family, "train", train)
     return Place(tmp_path / "out", ("photos",), 1, True)
 
@@ -73,7 +73,7 @@ def test_a_plan_stands_when_speeds_change_and_grows_with_the_rungs(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = trained(place, "base").plan
-    monkeypatch.setitem(COSTS, "base", Stage(1, 1.0, 50.0, 8e9))
+    monkeypatch.setitem(COSTS, "base", Stage("x", 1.0, 50.0, 8e9))
     after = trained(place, "balle2018", "base").plan
     assert after["base"] == before["base"]
     assert set(after) == {"base", "balle2018"}

@@ -37,8 +37,6 @@ def joined(shares: list[Batch]) -> Batch:
     whole = RandomInputs(
         torch.cat([r.quality_step for r in random]),
         torch.cat([r.realism for r in random]),
-        torch.cat([r.saturation for r in random]),
-        torch.cat([r.gamma for r in random]),
         {k: torch.cat([r.noise[k] for r in random]) for k in random[0].noise},
     )
     unreadable = [name for b in shares for name in b.unreadable]

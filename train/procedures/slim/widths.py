@@ -7,9 +7,10 @@ sub-networks; with weights that are drawn, some are thin in one place and others
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from tqdm import tqdm
 
 from gencomp.networks.positional_noise import CHANNELS
 from gencomp.networks.transforms import TransformConfig
@@ -19,6 +20,7 @@ LEAST_EIGHTHS = 4  # of a resolution's channels
 RESOLUTIONS = 4  # the first places
 UNEVEN = 0.6  # largest deviation of the logarithms of weights
 FAVOURED = 3.0  # largest weight of the resolutions, whose channels all layers share, against that of a bottleneck's
+PARENTS = 8  # of the search: the best so far, whose places are changed
 
 
 class Elastic:
@@ -81,3 +83,27 @@ def synthesis_kmac(config: TransformConfig) -> float:
     if config.grain:
         macs += [(width**2 + CHANNELS * width) / pixels for width, pixels in ((w8, 64), (w4, 16))]
     return sum(macs) / 1e3
+
+
+def best_widths(
+    elastic: Elastic, kmac: float, loss_of: Callable[[TransformConfig], float], candidates: int, seed: int
+) -> TransformConfig:
+    """The widths of least loss among so many candidates, a quarter of them drawn and the rest descended from these.
+
+    kmac: the budget. Evolution as in Once-for-all (Cai et al. 2020, section 3.4): candidates are drawn, the best become
+    parents, and children are parents with a few widths changed. The supernet's weights are used as they are; nothing is
+    trained. Deterministic for a deterministic loss.
+    """
+    rng = np.random.default_rng((seed, 3))
+    losses: dict[tuple[int, ...], float] = {}
+    with tqdm(total=candidates, desc="search", unit="network", mininterval=2) as bar:
+        for number in range(candidates):
+            if number < max(1, candidates // 4):
+                places = tuple(elastic.drawn(rng, kmac))
+            else:
+                parents = sorted(losses, key=losses.__getitem__)[:PARENTS]
+                places = tuple(elastic.changed(rng, parents[int(rng.integers(len(parents)))], kmac))
+            if places not in losses:
+                losses[places] = loss_of(elastic.config(places))
+            bar.update()
+    return elastic.config(sorted(losses, key=losses.__getitem__)[0])

@@ -8,7 +8,6 @@ from torch.func import functional_call
 from gencomp.networks.hyperprior import HyperpriorNetwork
 from gencomp.networks.transforms import Synthesis, TransformConfig, quality_condition
 
-from ..recipe import Recipe
 from .channels import narrowed
 from .widths import Elastic
 
@@ -31,12 +30,12 @@ class Supernet(HyperpriorNetwork):
         return functional_call(shell, weights, inputs, strict=True).float()
 
 
-def drawn_widths(recipe: Recipe, step: int) -> TransformConfig:
-    """The sub-network of a step of stage 1: some budget about the one asked for, and random widths within it."""
-    slim = recipe.slim
-    assert slim.teacher is not None
-    rng, elastic = np.random.default_rng((recipe.seed, step, 4)), Elastic(slim.teacher)
-    return elastic.config(elastic.drawn(rng, slim.synthesis_kmac * rng.uniform(*slim.spread)))
+def drawn_widths(
+    teacher: TransformConfig, seed: tuple[int, ...], kmac: float, spread: tuple[float, float]
+) -> TransformConfig:
+    """A sub-network of a teacher's synthesis: some budget about the one asked for, and random widths within it."""
+    rng, elastic = np.random.default_rng(seed), Elastic(teacher)
+    return elastic.config(elastic.drawn(rng, kmac * rng.uniform(*spread)))
 
 
 def removed_for_good(supernet: dict[str, Tensor], widths: TransformConfig) -> dict[str, Tensor]:

@@ -1,0 +1,123 @@
+"""Realism: the decoder learns to draw what the bits do not say, from step to step against discriminators.
+
+Samples draw a realism, which the decoder sees. At 0 the distortion of the stage before counts, with its decoder as a
+teacher; the more realism, the more the terms of realism and the discriminators count (Agustsson et al. 2023,
+"Multi-realism image compression with a conditional generator").
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from gencomp.networks import build
+from gencomp.networks.contract import Network, TrainingInputs, freeze_bits
+
+from ..checkpoint import Start
+from ..data.batches import Data
+from ..discriminators import KINDS, Discriminator
+from ..losses import mse
+from ..objective import distortion_balance, watched
+from ..players import Keeper, RunningRate, Still, opponents_of
+from ..recipe import Recipe
+from ..terms import TERMS, Term
+from .adversarial import against, check_opponents
+from .contract import Metrics, MicroBatch, Procedure, Stage
+from .shared import image_terms, priced_bits
+
+
+@dataclass(frozen=True)
+class Realism(Procedure):
+    """See the module."""
+
+    name: ClassVar[str] = "realism"
+    trains: Literal["synthesis", "all"] = "synthesis"  # "synthesis" leaves all files as they are
+    losses: Mapping[str, Term] = field(default_factory=dict, metadata={"rows": TERMS})
+    teacher: float = 0.0  # MSE to the image of the decoder that the stage began with, times 1 - realism
+    discriminators: Mapping[str, Discriminator] = field(default_factory=dict, metadata={"rows": KINDS})
+
+    @property
+    def trains_bits(self) -> bool:
+        """See the contract."""
+        return self.trains == "all"
+
+    @property
+    def teaches_realism(self) -> bool:
+        """See the contract."""
+        return True
+
+    @property
+    def needs_codec(self) -> bool:
+        """See the contract."""
+        return not self.trains_bits
+
+    @property
+    def image_losses(self) -> Mapping[str, Term]:
+        """See the contract."""
+        return self.losses
+
+    def opponents(self) -> Mapping[str, Discriminator]:
+        """See the contract."""
+        return self.discriminators
+
+    def check(self, recipe: Recipe) -> None:
+        """See the contract."""
+        check_opponents(self.discriminators)
+
+    def choose(self, network: Network) -> None:
+        """See the contract."""
+        if not self.trains_bits:
+            freeze_bits(network)
+
+    def others(self, recipe: Recipe, accelerator: Accelerator, weights: str | None) -> dict[str, Keeper]:
+        """The decoder that the stage begins with; discriminators; the running rate under a target."""
+        teacher: dict[str, Any] = {}
+        if self.teacher:
+            teacher["teacher"] = Still("teacher", build(recipe.model).to(accelerator.device))
+        rate = RunningRate.wanted(recipe, accelerator)
+        return teacher | opponents_of(self.discriminators, recipe, accelerator, weights) | rate
+
+    def begin_stage(self, stage: Stage, start: Start | None, data: Data | None) -> None:
+        """Discriminators go on from a run that had them."""
+        super().begin_stage(stage, start, data)
+        if start is None:
+            return
+        stage.players.codec.module.begin_realism()
+        stage.players.average_codec()
+        if self.teacher:
+            stage.players.still("teacher").load_state_dict(stage.players.codec.module.state_dict())
+        for opponent in stage.players.opponents():
+            opponent.start_from(start)
+
+    def loss(self, stage: Stage, micro: MicroBatch) -> tuple[Tensor, Metrics]:
+        """The codec's loss and the discriminators', from one pass of each."""
+        inputs, players = micro.inputs, stage.players
+        with stage.accelerator.autocast():
+            output = players.codec.network(inputs, train_bits=self.trains_bits)
+        total, metrics = image_terms(stage, micro, output.x_hat)
+        if stage.recipe.rate.bpp or self.trains_bits:
+            priced, price = priced_bits(stage, inputs, output)
+            total, metrics = total + priced, metrics | price
+        if self.teacher:
+            balance = distortion_balance(inputs.quality_step, stage.recipe)
+            value = (1 - inputs.realism) * mse(output.x_hat, self._taught(stage, inputs, output.y_hat))
+            total, metrics["teacher"] = total + balance * self.teacher * value, value.detach().mean()
+        judged = against(stage, micro, output)
+        loss = total.mean()
+        metrics |= watched(inputs, output) | judged.metrics | {"g_loss": loss.detach() + judged.generator}
+        return loss + judged.loss, metrics
+
+    def _taught(self, stage: Stage, inputs: TrainingInputs, y_hat: Tensor) -> Tensor:
+        """What the teacher shows at realism 0 of the same latents (of its own encoder's, where that is trained on)."""
+        teacher, still = stage.players.still("teacher"), torch.zeros_like(inputs.realism)
+        with torch.no_grad(), stage.accelerator.autocast():
+            if self.trains_bits:
+                return teacher(inputs._replace(realism=still), train_bits=False).x_hat
+            return teacher.synthesize(y_hat, inputs.quality_step, still)
+
+    def after_step(self, stage: Stage, means: Metrics) -> None:
+        """See the contract."""
+        RunningRate.follow_in(stage.players.others, means)

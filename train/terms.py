@@ -1,0 +1,122 @@
+"""Terms of images that a recipe may weigh: the rows of a table, by name.
+
+A new term is a function (original, reconstruction) -> [N] in a file of its own (`losses.py`, or `gencomp/perceptual` if
+evaluation measures it, too), and a row of `TERMS`. Recipes then name it: `--set realism.losses.NAME=WEIGHT`, and
+`--set realism.losses.NAME.times_realism=true`, for instance.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from gencomp.perceptual import (
+    FeatureStack,
+    grid_artefact_loss,
+    laplacian_features,
+    load_lpips,
+    lpips_loss,
+    network_features,
+    steerable_features,
+    wasserstein_distortion,
+)
+from gencomp.perceptual.ms_ssim import ms_ssim
+
+from .losses import l1, mse
+
+Perceptual = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Term:
+    """Settings of a term. times_realism: counted times the realism of each sample, else always, at a fine quality more
+    than at a coarse one."""
+
+    weight: float = 0.0
+    times_realism: bool = False
+
+
+@dataclass(frozen=True)
+class Wasserstein(Term):
+    """Settings of a Wasserstein distortion. log2_sigma: of the pooling width in pixels."""
+
+    times_realism: bool = True
+    log2_sigma: float = 4.0
+
+
+class Row(NamedTuple):
+    """default: settings, of weight 0; build: of settings, the folder of feature networks' weights and a device."""
+
+    default: Term
+    build: Callable[[Any, str | None, torch.device], Perceptual]
+
+
+def _lpips(net: str, _: Term, weights: str | None, device: torch.device) -> Perceptual:
+    return partial(lpips_loss, load_lpips(net, weights).to(device))
+
+
+def _wasserstein(stack: FeatureStack, term: Wasserstein) -> Perceptual:
+    return lambda x, y: wasserstein_distortion(stack(x), stack(y), term.log2_sigma)
+
+
+def _over_network(net: str, term: Wasserstein, weights: str | None, device: torch.device) -> Perceptual:
+    return _wasserstein(network_features(load_lpips(net, weights).to(device)), term)
+
+
+TERMS: dict[str, Row] = {
+    "mse": Row(Term(), lambda *_: mse),  # on images in 0..1
+    "l1": Row(Term(), lambda *_: l1),
+    "ms_ssim": Row(Term(), lambda *_: lambda x, y: 1 - ms_ssim(x, y)),
+    **{f"lpips_{net}": Row(Term(), partial(_lpips, net)) for net in ("alex", "vgg", "squeeze")},
+    "wasserstein_laplacian": Row(Wasserstein(), lambda term, *_: _wasserstein(laplacian_features(), term)),
+    "wasserstein_steerable": Row(Wasserstein(), lambda term, *_: _wasserstein(steerable_features(), term)),
+    **{f"wasserstein_{net}": Row(Wasserstein(), partial(_over_network, net)) for net in ("alex", "vgg", "squeeze")},
+    "grid_artefacts": Row(Term(times_realism=True), lambda *_: grid_artefact_loss),  # crops of at least 128
+}
+
+
+class ActiveTerm(NamedTuple):
+    """A term that is ready to be computed."""
+
+    name: str
+    settings: Term
+    function: Perceptual
+
+
+def build_terms(losses: Mapping[str, Term], weights: str | None, device: torch.device) -> list[ActiveTerm]:
+    """What the losses ask for, in the table's order; WeightsError names a file that is wanted and not there."""
+    wanted = [(name, losses[name], row.build) for name, row in TERMS.items() if name in losses and losses[name].weight]
+    return [ActiveTerm(name, term, build(term, weights, device)) for name, term, build in wanted]
+
+
+class Weighted(NamedTuple):
+    """total [N], and the mean of each unweighted term; of "realistic/..." the sum over realism above 0, over N."""
+
+    total: Tensor
+    metrics: dict[str, Tensor]
+
+
+def weighted(
+    terms: Sequence[ActiveTerm], x: Tensor, x_hat: Tensor, realism: Tensor, balance: Tensor, realistic: Tensor
+) -> Weighted:
+    """Weighted sum of the terms of images, [N].
+
+    realism, balance [N]: the latter multiplies what is always counted. realistic int64 [K]: the rows with realism,
+    which alone are given to the terms that are counted times the realism.
+    """
+    total, metrics = x.new_zeros(len(x)), {}
+    for name, settings, function in terms:
+        if not settings.times_realism:
+            value = function(x, x_hat)
+            total, metrics[name] = total + balance * settings.weight * value, value.detach().mean()
+    if any(term.settings.times_realism for term in terms):
+        real, fake, share = x[realistic], x_hat[realistic], realism[realistic]
+        for name, settings, function in terms:
+            if settings.times_realism:
+                value = function(real, fake)
+                total = total.index_add(0, realistic, share * settings.weight * value)
+                metrics[f"realistic/{name}"] = ((share > 0) * value.detach()).sum() / len(x)
+    return Weighted(total, metrics)
