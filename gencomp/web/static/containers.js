@@ -2,7 +2,8 @@
 //
 //   {kind, frames, exif, xmp, icc, comment, dpi}: exif from its byte order mark on, xmp and comment as bytes, dpi [x, y]
 
-const text = (bytes) => new TextDecoder("latin1").decode(bytes);
+// As Latin-1; what browsers call so is Windows-1252.
+export const text = (bytes) => Array.from(bytes, (byte) => String.fromCharCode(byte)).join("");
 const viewOf = (bytes) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 const XMP = "http://ns.adobe.com/xap/1.0/\0";
 

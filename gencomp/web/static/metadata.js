@@ -2,6 +2,7 @@
 // file holds to sections of a .gnc file.
 
 import { SECTION_KINDS } from "./codec/bitstream.js";
+import { text } from "./containers.js";
 import { isRgb } from "./icc.js";
 
 export const KINDS = ["exif", "xmp", "icc", "dpi", "comment"];
@@ -48,7 +49,7 @@ function utf8(bytes) {
   try {
     return new TextEncoder().encode(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch {
-    return new TextEncoder().encode(new TextDecoder("latin1").decode(bytes));
+    return new TextEncoder().encode(text(bytes));
   }
 }
 
