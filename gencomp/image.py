@@ -9,13 +9,17 @@ What becomes of an image on its way in (`read_image`), in this order:
     float, 32-bit       refused: no range is known that would make them an image
     vector graphics, raw photographs, films
                         refused before any reader sees them (kinds.py)
-    ICC profile         converted to sRGB (perceptual intent); without one an image is taken as sRGB, CMYK by
-                        Pillow's formula. A profile that cannot be used is ignored with an ImageWarning
-    alpha, colour key   composited on white, in sRGB values, as a browser does on a white page
-    EXIF orientation    applied
+    ICC profile, cICP, nclx
+                        converted to sRGB (perceptual intent); without one an image is taken as sRGB, CMYK by
+                        Pillow's formula. What cannot be used (HDR among it) is ignored with an ImageWarning (colour.py)
+    alpha, colour key   kept apart (`read_layers`), or composited on white, in sRGB values, as a browser does on a white
+                        page (`read_image`)
+    orientation of EXIF or XMP
+                        applied to files and to images that Pillow has just opened; what was made of one in memory is
+                        taken as it is, since it may have been turned already
     several frames      the first one, with an ImageWarning
     EXIF, XMP, comment, pixels per inch and the profile itself
-                        left out, unless they are asked for by name (`read_kept`, rules in metadata.py)
+                        left out, unless they are asked for by name (`read_layers`, rules in metadata.py)
 
 PNG's gAMA and cHRM chunks and 16-bit depth beyond the above are not used. This is the only module that rounds pixels.
 An image larger than Pillow warns of (Image.MAX_IMAGE_PIXELS) is a DecompressionBombWarning here too.
@@ -33,10 +37,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.ExifTags import Base as ExifTag
 
 from gencomp.bitstream import MAX_PIXELS, SECTION_KINDS
+from gencomp.colour import as_rgb, profile_of, to_srgb
 from gencomp.files import write_atomically
 from gencomp.kinds import ImageError, check_opened, open_image
 from gencomp.memory import memory_for
@@ -78,13 +83,40 @@ def read_image(source: Source, max_pixels: int | None = MAX_PIXELS) -> Image.Ima
     image that needs no conversion is returned as it is. max_pixels: the largest width * height that is decoded; None
     lifts the limit. Raises ImageError, or OSError if the file itself cannot be opened.
     """
-    return read_kept(source, (), max_pixels)[0]
+    rgb, alpha, _ = read_layers(source, (), max_pixels)
+    return rgb if alpha is None else flattened(rgb, alpha)
 
 
 def read_kept(
     source: Source, keep: Collection[str], max_pixels: int | None = MAX_PIXELS
 ) -> tuple[Image.Image, dict[int, bytes]]:
-    """`read_image`, and the metadata to keep as sections of a .gnc file by kind (metadata.py).
+    rgb, alpha, sections = read_layers(source, keep, max_pixels)
+    return rgb if alpha is None else flattened(rgb, alpha), sections
+
+
+def flattened(rgb: Image.Image, alpha: Image.Image, background: str | tuple[int, ...] = "white") -> Image.Image:
+    """Colours over a background, in sRGB values; its name or numbers as Pillow knows colours."""
+    return Image.composite(rgb, Image.new("RGB", rgb.size, background), alpha)
+
+
+def read_mask(source: Source, max_pixels: int | None = MAX_PIXELS) -> NDArray[np.bool_]:
+    """Where a mask is white, [H, W]; if painted on transparency, where it is painted white, or if nowhere, at all."""
+    rgb, alpha, _ = read_layers(source, (), max_pixels)
+    seen = rgb if alpha is None else flattened(rgb, alpha, "black")
+    white = np.asarray(seen.convert("L")) > 127
+    return white if alpha is None or white.any() else np.asarray(alpha) > 127
+
+
+class Layers(NamedTuple):
+    """rgb: mode RGB, upright; alpha: mode L, or None where nothing is transparent; sections: metadata by kind."""
+
+    rgb: Image.Image
+    alpha: Image.Image | None
+    sections: dict[int, bytes]
+
+
+def read_layers(source: Source, keep: Collection[str] = (), max_pixels: int | None = MAX_PIXELS) -> Layers:
+    """`read_image` with alpha apart, and the metadata to keep as sections of a .gnc file by kind (metadata.py).
 
     Where the colour profile is kept the pixels stay in its colours.
     """
@@ -232,39 +264,54 @@ def _check_kind(image: Image.Image) -> None:
         warnings.warn(f"only the first of {frames} frames is used", ImageWarning, stacklevel=3)
 
 
-def _convert(image: Image.Image, keep: Collection[str]) -> tuple[Image.Image, dict[int, bytes]]:
+def _convert(image: Image.Image, keep: Collection[str]) -> Layers:
     width, height = image.size
+    profile, key = profile_of(image), _scaled_key(image)  # both can be seen before the pixels are decoded, not after
     with memory_for(width, height, ImageError):
         image.load()
-        sections = collect(image, keep) if keep else {}
-        return _to_rgb(image, profile_kept=SECTION_KINDS["icc"] in sections), sections
+        sections = collect(image, keep, profile) if keep else {}
+        turn = _UPRIGHT.get(orientation_of(image))
+        colour, alpha = _split(image, key)
+        rgb = as_rgb(colour) if SECTION_KINDS["icc"] in sections else to_srgb(colour, profile)
+        if turn is not None:
+            rgb, alpha = rgb.transpose(turn), None if alpha is None else alpha.transpose(turn)
+        if rgb is image and image.info:
+            rgb = image.copy()
+        if rgb is not image:
+            rgb.info = {}  # profile, orientation and transparency are used up, and no file need carry them again
+        return Layers(rgb, alpha, sections)
 
 
-def _to_rgb(image: Image.Image, profile_kept: bool) -> Image.Image:
-    orientation = _orientation(image)
-    colour, alpha = _split(image)
-    rgb = _as_rgb(colour) if profile_kept else _to_srgb(colour, image.info.get("icc_profile"))
-    if alpha is not None:
-        rgb = Image.composite(rgb, Image.new("RGB", rgb.size, "white"), alpha)
-    if orientation in _UPRIGHT:
-        rgb = rgb.transpose(_UPRIGHT[orientation])
-    if rgb is image and image.info:
-        rgb = image.copy()
-    if rgb is not image:
-        rgb.info = {}  # profile, orientation and transparency are used up, and no file need carry them again
-    return rgb
-
-
-def _orientation(image: Image.Image) -> int:
+def orientation_of(image: Image.Image) -> int:
+    """1 to 8, as EXIF has it, of an image whose pixels are as they lie in its file; 1 of what was made in memory."""
+    if not isinstance(image, ImageFile.ImageFile):
+        return 1
     try:
         return int(image.getexif().get(ExifTag.Orientation, 1))
     except Exception:  # a broken EXIF block does not make the pixels unreadable
         return 1
 
 
-def _split(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
-    """Colours as L, RGB or CMYK, 8 bits, and alpha as L; None where nothing is transparent."""
+def upright(image: Image.Image, orientation: int) -> Image.Image:
+    """The image turned as EXIF's orientation, 1 to 8, says."""
+    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+
+
+def _scaled_key(image: Image.Image) -> int | None:
+    """The transparent level of a PNG of 2 or 4 bits in levels of 8 bits, to which Pillow brings pixels, not the key."""
+    key = image.info.get("transparency")
+    tiles = getattr(image, "tile", None) if image.format == "PNG" else None
+    raw = tiles[0][3] if tiles else ""
+    scale = {"L;2": 85, "L;4": 17}.get(raw if isinstance(raw, str) else "")
+    return key * scale if scale and isinstance(key, int) else None
+
+
+def _split(image: Image.Image, key: int | None) -> tuple[Image.Image, Image.Image | None]:
+    """Colours as L, RGB or CMYK, 8 bits, and alpha as L, None where nothing is transparent. key: instead of its own."""
     mode = image.mode
+    if key is not None:
+        alpha = image.point([0 if level == key else 255 for level in range(256)])
+        return image, alpha if alpha.getextrema()[0] == 0 else None
     if mode.startswith("I;16") or (mode == "I" and image.format in {"PPM", "PNG"}):
         return _split_grey16(image)
     if mode in {"I", "F"}:
@@ -300,34 +347,3 @@ def _reduce(values: NDArray[Any], white: int) -> NDArray[np.uint8]:
         raise ImageError(f"pixel values outside 0 to {white}")
     table = np.rint(np.arange(white + 1) * (255 / white)).astype(np.uint8)
     return table[values]
-
-
-def _to_srgb(colour: Image.Image, profile: bytes | None) -> Image.Image:
-    """Colours (L, RGB or CMYK) with their ICC profile, if any -> sRGB."""
-    if not profile:
-        return _as_rgb(colour)
-    try:
-        embedded = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        mode = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}[embedded.profile.xcolor_space.strip()]
-        if mode != colour.mode and (colour.mode, mode) != ("L", "RGB"):
-            raise ValueError(f"a {mode} profile in a {colour.mode} image")
-        transform = ImageCms.buildTransform(embedded, ImageCms.createProfile("sRGB"), mode, "RGB")
-        if mode == "RGB" and _is_identity(transform):
-            return _as_rgb(colour)
-        return ImageCms.applyTransform(colour.convert(mode), transform) or _as_rgb(colour)
-    except (ImageCms.PyCMSError, OSError, ValueError, TypeError, KeyError) as error:
-        text = f"the embedded colour profile cannot be used ({error}): the image is taken as sRGB"
-        warnings.warn(text, ImageWarning, stacklevel=2)
-        return _as_rgb(colour)
-
-
-def _as_rgb(colour: Image.Image) -> Image.Image:
-    return colour if colour.mode == "RGB" else colour.convert("RGB")
-
-
-def _is_identity(transform: ImageCms.ImageCmsTransform) -> bool:
-    """Whether a transform moves no colour by more than a level: one more sRGB profile, which is best left alone."""
-    levels = np.arange(0, 256, 15, dtype=np.uint8)
-    grid = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(1, -1, 3)
-    moved = ImageCms.applyTransform(Image.fromarray(grid), transform)
-    return moved is not None and int(np.abs(np.asarray(moved, np.int16) - grid).max()) <= 1

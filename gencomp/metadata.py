@@ -24,7 +24,7 @@ import re
 import struct
 import warnings
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, Literal
 from xml.dom import minidom
 
 from PIL import Image, ImageCms
@@ -47,6 +47,7 @@ _DESCRIPTIVE = frozenset(
     + (Base.XPSubject,)
 )
 _NOT_OF_THE_FILE = frozenset((Base.MakerNote, IFD.Interop, Base.ExifImageWidth, Base.ExifImageHeight, Base.ColorSpace))
+_XMP_ORIENTATION = re.compile(rb"(?P<before>tiff:Orientation(?:\s*=\s*[\"']|>)\s*)(?P<value>[1-8])")
 _PLACE = re.compile(r"gps|latitude|longitude", re.IGNORECASE)
 
 
@@ -64,13 +65,13 @@ def checked(keep: Collection[str]) -> frozenset[str]:
     return names
 
 
-def collect(image: Image.Image, keep: Collection[str]) -> dict[int, bytes]:
-    """The sections, by kind, of what is to be kept of an image; `icc` among them only if it is usable."""
+def collect(image: Image.Image, keep: Collection[str], profile: bytes | None = None) -> dict[int, bytes]:
+    """Sections, by kind, of what is to be kept of an image; `icc` only if it is usable. profile: instead of its own."""
     asked, gps, sections = checked(keep), "gps" in keep, {}
     collectors: dict[str, Callable[[], bytes | None]] = {
         "exif": lambda: _exif(image, gps),
         "xmp": lambda: _xmp(image, gps),
-        "icc": lambda: _icc(image),
+        "icc": lambda: _icc(image.mode, image.info.get("icc_profile") if profile is None else profile),
         "dpi": lambda: _dpi(image),
         "comment": lambda: _comment(image),
     }
@@ -154,6 +155,40 @@ def from_options(options: Mapping[str, Any]) -> dict[int, bytes]:
     return sections
 
 
+def upright(sections: Mapping[int, bytes]) -> tuple[dict[int, bytes], int | None]:
+    """Sections whose EXIF and XMP say that the image is upright, and the orientation that they gave (EXIF's first).
+
+    For pixels that are turned by it; all else stays byte by byte. ValueError for EXIF that cannot be read.
+    """
+    found, said = dict(sections), list[int]()
+    exif, xmp = SECTION_KINDS["exif"], SECTION_KINDS["xmp"]
+    if (at := _orientation_at(found.get(exif, b""))) is not None:
+        order: Literal["little", "big"] = "little" if found[exif][:1] == b"I" else "big"
+        said.append(int.from_bytes(found[exif][at : at + 2], order))
+        found[exif] = found[exif][:at] + (1).to_bytes(2, order) + found[exif][at + 2 :]
+    if xmp in found:
+        said += [int(match["value"]) for match in _XMP_ORIENTATION.finditer(found[xmp])]
+        found[xmp] = _XMP_ORIENTATION.sub(lambda match: match["before"] + b"1", found[xmp])
+    return found, said[0] if said else None
+
+
+def _orientation_at(exif: bytes) -> int | None:
+    """Where the value of the orientation stands in an EXIF block (TIFF 6.0, section 2)."""
+    if len(exif) < 8:
+        return None
+    order = "<" if exif[:1] == b"I" else ">"
+    try:
+        (start,) = struct.unpack_from(order + "I", exif, 4)
+        (count,) = struct.unpack_from(order + "H", exif, start)
+        for at in range(start + 2, start + 2 + 12 * count, 12):
+            tag, kind = struct.unpack_from(order + "HH8x", exif, at)
+            if tag == Base.Orientation:
+                return int(at) + 8 + (2 if order == ">" and kind == 4 else 0)
+    except struct.error:
+        raise ValueError("its directory is cut short") from None
+    return None
+
+
 def _given_exif(exif: Any) -> bytes:
     return (exif.tobytes() if isinstance(exif, Image.Exif) else bytes(exif)).removeprefix(_PREFIX)
 
@@ -211,11 +246,11 @@ def _stale(name: str, gps: bool) -> bool:
     return local == "Orientation" or (not gps and local.startswith("GPS"))
 
 
-def _icc(image: Image.Image) -> bytes | None:
-    profile = rgb_profile(image.info.get("icc_profile"))
-    if profile and image.mode in {"CMYK", "LAB"}:
-        raise ValueError(f"it is one of RGB colours in an image of {image.mode}")
-    return profile
+def _icc(mode: str, profile: bytes | None) -> bytes | None:
+    usable = rgb_profile(profile)
+    if usable and mode in {"CMYK", "LAB"}:
+        raise ValueError(f"it is one of RGB colours in an image of {mode}")
+    return usable
 
 
 def _dpi(image: Image.Image) -> bytes | None:

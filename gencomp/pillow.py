@@ -2,13 +2,16 @@
 
 Opening reads header and metadata alone; pixels are decoded, and the run-time imported, when they are first asked for.
 `save` takes `quality=` (1 to 100), `bpp=` or `bytes=`, `effort=` and `aim=`, as Codec.compress does, and turns other
-modes into RGB by the rules of gencomp.image, so that orientation and colour profile are used up, not lost. Everything
+modes into RGB by the rules of gencomp.image, so that orientation and colours are used up, not lost. Everything
 that can go wrong with a file is an OSError, as with Pillow's own formats; its limits on large images
 (Image.MAX_IMAGE_PIXELS) hold here too. So does its habit of emptying an existing file before it is written: where that
 matters, write Codec.compress's bytes.
 
 Metadata are stored when they are given to `save` (`exif=`, `xmp=`, `icc_profile=`, `dpi=`, `comment=`), as they are
-given, a place in them included; an `icc_profile` says what colours the pixels are in, which are then not converted.
+given, a place in them included. The orientation alone is not: pixels are turned by it, or by the image's own if none is
+given and Pillow has opened it from a file, and what is stored says that they are upright. What is made of an image in
+memory (`convert`, `transpose`) is taken as it is. An `icc_profile` says what colours the pixels are in, which are then
+not converted.
 `info` and `getexif()` give what a file keeps. A file holds one image: `save_all` with more is an OSError.
 
 A trap when a decoded image goes back into a `datasets.Dataset`: that library stores an image in its `.format`, so an
@@ -112,16 +115,18 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
     options = image.encoderinfo
     known = ("quality", "bpp", "bytes", "effort")
     asked = {name: options[name] for name in known if options.get(name) is not None}
+    from gencomp import image as image_rules
     from gencomp import metadata
+    from gencomp.colour import profile_of
 
     with _as_oserror():
         for name, value in asked.items():
             if not isinstance(value, Real):
                 raise ValueError(f"{name}={value!r} is no number: a .gnc file is always coded anew")
-        extras = metadata.from_options(options)
-        if SECTION_KINDS["icc"] in extras and "icc_profile" in image.info:  # its pixels are in the colours given
-            image = image.copy()
-            del image.info["icc_profile"]
+        extras, turned = metadata.upright(metadata.from_options(options))
+        profile = None if SECTION_KINDS["icc"] in extras else profile_of(image)  # else its pixels are in those given
+        image = image_rules.upright(image.copy(), image_rules.orientation_of(image) if turned is None else turned)
+        image.info["icc_profile"] = profile
         if options.get("aim") is not None:
             asked["aim"] = options["aim"]
         data = _default_codec().encode(image, max_pixels=None, extras=extras, **asked).data

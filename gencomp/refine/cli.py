@@ -76,7 +76,7 @@ def restore(
     from PIL import Image
 
     from gencomp import codec as codecs
-    from gencomp.image import encoded_image, image_format, read_image
+    from gencomp.image import encoded_image, image_format, read_image, read_mask
     from gencomp.refine.restore import denoise, inpaint
 
     image_format(output)
@@ -86,7 +86,7 @@ def restore(
     codec = codecs.load(model, device=device)
     with step_bar(image) as progress:
         if mask is not None:
-            hole = np.asarray(read_image(mask, max_pixels).convert("L")) > 127
+            hole = read_mask(mask, max_pixels)
             found = inpaint(codec, pixels, hole, quality=quality, realism=realism, effort=effort, progress=progress)
         else:
             assert sigma is not None

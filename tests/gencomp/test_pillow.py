@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from gencomp.bitstream import Header, pack
 
@@ -222,3 +222,43 @@ def test_images_that_pillow_warns_of_are_warned_of(photo: Image.Image, monkeypat
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.warns(Image.DecompressionBombWarning):
         Image.open(data)
+
+
+ORDERS = [Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_180, Image.Transpose.FLIP_TOP_BOTTOM]
+ORDERS += [Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_90, Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_270]
+XMP = '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="{}" dc:title="a"/></x:xmpmeta>'
+
+
+def _turned(photo: Image.Image, orientation: int, order: str = "II") -> tuple[Image.Image, dict[str, Any]]:
+    """A JPEG, opened, whose pixels lie so that `orientation` makes them the photo; and that as options of `save`."""
+    exif = Image.Exif()
+    exif.endian = "<" if order == "II" else ">"
+    exif[ExifTags.Base.Orientation], exif[ExifTags.Base.Artist] = orientation, "me"
+    lying = photo if orientation == 1 else photo.transpose(ORDERS[orientation - 2])
+    file = io.BytesIO()
+    lying.save(file, "PNG", exif=exif)
+    return Image.open(file), {"exif": exif, "xmp": XMP.format(orientation)}
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("how", ["own", "exif", "bytes", "big-endian", "xmp", "copy and exif", "turned in memory"])
+def test_an_image_is_upright_once_however_its_orientation_is_given(
+    fake_codec: Any, photo: Image.Image, how: str, orientation: int
+) -> None:
+    image, options = _turned(photo, orientation, "MM" if how == "big-endian" else "II")
+    given = {"xmp": options["xmp"]} if how == "xmp" else {} if how in {"own", "turned in memory"} else options
+    if how in {"bytes", "big-endian"}:
+        given = {"exif": options["exif"].tobytes()}
+    if how == "copy and exif":
+        image = image.convert("RGB")
+    if how == "turned in memory":
+        image = image.transpose(Image.Transpose.TRANSPOSE)
+        photo = image.copy()
+    file = io.BytesIO()
+    image.save(file, "GNC", quality=100, **given)
+    seen = Image.open(file)
+    assert seen.getexif().get(ExifTags.Base.Orientation, 1) == 1
+    assert b'Orientation="1"' in seen.info["xmp"] if "xmp" in given else "xmp" not in seen.info
+    if "exif" in given:
+        assert seen.getexif()[ExifTags.Base.Artist] == "me"
+    np.testing.assert_array_equal(np.asarray(ImageOps.exif_transpose(seen)), np.asarray(photo))
