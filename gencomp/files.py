@@ -6,12 +6,19 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
+import stat
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 _IMAGE_KINDS = "avif bmp gif heic heif j2k jp2 jpe jpeg jpg pbm pgm png pnm ppm tga tif tiff webp"
 IMAGE_SUFFIXES = frozenset(f".{kind}" for kind in _IMAGE_KINDS.split())
 """What is taken from a folder of images; a file that is named itself may have any suffix."""
 CODED_SUFFIX = ".gnc"
+_BINARY = getattr(os, "O_BINARY", 0)
+_UNKNOWN = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}  # what CIFS and FUSE say of what they lack
+_NO_RENAME = {*_UNKNOWN, errno.EBUSY, errno.EXDEV, errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def write_atomically(
@@ -23,41 +30,126 @@ def write_atomically(
     one those of `like`, if given, less the umask; a file that is replaced is no more open than `like`, either. Without
     `replace` it raises FileExistsError where a file stands, also one that appears at the last moment. Raises OSError
     naming `path` (a missing folder, no permission, a full disk); the old file, if any, then stands unchanged and
-    nothing is left beside it.
+    nothing is left beside it. Where a rename is refused (a file that is mounted, a folder that may not be written, a
+    file system that knows none) it writes into the file itself, as `cp` does, and puts the old bytes back at a failure.
     """
     path = Path(path)
     target = replaceable(path)
-    beside = target.with_name(f".gencomp-{secrets.token_hex(6)}.tmp")
     try:
         old = target.stat() if replace and target.exists() else None
         mode = like.stat().st_mode & 0o666 if like and like.exists() else 0o666
         mode = old.st_mode & (mode if like else 0o777) if old else mode
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-        with os.fdopen(os.open(beside, flags, mode), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if old:
-            with contextlib.suppress(OSError, AttributeError):  # only root may give files away; Windows has no owners
-                os.chown(beside, old.st_uid, old.st_gid)
-            beside.chmod(mode)
-        (Path.replace if replace else _move_to_new)(beside, target)
+        try:
+            with _beside(target, mode) as (beside, file):
+                file.write(data)
+                flush(file)
+                file.close()  # else Windows would not rename it
+                if old:
+                    with contextlib.suppress(OSError, AttributeError):  # only root gives files away; Windows: no owners
+                        os.chown(beside, old.st_uid, old.st_gid)
+                    set_mode(beside, mode)
+                move(beside, target, replace=replace)
+        except OSError as error:
+            if isinstance(error, FileExistsError) or error.errno not in _NO_RENAME:
+                raise
+            _write_into(target, data, mode, old is not None)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def flush(file: IO[bytes]) -> None:
+    """Bring a file to the disk, as far as its file system knows how; OSError where that fails (full, broken)."""
+    file.flush()
+    try:
+        os.fsync(file.fileno())
+    except OSError as error:
+        if error.errno not in _UNKNOWN:
+            raise
+
+
+def set_mode(path: Path, mode: int) -> None:
+    """Permissions, where the file system has them and this process may give them."""
+    with contextlib.suppress(OSError):
+        path.chmod(mode)
+
+
+def move(file: Path, target: Path, *, replace: bool = True) -> None:
+    """Let a flushed file (or a folder) be `target` and nothing else, whole or not at all, after a crash, too.
+
+    Across file systems a file is copied beside `target` first. Without `replace`, FileExistsError where a file stands.
+    """
+    try:
+        _rename(file, target, replace)
+    except OSError as error:
+        if error.errno != errno.EXDEV or not file.is_file():
+            raise
+        with _beside(target, stat.S_IMODE(file.stat().st_mode)) as (beside, copy):
+            with file.open("rb") as source:
+                shutil.copyfileobj(source, copy, 1 << 20)
+            flush(copy)
+            copy.close()
+            _rename(beside, target, replace)
+        file.unlink()
+    with contextlib.suppress(OSError):  # the new name outlives a crash where folders can be flushed (not on Windows)
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _rename(file: Path, target: Path, replace: bool) -> None:
+    if replace:
+        file.replace(target)
+        return
+    try:
+        os.link(file, target)  # which, unlike a rename, replaces nothing
+    except (OSError, AttributeError) as error:
+        if isinstance(error, FileExistsError) or (isinstance(error, OSError) and error.errno == errno.EXDEV):
+            raise
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL))  # no hard links here: the name is taken by an empty file
+        try:
+            file.replace(target)
+        except OSError:
+            target.unlink()
+            raise
+    else:
+        file.unlink()
+
+
+@contextlib.contextmanager
+def _beside(target: Path, mode: int) -> Iterator[tuple[Path, IO[bytes]]]:
+    """A new file in the folder of `target`, open for writing; gone at the end unless it was renamed."""
+    path = target.with_name(f".gencomp-{secrets.token_hex(6)}.tmp")
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, mode), "wb") as file:
+            yield path, file
     finally:
         with contextlib.suppress(OSError):
-            beside.unlink()
+            path.unlink()
 
 
-def _move_to_new(beside: Path, target: Path) -> None:
-    """Rename where nothing stands, or FileExistsError."""
-    try:
-        os.link(beside, target)
-    except FileExistsError:
-        raise
-    except (OSError, AttributeError):  # a file system without hard links: the name is taken first, by an empty file
-        os.close(os.open(target, os.O_CREAT | os.O_EXCL))
-        beside.replace(target)
+def _write_into(target: Path, data: bytes | memoryview, mode: int, replace: bool) -> None:
+    """Write into a file that stands, or a new one; what goes wrong leaves the old bytes, or nothing."""
+    old = target.read_bytes() if replace and os.access(target, os.R_OK) else b""
+    flags = os.O_WRONLY | (0 if replace else os.O_CREAT | os.O_EXCL) | _BINARY
+    with os.fdopen(os.open(target, flags, mode), "wb", buffering=0) as file:
+        try:
+            _fill(file, data)
+        except OSError:
+            with contextlib.suppress(OSError):
+                _fill(file, old) if replace else target.unlink()
+            raise
+
+
+def _fill(file: IO[bytes], data: bytes | memoryview) -> None:
+    """Let the file hold `data` alone."""
+    file.seek(0)
+    left = memoryview(data)
+    while left:
+        left = left[file.write(left) :]
+    file.truncate()
+    flush(file)
 
 
 def replaceable(path: Path) -> Path:

@@ -1,12 +1,12 @@
 """Where the weights of feature networks come from, and fetching them: checked, whole or not at all, resumable."""
 
-import os
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from gencomp.files import flush, move
 from gencomp.perceptual import NETWORKS, sha256
 
 from .archives import DownloadError
@@ -75,7 +75,7 @@ def fetch(weights: Weights, folder: Path, source: str | None = None, said: Calla
     if sha256(part) != weights.sha256:
         part.unlink()
         raise DownloadError(f"{weights.file}: what came is another file (SHA-256); nothing was kept")
-    part.replace(path)
+    move(part, path)
     return path
 
 
@@ -94,5 +94,4 @@ def _continue(url: str, part: Path, said: Callable[[int], None]) -> None:
         while block := answer.read(BLOCK):
             file.write(block)
             said(len(block))
-        file.flush()
-        os.fsync(file.fileno())
+        flush(file)

@@ -2,9 +2,9 @@
 
 On a local disk a file is written to `.bulk/parts/` inside the destination, flushed, and renamed into place: one folder
 holds whatever a killed process leaves, and the next attempt at that shard removes it. That is why
-gencomp.files.write_atomically, which writes beside its target under a random name, is not used here. Elsewhere a file
-is made in a temporary local folder and uploaded: object stores show an object once it is complete; to other file
-systems it is uploaded under another name and moved.
+gencomp.files.write_atomically, which writes beside its target under a random name, is used only where a folder inside
+the destination is another disk (`move`). Elsewhere a file is made in a temporary local folder and uploaded: object
+stores show an object once it is complete; to other file systems it is uploaded under another name and moved.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import hashlib
 import io
 import os
 import secrets
-import shutil
 import stat
 import tempfile
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
+from gencomp.files import flush, move
 from gencomp.results import BULK, LIST
 
 PRIVATE = 0o600
@@ -183,9 +183,8 @@ class Place(NamedTuple):
                     raw = _Part(beside, self, 0o666 if mode is None else mode)
                 with io.BufferedWriter(raw, 1 << 20) as file:
                     yield cast("IO[bytes]", file)
-                    file.flush()
                     with destination_errors(self):
-                        _sync(file.fileno())
+                        flush(file)
                 with destination_errors(self):
                     self._settle(beside, name, new)
             finally:
@@ -215,7 +214,10 @@ class Place(NamedTuple):
         target = self.path(name)
         if self.local:
             Path(target).parent.mkdir(parents=True, exist_ok=True)
-            _move(beside, Path(target), new)
+            try:
+                move(beside, Path(target), replace=not new)
+            except FileExistsError:
+                raise StandsError(f"{Path(target).name} exists") from None
             return
         if new and self.exists(name):
             raise StandsError(f"{name} exists")
@@ -239,60 +241,6 @@ class _Part(io.FileIO):
     def write(self, data: Any) -> int:
         with destination_errors(self._place):
             return super().write(data)
-
-
-def _move(beside: Path, target: Path, new: bool) -> None:
-    """Rename; where the target lies on another disk (a mount inside the destination), by way of a copy beside it."""
-    try:
-        _rename(beside, target, new)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        near = target.with_name(f".gencomp-{secrets.token_hex(6)}.tmp")
-        mode = beside.stat().st_mode & 0o777
-        try:
-            with (
-                beside.open("rb") as old,
-                open(near, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file,
-            ):
-                shutil.copyfileobj(old, file, 1 << 20)
-                file.flush()
-                _sync(file.fileno())
-            _rename(near, target, new)
-        finally:
-            near.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # not every system opens folders, and the name is written sooner or later
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def _rename(path: Path, target: Path, new: bool) -> None:
-    if not new:
-        path.replace(target)
-        return
-    try:
-        os.link(path, target)  # which, unlike a rename, replaces nothing
-    except FileExistsError:
-        raise StandsError(f"{target.name} exists") from None
-    except OSError as error:
-        if error.errno == errno.EXDEV:
-            raise
-        try:  # a disk without hard links
-            with target.open("xb") as file, path.open("rb") as whole:
-                shutil.copyfileobj(whole, file)
-        except FileExistsError:
-            raise StandsError(f"{target.name} exists") from None
-
-
-def _sync(number: int) -> None:
-    try:
-        os.fsync(number)
-    except OSError as error:
-        if error.errno not in {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP}:  # what some network disks say to it
-            raise
 
 
 def _kind_of(entry: os.DirEntry[str]) -> str:

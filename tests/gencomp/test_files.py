@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from gencomp.files import shown, write_atomically
+from gencomp.files import flush, move, set_mode, shown, write_atomically
 
 
 def _names(folder: Path) -> list[str]:
@@ -43,6 +45,95 @@ def test_full_disk_is_an_oserror_that_names_the_file_and_leaves_the_old_one(
         write_atomically(target, b"new")
     assert target.read_bytes() == b"old"
     assert _names(tmp_path) == ["a.bin"]
+
+
+def refusing(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, code: int) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(owner, name, refuse)
+
+
+REFUSALS = {
+    "fsync on CIFS": (os, "fsync", errno.EINVAL),
+    "fsync on FUSE": (os, "fsync", errno.ENOTSUP),
+    "fsync on WSL": (os, "fsync", errno.ENOSYS),
+    "chmod on CIFS": (Path, "chmod", errno.EPERM),
+    "chmod on gcsfuse": (Path, "chmod", errno.ENOTSUP),
+    "chown on NFS": (os, "chown", errno.EINVAL),
+    "rename over a mounted file": (Path, "replace", errno.EBUSY),
+    "rename in a folder of others": (Path, "replace", errno.EACCES),
+    "rename over another disk": (Path, "replace", errno.EXDEV),
+    "rename on mountpoint-s3": (Path, "replace", errno.ENOSYS),
+}
+
+
+@pytest.mark.parametrize("old", [None, b"older bytes, and longer ones"])
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_what_a_file_system_refuses_is_done_without_as_cp_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: str, old: bytes | None
+) -> None:
+    target = tmp_path / "a.bin"
+    if old is not None:
+        target.write_bytes(old)
+    refusing(monkeypatch, *REFUSALS[refusal])
+    refusing(monkeypatch, os, "link", errno.EPERM)
+    write_atomically(target, b"new", replace=old is not None)
+    assert target.read_bytes() == b"new"
+    assert _names(tmp_path) == ["a.bin"]
+
+
+@pytest.mark.parametrize("old", [None, b"old"])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EDQUOT])
+def test_a_disk_that_fails_while_a_file_is_written_in_place_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: bytes | None, code: int
+) -> None:
+    target, calls = tmp_path / "a.bin", []
+    if old is not None:
+        target.write_bytes(old)
+
+    def once(_: int) -> None:  # the part beside the target is flushed, the target is not
+        calls.append(1)
+        if len(calls) == 2:
+            raise OSError(code, os.strerror(code))
+
+    refusing(monkeypatch, Path, "replace", errno.EBUSY)
+    refusing(monkeypatch, os, "link", errno.EPERM)
+    monkeypatch.setattr(os, "fsync", once)
+    with pytest.raises(OSError, match=r"a\.bin"):
+        write_atomically(target, b"newer and longer", replace=old is not None)
+    assert _names(tmp_path) == ([] if old is None else ["a.bin"])
+    assert old is None or target.read_bytes() == old
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="no second file system")
+def test_moving_to_another_disk_copies_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        (tmp_path / "part").write_bytes(b"x" * 3_000_000)
+        set_mode(tmp_path / "part", 0o640)
+        move(tmp_path / "part", Path(other, "whole"))
+        assert Path(other, "whole").read_bytes() == b"x" * 3_000_000
+        assert (_names(tmp_path), _names(Path(other)), _mode(Path(other, "whole"))) == ([], ["whole"], "0o640")
+
+
+@pytest.mark.parametrize("replace", [True, False])
+def test_the_folder_is_flushed_after_the_name_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replace: bool
+) -> None:
+    seen = []
+
+    def fsync(file: int) -> None:
+        seen.append((stat.S_ISDIR(os.fstat(file).st_mode), (tmp_path / "a").exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_atomically(tmp_path / "a", b"new", replace=replace)
+    assert seen == [(False, False), (True, True)]
+
+
+def test_a_disk_that_breaks_at_a_flush_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refusing(monkeypatch, os, "fsync", errno.EIO)
+    with (tmp_path / "a").open("wb") as file, pytest.raises(OSError, match="Input/output"):
+        flush(file)
 
 
 def test_interrupted_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

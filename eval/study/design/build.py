@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from gencomp.files import write_atomically
+from gencomp.files import move, set_mode, write_atomically
 from gencomp.image import read_image
 
 from ..plan import MAX_DENSITY, OWN, Condition, Design, Layout, Rendering, Scene, Study, StudyError, Task, save
@@ -100,8 +100,8 @@ def build(
         check(study)
         write_atomically(beside / CONSENT, _consent(options.consent).encode())
         save(study, beside)
-        beside.chmod(0o755)
-        beside.replace(folder)
+        set_mode(beside, 0o755)
+        move(beside, folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return study
