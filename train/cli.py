@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gencomp.cli.group import WrongUsage, debugging, explain
+from gencomp.cli.group import WrongUsage, debugging, explain, open_streams
 from gencomp.processes import guarded
 
 from .cli_export import export
@@ -190,6 +190,7 @@ def _describe(chosen: Recipe, processes: int, as_json: bool) -> None:
 
 def main() -> int:
     """`python -m gencomp.train`: the verb `train` alone, errors in one line."""
+    open_streams()
     try:
         with guarded():
             train.main(prog_name="gencomp train", standalone_mode=False)

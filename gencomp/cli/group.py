@@ -50,6 +50,7 @@ class Verbs(click.Group):
         return command
 
     def main(self, *args: Any, **extra: Any) -> Any:
+        open_streams()
         try:
             with guarded():
                 return super().main(*args, **extra)
@@ -80,6 +81,22 @@ class Verbs(click.Group):
             if debugging():
                 raise
             raise click.ClickException(explain(error, _extra_of_verb(ctx.invoked_subcommand))) from error
+
+
+def open_streams() -> None:
+    """Give this process the standard streams that a service, cron or `>&-` has closed, which Python then calls None.
+
+    They lead nowhere. Their numbers are taken, too, or the next file that is opened would be what others print to.
+    """
+    for number, (name, mode) in enumerate({"stdin": "r", "stdout": "w", "stderr": "w"}.items()):
+        if getattr(sys, name) is None:
+            with contextlib.suppress(OSError):
+                try:
+                    os.fstat(number)
+                except OSError:
+                    os.dup2(os.open(os.devnull, os.O_RDWR), number)
+                    os.set_inheritable(number, True)
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123 - for as long as it lives
 
 
 def _settle_output() -> None:
