@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import secrets
 import shutil
@@ -164,6 +165,19 @@ def replaceable(path: Path) -> Path:
     if path.exists() and not path.is_file():
         raise OSError(f"{path} is not a file that can be replaced")
     return path
+
+
+def fitted(name: str, room: int = 255) -> str:
+    """The name if it has at most `room` bytes (file systems take 255), else its beginning and a digest of the whole."""
+    raw = os.fsencode(name)
+    if len(raw) <= room:
+        return name
+    suffix = os.path.splitext(raw)[1][-8:]  # noqa: PTH122 - of bytes
+    end = b"~" + hashlib.sha256(raw).hexdigest()[:8].encode() + suffix
+    kept = room - len(end)
+    while raw[kept] & 0xC0 == 0x80:  # inside a letter
+        kept -= 1
+    return os.fsdecode(raw[:kept] + end)
 
 
 def shown(name: str | Path) -> str:

@@ -7,6 +7,8 @@ import unicodedata
 from collections import Counter
 from collections.abc import Collection, Sequence
 
+from gencomp.files import fitted
+
 
 def output_names(names: Sequence[str], suffix: str, taken: Collection[str] = ()) -> list[str]:
     """The outputs' names for the distinct names of a folder or a tar file, in their order.
@@ -18,7 +20,7 @@ def output_names(names: Sequence[str], suffix: str, taken: Collection[str] = ())
     held = Counter(map(key, taken))
     whole: set[str] = set()
     while True:
-        outputs = [name + suffix if name in whole else with_suffix(name, suffix) for name in names]
+        outputs = [_cut(name + suffix if name in whole else with_suffix(name, suffix)) for name in names]
         count = Counter(map(key, outputs)) + held
         keep = {name for name in names if name.lower().endswith(suffix) and name not in taken}
         again = {n for n, output in zip(names, outputs) if count[key(output)] > 1} - whole - keep
@@ -32,6 +34,12 @@ def output_names(names: Sequence[str], suffix: str, taken: Collection[str] = ())
         used.add(output)
         free.append(output)
     return free
+
+
+def _cut(name: str) -> str:
+    """The name, its last part no longer than a disk takes."""
+    folder, slash, last = name.rpartition("/")
+    return f"{folder}{slash}{fitted(last)}"
 
 
 def key(name: str) -> str:

@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from gencomp.bulk.settings import Settings
 from gencomp.bulk.storage import BULK, Place, Stat
-from gencomp.files import shown
+from gencomp.files import fitted, shown
 from gencomp.walk import is_coded, is_image
 
 _TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
@@ -94,7 +94,8 @@ class Shard(NamedTuple):
 
     @property
     def table(self) -> str:
-        return f"{BULK}/status/{self.name}.parquet"
+        folder, slash, name = self.name.rpartition("/")
+        return f"{BULK}/status/{folder}{slash}{fitted(name + '.parquet')}"
 
 
 class Source(NamedTuple):

@@ -4,6 +4,7 @@
 * With one input file `-o` is a file, or a folder if it is one already or ends in a slash.
 * With a folder, `-o` is a folder, made if missing, in which the input's tree is mirrored; with several inputs each
   folder's tree stands below its own name, as with `cp -r`.
+* A name of more than 255 bytes is cut, and a digest of the whole put at its end.
 * Outputs that would share a name (`a.jpg` and `a.png`; names that differ in case alone are one) keep their inputs'
   whole names instead (`a.jpg.gnc`), and this is said. What still shares a name, may not be written (outputs.py), or
   has no folder to stand in, is a problem of that one file: it fails in its turn, before it is coded.
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gencomp.cli.group import WrongUsage
 from gencomp.cli.inputs import Inputs, Source, find_inputs
-from gencomp.files import shown
+from gencomp.files import fitted, shown
 from gencomp.outputs import Outputs, protecting
 from gencomp.walk import Taken, file_kind
 
@@ -111,7 +112,7 @@ def _plan(inputs: Inputs, outputs: Outputs, folder: Path | None, suffix: str) ->
         place = source.path if folder is None else folder / source.inside
         if not place.name:  # "." or "/", in which there was no file: fails in its turn
             return place / suffix
-        return place.with_name(place.name + suffix) if whole else place.with_suffix(suffix)
+        return place.with_name(fitted((place if whole else place.with_suffix("")).name + suffix))
 
     short = {source.path: target(source, whole=False) for source in inputs.sources}
     notes = []

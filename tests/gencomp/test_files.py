@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gencomp.files import flush, move, set_mode, shown, write_atomically
+from gencomp.files import fitted, flush, move, set_mode, shown, write_atomically
 
 
 def _names(folder: Path) -> list[str]:
@@ -195,6 +195,21 @@ def test_symbolic_link_to_nothing_or_to_itself_is_an_oserror(tmp_path: Path, tar
     with pytest.raises(OSError, match="a symbolic link to nothing"):
         write_atomically(tmp_path / "link", b"new")
     assert _names(tmp_path) == ["link"]
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "語", "\udce9"])
+def test_a_name_that_is_too_long_is_cut_between_letters_and_keeps_its_suffix(tmp_path: Path, letter: str) -> None:
+    long = [letter * count + ".jpg.gnc" for count in (300, 301)]
+    names = [fitted(name) for name in long]
+    assert len({*names}) == 2
+    for name in names:
+        (tmp_path / name).touch()
+        assert 251 < len(os.fsencode(name)) <= 255
+        assert name.endswith(".gnc")
+        assert name.startswith(letter * 50)
+        assert fitted(name) == name
+    assert fitted("a" * 255) == "a" * 255
+    assert len(fitted("a" * 255 + "." + "b" * 255)) == 255
 
 
 def test_names_are_shown_in_one_printable_line() -> None:
