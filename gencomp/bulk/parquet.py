@@ -398,7 +398,7 @@ def _damage_said() -> Iterator[None]:
         yield
     except ColumnError:
         raise
-    except (pa.ArrowException, KeyError, TypeError, IndexError, AttributeError, OverflowError, OSError) as error:
+    except (pa.ArrowException, ValueError, LookupError, TypeError, AttributeError, OverflowError, OSError) as error:
         if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
             raise
         raise ValueError(f"a damaged parquet file, or none: {' '.join(str(error).split())}") from error

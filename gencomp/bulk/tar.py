@@ -31,7 +31,7 @@ from gencomp.bulk.settings import Settings
 from gencomp.bulk.transform import MAX_FILE_BYTES, is_label
 
 _BLOCK = tarfile.BLOCKSIZE
-_EXTENSIONS = (b"x", b"g", b"X", b"L", b"K")
+_EXTENSIONS = (b"x", b"X", b"L", b"K")
 _MAX_EXTENSION = 1 << 24  # bytes of a pax header or a long name
 _MAX_LINKS = 8  # from link to link
 _LABEL = "a label or depth image, left as it is"
@@ -48,14 +48,13 @@ class TarError(ValueError):
 
 class Member(NamedTuple):
     """A member as it stands. info: its name, type and link are those of the extensions, and its pax_headers are them;
-    size: bytes of data in the archive; head: its header with all extensions; shared: those of `head` that go on for
-    later members; plain: a regular file that is stored as it is.
+    size: bytes of data in the archive; head: its header with all extensions; plain: a regular file that is stored as it
+    is.
     """
 
     info: tarfile.TarInfo
     size: int
     head: bytes
-    shared: bytes
     plain: bool
 
     @property
@@ -68,9 +67,7 @@ class Member(NamedTuple):
         info.name, info.size, info.linkname = name, size, link
         info.pax_headers = {k: v for k, v in info.pax_headers.items() if k not in {"path", "size", "linkpath"}}
         is_gnu = self.head[-_BLOCK:][257:265] == tarfile.GNU_MAGIC and not info.pax_headers
-        return self.shared + info.tobuf(
-            tarfile.GNU_FORMAT if is_gnu else tarfile.PAX_FORMAT, "utf-8", "surrogateescape"
-        )
+        return info.tobuf(tarfile.GNU_FORMAT if is_gnu else tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
 
 
 class Tape:
@@ -96,6 +93,9 @@ class Tape:
                 yield block
                 continue
             try:
+                if block[156:157] == b"g":  # records for all members that follow
+                    yield block + self._exactly(_padded(_extension(_parsed(block))))
+                    continue
                 member = self._member(block)
             except tarfile.HeaderError as error:
                 if ended:  # GNU tar ignores what is behind the end; it is passed on
@@ -128,24 +128,18 @@ class Tape:
             pass
 
     def _member(self, block: bytes) -> Member:
-        head, shared, names, records = b"", b"", dict[bytes, str](), dict[str, str]()
+        head, names, records = b"", dict[bytes, str](), dict[str, str]()
         while True:
-            info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+            info = _parsed(block)
             head += block
             if info.type not in _EXTENSIONS:
                 break
-            if not 0 <= info.size <= _MAX_EXTENSION:
-                raise TarError(f"an extended header of {info.size:,} bytes")
-            data = self._exactly(_padded(info.size))
+            data = self._exactly(_padded(_extension(info)))
             head += data
             if info.type in (b"L", b"K"):
                 names[info.type] = data[: info.size].split(b"\0")[0].decode("utf-8", "surrogateescape")
             else:
-                found = _records(data[: info.size])
-                if info.type == b"g":
-                    shared += block + data
-                else:
-                    records |= found
+                records |= _records(data[: info.size])
             block = self._exactly(_BLOCK)
         if info.type == tarfile.GNUTYPE_SPARSE:
             more = block[482]
@@ -156,6 +150,8 @@ class Tape:
                     raise TarError("a sparse file of too many pieces")
         is_sparse = any(name.startswith("GNU.sparse") for name in records)
         info.name = records.get("GNU.sparse.name") or records.get("path") or names.get(b"L") or info.name
+        if block[156] == 0:  # of the first tar: a folder by the slash at the end of its name, of the whole name
+            info.type = tarfile.DIRTYPE if info.name.endswith("/") else tarfile.AREGTYPE
         info.linkname = records.get("linkpath") or names.get(b"K") or info.linkname
         info.pax_headers = records
         size = int(records["size"]) if records.get("size", "").isdecimal() else info.size
@@ -163,7 +159,7 @@ class Tape:
         if size < 0:
             raise TarError(f"a member of {size:,} bytes")
         self._left = _padded(size)
-        return Member(info, size, head, shared, info.type in tarfile.REGULAR_TYPES[:2] + (b"7",) and not is_sparse)
+        return Member(info, size, head, info.type in tarfile.REGULAR_TYPES[:2] + (b"7",) and not is_sparse)
 
     def _read(self, size: int) -> bytes:
         try:
@@ -395,6 +391,17 @@ def _records(data: bytes) -> dict[str, str]:
         found[name] = value
         at += length
     return found
+
+
+def _parsed(block: bytes) -> tarfile.TarInfo:
+    return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+
+
+def _extension(info: tarfile.TarInfo) -> int:
+    """The bytes of an extended header."""
+    if not 0 <= info.size <= _MAX_EXTENSION:
+        raise TarError(f"an extended header of {info.size:,} bytes")
+    return info.size
 
 
 def _padded(size: int) -> int:

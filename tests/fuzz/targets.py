@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import archives
 import mutate_file
 import mutate_graph
 import mutate_model
@@ -170,6 +171,8 @@ TARGETS: dict[str, Callable[[], Target]] = {
     "header": header_target,
     "model": model_target,
     "onnx": onnx_target,
+    "tar": lambda: Target(*archives.target(archives.tar_file, archives.run_tar)),
+    "parquet": lambda: Target(*archives.target(archives.parquet_file, archives.run_parquet)),
 }
 
 

@@ -13,7 +13,10 @@ import targets
 from fuzz import fuzz
 
 
-@pytest.mark.parametrize(("target", "inputs"), [("header", 3000), ("file", 1000), ("model", 150), ("onnx", 300)])
+@pytest.mark.parametrize(
+    ("target", "inputs"),
+    [("header", 3000), ("file", 1000), ("model", 150), ("tar", 150), ("parquet", 300), ("onnx", 300)],
+)
 def test_mutants_end_in_what_is_documented(target: str, inputs: int) -> None:
     result = fuzz(target, seed=1, first=0, inputs=inputs)
     assert not result.found, "\n".join(f"input {found.number}: {found.what}" for found in result.found[:3])
