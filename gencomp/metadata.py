@@ -2,10 +2,12 @@
 
 Nothing is kept unless it is asked for by name (`--keep exif,xmp`):
 
-    exif      what the camera and its owner say: maker, model, times, exposure, lens, artist, copyright. Not the place
-              (GPS) unless `gps` is asked for too; never orientation and size, which the pixels no longer follow,
-              thumbnails, or maker notes, which hold offsets into the old file
-    xmp       the XMP packet, without properties of GPS and of orientation; dropped whole if a place is left in it
+    exif      what the camera and its owner say: maker, model, times, exposure, lens, artist, copyright, description.
+              Not the place (GPS) unless `gps` is asked for too; never owner and serial numbers of the camera, names
+              of computers, orientation and size, which the pixels no longer follow, thumbnails, or maker notes, which
+              hold offsets into the old file
+    xmp       of the XMP packet what is known to be harmless, by name: rights and authorship, title, rating, dates,
+              settings of the camera (xmp.py holds the list); the place, as GPS or in words, only with `gps`
     icc       the colour profile, if it is one of RGB colours: the pixels then stay in its colours instead of being
               converted to sRGB
     dpi       pixels per inch
@@ -25,13 +27,13 @@ import struct
 import warnings
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Literal
-from xml.dom import minidom
 
 from PIL import Image, ImageCms
 from PIL.ExifTags import IFD, Base
 from PIL.PngImagePlugin import PngInfo
 
 from gencomp.bitstream import SECTION_KINDS
+from gencomp.xmp import harmless
 
 KINDS = ("exif", "xmp", "icc", "dpi", "comment")
 LIMITS = {"exif": 65_000, "xmp": 65_000, "comment": 65_000, "dpi": 8, "icc": 800_000}
@@ -42,13 +44,14 @@ _EMPTY_EXIF = 14  # bytes of an EXIF block without an entry
 _DPI = struct.Struct("<ff")
 _XMP_TAG = 700
 _DESCRIPTIVE = frozenset(
-    (Base.ImageDescription, Base.Make, Base.Model, Base.Software, Base.DateTime, Base.Artist, Base.HostComputer)
+    (Base.ImageDescription, Base.Make, Base.Model, Base.Software, Base.DateTime, Base.Artist)
     + (Base.Copyright, Base.Rating, Base.RatingPercent, Base.XPTitle, Base.XPComment, Base.XPAuthor, Base.XPKeywords)
     + (Base.XPSubject,)
 )
 _NOT_OF_THE_FILE = frozenset((Base.MakerNote, IFD.Interop, Base.ExifImageWidth, Base.ExifImageHeight, Base.ColorSpace))
+_PRIVATE = frozenset((Base.CameraOwnerName, Base.BodySerialNumber, Base.LensSerialNumber, Base.ImageUniqueID))
+_KNOWN = frozenset(Base) - _PRIVATE - _NOT_OF_THE_FILE  # of EXIF's own directory; others may hold anything
 _XMP_ORIENTATION = re.compile(rb"(?P<before>tiff:Orientation(?:\s*=\s*[\"']|>)\s*)(?P<value>[1-8])")
-_PLACE = re.compile(r"gps|latitude|longitude", re.IGNORECASE)
 
 
 class ImageWarning(UserWarning):
@@ -206,7 +209,7 @@ def rgb_profile(profile: bytes | None) -> bytes | None:
 def _exif(image: Image.Image, gps: bool) -> bytes | None:
     old, new = image.getexif(), Image.Exif()
     new.update({tag: value for tag, value in old.items() if tag in _DESCRIPTIVE})
-    if shot := {tag: value for tag, value in old.get_ifd(IFD.Exif).items() if tag not in _NOT_OF_THE_FILE}:
+    if shot := {tag: value for tag, value in old.get_ifd(IFD.Exif).items() if tag in _KNOWN}:
         new.get_ifd(IFD.Exif).update(shot)
     if gps and (place := old.get_ifd(IFD.GPSInfo)):
         new.get_ifd(IFD.GPSInfo).update(place)
@@ -221,29 +224,7 @@ def _xmp(image: Image.Image, gps: bool) -> bytes | None:
     packet = _utf8(packet).strip(b"\0 \t\r\n")
     if len(packet) > LIMITS["xmp"]:
         raise ValueError(f"{len(packet):,} bytes, over {LIMITS['xmp']:,}")
-    if b"<!DOCTYPE" in packet or b"<!ENTITY" in packet:
-        raise ValueError("it defines entities")
-    document = minidom.parseString(packet)
-    _prune(document, gps)
-    kept = document.toxml().removeprefix('<?xml version="1.0" ?>').encode()
-    if not gps and _PLACE.search(kept.decode()):
-        raise ValueError("a place would be left in it")
-    return kept
-
-
-def _prune(document: minidom.Document, gps: bool) -> None:
-    """Take orientation and, unless asked for, GPS out of an XMP packet: elements and attributes."""
-    for element in list(document.getElementsByTagName("*")):
-        for name in list(element.attributes.keys()):
-            if _stale(name, gps):
-                element.removeAttribute(name)
-        if _stale(element.tagName, gps) and element.parentNode is not None:
-            element.parentNode.removeChild(element)
-
-
-def _stale(name: str, gps: bool) -> bool:
-    local = name.rpartition(":")[2]
-    return local == "Orientation" or (not gps and local.startswith("GPS"))
+    return harmless(packet, gps)
 
 
 def _icc(mode: str, profile: bytes | None) -> bytes | None:
