@@ -41,17 +41,19 @@ def largest_step(size: Size, limit: float, beyond: int = BEYOND) -> int | None:
     return max(step for step in range(low, min(low + beyond, STEPS) + 1) if size(step) <= limit)
 
 
-def largest_step_by_sketch(size: Size, sketch: Size, share: float, limit: float, codings: int = CODINGS) -> int | None:
+def largest_step_by_sketch(
+    size: Size, sketch: Size, share: float, limit: float, codings: int = CODINGS, persist: bool = True
+) -> int | None:
     """About the largest step with size(step) <= limit, which always holds; None where even step 0 is larger.
 
     sketch: size of the sketch at a step, which is cheap; share: how much of the whole the sketch is, at first: every
-    coding says better. Asks `size` `codings` times at most, but for images of which none of these fit, and ends
-    before where the next step would not fit by the sketch.
+    coding says better. Asks `size` `codings` times at most, and ends before where the next step would not fit by the
+    sketch; persist: where none of these fit, goes on until one does.
     """
     sketch = functools.cache(sketch)
     ratio, aim, tried = 1 / share, limit, 0
     low, high = -1, STEPS + 1  # the largest known to fit, the smallest known not to
-    while high - low > 1 and (tried < codings or low < 0):
+    while high - low > 1 and (tried < codings or (persist and low < 0)):
         wanted = largest_step(lambda step, ratio=ratio: ratio * sketch(step), aim, beyond=0) or 0  # type: ignore[misc]
         if low >= 0 and wanted <= low:
             break

@@ -12,10 +12,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..bitstream import STEPS
 from ..entropy.constants import MEAN_UNIT
 from ..entropy.contract import Coded, Latents
 from ..model import Model
+from ..rate_search import largest_step_by_sketch
 from ..runtime.torch import TorchRuntime, undisturbed
 from .objective import Objective, aim_of, price_of
 from .refine import Progress, refine
@@ -67,7 +67,8 @@ def encode_refined(
     """
     price, device = price_of(model.facts, quality_step), torch.device(runtime.device)
     wanted = aim_of(aim, effort, device)
-    strength = wanted.realism if model.facts.get("realism", False) else 0.0
+    if not model.facts.get("realism", False):
+        wanted = wanted._replace(realism=0.0)
 
     def tensor(image: npt.NDArray[np.uint8]) -> Tensor:
         return torch.from_numpy(image.copy()).to(device).permute(2, 0, 1)[None].float() / 255
@@ -77,14 +78,15 @@ def encode_refined(
 
     def judged(step: int, coded: Coded) -> _Candidate:
         y_hat = coded.y_int.astype(np.float32) / np.float32(MEAN_UNIT)
-        shown = runtime.synthesize(y_hat, (pixels.shape[0], pixels.shape[1]), step, strength)
+        shown = runtime.synthesize(y_hat, (pixels.shape[0], pixels.shape[1]), step, wanted.realism)
         with undisturbed(device):
             return _Candidate(step, coded, objective.value(tensor(shown)), _mse(shown, pixels))
 
     def refined(step: int) -> _Candidate:
         latents = runtime.analyze(pixels, step)
-        aimed = wanted._replace(realism=strength)
-        latents = refine(model, runtime.network, pixels, latents, step, effort, aim=aimed, progress=progress)
+        latents = refine(
+            model, runtime.network, pixels, latents, step, effort, aim=wanted, whole=objective, progress=progress
+        )
         return judged(step, code(latents, step))
 
     def cost(candidate: _Candidate) -> float:
@@ -94,7 +96,8 @@ def encode_refined(
     if room is None:
         best = min(start, refined(quality_step), key=cost)
     else:
-        best = min([start, *_within(refined, quality_step, room)], key=lambda candidate: candidate.cost)
+        fitting = _within(refined, quality_step, len(plain.payload), room)
+        best = min([start, *fitting], key=lambda candidate: candidate.cost)
     decibels = 10 * math.log10(max(start.mse, 1e-6) / max(best.mse, 1e-6))
     return Refined(
         best.quality_step,
@@ -103,28 +106,22 @@ def encode_refined(
     )
 
 
-def _within(refined: Callable[[int], _Candidate], quality_step: int, room: int) -> list[_Candidate]:
-    """Candidates whose payloads have at most `room` bytes, from a few refinements that close in on it."""
-    low, high, step = -1, STEPS + 1, quality_step  # the largest step that was found to fit, the smallest that was not
-    seen: list[tuple[int, float]] = []
-    fitting = []
-    for _ in range(TRIES):
-        candidate = refined(step)
-        excess = math.log((len(candidate.coded.payload) + 1) / (room + 1))
-        seen.append((step, excess))
-        if excess <= 0:
-            low = max(low, step)
-            fitting.append(candidate)
-        else:
-            high = min(high, step)
-        slope = BYTES_PER_STEP
-        if len(seen) > 1 and seen[-1][0] != seen[-2][0]:
-            measured = (seen[-1][1] - seen[-2][1]) / (seen[-1][0] - seen[-2][0])
-            slope = min(max(measured, slope / 4), 4 * slope)
-        step = min(max(step - math.ceil(excess / slope), low + 1), high - 1, STEPS)
-        if step <= low or step in (tried for tried, _ in seen):
-            break
-    return fitting
+def _within(refined: Callable[[int], _Candidate], quality_step: int, taken: int, room: int) -> list[_Candidate]:
+    """Candidates whose payloads have at most `room` bytes, from a few refinements that close in on it.
+
+    taken: bytes of the payload of one pass at the quality step.
+    """
+    found: list[_Candidate] = []
+
+    def size(step: int) -> int:
+        found.append(refined(step))
+        return len(found[-1].coded.payload)
+
+    def guess(step: int) -> float:
+        return taken * math.exp(BYTES_PER_STEP * (step - quality_step))
+
+    largest_step_by_sketch(size, guess, 1.0, room, TRIES, persist=False)
+    return [candidate for candidate in found if len(candidate.coded.payload) <= room]
 
 
 def _mse(shown: npt.NDArray[np.uint8], pixels: npt.NDArray[np.uint8]) -> float:

@@ -147,6 +147,7 @@ class Objective:
 
     def __init__(self, x: Tensor, price: Price, aim: Aim, counted: Tensor | None = None) -> None:
         self._x, self._price, self._counted = x, price, counted
+        self.pixels = x.shape[2] * x.shape[3]
         self._quick = has_quick_bfloat16(x.device)
         measures = aim.measures if min(x.shape[2:]) >= MEASURE_SIDE else ()
         with torch.no_grad():

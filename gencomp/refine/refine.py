@@ -45,6 +45,7 @@ def refine(
     aim: Aim = PIXELS,
     price: Price | None = None,
     counted: npt.NDArray[np.bool_] | None = None,
+    whole: Objective | None = None,
     side: int | None = None,
     progress: Progress | None = None,
 ) -> Latents:
@@ -52,8 +53,8 @@ def refine(
 
     pixels uint8 [H, W, 3]; latents: what the run-time made of them; network: the model's, on its device; effort 0..9,
     0 gives the latents back. price: what the model was trained for, if not given. counted [H, W]: pixels that matter,
-    all if not given. side: of tiles, in latents, a multiple of 4. Deterministic on one machine. ModelError for a
-    model whose latents cannot be refined.
+    all if not given. whole: D of the image, at this price and aim, where it is known. side: of tiles, in latents, a
+    multiple of 4. Deterministic on one machine. ModelError for a model whose latents cannot be refined.
     """
     steps, prior = steps_of(effort), network.pass_prior
     if steps == 0:
@@ -75,14 +76,17 @@ def refine(
         for number, tile in enumerate(plan):
             top, left, bottom, right = tile.sees
             z_stride = model.entropy.hyper_stride
-            x = _seen(pixels, tile, network.stride, device).permute(2, 0, 1)[None].float() / 255
-            known = None if counted is None else _seen(counted, tile, network.stride, device)[None, None].float()
+            objective = whole
+            if objective is None or len(plan) > 1:
+                x = _seen(pixels, tile, network.stride, device).permute(2, 0, 1)[None].float() / 255
+                known = None if counted is None else _seen(counted, tile, network.stride, device)[None, None].float()
+                objective = Objective(x, price, aim, known)
             problem = Problem(
                 prior,
                 costs,
                 _synthesis(network, tile, pixels, step, aim.realism, quick),
-                Objective(x, price, aim, known),
-                price.lam * x.shape[2] * x.shape[3],
+                objective,
+                price.lam * objective.pixels,
                 z_hat[:, :, top // z_stride : -(-bottom // z_stride), left // z_stride : -(-right // z_stride)],
                 step,
                 _held(tile, device),

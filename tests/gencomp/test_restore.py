@@ -9,9 +9,9 @@ from click.testing import CliRunner
 from PIL import Image
 
 import gencomp
+from gencomp.cli.restore import restore
 from gencomp.codec import Codec
-from gencomp.refine.cli import restore
-from gencomp.refine.restore import denoise, inpaint
+from gencomp.restore import denoise, inpaint
 
 SIDE = 96
 

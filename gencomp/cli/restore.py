@@ -64,7 +64,8 @@ def restore(
     """Fill holes in an image, or take noise away.
 
     By the inference that refines latents (compress --effort): the codec's rate says what images are like, and the
-    decoder draws one that fits what is known. Pixels outside a mask stay as they are.
+    decoder draws one that fits what is known. Pixels outside a mask stay as they are. For holes of about 5 to 30
+    pixels; thinner scratches across sharp edges are better filled by biharmonic inpainting (scikit-image).
 
     \b
     gencomp restore photo.png --mask scratches.png -o whole.png
@@ -77,7 +78,7 @@ def restore(
 
     from gencomp import codec as codecs
     from gencomp.image import encoded_image, image_format, read_image, read_mask
-    from gencomp.refine.restore import denoise, inpaint
+    from gencomp.restore import denoise, inpaint
 
     image_format(output)
     outputs = protecting([image, mask, model], overwrite)
