@@ -126,5 +126,7 @@ def _check_bounds(values: Any) -> None:
             _check_bounds(value)
     elif isinstance(values, bool | str | None):
         return
-    elif not isinstance(values, int) or not 0 <= values <= MAX_WIDTH:
+    elif not isinstance(values, int | float) or not 0 <= abs(values) <= MAX_WIDTH:
+        raise ModelError(f"{values!r} is no number of a network")
+    elif isinstance(values, int) and values < 0:
         raise ModelError(f"{values!r} is no width or depth")

@@ -38,7 +38,13 @@ class NetworkConfig(Protocol):
         ...
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, without the family's name."""
+        """Plain values for JSON, without the family's name; numbers of at most 4096, either sign."""
+        ...
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> NetworkConfig:
+        """The reverse of `to_dict`, out of a file that anybody may have written: TypeError or ValueError for what does
+        not describe a network."""
         ...
 
 
@@ -110,7 +116,7 @@ class PassPrior(Protocol):
 
 
 class Network(nn.Module, ABC):
-    """Base of every family's network. `stride`: pixels per latent, both ways."""
+    """Base of every family's network. `stride`: pixels per latent, both ways: 16, 32 or 64, as headers can say."""
 
     config: Any
     stride: int
