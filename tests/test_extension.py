@@ -47,7 +47,7 @@ def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(KINDS, "toy", toy.ToyDiscriminator())
     metric = table.Metric("toy", "toy", "lower", "", 3, "image", "a toy", lambda _: toy.toy_metric)
     monkeypatch.setitem(table.METRICS, "toy", metric)
-    monkeypatch.setitem(build.BUILT_IN, "toy", toy.toy_codec)  # type: ignore[arg-type]
+    monkeypatch.setitem(build.BUILT_IN, "toy", toy.toy_codec)
     monkeypatch.setattr(cli, "NAMES", (*build.NAMES, "toy"))  # what is derived from rows at import
     (asked,) = (option for option in cli.evaluate.params if option.name == "metrics")
     monkeypatch.setattr(asked, "type", click.Choice([*table.NAMES, "toy"]))
