@@ -183,17 +183,15 @@ class Tape:
 
 
 class _Plan(NamedTuple):
-    """What becomes of members. outputs: of samples and of links to them by name; follows: of each such link the sample;
-    linked: samples that are left as they are, for a name that is no sample's is linked to them. Names that are pointed
-    to are as `normpath` writes them.
+    """What becomes of members. outputs: of samples and of links to them by name; aims: the same by names as `normpath`
+    writes them; follows: of each such link the sample, by such a name; linked: samples that are left as they are, for a
+    name that is no sample's is linked to them.
     """
 
     outputs: dict[str, str]
+    aims: dict[str, str]
     follows: dict[str, str]
     linked: set[str]
-
-    def output_of(self, aim: str) -> str:
-        return self.outputs.get(aim) or next(new for old, new in self.outputs.items() if posixpath.normpath(old) == aim)
 
 
 def rewrite_tar(
@@ -276,7 +274,9 @@ def _plan(tape: Tape, settings: Settings) -> _Plan:
             others.add(name)
             linked.add(aim)
     replaced = [*samples, *follows]
-    return _Plan(dict(zip(replaced, output_names(replaced, settings.suffix, others))), follows, linked)
+    outputs = dict(zip(replaced, output_names(replaced, settings.suffix, others)))
+    renamed = {posixpath.normpath(name): output for name, output in outputs.items()}
+    return _Plan(outputs, renamed, {name: aim for name, aim in follows.items() if aim not in linked}, linked)
 
 
 def _aim(member: Member) -> str:
@@ -313,7 +313,8 @@ def _sample(member: Member, tape: Tape, plan: _Plan, recorder: Recorder, out: _O
 
 def _link(member: Member, plan: _Plan, recorder: Recorder, out: _Output) -> None:
     """Write a link to a sample under its new name, to the sample's."""
-    output, new = plan.outputs[member.name], plan.output_of(_aim(member))
+    output = plan.outputs[member.name]
+    new = plan.aims.get(_aim(member)) or plan.aims[plan.follows[member.name]]
     link = posixpath.join(posixpath.dirname(member.info.linkname), posixpath.basename(new))
     recorder.leave(member.name, "a link to another image", 0, output)
     out.add(member.renamed(output, 0, link), b"")
