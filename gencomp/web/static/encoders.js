@@ -10,19 +10,23 @@ export async function encoderOf(type) {
 async function byBrowser(canvas, type, quality) {
   const blob = await canvas.convertToBlob({ type, quality: Math.min(quality, 99) / 100 }); // WebP of 1 is another codec
   if (blob.type !== type) throw new TypeError(`this browser writes no ${type.slice(6)}: choose another`);
-  return new Blob(bare(new Uint8Array(await blob.arrayBuffer())), { type });
+  return new Blob([bare(new Uint8Array(await blob.arrayBuffer()))], { type });
 }
 
 // Without what browsers add to the image, a colour profile of 470 bytes and an empty alpha, which would count against it.
 function bare(file) {
   const view = new DataView(file.buffer);
   if (file[0] === 0xff) {
-    const parts = [file.subarray(0, 2)];
-    let at = 2;
-    for (; file[at + 1] !== 0xda; at += 2 + view.getUint16(at + 2)) {
-      if (file[at + 1] !== 0xe2) parts.push(file.subarray(at, at + 2 + view.getUint16(at + 2)));
+    let to = 2;
+    for (let at = 2, length; ; at += length) {
+      const last = file[at + 1] === 0xda;
+      length = last ? file.length - at : 2 + view.getUint16(at + 2);
+      if (file[at + 1] !== 0xe2) {
+        file.copyWithin(to, at, at + length);
+        to += length;
+      }
+      if (last) return file.subarray(0, to);
     }
-    return [...parts, file.subarray(at)];
   }
   for (let at = 12, length; at + 8 <= file.length; at += 8 + length + (length & 1)) {
     length = view.getUint32(at + 4, true);
@@ -30,9 +34,9 @@ function bare(file) {
     const image = file.slice(at - 12, at + 8 + length + (length & 1));
     image.set(file.subarray(0, 12));
     new DataView(image.buffer).setUint32(4, image.length - 8, true);
-    return [image];
+    return image;
   }
-  return [file];
+  return file;
 }
 
 const AVIF = { qualityAlpha: -1, denoiseLevel: 0, tileColsLog2: 0, tileRowsLog2: 0, subsample: 1, chromaDeltaQ: false,

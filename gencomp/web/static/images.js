@@ -49,9 +49,8 @@ export async function pngOf({ data, width, height }, extras) {
   const start = 33; // after the signature and IHDR
   const packed = new Blob([profile]).stream().pipeThrough(new CompressionStream("deflate"));
   const content = new Uint8Array(await new Response(packed).arrayBuffer());
-  return new Blob([png.slice(0, start), chunk("iCCP", [0x69, 0x63, 0x63, 0, 0, ...content]), png.slice(start)], {
-    type: "image/png",
-  });
+  const parts = [png.slice(0, start), chunk("iCCP", [0x69, 0x63, 0x63, 0, 0, ...content]), png.slice(start)];
+  return new Blob([await new Blob(parts).arrayBuffer()], { type: "image/png" }); // in one: Firefox decodes no other
 }
 
 function chunk(kind, content) {

@@ -23,6 +23,7 @@ const onScreen = (item) => item === screen.item;
 const queue = new Queue(crew, items, { settings, skip: onScreen, start, changed: showQueue });
 let model = null;
 let timer = 0;
+let counted = ""; // what was said last of all files
 let began = 0; // when what is under way began
 
 // ---- work
@@ -44,6 +45,7 @@ async function update() {
   } catch (error) {
     if (item !== screen.item || error.name === "Cancelled") return;
     item.fail(error, makingKey(item, given));
+    screen.drop();
     screen.blank(given, "Not decoded: an error");
     progress(null);
     document.body.dataset.state = "error";
@@ -154,7 +156,8 @@ function showQueue(item) {
   $("cancel-all").hidden = !waits && !stopped;
   $("cancel-all").textContent = stopped ? "Go on with all" : "Cancel all";
   document.body.dataset.queue = open ? "working" : "done";
-  if (!open && items.length > 1) announce(text);
+  if (!open && items.length > 1 && text !== counted) announce(text);
+  if (!open) counted = text;
 }
 
 // What can stand on a side, of a file.

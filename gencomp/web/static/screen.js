@@ -49,6 +49,11 @@ export class Screen {
     }
   }
 
+  // What was made of the file is not to be gone by.
+  drop() {
+    this.#files.clear();
+  }
+
   // The decoded image as it is now, if it is whole and can be saved as it stands on its canvas.
   decoded(settings) {
     const picture = this.#pictures.get(this.#wish("gencomp", settings));
@@ -84,7 +89,16 @@ export class Screen {
     await help();
     await this.#make(step, settings, asked);
     await help();
-    for (const kind of new Set([settings.right, settings.left])) await this.#side(step, settings, kind);
+    for (const kind of new Set([settings.right, settings.left])) {
+      try {
+        await this.#side(step, settings, kind);
+      } catch (error) {
+        if (error.name === "Cancelled" || !(kind in RIVALS)) throw error;
+        const pane = { picture: null, says: `${RIVALS[kind]}: ${error.message}` }; // the file itself is as good as ever
+        for (const side of ["left", "right"]) if (settings[side] === kind) this.panes[side] = pane;
+        this.changed();
+      }
+    }
   }
 
   async #load(step, raw) {

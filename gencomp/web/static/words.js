@@ -64,7 +64,7 @@ export function leftText(seconds, share) {
 export function errorText({ name, message }, { kind }) {
   if (/^damaged file: /.test(message)) return `damaged: ${message.slice(14)}. Get the file again.`;
   if (name === "TypeError" && kind === "HEIC" && /this browser can read/.test(message)) {
-    return "HEIC, which this browser cannot read (Safari can): save it as JPEG or PNG.";
+    return "HEIC, which this browser cannot read: save it as JPEG or PNG, open it in Safari, or use the command gencomp.";
   }
   if (name === "RateError") return `${message}. Allow more bytes.`;
   if (name === "RangeError" && !/too large|as small|zip/.test(message)) {
