@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gencomp.cli import options as shared
+from gencomp.cli.batch import echo
 from gencomp.files import shown
 from gencomp.outputs import no_more_open_than
-from gencomp.walk import merged
+from gencomp.walk import Walk, merged
 
 from .codecs.build import MODEL_SUFFIX, NAMES, is_model_file, split_effort
 from .metrics.table import NAMES as METRICS
@@ -187,7 +188,8 @@ def evaluate(photos: tuple[str, ...], out: Path, limit: int | None, as_json: boo
     from .run.processes import join
 
     chosen["jobs"] = _jobs(chosen["jobs"])
-    options, walks = _options(photos, out, **chosen), []
+    options = _options(photos, out, **chosen)
+    walks: list[Walk] = []
     found = finding.find(photos, limit, walks)
     options = options._replace(left_out=merged(walks).told())
     evaluation.check_figure(figure, [out, *photos], options.overwrite)
@@ -198,7 +200,7 @@ def evaluate(photos: tuple[str, ...], out: Path, limit: int | None, as_json: boo
         if figure is not None:
             evaluation.write_figure(figure, results)
     if as_json:
-        click.echo(json.dumps({k: results[k] for k in ("summary", "left_out", "bd", "not_measured", "problems")}))
+        echo(json.dumps({k: results[k] for k in ("summary", "left_out", "bd", "not_measured", "problems")}))
     else:
         _say(out, results, quiet)
     if results["problems"]:
@@ -236,16 +238,16 @@ def _say(out: Path, results: dict[str, Any], quiet: bool) -> None:
 
     for problem in results["problems"]:
         where = ", ".join(part for part in (problem["codec"], problem["image"]) if part)
-        click.echo(f"Problem: {where}: {problem['what']}", err=True)
+        echo(f"Problem: {where}: {problem['what']}", err=True)
     if quiet:
         return
-    click.echo(text(means_table(results)))
+    echo(text(means_table(results)))
     if not results["bd"] and len({row["codec"] for row in results["summary"]}) > 1:
-        click.echo("No Bjontegaard deltas: the codec that --anchor names is not among these.")
+        echo("No Bjontegaard deltas: the codec that --anchor names is not among these.")
     for name, why in results["not_measured"].items():
-        click.echo(f"{name}: {why}")
+        echo(f"{name}: {why}")
     if any("needs" in why for why in results["not_measured"].values()):
-        click.echo("`gencomp weights` lists these files, with their sources; --download fetches them.")
-    click.echo(f"\nReport: {shown(out / 'index.html')}")
+        echo("`gencomp weights` lists these files, with their sources; --download fetches them.")
+    echo(f"\nReport: {shown(out / 'index.html')}")
     if results["photos"]["left_out"]:
-        click.echo(f"Left out: {results['photos']['left_out']}")
+        echo(f"Left out: {results['photos']['left_out']}")

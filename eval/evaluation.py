@@ -6,9 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import click
-
 from gencomp import machine
+from gencomp.cli.batch import echo
 from gencomp.files import write_atomically
 from gencomp.outputs import protecting
 from gencomp.processes import Died, Returned, Workers
@@ -168,12 +167,12 @@ def _run(workers: Workers, tasks: Sequence[Task], what: str, order: Order, quiet
     """All tasks done, with what each came to. A worker that a codec took down leaves a result, and the rest goes on."""
     done = []
     events = (event for event in workers.run(tasks) if isinstance(event, Died | Returned))
-    for event in shown(events, len(tasks), what, quiet, lambda event: event.task.label, partial(click.echo, err=True)):
+    for event in shown(events, len(tasks), what, quiet, lambda event: event.task.label, partial(echo, err=True)):
         if isinstance(event, Died):
             where = notes.keep(order.out, note_path(order, event.worker), event.fault)
             if where is None:
                 raise RuntimeError(f"a worker process ended ({event.fault}) at {event.task.label}, in no codec")
-            click.echo(f"Problem: {where}: {notes.CRASHED} ({event.fault}); going on without it.", err=True)
+            echo(f"Problem: {where}: {notes.CRASHED} ({event.fault}); going on without it.", err=True)
         done.append((event.task, event.result if isinstance(event, Returned) else None))
     return done
 

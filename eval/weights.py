@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gencomp.cli.batch import echo
+
 if TYPE_CHECKING:
     from tqdm import tqdm
 
@@ -51,9 +53,9 @@ def weights(download: bool, metrics: tuple[str, ...], folder: Path | None, mirro
         raise click.UsageError(f"no weights are known for {', '.join(metrics)}")
     failed = _download(chosen, folder, mirror, as_json, bool(metrics)) if download else []
     found = [_described(one, folder) for one in chosen]
-    click.echo(json.dumps(found) if as_json else _table(found))
+    echo(json.dumps(found) if as_json else _table(found))
     for line in failed:
-        click.echo(f"Error: {line}", err=True)
+        echo(f"Error: {line}", err=True)
     if failed:
         raise click.exceptions.Exit(1)
 

@@ -5,6 +5,7 @@ everything. Never pickle.
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,9 @@ from gencomp.networks.contract import NetworkConfig
 from .recipe import model_config
 
 FORMAT = "gencomp-run-3"
+OURS = ".written.json"
+"""Beside the checkpoints: the names of those that the run wrote, which alone it deletes."""
+_NAME = re.compile(r"step-\d{8}\.safetensors")
 
 
 class CheckpointError(ValueError):
@@ -84,20 +88,35 @@ def checkpoint_path(run: Path, step: int) -> Path:
 
 
 def save_checkpoint(run: Path, checkpoint: Checkpoint, keep: int = 2) -> Path:
-    """Write step-N.safetensors whole or not at all, then drop all but the last `keep`."""
+    """Write step-N.safetensors whole or not at all, then drop all but the last `keep` of those that runs here wrote."""
     path = checkpoint_path(run, checkpoint.step)
     path.parent.mkdir(parents=True, exist_ok=True)
     meta = {"format": FORMAT, "step": str(checkpoint.step), "meta": json.dumps(checkpoint.meta)}
     tensors = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in checkpoint.tensors.items()}
+    try:
+        ours = {str(name) for name in json.loads((path.parent / OURS).read_text("utf-8"))}
+    except (OSError, ValueError, TypeError):
+        ours = set()
+    ours = {name for name in ours if _NAME.fullmatch(name) and (path.parent / name).is_file()} | {path.name}
+    write_atomically(path.parent / OURS, json.dumps(sorted(ours)).encode())
     write_atomically(path, save(tensors, meta))
-    for old in checkpoints(run)[:-keep]:
-        old.unlink()
+    for name in sorted(ours)[:-keep]:
+        (path.parent / name).unlink(missing_ok=True)
     return path
 
 
 def checkpoints(run: Path) -> list[Path]:
-    """The checkpoints of a run, oldest first."""
-    return sorted((run / "checkpoints").glob("step-*.safetensors"))
+    """The checkpoints of a run, oldest first; copies that a person made under other names are none of them."""
+    return sorted(path for path in (run / "checkpoints").glob("step-*") if _NAME.fullmatch(path.name) and _is_of(path))
+
+
+def _is_of(path: Path) -> bool:
+    """Whether a checkpoint holds the step of its name; what cannot be read is for `load_checkpoint` to say."""
+    try:
+        with safe_open(path, "pt") as file:
+            return int((file.metadata() or {}).get("step", path.stem[5:])) == int(path.stem[5:])
+    except (SafetensorError, OSError, ValueError):
+        return True
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gencomp.cli import options as shared
+from gencomp.cli.batch import echo
 from gencomp.cli.group import WrongUsage, debugging, explain, open_streams
 from gencomp.processes import guarded
 
@@ -83,6 +85,7 @@ def _every(name: str, default: int, what: str) -> Callable[[Callable[..., None]]
 )
 @click.option("--weights", type=_FOLDER, metavar="DIR", help="Folder of feature networks' weights; then TORCH_HOME.")
 @click.option("--stream", is_flag=True, help="Read --data (parquet files) in chunks, for sets larger than the disk.")
+@shared.overwrite
 @click.option("--json", "as_json", is_flag=True, help="With --dry-run: one JSON object.")
 def train(
     name: str,
@@ -103,6 +106,7 @@ def train(
     tracker: tuple[str, ...],
     weights: Path | None,
     stream: bool,
+    overwrite: bool,
     as_json: bool,
 ) -> None:
     from .settings import RecipeError, recipe
@@ -143,6 +147,7 @@ def train(
         trackers=_trackers(tracker),
         weights=str(weights) if weights else None,
         stream=stream,
+        overwrite=overwrite,
     )
     try:
         last = run(chosen, list(data), out, init=init, options=options)
@@ -155,7 +160,7 @@ def train(
 def _say(text: str) -> None:
     """One line, from the first process alone."""
     if os.environ.get("RANK", "0") == "0":
-        click.echo(text)
+        echo(text)
 
 
 def _trackers(named: tuple[str, ...]) -> tuple[str, ...]:
@@ -165,9 +170,7 @@ def _trackers(named: tuple[str, ...]) -> tuple[str, ...]:
     from importlib.util import find_spec
 
     if find_spec("tensorboard") is None:
-        click.echo(
-            "Note: without TensorBoard (pip install 'gencomp[watch]') the run is written to log.jsonl alone", err=True
-        )
+        echo("Note: without TensorBoard (pip install 'gencomp[watch]') the run is written to log.jsonl alone", err=True)
         return ()
     return ("tensorboard",)
 
@@ -198,12 +201,12 @@ def main() -> int:
         error.show()
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("Interrupted", err=True)
+        echo("Interrupted", err=True)
         return 130
     except Exception as error:
         if debugging():
             raise
-        click.echo(f"Error: {explain(error)}", err=True)
+        echo(f"Error: {explain(error)}", err=True)
         return 1
     return 0
 

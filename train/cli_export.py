@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from gencomp.cli import options
+from gencomp.cli.batch import echo
 from gencomp.files import shown
 from gencomp.outputs import protecting
 
@@ -76,15 +77,15 @@ def export(
     facts = done.model.facts
     if as_json:
         record = {"path": str(output), "name": done.model.name, "model": done.model.id.hex(), **facts}
-        click.echo(json.dumps(record | {"bytes": output.stat().st_size, "rate_change": done.rate_change}))
+        echo(json.dumps(record | {"bytes": output.stat().st_size, "rate_change": done.rate_change}))
     else:
-        click.echo(
+        echo(
             f"{shown(output)}: model {done.model.id.hex()}, {facts['parameters']:,} parameters, "
             f"rate {100 * done.rate_change:+.3f} % against the float networks"
         )
     if done.rate_change > RATE_WARNING:
-        click.echo("Warning: the integers raise the rate by over 0.2 %", err=True)
+        echo("Warning: the integers raise the rate by over 0.2 %", err=True)
     if push_to_hub:
         from .hub import push_to_hub as push
 
-        click.echo(push(done.model, output, push_to_hub))
+        echo(push(done.model, output, push_to_hub))

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from gencomp.cli import options
+from gencomp.cli.batch import echo
 from gencomp.files import shown
 from gencomp.outputs import protecting
 
@@ -46,6 +47,6 @@ def int8(model: str, data: tuple[str, ...], output: Path, overwrite: bool, name:
     done = quantise(source, output, list(data), name, replace=output.exists())
     if as_json:
         record = {"path": str(output), "name": done.name, "model": done.id.hex(), "layers": len(done.int8)}
-        click.echo(json.dumps(record | {"bytes": output.stat().st_size, "bytes_before": source.stat().st_size}))
+        echo(json.dumps(record | {"bytes": output.stat().st_size, "bytes_before": source.stat().st_size}))
     else:
-        click.echo(f"{shown(output)}: model {done.id.hex()}, {len(done.int8)} layers in eight bits")
+        echo(f"{shown(output)}: model {done.id.hex()}, {len(done.int8)} layers in eight bits")

@@ -133,12 +133,14 @@ def calibration_latents(network: Network, data: Data, count: int = 2 * CALIBRATI
 
 
 def data_of(run: Path) -> Data:
-    """The photographs that a run was trained on."""
+    """The photographs that a run was trained on: the last ones, and earlier ones that are still there."""
     path = run / "data.json"
     if not path.is_file():
         raise CheckpointError(f"{run} does not say which photographs it was trained on: name them with --data")
     facts = json.loads(path.read_text("utf-8"))
-    return open_data([str(p) for p in facts["data"]], streamed=bool(facts["stream"]))
+    names = [str(p) for each in [facts, *facts.get("earlier", [])] for p in each["data"]]
+    there = [name for name in dict.fromkeys(names) if name in facts["data"] or Path(name).exists()]
+    return open_data(facts["data"] if facts["stream"] else there, streamed=bool(facts["stream"]))
 
 
 def _newest(run: Path) -> tuple[Path, Any]:

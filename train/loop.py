@@ -21,21 +21,27 @@ from accelerate.utils import set_seed
 from torch import Tensor
 from tqdm import tqdm
 
-from gencomp.files import write_atomically
+from gencomp.files import shown, write_atomically
 from gencomp.image import write_image
+from gencomp.outputs import no_more_open_than
+from gencomp.results import claim
 
 from .checkpoint import CheckpointError, checkpoints, save_checkpoint
 from .data.batches import StepSampler, batches, fixed_crops, open_data, share_of
+from .data.sources import Sources
 from .devices import accumulator, own_device, peak_memory_gib, precision_of
 from .export import CALIBRATION, ORIGIN, calibration_latents
 from .log import RunLog, Stopwatch, Window, readable
 from .procedures.contract import Metrics, Stage
 from .recipe import Recipe, to_dict, to_json
-from .resume import begin_run, model_file, next_stage
+from .resume import Begun, begin_run, model_file, next_stage
 from .schedule import learning_rate_factor
 from .steps import train_step
 from .validation import GRID, VALIDATED, validate
 
+FILES = ("recipe.json", "data.json", "log.jsonl", "checkpoints", "samples", "gencomp", ORIGIN)
+"""What a run writes in its folder; the last but one is TensorBoard's."""
+PRIVATE = 1000  # photographs whose permissions are looked at
 CHECK_EVERY = 10  # steps between which several processes ask each other whether to stop or to save
 
 
@@ -52,7 +58,8 @@ class Options:
     """How a run is kept and watched; nothing here changes what is trained.
 
     Intervals in steps, save_minutes in minutes; 0 switches off, and a stage's end is saved always. trackers: as
-    Accelerate names them. weights: folder of feature networks.
+    Accelerate names them. weights: folder of feature networks. overwrite: whether files under `out` that are not
+    of a run may go.
     """
 
     save_every: int = 0
@@ -65,6 +72,7 @@ class Options:
     trackers: tuple[str, ...] = ()
     weights: str | None = None
     stream: bool = False
+    overwrite: bool = False
 
 
 def run(
@@ -89,7 +97,11 @@ def run(
     torch.backends.cudnn.benchmark = accelerator.device.type == "cuda"  # crops are all of one size
     share_of(recipe, accelerator.num_processes)
     loop = Loop(recipe, data, out, options, accelerator)
-    with _on_sigterm() as asked:
+    photographs = loop.data.source
+    read = (
+        [photographs.name(k) for k in range(min(PRIVATE, len(photographs)))] if isinstance(photographs, Sources) else []
+    )
+    with _on_sigterm() as asked, no_more_open_than([*data, *read]):
         loop.start(init)
         while loop.stage.step < recipe.steps:
             loop.train_stage(asked)
@@ -139,8 +151,9 @@ class Loop:
                 begun.saved.meta["window"], self.accelerator.device, accumulator(self.accelerator.device)
             )
         if self.main:
-            self.out.mkdir(parents=True, exist_ok=True)
-            self._write_facts(init if begun.saved is None else None)
+            inputs = [*self.data.names, *([init] if init is not None and Path(init).is_file() else [])]
+            claim(self.out, "train", FILES, inputs, self.options.overwrite, begun=bool(checkpoints(self.out)))
+            begun = self._write_facts(begun, init if begun.saved is None else None)
             for note in begun.notes:
                 tqdm.write(note)
         self.accelerator.wait_for_everyone()
@@ -154,14 +167,27 @@ class Loop:
             changed = {"changed": begun.changed} if begun.changed else {}
             self.log.write(line | self._size() | changed)
 
-    def _write_facts(self, init: str | Path | None) -> None:
+    def _write_facts(self, begun: Begun, init: str | Path | None) -> Begun:
+        """recipe.json, data.json and the model that the run begins with; with a note where the photographs changed."""
         write_atomically(self.out / "recipe.json", to_json(self.recipe).encode())
         named = [str(Path(d).resolve()) if Path(d).exists() else d for d in self.data.names]
-        facts = {"data": named, "stream": self.options.stream}
-        write_atomically(self.out / "data.json", json.dumps(facts).encode())
+        left_out = getattr(self.data.source, "left_out", "")
+        facts: dict[str, Any] = {"data": named, "stream": self.options.stream, "left_out": left_out, "earlier": []}
+        path, notes, changed = self.out / "data.json", list(begun.notes), dict(begun.changed)
+        if begun.saved is not None and path.is_file():
+            before = json.loads(path.read_text("utf-8"))
+            facts["earlier"] = before.get("earlier", [])
+            if before["data"] != named:
+                facts["earlier"] = [*facts["earlier"], {"data": before["data"], "to_step": begun.saved.step}]
+                changed["data"] = (before["data"], named)
+                notes.append(f"changed since {begun.name}: data was {', '.join(before['data'])}, is {', '.join(named)}")
+        if left_out:
+            notes.append(f"Left out of the photographs: {left_out}")
+        write_atomically(path, json.dumps(facts).encode())
         origin = model_file(init) if init is not None else None
         if origin is not None and origin.is_file() and origin.parent.name != "checkpoints":
             shutil.copyfile(origin, self.out / ORIGIN)
+        return begun._replace(notes=[shown(note) for note in notes], changed=changed)
 
     def _size(self) -> dict[str, Any]:
         return {"processes": self.accelerator.num_processes, "precision": self.recipe.precision}
@@ -244,8 +270,8 @@ class Loop:
         line |= {"images_per_second": speed, "data_wait": wait, "unreadable": len(self.unreadable)}
         line |= {"processor_seconds": lap.processor, "memory_gib": peak_memory_gib(self.accelerator.device)}
         self.log.write(line)
-        shown = {k: f"{means[k]:.3g}" for k in ("bpp", "psnr", "g_loss", "d_loss") if k in means}
-        bar.set_postfix(shown | {"im/s": f"{speed:.1f}", "wait": f"{100 * wait:.0f}%"})
+        figures = {k: f"{means[k]:.3g}" for k in ("bpp", "psnr", "g_loss", "d_loss") if k in means}
+        bar.set_postfix(figures | {"im/s": f"{speed:.1f}", "wait": f"{100 * wait:.0f}%"})
 
     def _save(self) -> None:
         """One process writes; the others wait, so that all of them can be killed together."""
@@ -281,4 +307,4 @@ class Loop:
         for name in names:
             if name not in self.unreadable:
                 self.unreadable.add(name)
-                tqdm.write(f"skipped, not readable as a photograph: {name}")
+                tqdm.write(f"skipped, not readable as a photograph: {shown(name)}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gencomp.cli import options
+from gencomp.cli.batch import echo
 from gencomp.outputs import protecting
 
 if TYPE_CHECKING:
@@ -83,12 +84,12 @@ def bench(sizes: tuple[tuple[int, int], ...], threads: tuple[int, ...], devices:
         for count in threads if device == "cpu" else threads[-1:]:
             torch.set_num_threads(count)
             for size in sizes:
-                click.echo(f"{device}, {count} threads, {size[0]}x{size[1]} ...", err=True)
+                echo(f"{device}, {count} threads, {size[0]}x{size[1]} ...", err=True)
                 runs.append(_run(codec, size, count, quality, repeat))
     found = {"gencomp": gencomp.__version__, "model": codec.model_name, "torch": str(torch.__version__), "runs": runs}
     if output is not None:
         outputs.write(output, json.dumps(found, indent=1).encode())
-    click.echo(json.dumps(found) if as_json else "\n\n".join(_table(run) for run in runs))
+    echo(json.dumps(found) if as_json else "\n\n".join(_table(run) for run in runs))
 
 
 def _run(codec: "Codec", size: tuple[int, int], threads: int, quality: float, repeat: int) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from gencomp.cli import options
+from gencomp.cli.batch import echo
 from gencomp.files import shown as printable
 from gencomp.outputs import protecting
 
@@ -78,9 +79,9 @@ def demo(
     sheet = side_by_side(image, [(s.name, _caption(s), s.coded.image) for s in shown], DETAIL)
     outputs.write(place, encoded_image(sheet, place), like=photo)
     if as_json:
-        click.echo(json.dumps({"photo": name, "output": output, "codecs": [_record(s) for s in shown]}))
+        echo(json.dumps({"photo": name, "output": output, "codecs": [_record(s) for s in shown]}))
     else:
-        click.echo(_table(name, image, shown) + f"\n\nSide by side: {printable(output)}")
+        echo(_table(name, image, shown) + f"\n\nSide by side: {printable(output)}")
 
 
 def _photograph(path: Path | None) -> "tuple[Image.Image, str]":
@@ -123,7 +124,7 @@ def _compare(
         try:
             baseline = build(name)[0]
         except BaselineError as error:
-            click.echo(f"Left out: {name}: {error}", err=True)
+            echo(f"Left out: {name}: {error}", err=True)
             continue
         match = nearest(baseline, image, ours.size)
         coded = code(folder / f"photo{baseline.suffix}", baseline, image, match.setting)

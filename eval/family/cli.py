@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from gencomp import machine
+from gencomp.cli.batch import echo
 
 from .rungs import ANCHOR, LADDER
 
@@ -102,7 +103,7 @@ def family(
             name = figure.name if look == "light" else f"{figure.name}-{look}"
             page.figure(figure.with_name(name), rows, colours, look)
     if as_json:
-        click.echo(json.dumps(page.summary(content)))
+        echo(json.dumps(page.summary(content)))
     else:
         _say(path, content, quiet)
     if failed:
@@ -149,14 +150,14 @@ def _say(path: Path, content: Any, quiet: bool) -> None:
     from .page import number, percent
 
     for name, why in content.skipped.items():
-        click.echo(f"Left out: {name}: {why}", err=True)
+        echo(f"Left out: {name}: {why}", err=True)
     if quiet:
         return
-    click.echo(f"{'rung':24}{'steps':>8}{'kMAC/pixel':>12}  bits for equal PSNR, against {content.found.anchor}")
+    echo(f"{'rung':24}{'steps':>8}{'kMAC/pixel':>12}  bits for equal PSNR, against {content.found.anchor}")
     for line in content.lines:
         both = sum(line.facts.get(key, 0) for key in ("encoder_kmac", "decoder_kmac"))
         delta = "the measure" if line.rung.name == content.found.anchor else percent(line.psnr_delta)
-        click.echo(f"{line.label:24}{number(line.spent.steps):>8}{number(both, 1):>12}  {delta}")
+        echo(f"{line.label:24}{number(line.spent.steps):>8}{number(both, 1):>12}  {delta}")
     for one in content.history:
-        click.echo(f"* {one.text}")
-    click.echo(f"\nPage: {path}")
+        echo(f"* {one.text}")
+    echo(f"\nPage: {path}")

@@ -10,6 +10,7 @@ import jinja2
 from matplotlib.figure import Figure
 
 from gencomp.files import write_atomically
+from gencomp.texts import script_json
 
 from ..report.page import template
 from ..report.plots import COLOURS, LOOKS, OTHERS, draw, save
@@ -98,7 +99,7 @@ def page(content: Content, colours: Mapping[str, str]) -> str:
         skipped=[(rung(name), why) for name, why in content.skipped.items()],
         style=template("report.css") + (files / "family.css").read_text("utf-8"),
         script="\n".join([template("report.js"), template("chart.js"), (files / "family.js").read_text("utf-8")]),
-        data=json.dumps(data).replace("</", "<\\/"),
+        data=script_json(data),
     )
 
 

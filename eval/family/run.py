@@ -9,8 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import click
 from tqdm import tqdm
+
+from gencomp.cli.batch import echo
 
 from . import plan as planning
 from .child import ChildError
@@ -153,7 +154,7 @@ def _train_all(place: Place, plan: Plan, jobs: int, quiet: bool) -> tuple[dict[s
                     lost[name] = f"{FAILED}: {error}"
                     continue
                 if name in todo and not quiet:
-                    click.echo(f"trained: {name}, {steps[name]:,} steps", err=True)
+                    echo(f"trained: {name}, {steps[name]:,} steps", err=True)
             bar.n = sum(minutes[name] * done[name] / steps[name] for name in todo)
             if time.monotonic() - said > 1:
                 bar.refresh()

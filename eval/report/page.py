@@ -1,12 +1,12 @@
 """The report: one page beside the images, opened from disk without a server or a network."""
 
 import importlib.resources
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from gencomp.files import write_atomically
+from gencomp.texts import script_json
 
 from . import published, tables
 from .plots import colour_of, plotted
@@ -35,8 +35,7 @@ def page(results: Mapping[str, Any]) -> str:
         "title": "Image codecs compared",
         "style": template("report.css"),
         "script": "\n".join(template(name) for name in SCRIPTS),
-        # Inside a script element only "</" could end the data early.
-        "data": json.dumps(data).replace("</", "<\\/"),
+        "data": script_json(data),
     }
     text = template("report.html")
     for name, part in parts.items():

@@ -1,10 +1,10 @@
 """The tables of an evaluation as CSV, Markdown, LaTeX and JSON: means, deltas on means and per image, single images."""
 
-import csv
-import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
+
+from gencomp.texts import csv_text
 
 from ..metrics.table import METRICS
 from .deltas import Window
@@ -44,7 +44,7 @@ def files(results: Results) -> dict[str, str]:
 def rows_csv(results: Results) -> str:
     """One row for each image, codec, setting and realism."""
     per_image = [m for m in results["metrics"] if any(m in row for row in results["rows"])]
-    return _csv([*FIRST_COLUMNS, *per_image, *LAST_COLUMNS], results["rows"])
+    return csv_text([*FIRST_COLUMNS, *per_image, *LAST_COLUMNS], results["rows"])
 
 
 def means_csv(results: Results) -> str:
@@ -56,7 +56,7 @@ def means_csv(results: Results) -> str:
     metrics = [c for m in results["metrics"] for c in (m, f"{m}_low", f"{m}_high") if any(c in r for r in rows)]
     columns = ["codec", "setting", "realism", "sample_format", "images", "left_out", "unable", "lacks", "reached",
                "bytes", "bpp"]  # fmt: skip
-    return _csv([*columns, *metrics, "encode_s", "decode_s"], rows)
+    return csv_text([*columns, *metrics, "encode_s", "decode_s"], rows)
 
 
 def deltas_csv(results: Results) -> str:
@@ -73,15 +73,7 @@ def deltas_csv(results: Results) -> str:
         row |= {f"per_image_{key}": single.get(key) for key in ("images", "refused", "mean", "median", "fewer_bits")}
         row |= dict(zip(("per_image_interval_low", "per_image_interval_high"), single.get("interval") or ()))
         rows.append(row)
-    return _csv(list(dict.fromkeys(key for row in rows for key in row)), rows)
-
-
-def _csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return stream.getvalue()
+    return csv_text(list(dict.fromkeys(key for row in rows for key in row)), rows)
 
 
 def means_table(results: Results) -> Table:

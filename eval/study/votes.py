@@ -17,11 +17,12 @@ at       UTC time of the vote, to the millisecond
 from __future__ import annotations
 
 import csv
-import io
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, get_args
+
+from gencomp.texts import csv_rows, csv_text
 
 from .design.trials import COUNTED, Kind, Trial
 from .plan import DEGRADED, HIDDEN, MILD, OBVIOUS, ORIGINAL, Study, StudyError
@@ -100,11 +101,7 @@ def to_rows(study: Study, votes: Iterable[Vote]) -> list[dict[str, Any]]:
 
 
 def to_csv(study: Study, votes: Iterable[Vote]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(to_rows(study, votes))
-    return text.getvalue()
+    return csv_text(COLUMNS, to_rows(study, votes))
 
 
 def to_json(study: Study, votes: Iterable[Vote]) -> str:
@@ -114,7 +111,7 @@ def to_json(study: Study, votes: Iterable[Vote]) -> str:
 
 def parse(study: Study, text: str) -> list[Vote]:
     """Votes from CSV or JSON text, every field checked against the plan. StudyError names the first wrong row."""
-    rows = _json_rows(text) if text.lstrip()[:1] == "{" else _csv_rows(text)
+    rows: Sequence[Mapping[str, Any]] = _json_rows(text) if text.lstrip()[:1] == "{" else _csv_rows(text)
     votes, seen = [], set[tuple[str, int]]()
     for number, row in enumerate(rows, 1):
         try:
@@ -131,14 +128,12 @@ def parse(study: Study, text: str) -> list[Vote]:
     return votes
 
 
-def _csv_rows(text: str) -> list[Mapping[str, Any]]:
+def _csv_rows(text: str) -> Sequence[Mapping[str, Any]]:
     try:
-        table = csv.DictReader(io.StringIO(text), strict=True)
-        missing = set(COLUMNS) - set(table.fieldnames or ())
-        rows: list[Mapping[str, Any]] = list(table)
+        columns, rows = csv_rows(text)
     except csv.Error as error:
         raise StudyError(f"not a table of votes ({error}); nothing was imported") from error
-    if missing:
+    if missing := set(COLUMNS) - set(columns):
         raise StudyError(f"not a table of votes: no column {', '.join(sorted(missing))}; nothing was imported")
     return rows
 

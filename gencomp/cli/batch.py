@@ -141,8 +141,10 @@ def attempt(work: Work, source: Path) -> Done:
         return Done(source, None, explain(error).removeprefix(f"{shown(source)}: "), notes)
 
 
-def echo(text: str, stream: IO[str]) -> None:
-    """Print lines, whatever they hold and whatever the stream can encode."""
+def echo(text: str, stream: IO[str] | None = None, *, err: bool = False) -> None:
+    """Print lines, whatever names they hold and whatever the stream can encode: nothing in them reaches a terminal as
+    a command. stream: standard output, or with `err` standard error, by default."""
+    stream = stream or (sys.stderr if err else sys.stdout)
     encoding = getattr(stream, "encoding", None) or "utf-8"
     lines = (shown(line) for line in text.split("\n"))
     click.echo("\n".join(lines).encode(encoding, "backslashreplace").decode(encoding), file=stream)

@@ -10,7 +10,7 @@ import click
 
 from gencomp import bitstream
 from gencomp.cli import options
-from gencomp.cli.batch import Outcome, crew, default_jobs, report
+from gencomp.cli.batch import Outcome, crew, default_jobs, echo, report
 from gencomp.cli.group import WrongUsage
 from gencomp.cli.output import describe
 from gencomp.cli.planning import Plan, plan
@@ -75,7 +75,7 @@ def decompress(
         asked = ctx.get_parameter_source("realism") is click.core.ParameterSource.COMMANDLINE
         if asked and not workers.facts.knows_realism:
             name = workers.facts.model_name
-            click.echo(f"Note: the model {name} does not know realism: --realism has no effect", err=True)
+            echo(f"Note: the model {name} does not know realism: --realism has no effect", err=True)
         report(workers.do(files), len(files), as_json, planned.notes, planned.left_out)
 
 

@@ -8,7 +8,7 @@ import click
 
 from gencomp import bitstream
 from gencomp.cli import options
-from gencomp.cli.batch import Outcome, attempt, report
+from gencomp.cli.batch import Outcome, attempt, echo, report
 from gencomp.cli.inputs import find_inputs
 from gencomp.cli.output import describe, info_text
 from gencomp.cli.planning import load_codec
@@ -29,7 +29,7 @@ def info(paths: tuple[Path, ...], verify: bool, model: str | None, device: str, 
     --verify, which needs the model of the file.
     """
     if not verify and (model is not None or device != "auto"):
-        click.echo("Note: --model and --device have no effect without --verify", err=True)
+        echo("Note: --model and --device have no effect without --verify", err=True)
     codec = load_codec(model, device) if verify else None
 
     def tell(source: Path) -> Outcome:

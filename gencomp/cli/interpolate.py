@@ -10,6 +10,7 @@ import click
 
 from gencomp import bitstream
 from gencomp.cli import options
+from gencomp.cli.batch import echo
 from gencomp.cli.group import WrongUsage
 from gencomp.files import shown
 from gencomp.outputs import no_more_open_than, protecting
@@ -83,6 +84,6 @@ def interpolate(
             outputs.write(place, stream.getbuffer())
     if as_json:
         record = {"output": str(place), "frames": frames, "width": a.width, "height": a.height, "quality": quality}
-        click.echo(json.dumps({**record, "model": codec.model_id.hex(), "model_name": codec.model_name}))
+        echo(json.dumps({**record, "model": codec.model_id.hex(), "model_name": codec.model_name}))
     else:
-        click.echo(f"{shown(first)}, {shown(last)} -> {shown(place)}: {frames} frames of {a.width}x{a.height}")
+        echo(f"{shown(first)}, {shown(last)} -> {shown(place)}: {frames} frames of {a.width}x{a.height}")

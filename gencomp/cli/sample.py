@@ -11,6 +11,7 @@ import click
 
 from gencomp import bitstream
 from gencomp.cli import options
+from gencomp.cli.batch import echo
 from gencomp.cli.group import WrongUsage
 from gencomp.files import shown
 from gencomp.outputs import protecting
@@ -94,11 +95,11 @@ def sample(
             images.append(image)
         if as_json:
             record = {"output": str(path), "seed": seed + k, "width": size[0], "height": size[1], "quality": quality}
-            click.echo(json.dumps({**record, "model": codec.model_id.hex(), "model_name": codec.model_name}))
+            echo(json.dumps({**record, "model": codec.model_id.hex(), "model_name": codec.model_name}))
     if images:
         outputs.write(place, encoded_image(sheet(images), place))
     if not as_json:
-        click.echo(f"{shown(place)}: {count} {'image' if count == 1 else 'images'} of {size[0]}x{size[1]}")
+        echo(f"{shown(place)}: {count} {'image' if count == 1 else 'images'} of {size[0]}x{size[1]}")
 
 
 def sheet(images: list[Image.Image]) -> Image.Image:

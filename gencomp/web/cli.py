@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from gencomp.cli import options
+from gencomp.cli.batch import echo
 from gencomp.files import shown
 from gencomp.web.server import address, bind
 from gencomp.web.site import export, site_of
@@ -36,16 +37,16 @@ def web(folder: Path | None, overwrite: bool, port: int | None, browser: bool, m
     site = site_of(_model_file(model))
     if folder is not None:
         size = export(site, folder, overwrite)
-        click.echo(f"{shown(folder)}: {len(site.files) + 1} files, {size / 1e6:.1f} MB")
+        echo(f"{shown(folder)}: {len(site.files) + 1} files, {size / 1e6:.1f} MB")
         return
     with bind(site, port) as server:
-        click.echo(f"gencomp: {address(server)}  (Ctrl-C stops)")
+        echo(f"gencomp: {address(server)}  (Ctrl-C stops)")
         if browser:
             webbrowser.open(address(server))
         try:
             server.serve_forever()
         except KeyboardInterrupt:
-            click.echo("Stopped")
+            echo("Stopped")
 
 
 def embedded_model() -> Path:

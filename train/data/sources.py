@@ -12,9 +12,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from gencomp.files import IMAGE_SUFFIXES
 from gencomp.image import read_image
 from gencomp.kinds import open_image
+from gencomp.walk import Walk, is_image, merged, walk
 
 BY_AREA = 20_000  # photographs up to which their sizes are looked up, to draw large ones more often
 AREA_CAP = 2_000_000  # pixels beyond which a photograph is not drawn more often, and to which larger ones are scaled
@@ -56,10 +56,10 @@ class Source(Protocol):
 
 
 class Folder:
-    """All images under a folder, sorted by path."""
+    """The images that a walk over a folder found, sorted by path."""
 
-    def __init__(self, folder: Path) -> None:
-        self.paths = [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
+    def __init__(self, paths: list[Path]) -> None:
+        self.paths = paths
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -117,12 +117,19 @@ def image_column(name: str, features: Any) -> str:
     return found[0] if len(found) == 1 else "image"
 
 
-def open_source(name: str) -> Source:
-    """A folder of images or of parquet files, a parquet file, or a name on the hub. SourceError if it holds none."""
+def open_source(name: str, walks: list[Walk] | None = None) -> Source:
+    """A folder of images or of parquet files, a parquet file, or a name on the hub. SourceError if it holds none.
+
+    walks: what a folder holds is added to it.
+    """
     path = Path(name)
     if path.is_dir():
-        tables = sorted(str(p) for p in path.rglob("*.parquet"))
-        source: Source = Table(name, load_rows("parquet", tables)) if tables else Folder(path)
+        tables = walk(path, lambda file: file.suffix == ".parquet")
+        inside = tables if tables.files else walk(path, is_image)
+        walks = [] if walks is None else walks
+        walks.append(inside)
+        files = inside.files
+        source: Source = Table(name, load_rows("parquet", [*map(str, files)])) if tables.files else Folder(files)
     elif path.suffix == ".parquet":
         if not path.is_file():
             raise SourceError(f"no file {name}")
@@ -156,10 +163,12 @@ def _not_loaded(name: str, error: Exception, *, hub: bool) -> SourceError:
 
 
 class Sources:
-    """Several sources as one list; indices run through them in order."""
+    """Several sources as one list; indices run through them in order. left_out: what their folders hold besides."""
 
     def __init__(self, names: list[str]) -> None:
-        self.parts = [open_source(name) for name in names]
+        walks: list[Walk] = []
+        self.parts = [open_source(name, walks) for name in names]
+        self.left_out = merged(walks).told()
         self.ends = list(itertools.accumulate(len(part) for part in self.parts))
 
     def __len__(self) -> int:

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..console import STUDY, one_line
+from gencomp.cli import options
+from gencomp.cli.batch import echo
+
+from ..console import STUDY, one_line, own_files
 
 if TYPE_CHECKING:
     from ..plan import Study
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
 )
 @click.option("--resamples", type=click.IntRange(100, 100_000), default=1000, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@options.overwrite
 @click.option("--json", "as_json", is_flag=True, help="Print the analysis as one JSON object.")
 def analyse(
     folder: Path,
@@ -50,33 +54,38 @@ def analyse(
     outliers: Any,
     resamples: int,
     seed: int,
+    overwrite: bool,
     as_json: bool,
 ) -> None:
     """Score the votes: a page (index.html), figures, CSV and JSON in DIR/analysis.
 
     Can run while the study is served.
     """
+    from gencomp.results import claim, rewriting
+
     from ..plan import StudyError, load
     from . import analyse as pairs
     from . import graded as grades
-    from .report import write, write_graded
+    from .report import FILES, write, write_graded
 
     with one_line():
         plan = load(folder)
         votes, told = _stored(folder, plan)
         how: dict[str, Any] = {"min_checks": min_checks, "resamples": resamples, "seed": seed}
         out = out or folder / "analysis"
-        if plan.task != "pairs":
-            graded = grades.graded(plan, votes, rule=outliers, **how)
-            whole, page = grades.to_json(graded), write_graded(graded, out)
-        elif outliers != "none":
+        claim(out, "study analyse", FILES, [*own_files(folder)], overwrite)
+        if plan.task == "pairs" and outliers != "none":
             raise StudyError("--outliers is for ratings; pairs are screened by checks, times and patterns")
-        else:
-            found = pairs.analyse(plan, votes, wanted=want, **how)
-            whole, page = pairs.to_json(found), write(found, out)
-        write_told(out, told)
+        with rewriting(out, FILES):
+            if plan.task != "pairs":
+                graded = grades.graded(plan, votes, rule=outliers, **how)
+                whole, page = grades.to_json(graded), write_graded(graded, out)
+            else:
+                found = pairs.analyse(plan, votes, wanted=want, **how)
+                whole, page = pairs.to_json(found), write(found, out)
+            write_told(out, told)
     if as_json:
-        click.echo(json.dumps(whole | {"told": told}, allow_nan=False))
+        echo(json.dumps(whole | {"told": told}, allow_nan=False))
         return
     _say(whole, page)
 
@@ -105,12 +114,12 @@ def _say(whole: dict[str, Any], page: Path) -> None:
     key, digits = ("elo", 0) if "elo" in whole["scores"][0] else ("mos", 2)
     width = max(len(s["condition"]) for s in whole["scores"])
     for s in sorted(whole["scores"], key=lambda s: -s[key]):
-        click.echo(f"{s['condition']:{width}}  {number(s[key], digits):>5}  {ends(s['interval'], digits)}")
+        echo(f"{s['condition']:{width}}  {number(s[key], digits):>5}  {ends(s['interval'], digits)}")
     raters = whole["raters"]
-    click.echo(f"{whole['votes']} votes of {raters['kept']} raters, {raters['all'] - raters['kept']} left out")
+    echo(f"{whole['votes']} votes of {raters['kept']} raters, {raters['all'] - raters['kept']} left out")
     for text in whole["warnings"]:
-        click.echo(f"note: {text}")
-    click.echo(f"page: {page}")
+        echo(f"note: {text}")
+    echo(f"page: {page}")
 
 
 @click.command("export")
@@ -118,9 +127,11 @@ def _say(whole: dict[str, Any], page: Path) -> None:
 @click.option(
     "-o", "output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="FILE.csv or FILE.json."
 )
-def export_votes(folder: Path, output: Path) -> None:
+@options.overwrite
+def export_votes(folder: Path, output: Path, overwrite: bool) -> None:
     """Write every vote to a file, to pool it with others or to analyse it elsewhere."""
-    from gencomp.files import write_atomically
+    from gencomp.files import shown
+    from gencomp.outputs import protecting
 
     from ..plan import load
     from ..votes import to_csv, to_json
@@ -128,11 +139,13 @@ def export_votes(folder: Path, output: Path) -> None:
     if output.suffix.lower() not in (".csv", ".json"):
         raise click.BadParameter("the name must end in .csv or .json", param_hint="-o")
     with one_line():
+        rule = protecting(own_files(folder), overwrite)
+        rule.check(output)
         plan = load(folder)
         votes, _ = _stored(folder, plan)
         text = (to_json if output.suffix.lower() == ".json" else to_csv)(plan, votes)
-        write_atomically(output, text.encode())
-    click.echo(f"{len(votes)} votes in {output}")
+        rule.write(output, text.encode())
+    echo(f"{len(votes)} votes in {shown(output)}")
 
 
 @click.command("import")
@@ -158,6 +171,6 @@ def import_votes(folder: Path, files: tuple[Path, ...]) -> None:
                     new, known = store.add_votes(parse(plan, file.read_text("utf-8")))
                 except (StudyError, UnicodeDecodeError) as error:
                     raise StudyError(f"{file}: {error}") from error
-                click.echo(f"{file}: {new} votes added" + (f", {known} were here already" if known else ""))
+                echo(f"{file}: {new} votes added" + (f", {known} were here already" if known else ""))
         finally:
             store.close()

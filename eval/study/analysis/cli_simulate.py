@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..console import STUDY, one_line
+from gencomp.cli import options
+from gencomp.cli.batch import echo
+
+from ..console import STUDY, one_line, own_files
 
 if TYPE_CHECKING:
     from ..plan import Study
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Also write the votes of one such study as CSV, to rehearse: needs --like; see `import`.",
 )
+@options.overwrite
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def simulate(
     studies: int,
@@ -64,6 +68,7 @@ def simulate(
     careless: float,
     resamples: int,
     save: Path | None,
+    overwrite: bool,
     as_json: bool,
     **made_up: Any,
 ) -> None:
@@ -76,6 +81,8 @@ def simulate(
     from numpy import linspace
     from tqdm import tqdm
 
+    from gencomp.outputs import protecting
+
     from ..plan import load
     from .coverage import coverage
     from .simulate import Population
@@ -86,6 +93,9 @@ def simulate(
     if save and not like:
         raise click.UsageError("--save needs --like: votes belong to a study")
     with one_line():
+        rule = protecting(own_files(like) if like else [], overwrite)
+        if save:
+            rule.check(save)
         plan = load(like) if like else _made_up(**made_up)
         known = _scale(scale, len(plan.conditions)) or tuple(linspace(1300, 1700, len(plan.conditions)).tolist())
         population = Population(known, taste, spread, lapse, careless)
@@ -99,9 +109,9 @@ def simulate(
             progress=lambda r: tqdm(r, desc="studies", unit="study", leave=False, disable=None),
         )
         if save:
-            _save(save, plan, population, raters, seed)
+            _save(rule, save, plan, population, raters, seed)
     if as_json:
-        click.echo(json.dumps(found, allow_nan=False))
+        echo(json.dumps(found, allow_nan=False))
     else:
         _say(found)
 
@@ -125,19 +135,19 @@ def _made_up(
 def _say(found: dict[str, Any]) -> None:
     task, error = found["task"], found["coverage_se"]
     digits, unit = (".0f", "Elo") if task == "pairs" else (".2f", "grades")
-    click.echo(
+    echo(
         f"{found['studies']} studies of {found['raters']} raters, {found['trials']} trials each, task {task}, "
         f"design {found['design']}"
     )
-    click.echo(
+    echo(
         f"95 % intervals hold the truth in {100 * found['coverage']:.1f} % of cases"
         + (f" (standard error {100 * error:.1f} %)" if error is not None else "")
     )
-    click.echo(
+    echo(
         f"half width of an interval ±{found['median_half_width']:{digits}} {unit} (median), "
         f"all conditions in the right order in {100 * found['ranked_rightly']:.0f} % of studies"
     )
-    click.echo(
+    echo(
         f"left out: {100 * (found['careful_left_out'] or 0):.1f} % of the raters who look"
         + (f", {100 * (found['careless_left_out'] or 0):.0f} % of the careless ones" if found["careless"] else "")
     )
@@ -155,13 +165,11 @@ def _scale(text: str | None, count: int) -> tuple[float, ...] | None:
     return values
 
 
-def _save(path: Path, plan: Any, population: Any, raters: int, seed: int) -> None:
+def _save(rule: Any, path: Path, plan: Any, population: Any, raters: int, seed: int) -> None:
     import numpy as np
-
-    from gencomp.files import write_atomically
 
     from ..votes import to_csv
     from .simulate import offsets, votes
 
     rng = np.random.default_rng([seed, 0])
-    write_atomically(path, to_csv(plan, votes(plan, population, raters, offsets(plan, population, rng), rng)).encode())
+    rule.write(path, to_csv(plan, votes(plan, population, raters, offsets(plan, population, rng), rng)).encode())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,12 +10,24 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader
 
 from gencomp.files import write_atomically
+from gencomp.texts import csv_text
 
 from .analyse import Analysis, plain, to_json
 from .graded import Graded
 from .graded import to_json as graded_json
 from .plots import draw, draw_graded
 
+FILES = (
+    "index.html",
+    "analysis.json",
+    "answers.json",
+    *(
+        f"{name}.csv"
+        for name in ("scores", "differences", "wins", "images", "equal_quality", "metrics", "raters", "outliers")
+    ),
+    *(f"{name}.{kind}" for name in ("scores", "rates", "metrics") for kind in ("png", "svg")),
+)
+"""All that an analysis may write."""
 INTERVALS = ("interval", "jod_interval", "dmos_interval")
 
 
@@ -96,11 +106,7 @@ def tables(analysis: Analysis, whole: Mapping[str, Any]) -> dict[str, list[dict[
 def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     """A table with one line a row; an interval becomes the two columns low and high."""
     wide = [_ends(row) for row in rows]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(wide[0]) if wide else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(wide)
-    return text.getvalue()
+    return csv_text(list(wide[0]) if wide else [], wide)
 
 
 def render(analysis: Analysis, whole: Mapping[str, Any], figures: Sequence[str]) -> str:

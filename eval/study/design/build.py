@@ -100,7 +100,7 @@ def build(
         check(study)
         write_atomically(beside / CONSENT, _consent(options.consent).encode())
         save(study, beside)
-        set_mode(beside, 0o755)
+        set_mode(beside, (beside / "images").stat().st_mode & 0o777)  # by the umask, which mkdtemp does not ask
         move(beside, folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)

@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gencomp.cli.batch import echo
+from gencomp.files import shown
+from gencomp.outputs import no_more_open_than
+
 from ..console import FILE, FOLDER, STUDY, one_line
 from ..plan import MAX_DENSITY
 from .arguments import folders as folders_of
@@ -155,7 +159,8 @@ def new(
         coded = from_evaluation(evaluation, originals) if evaluation else from_folders(originals or Path(), folders)
         coded = _chosen(coded, image=images, codec=codecs, setting=settings, realism=realisms)
         options = _options(coded, **how)
-        made = build(folder, coded, options, set_measures(evaluation) if evaluation else {}, _bar)
+        with no_more_open_than(path for one in coded for path in (one.original, one.reconstruction)):
+            made = build(folder, coded, options, set_measures(evaluation) if evaluation else {}, _bar)
     report_new(folder, made, as_json)
 
 
@@ -235,7 +240,7 @@ def report_new(folder: Path, made: Study, as_json: bool) -> None:
     checks = rates(made.design.checks, made.task)
     trials = made.design.training + made.design.trials + made.design.checks + made.design.repeats
     if as_json:
-        click.echo(
+        echo(
             json.dumps(
                 {
                     "study": str(folder),
@@ -254,21 +259,21 @@ def report_new(folder: Path, made: Study, as_json: bool) -> None:
         )
         return
     what = "pairs" if made.task == "pairs" else "images to rate"
-    click.echo(
-        f"{folder}: {len(made.conditions)} conditions on {len(made.scenes)} crops of at most {width}x{height} "
+    echo(
+        f"{shown(folder)}: {len(made.conditions)} conditions on {len(made.scenes)} crops of at most {width}x{height} "
         f"pixels, {len(made.pairs)} {what}"
     )
-    click.echo(f"  conditions: {', '.join(c.id for c in made.conditions)}")
-    click.echo(
+    echo(f"  conditions: {shown(', '.join(c.id for c in made.conditions))}")
+    echo(
         f"  each rater: {trials} trials ({made.design.training} practice, {made.design.trials} {what}, "
         f"{made.design.checks} checks, {made.design.repeats} repeats), about {max(1, round(trials / 6))} minutes"
     )
     if checks.checks:
-        click.echo(
+        echo(
             f"  checks: {checks.required} of {checks.checks} must be right: {100 * checks.slips:.2g} % of raters who "
             f"answer at random pass, {100 * checks.false_alarm:.2g} % of honest ones (2 % lapses) fail"
         )
-    click.echo(f"  edit {folder / 'consent.txt'}, then: gencomp study serve {folder}")
+    echo(f"  edit {shown(folder / 'consent.txt')}, then: gencomp study serve {shown(folder)}")
 
 
 @click.command()

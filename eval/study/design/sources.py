@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from gencomp.files import IMAGE_SUFFIXES
+from gencomp.texts import csv_rows
+from gencomp.walk import is_image
 
 from ...metrics.table import METRICS, is_of_sets
 from ..plan import StudyError, finite
@@ -43,9 +44,11 @@ def from_evaluation(folder: Path, originals: Path | None = None) -> list[Coded]:
     table = folder / "results.csv"
     if not table.is_file():
         raise StudyError(f"{folder} holds no results.csv: give the --out folder of a `gencomp eval` run")
-    with table.open(newline="", encoding="utf-8") as lines:
-        rows = list(csv.DictReader(lines))
-    missing = {"image", "codec", "setting", "reconstruction"} - set(rows[0] if rows else ())
+    try:
+        columns, rows = csv_rows(table.read_text("utf-8"))
+    except csv.Error as error:
+        raise StudyError(f"{table} is no table ({error})") from error
+    missing = {"image", "codec", "setting", "reconstruction"} - set(columns)
     if missing:
         raise StudyError(f"{table} lacks the column {', '.join(sorted(missing))}")
     return list(_codings(folder, originals, rows))
@@ -116,7 +119,7 @@ def _images(folder: Path) -> dict[str, Path]:
         raise StudyError(f"{folder} is not a folder")
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in IMAGE_SUFFIXES:
+        if not path.name.startswith(".") and path.is_file() and is_image(path):
             if path.stem in found:
                 raise StudyError(f"{found[path.stem]} and {path} have the same name; keep one of them")
             found[path.stem] = path

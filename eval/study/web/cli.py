@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
 import click
 
-from ..console import STUDY, one_line
+from gencomp.cli.batch import echo
+from gencomp.files import shown
+
+from ..console import FOLDER, STUDY, one_line, own_files
 
 if TYPE_CHECKING:
     from .session import Course
@@ -46,8 +51,9 @@ def serve(
 
     On this machine alone (the default) whoever opens the page takes part. Reached from elsewhere, by --host or through
     a proxy (--base-url), each rater needs a link of its own: make them with --invite; they are written to
-    DIR/links.txt. Or let a panel such as Prolific send the raters (--panel). Ctrl-C, a crash or a power cut loses no
-    vote; start again and every rater goes on where they were.
+    DIR/links.txt. Or let a panel such as Prolific send the raters (--panel). Ctrl-C, SIGTERM, a crash or a power cut
+    loses no vote; start again and every rater goes on where they were. While it is served, and after a crash, votes are
+    in votes.sqlite-wal, too, not in votes.sqlite alone: copy with `gencomp study backup`.
     """
     from ..plan import load
     from . import listen, server
@@ -79,19 +85,48 @@ def serve(
         )
 
         def ready(bound: int) -> None:
-            shown = f"[{host}]" if ":" in host else host
-            base = (base_url or f"http://{shown}:{bound}").rstrip("/")
+            address = f"[{host}]" if ":" in host else host
+            base = (base_url or f"http://{address}:{bound}").rstrip("/")
             if invite:
                 _invite(folder, course, invite, base)
             seen = urlsplit(base)
             open_line = seen.scheme == "http" and not listen.is_loopback(seen.hostname or "")
-            click.echo(f"{plan.title}: {base}/" + ("  (unencrypted: put a TLS proxy before it)" if open_line else ""))
-            click.echo("Ctrl-C stops; every vote is on disk already.")
+            echo(f"{shown(plan.title)}: {base}/" + ("  (unencrypted: put a TLS proxy before it)" if open_line else ""))
+            echo("Ctrl-C stops; every vote is on disk already.")
 
         try:
             listen.run(app, host, port, ready)
         finally:
             store.close()
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=STUDY)
+@click.argument("to", metavar="COPY", type=FOLDER)
+def backup(folder: Path, to: Path) -> None:
+    """Copy a study to a new folder with every vote of this moment, also while it is served.
+
+    The copy can be served, analysed and exported like DIR.
+    """
+    from ..plan import StudyError, load
+    from .store import NAME, Store
+
+    with one_line():
+        if os.path.lexists(to):
+            raise StudyError(f"{shown(to)} is there already; name a new folder")
+        plan = load(folder)
+        store = Store(folder, plan.id)
+        beside = Path(tempfile.mkdtemp(prefix=f".{to.name}.", dir=to.parent))
+        try:
+            kept = [path for path in own_files(folder) if path.exists() and not path.name.startswith(NAME)]
+            for path in kept:
+                (shutil.copytree if path.is_dir() else shutil.copy2)(path, beside / path.name)
+            store.copy(beside / NAME)
+            beside.rename(to)
+        finally:
+            store.close()
+            shutil.rmtree(beside, ignore_errors=True)
+    echo(f"{shown(to)}: {plan.title!r} with every vote until now")
 
 
 def _check_panel(panel: str | None, invite: int | None, completion_url: str | None) -> None:
@@ -143,7 +178,8 @@ def _consent_ready(folder: Path) -> None:
 
 def _invite(folder: Path, course: Course, count: int, base: str) -> None:
     path = folder / "links.txt"
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "w", encoding="utf-8") as links:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+    with os.fdopen(os.open(path, flags, 0o600), "w", encoding="utf-8") as links:
         for _ in range(count):
             links.write(f"{base}/r/{course.join(agreed=False)}\n")
-    click.echo(f"{count} new links in {path}: give each rater one")
+    echo(f"{count} new links in {shown(path)}: give each rater one")
