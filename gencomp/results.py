@@ -34,12 +34,14 @@ def claim(
     inputs: Iterable[str | Path] = (),
     overwrite: bool = False,
     begun: bool = False,
+    tracked: bool = True,
 ) -> None:
     """Make `folder`, or take it where nothing of the user's would be replaced; Refused otherwise, and nothing is made.
 
     names: what the verb writes at the top of the folder, files and folders. inputs: what it reads, which may not lie
-    there. begun: whether the folder evidently holds an earlier run of the verb, without a list. Any number of processes
-    may claim one folder for one verb at once.
+    there. begun: whether the folder evidently holds an earlier run of the verb, without a list. tracked: whether
+    `rewriting` tells what is written; else all of `names` is the verb's. Any number of processes may claim one folder
+    for one verb at once.
     """
     read = file_ids(each for path in map(local_path, inputs) for each in [path, *Path(os.path.realpath(path)).parents])
     for name in names:
@@ -55,7 +57,9 @@ def claim(
             raise Refused(f"{what}: name another folder, or give --overwrite")
         folder.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):
-            write_atomically(folder / LIST, json.dumps({"verb": verb, "written": {}}).encode(), replace=False)
+            write_atomically(
+                folder / LIST, json.dumps({"verb": verb, "written": {} if tracked else None}).encode(), replace=False
+            )
     elif known["verb"] != verb:
         raise Refused(f"{shown(folder)} holds results of gencomp {known['verb']}: name another folder")
     elif not overwrite and known["written"] is not None:

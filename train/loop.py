@@ -152,7 +152,7 @@ class Loop:
             )
         if self.main:
             inputs = [*self.data.names, *([init] if init is not None and Path(init).is_file() else [])]
-            claim(self.out, "train", FILES, inputs, self.options.overwrite, begun=bool(checkpoints(self.out)))
+            claim(self.out, "train", FILES, inputs, self.options.overwrite, bool(checkpoints(self.out)), tracked=False)
             begun = self._write_facts(begun, init if begun.saved is None else None)
             for note in begun.notes:
                 tqdm.write(note)

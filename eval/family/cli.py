@@ -10,9 +10,15 @@ from typing import Any
 import click
 
 from gencomp import machine
+from gencomp.cli import options
 from gencomp.cli.batch import echo
+from gencomp.files import shown
+from gencomp.results import claim, rewriting
 
 from .rungs import ANCHOR, LADDER
+
+FILES = ("plan.json", "runs", "models", "evaluation", "page", ".busy")
+"""What a family writes in its folder."""
 
 
 def _present(_: click.Context, __: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -69,11 +75,12 @@ def _names(_: click.Context, parameter: click.Parameter, value: str | None) -> t
     "--figure", type=click.Path(dir_okay=False, path_type=Path), metavar="PREFIX",
     help="Also write the curves as PREFIX.png, .svg and .pdf, and the same for dark pages as PREFIX-dark.",
 )  # fmt: skip
+@options.overwrite
 @click.option("--json", "as_json", is_flag=True, help="Print the page's numbers as one JSON object.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def family(
     data: tuple[str, ...], out: Path, minutes: float, arithmetic: bool, names: tuple[str, ...], photos: str | None,
-    jobs: int, figure: Path | None, as_json: bool, quiet: bool,
+    jobs: int, figure: Path | None, overwrite: bool, as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Train every chapter of the field with one budget, and see what each idea bought.
 
@@ -93,8 +100,13 @@ def family(
     """
     import json
 
+    from ..evaluation import check_figure
     from . import page
 
+    inputs = [*data, *([photos] if photos else [])]
+    check_figure(figure, inputs, overwrite)
+    claim(out, "family", FILES, inputs, overwrite, tracked=False)
+    claim(out / "page", "family", page.FILES, inputs, overwrite)
     path, content, failed = _make(data, out, minutes, arithmetic, names, photos, jobs, quiet or as_json)
     if figure is not None:
         figure.parent.mkdir(parents=True, exist_ok=True)
@@ -143,7 +155,8 @@ def _make(
         f"{threads} {'thread' if threads == 1 else 'threads'} a rung",
         place.on_cpu,
     )  # fmt: skip
-    return page.write(out / "page", content), content, done.failed
+    with rewriting(out / "page", page.FILES):
+        return page.write(out / "page", content), content, done.failed
 
 
 def _say(path: Path, content: Any, quiet: bool) -> None:
@@ -160,4 +173,4 @@ def _say(path: Path, content: Any, quiet: bool) -> None:
         echo(f"{line.label:24}{number(line.spent.steps):>8}{number(both, 1):>12}  {delta}")
     for one in content.history:
         echo(f"* {one.text}")
-    echo(f"\nPage: {path}")
+    echo(f"\nPage: {shown(path)}")

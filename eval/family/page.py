@@ -45,6 +45,15 @@ class Content(NamedTuple):
     on_cpu: bool
 
 
+FILES = (
+    "index.html",
+    "family.json",
+    "crops",
+    *(f"curves{look}{kind}" for look in ("", "-dark") for kind in (".svg", ".pdf", ".png")),
+)
+"""What stands in the folder of the page."""
+
+
 def write(out: Path, content: Content) -> Path:
     """Write index.html, its figures and its numbers into a folder that can be moved or sent as it is."""
     out.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ import click
 
 from gencomp import bitstream
 from gencomp.cli import options
-from gencomp.cli.batch import step_bar
+from gencomp.cli.batch import echo, step_bar
 from gencomp.cli.group import WrongUsage
 from gencomp.effort import MAX_EFFORT
 from gencomp.files import shown
@@ -93,4 +93,4 @@ def restore(
             assert sigma is not None
             found = denoise(codec, pixels, sigma, realism=realism, effort=effort, progress=progress)
     outputs.write(output, encoded_image(Image.fromarray(found), output), like=image)
-    click.echo(f"{shown(image)} -> {shown(output)}: {found.shape[1]}x{found.shape[0]}")
+    echo(f"{shown(image)} -> {shown(output)}: {found.shape[1]}x{found.shape[0]}")
