@@ -4,6 +4,7 @@ image --runtime.analyze--> y, z --entropy.encode--> payload --bitstream.pack--> 
 file --bitstream.unpack--> payload --entropy.decode--> y_int --/64, runtime.synthesize--> image
 """
 
+import contextlib
 import functools
 import importlib.resources
 import math
@@ -13,6 +14,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +38,7 @@ from .image import ImageError, Source, read_image, read_kept, warn_if_large
 from .memory import memory_for
 from .metadata import to_info
 from .model import Model, load_model
+from .once import making
 from .rate_search import LARGE, largest_step, largest_step_by_sketch, sketch_of
 from .regions import region
 from .runtime import open_runtime
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
     from .runtime.torch import TorchRuntime
 
 EMBEDDED = "gencomp-base"  # the model in the package
+_LOADED: WeakValueDictionary[tuple[object, ...], "Codec"] = WeakValueDictionary()
 TILE_UNIT = 16  # pixels that a tile's side must be a multiple of: the smallest stride of a model
 
 
@@ -92,6 +96,7 @@ class Codec:
         self.knows_realism = bool(model.facts.get("realism", False))
         self._tile = TILE if side is None else side
         self._arithmetic = _exact_arithmetic(model)
+        self._differentiable: TorchRuntime | None = None
 
     @property
     def device(self) -> str:
@@ -346,12 +351,18 @@ class Codec:
                 self.model, self._torch, code, pixels, quality_step, plain, limit, effort, aim, progress
             )
 
-    @functools.cached_property
+    @property
     def _torch(self) -> "TorchRuntime":
         """The transforms where they can be differentiated."""
         from .runtime.torch import torch_runtime
 
-        return torch_runtime(self.runtime, self.model)
+        with making:
+            if self._differentiable is None:
+                self._differentiable = torch_runtime(self.runtime, self.model)
+            return self._differentiable
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**vars(self), "_differentiable": None}
 
     def _decode(self, payload: bytes, size: tuple[int, int], quality_step: int, tile: int) -> Coded:
         return self.model.entropy.decode(payload, *size, quality_step, tile=tile, arithmetic=self._arithmetic)
@@ -363,9 +374,18 @@ def load(
 ) -> Codec:
     """A codec: the embedded model, one by name in the package, a model file, or a hub id "user/name".
 
-    ModelError where there is no such model or it fails its own checks.
+    Calls with the same arguments give the same codec as long as somebody holds it, in any number of threads. ModelError
+    where there is no such model or it fails its own checks.
     """
-    return Codec(load_model(model_path(model)), device, tile, runtime=runtime)
+    path = model_path(model)
+    with making, contextlib.suppress(FileNotFoundError):  # which load_model says better
+        file = path.stat()
+        key = str(path), file.st_ino, file.st_size, file.st_mtime_ns, device, tile, runtime
+        codec = _LOADED.get(key)
+        if codec is None:
+            codec = _LOADED[key] = Codec(load_model(path), device, tile, runtime=runtime)
+        return codec
+    return Codec(load_model(path), device, tile, runtime=runtime)
 
 
 def model_path(model: str | Path | None) -> Path:

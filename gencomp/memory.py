@@ -6,7 +6,11 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|DefaultCPUAllocator|bad_alloc", re.IGNORECASE)
+_OUT_OF_MEMORY = re.compile(
+    r"out of memory|can(no|')t allocate memory|failed to allocate|unable to allocate|DefaultCPUAllocator|bad[_ ]alloc|"
+    r"ALLOC_FAILED|failed to map segment",
+    re.IGNORECASE,
+)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

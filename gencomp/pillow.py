@@ -30,6 +30,7 @@ from PIL import Image, ImageFile
 
 from gencomp.bitstream import MAGIC, SECTION_KINDS, inspect_file, peek, read
 from gencomp.memory import is_out_of_memory
+from gencomp.once import making
 
 if TYPE_CHECKING:
     from gencomp.codec import Codec
@@ -88,8 +89,13 @@ def register() -> None:
     Image.register_mime(FORMAT, "image/x-gnc")
 
 
-@lru_cache(maxsize=1)
 def _default_codec() -> Codec:
+    with making:
+        return _loaded()
+
+
+@lru_cache(maxsize=1)
+def _loaded() -> Codec:
     from gencomp import codec
 
     return codec.load()

@@ -14,7 +14,9 @@ from .. import machine
 from ..bitstream import ModelError
 from ..entropy.contract import Latents
 from ..graph import tensors_named
+from ..memory import is_out_of_memory
 from ..model import SCALE, Model
+from ..once import making
 from ..regions import region
 from .tiling import latent_size, pad_to_multiple, tile_side, tiles
 
@@ -89,17 +91,21 @@ class OnnxRuntime:
         """The graph ready to run, with as many threads as the work wants."""
         threads = self._threads or (1 if latents <= SMALL_LATENTS else machine.threads())
         key = name, threads, os.getpid()  # a forked child has none of the threads of its parent's sessions
-        if key not in self._sessions:
-            self._sessions[key] = _open(self._model.graphs[name], self._model, threads)
-        return self._sessions[key]
+        with making:
+            if key not in self._sessions:
+                self._sessions[key] = _open(self._model.graphs[name], self._model, threads)
+            return self._sessions[key]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_sessions": {}}  # which cannot be copied and are opened anew
 
 
 def _run(session: Any, given: dict[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:
     """The one output of a graph; ModelError for a graph that fails or has no such one: it came with the model file."""
     try:
         (output,) = session.run(None, given)
-    except Exception as error:  # its exceptions have no common base but this
-        raise ModelError(f"ONNX Runtime fails at the model's graph: {str(error).splitlines()[0]}") from error
+    except Exception as error:
+        raise _named(error, "fails at") from error
     if not isinstance(output, np.ndarray) or not output.ndim or len(output) != 1:
         raise ModelError("the model's graph gives no batch of one")
     return output
@@ -126,8 +132,16 @@ def _open(graph: npt.NDArray[np.uint8], model: Model, threads: int) -> Any:
         options.add_external_initializers([f"<{name}>" for name in named], values)
         # without its fallback, which would print lines of its own and try the same again
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"], enable_fallback=0)
-    except Exception as error:  # its exceptions have no common base but this
-        raise ModelError(f"ONNX Runtime refuses the model's graph: {str(error).splitlines()[0]}") from error
+    except Exception as error:
+        raise _named(error, "refuses") from error
+
+
+def _named(error: Exception, how: str) -> Exception:
+    """What an error of ONNX Runtime is: no memory, or the model's fault. Its exceptions have no common base."""
+    text = (str(error).splitlines() or [type(error).__name__])[0]
+    if is_out_of_memory(error):
+        return MemoryError(f"ONNX Runtime: {text}")
+    return ModelError(f"ONNX Runtime {how} the model's graph: {text}")
 
 
 def _tensors(model: Model, wanted: list[str]) -> dict[str, npt.NDArray[Any]]:

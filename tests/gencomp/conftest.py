@@ -108,9 +108,9 @@ def fake_codec(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCodec]:
     )
     monkeypatch.setitem(sys.modules, "gencomp.codec", module)
     monkeypatch.setattr(gencomp, "codec", module, raising=False)
-    pillow._default_codec.cache_clear()
+    pillow._loaded.cache_clear()
     yield codec
-    pillow._default_codec.cache_clear()
+    pillow._loaded.cache_clear()
 
 
 @pytest.fixture
