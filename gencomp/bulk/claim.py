@@ -26,7 +26,8 @@ class SettingsError(ValueError):
 def claim(destination: Place, source: Place, settings: Settings) -> None:
     """Make a new destination this run's, or see that it is; SettingsError, in one line that says what differs."""
     asked = {"source": shown(source.url), **settings.decisive(), "decoder": decoder_of(settings.model)}
-    if destination.exists(FILE) or not destination.create(json.dumps(asked, indent=2).encode() + b"\n", FILE):
+    named = {**asked, "model": settings.model or "the embedded one"}  # for people: two names may be one file
+    if destination.exists(FILE) or not destination.create(json.dumps(named, indent=2).encode() + b"\n", FILE):
         before = claimed(destination)
         differs = [name for name in asked if asked[name] != before.get(name)]
         if differs:

@@ -191,3 +191,5 @@ def _dry_run(source: str, settings: Settings, given: dict[str, Any]) -> None:
         f"core-hours   {seen.core_hours:,.2f}\n"
         f"hours        {hours:,.2f} with {jobs} processes{machines}"
     )
+    for line in found.left.lines():
+        echo(f"left out     {line}", sys.stdout)

@@ -78,6 +78,7 @@ def write_report(destination: Place, merged: Merged, broken: Mapping[str, str], 
 
 def _notes(merged: Merged, left: Sequence[str]) -> str:
     lines = [f"{count:,} skipped: {note}" for note, count in merged.tally.notes.most_common()]
+    lines += [f"{count:,} done with a warning: {note}" for note, count in merged.tally.warned.most_common(20)]
     lines += [f"{count:,} failed: {error}" for error, count in merged.errors.most_common(3)]
     lines += [f"left out: {line}" for line in left]
     return "".join(f"<li>{html.escape(line)}</li>" for line in lines) or "<li>None.</li>"

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -54,7 +55,7 @@ class Row(NamedTuple):
 class Tally:
     """Sums over rows. bpp and seconds: counts by bin, see `bin_of`; bytes_in and bytes_out are of done samples.
 
-    notes: of the skipped samples, how many for which reason.
+    notes: of the skipped samples, how many for which reason; warned: of the done ones, of what, numbers left out.
     """
 
     done: int = 0
@@ -67,6 +68,7 @@ class Tally:
     bpp: Counter[int] = field(default_factory=Counter)
     seconds: Counter[int] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
+    warned: Counter[str] = field(default_factory=Counter)
 
     @property
     def samples(self) -> int:
@@ -85,6 +87,7 @@ class Tally:
     def _add_done(self, row: Row) -> None:
         pixels = (row.width or 0) * (row.height or 0)
         self.done += 1
+        self.warned.update([re.sub(r"\d[\d,.]*", "_", row.note)] if row.note else [])
         self.pixels += pixels
         self.bytes_in += row.bytes_in or 0
         self.bytes_out += row.bytes_out or 0
@@ -102,7 +105,7 @@ class Tally:
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Tally:
         histograms = {name: Counter({int(k): n for k, n in record[name].items()}) for name in ("bpp", "seconds")}
-        return cls(**{**record, **histograms, "notes": Counter(record["notes"])})
+        return cls(**{**record, **histograms, **{name: Counter(record[name]) for name in ("notes", "warned")}})
 
 
 class Footer(NamedTuple):

@@ -29,12 +29,14 @@ from gencomp.bulk.naming import output_names
 from gencomp.bulk.recorder import Read, Recorder
 from gencomp.bulk.settings import Settings
 from gencomp.bulk.transform import MAX_FILE_BYTES, is_label
+from gencomp.kinds import START_BYTES, UNMISTAKABLE, kind_of
 
 _BLOCK = tarfile.BLOCKSIZE
 _EXTENSIONS = (b"x", b"X", b"L", b"K")
 _MAX_EXTENSION = 1 << 24  # bytes of a pax header or a long name
 _MAX_LINKS = 8  # from link to link
 _LABEL = "a label or depth image, left as it is"
+_UNNAMED = "an image by its content and not by its name, left as it is (--column names it)"
 _NO_DATA = (tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE)
 _OPENERS: dict[bytes, Callable[[Any], Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 
@@ -217,9 +219,11 @@ def rewrite_tar(
         elif name in plan.follows and coded[plan.follows[name]] is None:
             recorder.fail(name, f"a link to {plan.follows[name]}, which failed")
         else:
-            if note := _left(member, settings):
+            start = tape.data(min(member.size, START_BYTES)) if member.plain else b""
+            if note := _left(member, settings, start):
                 recorder.leave(name, note, member.size, name)
-            out.copy(member, tape)
+            out.write(member.head + start)
+            out.copy_data(tape)
     out.close()
 
 
@@ -320,10 +324,12 @@ def _link(member: Member, plan: _Plan, recorder: Recorder, out: _Output) -> None
     out.add(member.renamed(output, 0, link), b"")
 
 
-def _left(member: Member, settings: Settings) -> str:
-    """Why a member that a reader may miss among the images is none."""
+def _left(member: Member, settings: Settings, start: bytes) -> str:
+    """Why a member that a reader may miss among the images is none. start: the first bytes of a plain file."""
     if member.info.type in (tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE):
         return "a device or pipe, left as it is"
+    if settings.direction == "code" and settings.column is None and not settings.takes(member.name):
+        return _UNNAMED if kind_of(start.ljust(START_BYTES, b"\0")) in UNMISTAKABLE else ""
     if not settings.takes(member.name) or member.info.isdir() or settings.column is not None:
         return ""
     if member.info.type in (tarfile.LNKTYPE, tarfile.SYMTYPE):
@@ -342,10 +348,6 @@ class _Output:
             self._file.write(data)
             self._size += len(data)
             self._ended = not any(data[-_BLOCK:])
-
-    def copy(self, member: Member, tape: Tape) -> None:
-        self.write(member.head)
-        self.copy_data(tape)
 
     def copy_data(self, tape: Tape) -> None:
         if self._file is not None:

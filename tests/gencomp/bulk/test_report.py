@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from gencomp.bulk.claim import claim
 from gencomp.bulk.forecast import forecast
 from gencomp.bulk.plan import find_shards
 from gencomp.bulk.report import merge, write_report
@@ -15,16 +16,19 @@ from gencomp.bulk.transform import Transform
 def test_the_report_has_totals_histograms_and_failures_with_thumbnails(tmp_path: Path, sets: Any, bring: Any) -> None:
     files = {**sets.some_images(5), **sets.troubles(), "<script>.png": b""}
     source = sets.write_tar(tmp_path / "in" / "00000.tar", files)
-    bring(source, tmp_path / "out")
     destination, shards = Place.of(str(tmp_path / "out")), find_shards(str(source), Settings()).shards
+    claim(destination, Place.of(str(tmp_path / "in")), Settings(quality=33))
+    bring(source, tmp_path / "out")
     merged = merge(destination, shards)
     tally = merged.tally
     assert (merged.finished, merged.unfinished, tally.done, tally.failed, tally.skipped) == (1, 0, 5, 4, 1)
-    path = write_report(destination, merged, {"00001": "a damaged tar file"}, ["2 files: a <set>"])
+    path = write_report(destination, merged, {"00001": "a damaged tar file"}, ["2 files: a <set>, no label of <ours>"])
     page = Path(path).read_text()
     assert "a &lt;set&gt;" in page
     assert "<script>" not in page
     assert "a damaged tar file" in page
+    for part in ("no label of &lt;ours&gt;", "a label or depth image", "quality", "decoder", "model"):
+        assert part in page
     assert "4 (40.000%)" in page
     assert len(re.findall("<rect", page)) >= 2
     assert len(re.findall("data:image/jpeg", page)) == 2 + 2 * 5

@@ -117,6 +117,14 @@ def test_labels_and_depth_are_left_alone_unless_they_are_named(
     assert set(rows(tmp_path / "named")) == {name}
 
 
+def test_an_image_under_another_name_is_left_and_named(tmp_path: Path, sets: Any, bring: Any) -> None:
+    members = {name: sets.image_file(1) for name in ("1.img", "2", "3.jfif")}
+    (tmp_path / "in.tar").write_bytes(archive(*members.items(), ("3.txt", b"text"), ("4.jpg", sets.image_file(2))))
+    tally = bring(tmp_path / "in.tar", tmp_path / "out")
+    assert (tally.done, tally.skipped) == (1, 3)
+    assert bring(tmp_path / "in.tar", tmp_path / "all", column="img,jfif").done == 2
+
+
 def test_a_gif_and_a_photograph_are_no_labels(sets: Any) -> None:
     for data in (encoded(RAMP, "GIF"), sets.image_file(1), sets.image_file(1, "JPEG"), b"%!PS-Adobe-3.0 EPSF-3.0\n"):
         assert not is_label(data)
