@@ -21,13 +21,13 @@ TILE, TILES = 128, 4  # a sketch: so many pixels a side of a tile, so many tiles
 Size = Callable[[int], float]
 
 
-def largest_step(size: Size, limit: float, beyond: int = BEYOND) -> int | None:
-    """The largest step 0..STEPS with size(step) <= limit; None where even step 0 is larger.
+def largest_step(size: Size, limit: float, beyond: int = BEYOND, last: int = STEPS) -> int | None:
+    """The largest step 0..last with size(step) <= limit; None where even step 0 is larger.
 
     Interpolated bisection on log(size), then a look `beyond` steps further, as sizes are not quite monotone.
     """
     size = functools.cache(size)
-    low, high = 0, STEPS
+    low, high = 0, last
     if size(low) > limit:
         return None
     if size(high) <= limit:
@@ -38,7 +38,7 @@ def largest_step(size: Size, limit: float, beyond: int = BEYOND) -> int | None:
         guess = low + round((high - low) * min(0.95, max(0.05, share)))
         guess = min(max(guess, low + 1), high - 1)
         low, high = (guess, high) if size(guess) <= limit else (low, guess)
-    return max(step for step in range(low, min(low + beyond, STEPS) + 1) if size(step) <= limit)
+    return max(step for step in range(low, min(low + beyond, last) + 1) if size(step) <= limit)
 
 
 def largest_step_by_sketch(

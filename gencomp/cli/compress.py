@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -19,7 +19,8 @@ from gencomp.files import CODED_SUFFIX, shown
 from gencomp.walk import is_image
 
 if TYPE_CHECKING:
-    from gencomp.codec import Codec
+    from gencomp.advice import Pixels
+    from gencomp.codec import Codec, Encoded
 
 
 @click.command()
@@ -45,6 +46,13 @@ if TYPE_CHECKING:
     metavar="N",
     help="Instead: the best quality of at most N bytes, the whole file counted.",
 )
+@click.option(
+    "--psnr",
+    type=click.FloatRange(min=0, min_open=True),
+    callback=options.finite,
+    metavar="DB",
+    help="Instead: the least quality whose one pass shows at least so much PSNR, at realism 1.",
+)
 @options.keep
 @options.effort
 @options.aim
@@ -52,6 +60,8 @@ if TYPE_CHECKING:
 @options.device
 @options.max_pixels
 @options.jobs
+@click.option("--auto", is_flag=True, help="Write an .avif file of as many bytes where AVIF serves better.")
+@click.option("--quiet", is_flag=True, help="Do not look whether AVIF would serve better.")
 @options.as_json
 def compress(
     paths: tuple[Path, ...],
@@ -60,6 +70,7 @@ def compress(
     quality: float | None,
     bpp: float | None,
     size: int | None,
+    psnr: float | None,
     keep: tuple[str, ...],
     effort: int,
     aim: str,
@@ -67,6 +78,8 @@ def compress(
     device: str,
     max_pixels: int,
     jobs: int | None,
+    auto: bool,
+    quiet: bool,
     as_json: bool,
 ) -> None:
     """Code photographs as .gnc files.
@@ -74,7 +87,7 @@ def compress(
     Takes what Pillow reads: grey, alpha (composited on white), palette, CMYK and 16-bit images, with their
     orientation and colour profile applied. Without -o a .gnc file stands beside its image. A folder is walked and its
     tree mirrored under -o; a.jpg and a.png, which would share a name, become a.jpg.gnc and a.png.gnc. What exists is
-    kept, but for a .gnc file that -o names.
+    kept, but for a .gnc file that -o names. Print, charts and screens often fare better as AVIF, and then this is said.
 
     \b
     gencomp compress photo.jpg --quality 30
@@ -84,26 +97,55 @@ def compress(
     gencomp compress photo.jpg --effort 3
     gencomp compress photo.jpg --effort 3 --aim pixels
     """
-    if sum(value is not None for value in (quality, bpp, size)) > 1:
-        raise WrongUsage("give one of --quality, --bpp and --bytes, not several")
+    if sum(value is not None for value in (quality, bpp, size, psnr)) > 1:
+        raise WrongUsage("give one of --quality, --bpp, --bytes and --psnr, not several")
+    if auto and quiet:
+        raise WrongUsage("--auto looks for a better format, --quiet does not: give one of them")
+    if auto and keep:
+        raise WrongUsage("--auto keeps no metadata in an .avif file: leave out --keep")
     planned = plan(paths, is_image, output, CODED_SUFFIX, overwrite, bitstream.MAGIC)
     if any(target.suffix.lower() != CODED_SUFFIX for target in planned.targets.values()):
         raise WrongUsage(f"-o {output}: a coded file is named .gnc; for a folder, end the name in a slash")
     files, notes = list(planned.targets), planned.notes + options.aim_notes(effort, aim)
     asked: dict[str, Any] = {"quality": quality, "bpp": bpp, "bytes": size, "effort": effort, "aim": aim}
     asked |= {"max_pixels": max_pixels, "keep": keep}
-    work = functools.partial(_code, planned, asked, effort > 0 and len(files) == 1)
+    further = Further(effort > 0 and len(files) == 1, psnr, not quiet, auto)
+    work = functools.partial(_code, planned, asked, further)
     with crew(work, model, device, jobs or default_jobs(len(files), device)) as workers:
         report(workers.do(files), len(files), as_json, notes, planned.left_out)
 
 
-def _code(planned: Plan, asked: dict[str, Any], shows_steps: bool, codec: Codec, source: Path) -> Outcome:
-    from gencomp.image import ImageWarning
+class Further(NamedTuple):
+    """What is done beside coding. psnr: as asked for; looks, takes: for a better format, and at once that one."""
+
+    shows_steps: bool = False
+    psnr: float | None = None
+    looks: bool = True
+    takes: bool = False
+
+
+def _code(planned: Plan, asked: dict[str, Any], further: Further, codec: Codec, source: Path) -> Outcome:
+    import numpy as np
+
+    from gencomp.image import ImageWarning, read_image
 
     target = planned.place(source)
-    with step_bar(source, shows=shows_steps) as progress:
+    pixels = np.asarray(read_image(source, asked["max_pixels"]))
+    if further.psnr is not None:
+        from gencomp.target import least_quality, psnr
+
+        wanted = further.psnr
+        asked = {**asked, "quality": least_quality(codec, pixels, lambda shown: psnr(pixels, shown) >= wanted)}
+    with step_bar(source, shows=further.shows_steps) as progress:
         encoded = codec.encode(source, **asked, progress=progress)
+    better, avif = _better(codec, pixels, encoded, further)
+    if avif is not None:
+        path = planned.write(source, avif, ".avif")
+        record = {"source": str(source), "path": str(path), "bytes": len(avif), "format": "avif", "why": better}
+        return Outcome(f"{shown(source)} -> {shown(path)}: {len(avif):,} bytes; {better}", record)
     planned.write(source, encoded.data)
+    if better:
+        warnings.warn(f"{better}: --auto writes that", ImageWarning, stacklevel=1)
     if asked["quality"] is None and encoded.quality == bitstream.MAX_QUALITY:
         warnings.warn("even quality 100 takes less than was asked for", ImageWarning, stacklevel=1)
     record = {
@@ -122,3 +164,17 @@ def _code(planned: Plan, asked: dict[str, Any], shows_steps: bool, codec: Codec,
             f", refined for {asked['aim']}: {100 * gain.bits:+.1f} % bits, {100 * gain.distortion:+.1f} % distortion"
         )
     return Outcome(text, record)
+
+
+def _better(codec: Codec, pixels: Pixels, encoded: Encoded, further: Further) -> tuple[str, bytes | None]:
+    """Why AVIF serves better, "" where it does not or nobody looks; and such a file, where it is to be taken."""
+    if not further.looks:
+        return "", None
+    from gencomp.advice import advise, avif_within
+
+    advice = advise(codec, pixels, encoded.quality, 8 * len(encoded.data) / (encoded.width * encoded.height))
+    if advice is None or not advice.is_avif:
+        return "", None
+    figures = f"GMSD {advice.avif:.3f}, not {advice.gnc:.3f}"
+    why = f"AVIF of as many bytes is {advice.times:.1f} times nearer at edges ({figures})"
+    return why, avif_within(pixels, len(encoded.data)) if further.takes else None

@@ -62,10 +62,14 @@ class Plan(NamedTuple):
             raise NamingError(f"there is no folder {shown(target.parent)}: make it first")
         return target
 
-    def write(self, source: Path, data: bytes | memoryview) -> None:
-        """Write the output of a source, no more open than it is."""
+    def write(self, source: Path, data: bytes | memoryview, suffix: str = "") -> Path:
+        """Write the output of a source, no more open than it is; where. suffix: another than was planned."""
         target = self.targets[source]
-        self.outputs.write(target, data, source, self._below(target))
+        below = self._below(target)
+        if suffix:
+            below, target = below or target.parent, target.with_suffix(suffix)
+        self.outputs.write(target, data, source, below)
+        return target
 
     def _below(self, target: Path) -> Path | None:
         return None if self.named else target.parent if self.folder is None else self.folder

@@ -20,7 +20,7 @@ from gencomp import machine
 from gencomp.bitstream import ModelError
 from gencomp.cli import batch
 from gencomp.cli.batch import Outcome, crew, default_jobs
-from gencomp.cli.compress import _code
+from gencomp.cli.compress import Further, _code
 from gencomp.cli.planning import plan
 from gencomp.walk import is_image
 
@@ -40,7 +40,7 @@ def photos(tmp_path: Path) -> list[Path]:
 
 def _work(photos: list[Path], output: Path) -> functools.partial[Outcome]:
     planned = plan([photos[0].parent], is_image, str(output), ".gnc")
-    return functools.partial(_code, planned, {"quality": 50, "effort": 0}, False)
+    return functools.partial(_code, planned, {"quality": 50, "effort": 0, "max_pixels": None}, Further())
 
 
 def test_processes_give_what_one_gives_in_the_order_of_the_files(photos: list[Path], tmp_path: Path) -> None:
