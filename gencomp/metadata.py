@@ -33,7 +33,7 @@ from PIL.ExifTags import IFD, Base
 from PIL.PngImagePlugin import PngInfo
 
 from gencomp.bitstream import SECTION_KINDS
-from gencomp.xmp import harmless
+from gencomp.xmp import harmless, names
 
 KINDS = ("exif", "xmp", "icc", "dpi", "comment")
 LIMITS = {"exif": 65_000, "xmp": 65_000, "comment": 65_000, "dpi": 8, "icc": 800_000}
@@ -66,6 +66,11 @@ def checked(keep: Collection[str]) -> frozenset[str]:
             f"no kind of metadata is called {', '.join(map(repr, unknown))}; known: {' '.join(KINDS)} gps all"
         )
     return names
+
+
+def rules() -> dict[str, Any]:
+    """What may be kept, for the page: tags of EXIF's first and own directory, properties of XMP by namespace."""
+    return {"described": sorted(_DESCRIPTIVE), "shot": sorted(_KNOWN), "xmp": names()}
 
 
 def collect(image: Image.Image, keep: Collection[str], profile: bytes | None = None) -> dict[int, bytes]:

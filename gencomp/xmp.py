@@ -49,6 +49,14 @@ _PREFIXES |= {"http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/": "Iptc4xmpCore"}
 _STRUCTURE = {"Alt", "Bag", "Seq", "li"}
 
 
+def names() -> dict[str, tuple[str, str, str]]:
+    """By namespace: its prefix, the properties that may be kept, and those that are places; for the page."""
+    none = ("", "")
+    return {
+        space: (prefix, _HARMLESS.get(space, none)[1], _PLACES.get(space, "")) for space, prefix in _PREFIXES.items()
+    }
+
+
 def harmless(packet: bytes, places: bool) -> bytes | None:
     """The packet written anew with the properties that are named above, those of places only if asked for; None where
     there are none. ValueError, or whatever a parser raises, for what is no XMP."""

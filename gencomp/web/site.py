@@ -2,8 +2,9 @@
 
 static/...           as they are
 model.safetensors    the model file, from wherever it lies: not a second copy of it in the package
-precache.js          names the version, the model, and every file that the service worker keeps for offline use: all but
-                     the model, which the page keeps by itself when it fetches it, and the AVIF encoder, for who uses it
+precache.js          names the version, the model, the rules for metadata, and every file that the service worker keeps
+                     for offline use: all but the model, which the page keeps by itself when it fetches it, and the
+                     AVIF encoder, for who uses it
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gencomp.files import shown, write_atomically
+from gencomp.metadata import rules
 from gencomp.model import load_model
 from gencomp.outputs import Refused, protecting
 
@@ -36,6 +38,7 @@ class Site(NamedTuple):
             "version": self.version,
             "files": ["./", PRECACHE, *(name for name in self.files if name not in apart)],
             "apart": apart,
+            "keep": rules(),
             "model": {"name": MODEL, "digest": hashlib.sha256(model).hexdigest()[:16], "bytes": len(model)},
         }
         return f"self.PRECACHE = {json.dumps(listed)};\n".encode()

@@ -23,6 +23,7 @@ export async function pixelsOf(blob, { maxPixels, raw = false }) {
   context.drawImage(bitmap, 0, 0);
   bitmap.close();
   const { data } = context.getImageData(0, 0, width, height);
+  canvas.width = canvas.height = 0; // its memory, at once
   return { data, width, height, transparent: onWhite(data) };
 }
 

@@ -7,9 +7,8 @@ import { isRgb } from "./icc.js";
 
 export const KINDS = ["exif", "xmp", "icc", "dpi", "comment"];
 const LIMITS = { exif: 65_000, xmp: 65_000, comment: 65_000, dpi: 8, icc: 800_000 };
-const DESCRIPTIVE = new Set([0x010e, 0x010f, 0x0110, 0x0131, 0x0132, 0x013b, 0x013c, 0x8298, 0x4746, 0x4749, 0x9c9b,
-  0x9c9c, 0x9c9d, 0x9c9e, 0x9c9f]);
-const NOT_OF_THE_FILE = new Set([0x927c, 0xa005, 0xa002, 0xa003, 0xa001]);
+const RULES = globalThis.PRECACHE.keep; // {described, shot: tags of EXIF; xmp: by namespace [prefix, names, places]}
+const RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#";
 const EXIF_IFD = 0x8769;
 const GPS_IFD = 0x8825;
 const BYTES = [0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8]; // of a value, by its type
@@ -53,20 +52,56 @@ function utf8(bytes) {
   }
 }
 
+// The packet written anew with the properties that the rules name, as gencomp/xmp.py does.
 function xmpOf(bytes, gps) {
   const packet = new TextDecoder().decode(utf8(bytes)).replace(/^[\0 \t\r\n]+|[\0 \t\r\n]+$/g, "");
   if (packet.length > LIMITS.xmp) throw new Error(`${packet.length} bytes, over ${LIMITS.xmp}`);
   if (/<!DOCTYPE|<!ENTITY/.test(packet)) throw new Error("it defines entities");
   const document = new DOMParser().parseFromString(packet, "text/xml");
   if (document.querySelector("parsererror")) throw new Error("it is no XML");
-  const stale = ({ localName }) => localName === "Orientation" || (!gps && localName.startsWith("GPS"));
-  for (const element of [...document.querySelectorAll("*")]) {
-    for (const attribute of [...element.attributes]) if (stale(attribute)) element.removeAttributeNode(attribute);
-    if (stale(element)) element.remove();
+  const nameOf = ({ namespaceURI, localName }) => {
+    const [prefix, names, places] = RULES.xmp[namespaceURI] ?? ["", "", ""];
+    return `${names} ${gps ? places : ""}`.split(" ").includes(localName) ? `${prefix}:${localName}` : null;
+  };
+  const kept = new Set();
+  for (const description of document.getElementsByTagNameNS(RDF, "Description")) {
+    if (description.parentNode.localName !== "RDF") continue;
+    for (const attribute of description.attributes) {
+      const name = nameOf(attribute);
+      if (name) kept.add(`<${name}>${escaped(attribute.value)}</${name}>`);
+    }
+    for (const child of description.children) {
+      const [name, content] = [nameOf(child), textsIn(child)];
+      const resource = child.getAttributeNS(RDF, "resource");
+      const link = resource ? ` rdf:resource=${quoted(resource)}` : "";
+      if (name && content !== null) kept.add(`<${name}${link}>${content}</${name}>`);
+    }
   }
-  const kept = new XMLSerializer().serializeToString(document);
-  if (!gps && /gps|latitude|longitude/i.test(kept)) throw new Error("a place would be left in it");
-  return new TextEncoder().encode(kept);
+  if (!kept.size) return null;
+  const inner = [...kept].join("");
+  const used = Object.entries(RULES.xmp).filter(([, [prefix]]) => inner.includes(`<${prefix}:`));
+  const spaces = used.map(([space, [prefix]]) => ` xmlns:${prefix}="${space}"`).join("");
+  const whole = `<rdf:RDF xmlns:rdf="${RDF}"><rdf:Description rdf:about=""${spaces}>${inner}</rdf:Description></rdf:RDF>`;
+  return new TextEncoder().encode(`<x:xmpmeta xmlns:x="adobe:ns:meta/">${whole}</x:xmpmeta>`);
+}
+
+const escaped = (text) => text.replace(/[&<>]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[c]);
+const quoted = (text) => `"${escaped(text).replaceAll('"', "&quot;")}"`;
+
+// Text and lists of texts within a property; null where anything else lies in it.
+function textsIn(element) {
+  let all = "";
+  for (const node of element.childNodes) {
+    if (node.nodeType === Node.TEXT_NODE) all += escaped(node.data.trim());
+    if (node.nodeType !== Node.ELEMENT_NODE) continue;
+    const content = textsIn(node);
+    const structure = node.namespaceURI === RDF && ["Alt", "Bag", "Seq", "li"].includes(node.localName);
+    if (!structure || content === null) return null;
+    const language = node.getAttributeNS("http://www.w3.org/XML/1998/namespace", "lang");
+    const marked = language ? ` xml:lang=${quoted(language)}` : "";
+    all += `<rdf:${node.localName}${marked}>${content}</rdf:${node.localName}>`;
+  }
+  return all;
 }
 
 // An EXIF block with what describes the picture alone, in the byte order of the old one.
@@ -80,9 +115,9 @@ function exifOf(bytes, gps) {
     const link = main.find((entry) => entry.tag === tag);
     return link ? read(new DataView(link.value.buffer).getUint32(0, little)) : [];
   };
-  const shot = linked(EXIF_IFD).filter(({ tag }) => !NOT_OF_THE_FILE.has(tag));
+  const shot = linked(EXIF_IFD).filter(({ tag }) => RULES.shot.includes(tag));
   const place = gps ? linked(GPS_IFD) : [];
-  const kept = main.filter(({ tag }) => DESCRIPTIVE.has(tag));
+  const kept = main.filter(({ tag }) => RULES.described.includes(tag));
   if (!kept.length && !shot.length && !place.length) return null;
   return exifBytes(kept, [[EXIF_IFD, shot], [GPS_IFD, place]].filter(([, entries]) => entries.length), little);
 }

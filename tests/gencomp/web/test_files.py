@@ -188,10 +188,15 @@ def test_settings_hold_for_all_files_and_over_a_reload(page: Any, tmp_path: Path
 def described(kind: str) -> bytes:
     exif = Image.Exif()
     exif.update({0x010F: "Camera & Sons", 0x0112: 6, 0x8298: "© me"})
-    exif.get_ifd(0x8769).update({0x9003: "2024:01:02 03:04:05", 0x927C: b"secret note", 0xA002: 99})
+    exif.get_ifd(0x8769).update({0x9003: "2024:01:02 03:04:05", 0x927C: b"secret note", 0xA002: 99, 0xA431: "serial"})
     exif.get_ifd(0x8825).update({1: "N", 2: (1.0, 2.0, 3.0)})
     xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-    xmp += b'<rdf:Description rdf:about="" xmlns:e="http://ns.adobe.com/exif/1.0/" e:GPSLatitude="1" e:Flash="2"/>'
+    xmp += b'<rdf:Description rdf:about="" xmlns:e="http://ns.adobe.com/exif/1.0/" e:GPSLatitude="1" '
+    xmp += b'e:ISOSpeedRatings="2" e:Owner="me">'
+    xmp += (
+        b'<d:title xmlns:d="http://purl.org/dc/elements/1.1/"><rdf:Alt><rdf:li xml:lang="x-default">a &amp; b</rdf:li>'
+    )
+    xmp += b"</rdf:Alt></d:title></rdf:Description>"
     options: dict[str, Any] = {"exif": exif, "icc_profile": P3, "dpi": (300, 300)}
     xmp += b"</rdf:RDF></x:xmpmeta>"
     if kind == "PNG":
@@ -226,5 +231,6 @@ def test_what_is_kept_is_what_the_command_keeps(page: Any, tmp_path: Path, kind:
         for ifd in (0x8769, 0x8825):
             assert dict(seen.get_ifd(ifd)) == dict(ours.get_ifd(ifd))
         assert {t: v for t, v in seen.items() if t < 0x8700} == {t: v for t, v in ours.items() if t < 0x8700}
+        assert extras[SECTION_KINDS["xmp"]] == wanted[SECTION_KINDS["xmp"]]
         assert (b"GPS" in extras[SECTION_KINDS["xmp"]]) == gps
         page.locator("#list .close").first.click()

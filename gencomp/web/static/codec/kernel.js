@@ -45,6 +45,16 @@ export class Kernel {
     this.#top = mark;
   }
 
+  // Give back all that was taken since a mark but a tensor of float32, which moves to the mark.
+  keepOnly(x, mark) {
+    const to = Math.ceil(mark / 16) * 16;
+    const bytes = 4 * x.channels * x.height * x.width;
+    new Uint8Array(this.#memory.buffer).copyWithin(to, x.at, x.at + bytes);
+    x.at = to;
+    this.#top = to + bytes;
+    return x;
+  }
+
   // Views of the memory as it is now: any `take` may make them stale.
   f32 = (at, count) => new Float32Array(this.#memory.buffer, at, count);
   f64 = (at, count) => new Float64Array(this.#memory.buffer, at, count);

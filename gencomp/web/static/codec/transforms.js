@@ -164,7 +164,7 @@ export class Analysis {
     kernel.u8(pixels, image.data.length).set(image.data);
     let x = kernel.tensor(3, seen.height * STRIDE, seen.width * STRIDE);
     kernel.call.from_rgba(pixels, image.height, image.width, image.width, x.at, x.height, x.width);
-    x = this.embed.run(unshuffled(kernel, x, 8));
+    x = kernel.keepOnly(this.embed.run(unshuffled(kernel, x, 8)), pixels);
     await this.#blocks(this.stage8, x, seen, job, 2, tick);
     trim(kernel, x, seen, yields, 0);
     return this.down16.run(unshuffled(kernel, x, 2));
@@ -288,6 +288,7 @@ export class Synthesis {
     const all = this.stages.flatMap((blocks, i) => blockLayers(blocks, 4 ** i));
     const work = macs([...all, [this.refine, 64], [this.head, 64]]);
     let done = 0;
+    const mark = kernel.mark();
     let x = this.stem.run(latents);
     for (const [i, blocks] of this.stages.entries()) {
       if (i && realism && this.grain.length) this.#addGrain(x, this.grain[i - 1], seen, realism);
@@ -298,7 +299,7 @@ export class Synthesis {
         done += macs(blockLayers([block], 4 ** i));
       }
       trim(kernel, x, seen, yields, this.halos[i + 1]);
-      x = shuffled(kernel, this.ups[i].run(x), 2);
+      x = kernel.keepOnly(shuffled(kernel, this.ups[i].run(x), 2), mark);
     }
     await tick(done / work);
     const refined = this.refine.run(x, { mode: MODE.leaky });
