@@ -141,9 +141,10 @@ def _finite(_: click.Context, parameter: click.Parameter, values: tuple[float, .
     "--features",
     multiple=True,
     metavar="NAME",
-    default=("inception",),
+    default=("inception", "lite"),
     show_default=True,
-    help="Repeatable: features behind fid and kid: inception, swav, dinov2, timm:MODEL.",
+    help="Repeatable: features whose sets are compared: inception (fid, kid), and by their names (frechet_lite, "
+    "kernel_lite) lite, swav, dinov2, timm:MODEL.",
 )
 @click.option("--patch", type=click.IntRange(32), default=256, show_default=True, help="Side of fid's patches, pixels.")
 @click.option("--anchor", default="avif", show_default=True, help="Codec that Bjontegaard deltas are measured against.")
@@ -244,10 +245,15 @@ def _say(out: Path, results: dict[str, Any], quiet: bool) -> None:
     echo(text(means_table(results)))
     if not results["bd"] and len({row["codec"] for row in results["summary"]}) > 1:
         echo("No Bjontegaard deltas: the codec that --anchor names is not among these.")
+    wanted: dict[str, list[str]] = {}
     for name, why in results["not_measured"].items():
-        echo(f"{name}: {why}")
-    if any("needs" in why for why in results["not_measured"].values()):
-        echo("`gencomp weights` lists these files, with their sources; --download fetches them.")
+        if "needs " in why and why.endswith((".pth", ".safetensors", ".tar")):
+            wanted.setdefault(why.partition("needs ")[2], []).append(name)
+        else:
+            echo(f"{name}: {why}")
+    if wanted:
+        files = "; ".join(f"{', '.join(names)} (needs {file})" for file, names in wanted.items())
+        echo(f"Not measured: {files}. `gencomp weights --download` fetches what can be had.")
     echo(f"\nReport: {shown(out / 'index.html')}")
     if results["photos"]["left_out"]:
         echo(f"Left out: {results['photos']['left_out']}")

@@ -202,6 +202,7 @@ class _Facts:
         """All of it, kept for later runs, with what the tasks came to."""
         known, facts = self._known, self._facts
         more = {task.codec: result for task, result in done if isinstance(task, FindFacts)}
+        facts |= {name: facts.get(name, {}) | of for name, of in known.codecs.items() if name not in self._fresh}
         facts |= {name: known.codecs[name] | (more.get(name) or {}) for name in self._fresh}
         order_of_run = {name: facts[name] for name in known.codecs}
         facts = order_of_run | facts | {name: {"error": error} for name, error in known.errors.items()}

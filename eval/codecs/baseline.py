@@ -68,6 +68,7 @@ class Baseline:
     note: str = ""  # library, version, fixed options: all that decides the bytes
     has_realism: bool = False
     default_realism: float | None = None  # what its decoder does unless told otherwise
+    minimised: tuple[str, ...] = ()  # metrics that its options, its training or its refinement minimised
     facts: Callable[[], dict[str, float]] = dict  # parameters, kMAC per pixel: where they are known
     # Chroma format and bit depth as a file itself says them, such as "4:2:0, 10 bits"; "" where it cannot be read.
     sample_format: Callable[[bytes], str] = lambda data: ""

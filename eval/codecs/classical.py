@@ -90,6 +90,6 @@ def avif(
         name, ".avif", RateControl("quality", 0, 100),
         lambda image, q: through_pillow("AVIF", quality=round(q), **options)(image),
         decode_with_pillow, _pillow("AVIF", "avif") + f", speed {speed}{tuning}, 1 thread",
-        sample_format=sample_format.avif,
+        sample_format=sample_format.avif, minimised=() if tune == "default" else (tune,),
         sketch=lambda image, q: len(through_pillow("AVIF", quality=round(q), **sketched)(image)),
     )  # fmt: skip

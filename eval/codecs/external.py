@@ -103,7 +103,7 @@ def _ffmpeg(
 
     version = _run([program, "-version"], b"").decode(errors="replace").split()[2]
     note = f"ffmpeg {version}, {note}, intra, 1 thread, no container"
-    return Baseline(name, f".{format}", rate_control, encode, decode, note, sample_format=chroma)
+    return Baseline(name, f".{format}", rate_control, encode, decode, note, sample_format=chroma, minimised=("psnr",))
 
 
 def _to_even(pixels: np.ndarray) -> tuple[bytes, np.ndarray]:

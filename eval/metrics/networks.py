@@ -1,4 +1,4 @@
-"""Metrics that need a feature network: LPIPS, DISTS, and the features behind FID and KID.
+"""Metrics that need a feature network: LPIPS and its kin, DISTS, and the features behind FID and others of sets.
 
 Every network is made of weights that `gencomp.perceptual` finds and checks; where they are absent these functions raise
 WeightsError, and nothing is measured.
@@ -13,7 +13,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gencomp.perceptual import NETWORKS, WeightsError, find_weights, load_lpips, load_network, read_weights
+from gencomp.perceptual import (
+    NETWORKS,
+    FeatureStack,
+    WeightsError,
+    embedding_distance,
+    find_weights,
+    lite_embedding,
+    load_lite,
+    load_lpips,
+    load_network,
+    lpips_embedding,
+    network_features,
+    read_weights,
+)
+
+from .sides import by_sides
 
 Compare = Callable[[Tensor, Tensor], float]
 Extract = Callable[[Tensor], Tensor]  # uint8 (N, 3, H, W) -> float (N, D)
@@ -21,17 +36,42 @@ Extract = Callable[[Tensor], Tensor]  # uint8 (N, 3, H, W) -> float (N, D)
 DINOV2 = "vit_large_patch14_dinov2.lvd142m"  # the network of FD-DINOv2 (Stein et al. 2023), by its name in timm
 SWAV = "swav_800ep_pretrain.pth.tar"  # ResNet-50 of Caron et al. 2020, under its authors' file name
 BATCH = 16
+ALEX_SIDE = 121  # pixels; the third octave of it has 31, the least that AlexNet's layers leave anything of
 
 
 def lpips(net: str, weights: Path | None, device: str) -> Compare:
-    """LPIPS of the `lpips` package, version 0.1, with the trunk "alex" or "vgg"."""
-    network = load_lpips(net, weights).to(device)
+    """LPIPS, version 0.1, with the trunk "alex" or "vgg" and the heads of the `lpips` package."""
+    network = load_lpips(net, weights).to(device, memory_format=torch.channels_last)  # VGG: a third of the time
+    return _distance(lpips_embedding(network), device)
 
-    @torch.no_grad()
-    def compare(x: Tensor, y: Tensor) -> float:
-        return float(network(x.to(device), y.to(device), normalize=True))
 
-    return compare
+def lite(weights: Path | None, device: str) -> Compare:
+    """The distance of EfficientNet-Lite0's features, LPIPS without learnt heads (`perceptual.lite_embedding`)."""
+    return _distance(lite_embedding(load_lite(weights).to(device)), device)
+
+
+def _distance(embedding: FeatureStack, device: str) -> Compare:
+    @torch.inference_mode()
+    def embed(image: Tensor) -> list[Tensor]:
+        return embedding(image.to(device, memory_format=torch.channels_last))
+
+    return by_sides(embed, embed, lambda a, b: float(embedding_distance(a, b)))
+
+
+def alex_features(weights: Path | None, device: str) -> FeatureStack:
+    """The stack of Wasserstein distortion over AlexNet (Balle et al. 2024): the image, LPIPS's trunk at three octaves.
+
+    ValueError for images under ALEX_SIDE pixels a side, whose third octave AlexNet cannot take.
+    """
+    features = network_features(load_lpips("alex", weights).to(device))
+
+    @torch.inference_mode()
+    def checked(image: Tensor) -> list[Tensor]:
+        if min(image.shape[2:]) < ALEX_SIDE:
+            raise ValueError(f"needs sides of at least {ALEX_SIDE} pixels")
+        return features(image.to(device))
+
+    return checked
 
 
 def build_dists(trunk: Mapping[str, Tensor]) -> nn.Module:
@@ -73,7 +113,7 @@ DISTS_SIDE = 256  # pixels
 
 def dists(weights: Path | None, device: str) -> Compare:
     """DISTS (Ding et al. 2020) as its authors' program takes images: the shorter side resized to 256 where longer."""
-    network = build_dists(load_network("vgg", weights)).to(device)
+    network = build_dists(load_network("vgg", weights)).to(device, memory_format=torch.channels_last)
     return lambda x, y: float(network(for_dists(x).to(device), for_dists(y).to(device)))
 
 
@@ -118,6 +158,18 @@ def build_timm(name: str, state: Mapping[str, Tensor], device: str = "cpu") -> E
     return _normalised(network.eval().requires_grad_(False).to(device), config, device)
 
 
+def build_lite(state: Mapping[str, Tensor], device: str = "cpu") -> Extract:
+    """The 1280 pooled features of EfficientNet-Lite0, of images as they are: nothing is resized."""
+    import timm
+
+    network = timm.create_model("tf_efficientnet_lite0", num_classes=0)
+    network.load_state_dict(
+        {key: value for key, value in state.items() if not key.startswith("classifier")}, strict=False
+    )
+    network.eval().requires_grad_(False).to(device)
+    return lambda images: network(images.to(device).float() / 127.5 - 1)  # mean and deviation 0.5, as it was trained
+
+
 def build_swav(state: Mapping[str, Tensor], device: str = "cpu") -> Extract:
     """The 2048 pooled features of SwAV's ResNet-50 (Morozov et al. 2021 for the distance)."""
     from torchvision.models import resnet50
@@ -146,10 +198,12 @@ def _normalised(network: nn.Module, config: Mapping[str, object], device: str) -
 
 
 def features(name: str, weights: Path | None, device: str = "cpu") -> Extract:
-    """The extractor of a feature name: "inception", "swav", "dinov2", or "timm:MODEL".
+    """The extractor of a feature name: "inception", "lite", "swav", "dinov2", or "timm:MODEL".
 
     A timm model's file is MODEL.safetensors or MODEL.pth, with timm's own entry names. Raises WeightsError.
     """
+    if name == "lite":
+        return build_lite(load_network("lite", weights), device)
     model = DINOV2 if name == "dinov2" else name.removeprefix("timm:")
     files = {"inception": NETWORKS["inception"].files, "swav": (SWAV,)}.get(
         name, (f"{model}.safetensors", f"{model}.pth")

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gencomp import perceptual
-from gencomp.perceptual import Pooled, laplacian_bands, pooled, pooled_distance, steerable_features
+from gencomp.perceptual import FeatureStack, Pooled, laplacian_bands, pooled, pooled_distance, steerable_features
 
 from .sides import by_sides
 
@@ -53,8 +53,8 @@ def texture_error() -> Measure:
     return by_sides(energies, energies, error)
 
 
-def regular_grain() -> Measure:
-    """Regular grain [grey levels]: the root mean square of what the error repeats every 8 pixels, as a mesh or a weave.
+def grid_artefacts() -> Measure:
+    """Grid artefacts [grey levels]: the root mean square of what the error repeats every 8 pixels, a mesh or a weave.
 
     Over windows of 64x64, each weighed by how even the original is there, for it is there that a period shows. Raises
     ValueError under 71 pixels a side.
@@ -70,13 +70,13 @@ def regular_grain() -> Measure:
     return by_sides(evenness, lambda rebuilt: rebuilt, grain)
 
 
-def wasserstein() -> Measure:
-    """Wasserstein distortion over steerable features, weight-free, pooled over about 16 pixels; times 1000.
+def wasserstein(features: FeatureStack | None = None, scale: float = 1.0) -> Measure:
+    """Wasserstein distortion over a feature stack, steerable filters if none is given, pooled over about 16 pixels.
 
-    Images beyond 1024 pixels a side are measured in equal tiles of at most that, each by its area: the features take
-    36 times the memory of a channel.
+    Times `scale`. Images beyond 1024 pixels a side are measured in equal tiles of at most that, each by its area: the
+    features take 36 times the memory of a channel.
     """
-    features = steerable_features()
+    features = features or steerable_features()
 
     def statistics(image: Tensor) -> list[tuple[int, Pooled]]:
         found = []
@@ -89,7 +89,7 @@ def wasserstein() -> Measure:
 
     def distortion(original: list[tuple[int, Pooled]], rebuilt: list[tuple[int, Pooled]]) -> float:
         total = sum(area * float(pooled_distance(a, b)) for (area, a), (_, b) in zip(original, rebuilt))
-        return 1000 * total / sum(area for area, _ in original)
+        return scale * total / sum(area for area, _ in original)
 
     return by_sides(statistics, statistics, distortion)
 

@@ -42,7 +42,9 @@ def deltas(
         for name, metric in measured(rows).items():
             if metric.direction == "one" or not all(name in by_key[k] for k in (*one.keys, *against.keys)):
                 continue
-            entries.append({"anchor": against.label, "codec": one.label, "kind": one.kind, "metric": name})
+            minimised = name in by_key[one.keys[0]]["minimised"]
+            entries.append({"anchor": against.label, "codec": one.label, "kind": one.kind, "metric": name,
+                            "minimised": minimised})  # fmt: skip
             tables, images = _tables(name, (against, one), by_key, used)
             steps.append(Step(f"delta of {one.label}", partial(_delta, name, tables, images, window)))
     return [entry | delta for entry, delta in zip(entries, run(steps))]

@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from gencomp.files import write_atomically
 
-from ..metrics.table import Metric, measured, on_axis
+from ..metrics.table import Metric, by_votes, measured, on_axis
 from . import published
 from .published import Published
 from .steps import Run, Step, in_turn
@@ -25,7 +25,6 @@ COLOURS = {
     "jpegxl": "#56b4e9", "hevc": "#cc79a7", "vvc": "#8d6cb8",
 }  # fmt: skip
 OTHERS = ("#1b7837", "#17a2b8", "#a6611a", "#018571", "#7f7f7f", "#c2410c", "#4c72b0", "#937860")
-OVERVIEW = ("psnr", "ms_ssim", "swd", "texture_error")
 Rows = Sequence[Mapping[str, Any]]
 LookName = Literal["light", "dark"]
 
@@ -90,8 +89,10 @@ def overview(
     rows: Rows, series: Sequence[Series], names: Sequence[str], reference: Sequence[Published], path: Path,
     look: LookName = "light",
 ) -> None:  # fmt: skip
-    """The main metrics in one figure of two columns, as path.png, .svg and .pdf."""
-    chosen = [name for name in OVERVIEW if name in names] or list(names)[:4]
+    """Fidelity, and the realism that people's votes say most of, in one figure, as path.png, .svg and .pdf."""
+    minimised = {name for row in rows for name in row["minimised"]}
+    best = by_votes(measured(rows), minimised)
+    chosen = [name for name in ("psnr", "ms_ssim", *best[:2]) if name in names] or list(names)[:4]
     lines = max(1, (len(chosen) + 1) // 2)
     figure = Figure((11, 4.2 * lines + 1), layout="constrained")
     for k, name in enumerate(chosen):
@@ -127,17 +128,18 @@ def draw(
         label = curve.label + ("" if matched else ", one setting")
         axes.plot(*zip(*points), line, color=colour, marker="o", ms=4.5, lw=1.8, label=label,
                   mfc=colour if matched else look.paper, mew=1.3)  # fmt: skip
-    _style(axes, metric, look)
+    minimisers = dict.fromkeys(row["codec"] for row in rows if name in row["minimised"])
+    _style(axes, look, axis_label(metric) + (f"\nminimised by {', '.join(minimisers)}" if minimisers else ""))
 
 
-def _style(axes: Axes, metric: Metric, look: Look) -> None:
+def _style(axes: Axes, look: Look, title: str) -> None:
     axes.set_xscale("log")
     low, high = axes.get_xlim()
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 6, 8) if high < WIDE * low else (1, 3)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("bits per pixel, from the files", color=look.ink)
-    axes.set_title(axis_label(metric), fontsize=10, color=look.ink)
+    axes.set_title(title, fontsize=10, color=look.ink)
     axes.set_facecolor(look.paper)
     axes.tick_params(colors=look.ink, which="both")
     axes.grid(True, which="major", color=look.grid, lw=0.6)

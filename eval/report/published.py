@@ -24,7 +24,8 @@ LABELS = {
     "HiFiC-mi": "HiFiC",
     "HiFiC-hi": "HiFiC",
 }
-PROMINENT = ("VTM", "BPG 4:4:4", "mbt2018-mean", "ELIC for MSE", "HiFiC", "MS-ILLM", "CRDR beta=3.84")
+PROMINENT = ("VTM", "BPG 4:4:4", "mbt2018-mean", "ELIC for MSE", "HiFiC", "MS-ILLM", "CRDR beta=3.84", "DC-VIC OASIS")
+GENERATIVE = ("HiFiC", "MS-ILLM", "CRDR beta=3.84", "DC-VIC OASIS")  # with whom a generative codec is compared
 
 
 class Published(NamedTuple):

@@ -29,12 +29,15 @@ class Series(NamedTuple):
         return self.codec if self.realism is None else f"{self.codec}, realism {self.realism:g}"
 
 
-def summarise(out: Path, comparison: Comparison, patch: int) -> list[dict[str, Any]]:
+def summarise(
+    out: Path, comparison: Comparison, patch: int, codecs: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, Any]]:
     """A row for each operating point: arithmetic means over its images, 95 % intervals, metrics of the set.
 
     `fewer` holds the number of images behind a metric that leaves some out, such as those too small for it; `left_out`
     counts images that some codec cannot bring to this rate; `lacks` how many images stand in other rows of the setting
-    and not in this one, which then does not compare with them; `unable` marks a codec that cannot do this rate.
+    and not in this one, which then does not compare with them; `unable` marks a codec that cannot do this rate;
+    `minimised` names the metrics that the codec, its training or its refinement minimised, as `codecs` says.
     """
     rows = []
     for key, members in comparison.used.items():
@@ -57,7 +60,8 @@ def summarise(out: Path, comparison: Comparison, patch: int) -> list[dict[str, A
                 fewer[name] = len(values)
         whole = sets.load_set(out, members, patch)
         fewer |= {n: whole.images[n] for n in whole.metrics if _of_images(n) and whole.images[n] < len(members)}
-        rows.append({**row, **whole.metrics, "intervals": intervals, "fewer": fewer})
+        row |= {**whole.metrics, "intervals": intervals, "fewer": fewer}
+        rows.append({**row, "minimised": [m for m in codecs.get(codec, {}).get("minimised", ()) if m in row]})
     for row in rows:
         row |= {f"{m.name}_db": decibels(row[m.name]) for m in METRICS.values() if m.in_decibels and m.name in row}
     return rows

@@ -6,12 +6,13 @@ from typing import Any, NamedTuple
 
 from gencomp.texts import csv_text
 
-from ..metrics.table import METRICS
+from ..metrics.table import measured
 from .deltas import Window
 
 FIRST_COLUMNS = ("image", "codec", "setting", "realism", "width", "height", "bytes", "bpp", "sample_format", "file",
                  "original", "reconstruction")  # fmt: skip
 LAST_COLUMNS = ("encode_s", "decode_s", "rate_control", "rate", "reached", "note", "error")
+MINIMISED = "¶"
 ARROWS = {"higher": "↑", "lower": "↓", "one": "→1"}
 Results = Mapping[str, Any]
 
@@ -52,10 +53,15 @@ def means_csv(results: Results) -> str:
     rows = []
     for row in results["summary"]:
         given = {m: interval for m, interval in row["intervals"].items() if interval}
-        rows.append(row | {f"{m}_low": i[0] for m, i in given.items()} | {f"{m}_high": i[1] for m, i in given.items()})
+        rows.append(
+            row
+            | {"minimised": " ".join(row["minimised"])}
+            | {f"{m}_low": i[0] for m, i in given.items()}
+            | {f"{m}_high": i[1] for m, i in given.items()}
+        )
     metrics = [c for m in results["metrics"] for c in (m, f"{m}_low", f"{m}_high") if any(c in r for r in rows)]
     columns = ["codec", "setting", "realism", "sample_format", "images", "left_out", "unable", "lacks", "reached",
-               "bytes", "bpp"]  # fmt: skip
+               "bytes", "bpp", "minimised"]  # fmt: skip
     return csv_text([*columns, *metrics, "encode_s", "decode_s"], rows)
 
 
@@ -103,6 +109,7 @@ def _notes(results: Results) -> list[str]:
         ),
         (lambda r: bool(r["fewer"]), "† without the images that this metric cannot take."),
         (lambda r: bool(r["lacks"]), "‡ over fewer images than other rows, with which it does not compare."),
+        (lambda r: bool(r["minimised"]), f"{MINIMISED} what this codec, its training or its refinement minimised."),
         (lambda r: r["unable"], "§ cannot do this rate on half of the images: outside the comparison."),
     ]
     lines = [text for is_marked, text in marks if any(is_marked(row) for row in rows)]
@@ -117,8 +124,13 @@ def _notes(results: Results) -> list[str]:
 def _number(row: Mapping[str, Any], name: str) -> str:
     if name not in row:
         return ""
-    base = METRICS.get(name) or next(m for m in METRICS.values() if name.startswith(f"{m.name}_"))
-    return f"{row[name]:.{base.digits}f}" + ("†" if name in row["fewer"] else "")
+    return (
+        f"{row[name]:.{measured([{name: 0}])[name].digits}f}" + ("†" if name in row["fewer"] else "") + _mark(name, row)
+    )
+
+
+def _mark(name: str, row: Mapping[str, Any]) -> str:
+    return MINIMISED if name in row["minimised"] else ""
 
 
 def _head(metric: Mapping[str, Any]) -> str:
@@ -146,7 +158,8 @@ def deltas_table(results: Results) -> Table:
 
 def _delta_notes(found: Sequence[Mapping[str, Any]]) -> list[str]:
     window: Window = found[0]["window"]
-    return [
+    marked = [f"{MINIMISED} what the codec, its training or its refinement minimised."]
+    return (marked if any(one["minimised"] for one in found) else []) + [
         f"Bits for equal quality against {found[0]['anchor']}, "
         + (f"over {window[0]:g} to {window[1]:g} bpp" if window else "over the whole of both curves")
         + f"; {found[0]['images']} images. Negative: fewer bits. In brackets the 95 % interval over images.",
@@ -161,7 +174,7 @@ def _rate_of_means(one: Mapping[str, Any] | None) -> str:
     if "refused" in rate:
         return f"refused: {rate['refused']}"
     p = "" if rate["p"] is None else ", p < 0.01" if rate["p"] < 0.01 else f", p = {rate['p']:.2f}"
-    return f"{rate['value']:+.1f} %" + _bounds(rate["interval"]) + p
+    return f"{rate['value']:+.1f} %" + _bounds(rate["interval"]) + p + (MINIMISED if one["minimised"] else "")
 
 
 def _rate_per_image(one: Mapping[str, Any] | None) -> str:
@@ -201,7 +214,7 @@ def markdown(table: Table) -> str:
 
 _LATEX = {"\\": r"\textbackslash{}", "%": r"\%", "&": r"\&", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}",
           "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "↑": r"$\uparrow$", "↓": r"$\downarrow$",
-          "→": r"$\to$", "†": r"\dag{}", "‡": r"\ddag{}", "§": r"\S{}", "<": r"$<$"}  # fmt: skip
+          "→": r"$\to$", "†": r"\dag{}", "‡": r"\ddag{}", "§": r"\S{}", "¶": r"\P{}", "<": r"$<$"}  # fmt: skip
 
 
 def latex(table: Table) -> str:

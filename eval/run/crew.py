@@ -105,8 +105,8 @@ def prepare(order: Order, number: int, say: Say) -> tuple[Known, Callable[[Task]
             return task.call()
         return codecs[task.codec].facts() | _memory(codecs[task.codec], task.record, order)
 
-    notes = {c.name: {"note": c.note, "rate_control": c.rate_control._asdict(), "default_realism": c.default_realism}
-             for c in codecs.values()}  # fmt: skip
+    notes = {c.name: {"note": c.note, "rate_control": c.rate_control._asdict(), "default_realism": c.default_realism,
+                      "minimised": c.minimised} for c in codecs.values()}  # fmt: skip
     return Known(notes, errors, absent | absent_features), do
 
 

@@ -81,7 +81,7 @@ def find_weights(*files: str, folder: str | Path | None = None) -> Path:
     if path is None:
         raise WeightsError(
             files[0],
-            f"needs {' or '.join(files)}: gencomp weights --download fetches what it knows; or put the file into the "
+            f"needs {files[0]}: gencomp weights --download fetches what it knows; or put {' or '.join(files)} into the "
             "folder named by --weights, or into TORCH_HOME/hub/checkpoints",
         )
     promised = PROMISE.search(path.name)

@@ -92,7 +92,7 @@ function drawMeans() {
     const line = element("tr", {}, cells.map(cell => element("td", {}, String(cell))));
     for (const metric of [...metrics, "encode_s", "decode_s"]) {
       const interval = row.intervals[metric];
-      const cell = element("td", {}, format(row[metric], metric) + (row.fewer[metric] ? "†" : ""));
+      const cell = element("td", {}, format(row[metric], metric) + (row.fewer[metric] ? "†" : "") + (row.minimised.includes(metric) ? "¶" : ""));
       if (interval) cell.title = `95 % interval ${format(interval[0], metric)} to ${format(interval[1], metric)}`;
       line.append(cell);
     }

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gencomp.eval.metrics import networks
 from gencomp.eval.metrics.table import METRICS, Resources
-from gencomp.perceptual import WeightsError, build_lpips
+from gencomp.perceptual import NETWORKS, WeightsError, build_lpips
 
 
 def random_state(network: torch.nn.Module, seed: int = 0) -> dict[str, Tensor]:
@@ -36,17 +36,31 @@ def why_not(name: str, weights: Path | None) -> str:
 
 
 def test_without_weights_nothing_is_measured_and_the_file_is_named() -> None:
+    alex, vgg, lite = (NETWORKS[name].files[0] for name in ("alex", "vgg", "lite"))
+    wanted = {"lpips_alex": alex, "lpips_vgg": vgg, "dists": vgg, "lite": lite, "wasserstein_alex": alex}
     for name, metric in METRICS.items():
-        if name not in ("lpips_alex", "lpips_vgg", "dists"):
+        if name in wanted:
+            assert f"needs {wanted[name]}" in why_not(name, None)
+        else:
             metric.make(Resources())
-    assert "needs alexnet-owt-7be5be79.pth" in why_not("lpips_alex", None)
-    assert "needs vgg16-397923af.pth" in why_not("lpips_vgg", None)
-    assert "needs vgg16-397923af.pth" in why_not("dists", None)
 
 
 def test_another_file_under_the_right_name_is_named(tmp_path: Path) -> None:
     torch.save(alexnet(), tmp_path / "alexnet-owt-7be5be79.pth")
     assert "is another file" in why_not("lpips_alex", tmp_path)
+
+
+def test_wasserstein_over_alexnet_prefers_the_image_itself_and_says_what_is_too_small(
+    pair: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trunk = alexnet(3)
+    monkeypatch.setattr(networks, "load_lpips", lambda net, weights: build_lpips(net, trunk))
+    measure = METRICS["wasserstein_alex"].make(Resources())
+    assert measure(pair[0], pair[0]) == 0 < measure(*pair)
+    smallest = pair[0][..., : networks.ALEX_SIDE, : networks.ALEX_SIDE]
+    assert measure(smallest, smallest) == 0
+    with pytest.raises(ValueError, match="needs sides"):
+        measure(smallest[..., 1:], smallest[..., 1:])
 
 
 def test_lpips_is_the_package_called_directly(
@@ -62,7 +76,7 @@ def test_lpips_is_the_package_called_directly(
     torch.save(trunk | classifier, checkpoints / "alexnet-owt-7be5be79.pth")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     reference = lpips.LPIPS(net="alex", verbose=False)(*pair, normalize=True)
-    assert ours == reference.item()
+    assert ours == pytest.approx(reference.item(), rel=1e-5)
     assert ours > 0
 
 

@@ -76,16 +76,16 @@ def test_blur_and_noise_both_cost_texture(original: Image.Image) -> None:
     assert realism.texture_error()(x, tensor(noisy(original, 8))) > 1
 
 
-def test_regular_grain_is_in_grey_levels_where_the_original_is_even() -> None:
+def test_grid_artefacts_is_in_grey_levels_where_the_original_is_even() -> None:
     rows, columns = torch.meshgrid(torch.arange(128), torch.arange(256), indexing="ij")
     pattern = torch.where((rows + columns) % 2 == 0, 3 / 255, -3 / 255).expand(1, 3, -1, -1)
     even = torch.full((1, 3, 128, 256), 0.5)
-    assert realism.regular_grain()(even, even + pattern) == pytest.approx(3, rel=1e-3)
-    assert realism.regular_grain()(even, even) == 0
+    assert realism.grid_artefacts()(even, even + pattern) == pytest.approx(3, rel=1e-3)
+    assert realism.grid_artefacts()(even, even) == 0
     half = even.clone()
     half[..., :128] += 0.1 * torch.randn(1, 3, 128, 128, generator=torch.Generator().manual_seed(0))
     rough, smooth = (columns < 128).float() * pattern, (columns >= 128).float() * pattern
-    assert realism.regular_grain()(half, half + rough) < realism.regular_grain()(half, half + smooth) / 2
+    assert realism.grid_artefacts()(half, half + rough) < realism.grid_artefacts()(half, half + smooth) / 2
 
 
 def test_sliced_distance_agrees_with_its_definition(original: Image.Image) -> None:
@@ -137,7 +137,7 @@ def test_small_images_are_refused_with_the_size_wanted() -> None:
     with pytest.raises(ValueError, match="49 pixels"):
         realism.descriptors([small], 1)
     with pytest.raises(ValueError, match="71 pixels"):
-        realism.regular_grain()(small, small)
+        realism.grid_artefacts()(small, small)
     enough = torch.rand(1, 3, 49, 64)
     realism.descriptors([enough], 1)
     assert realism.texture_error()(enough, enough) == 0

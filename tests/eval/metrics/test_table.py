@@ -12,7 +12,7 @@ from gencomp.eval.metrics.sides import by_sides
 from gencomp.eval.metrics.table import METRICS, NAMES, Resources
 from gencomp.eval.report import tables
 
-NEEDS_WEIGHTS = ("lpips_alex", "lpips_vgg", "dists")
+NEEDS_WEIGHTS = ("lpips_alex", "lpips_vgg", "dists", "lite", "wasserstein_alex")
 
 
 @pytest.mark.parametrize("name", [n for n, m in METRICS.items() if m.scope == "image" and n not in NEEDS_WEIGHTS])
@@ -30,7 +30,7 @@ def test_metrics_of_images_prefer_the_image_itself(name: str, pair: tuple[Tensor
 
 def test_what_is_kept_of_an_original_is_of_that_one_alone(pair: tuple[Tensor, Tensor]) -> None:
     """Measured in turn against two originals, a metric says what a fresh one says, and looks at each original once."""
-    for name in ("nlpd", "band_energy", "texture_error", "regular_grain", "wasserstein"):
+    for name in ("nlpd", "band_energy", "texture_error", "grid_artefacts", "wasserstein"):
         measure, fresh = METRICS[name].make(Resources()), METRICS[name].make
         for x, y in (pair, pair, pair[::-1], pair):
             assert measure(x, y) == fresh(Resources())(x, y), name
@@ -59,26 +59,44 @@ def test_a_row_is_all_that_a_metric_needs(monkeypatch: pytest.MonkeyPatch) -> No
     brightness = table.Metric("brightness", "brightness", "lower", "grey levels", 1, "image", "mean difference",
                               lambda _: lambda x, y: 255 * float((x - y).mean().abs()), headline=True)  # fmt: skip
     monkeypatch.setattr(table, "METRICS", {**METRICS, "brightness": brightness})
-    monkeypatch.setattr(tables, "METRICS", {**METRICS, "brightness": brightness})
     assert table.asked(["brightness"], "image") == [brightness]
     assert table.measured([{"brightness": 3.0}]) == {"brightness": brightness}
     assert table.direction_of("brightness") == "lower"
     row: dict[str, object] = dict.fromkeys(("images", "reached"), 1)
     row |= dict.fromkeys(("unable", "lacks", "left_out"), 0) | dict.fromkeys(("bpp", "encode_s", "decode_s"), 0.1)
-    row |= {"codec": "c", "setting": "1 bpp", "realism": None, "fewer": {}, "brightness": 3.21}
+    row |= {"codec": "c", "setting": "1 bpp", "realism": None, "fewer": {}, "minimised": [], "brightness": 3.21}
     results = {"metrics": {"brightness": brightness._asdict()}, "summary": [row], "left_out": []}
     assert "| 3.2 |" in tables.means_md(results)
     assert "brightness grey levels ↓" in tables.means_md(results)
 
 
 def test_names_over_other_networks_keep_what_is_known() -> None:
-    found = table.measured([{"fid_whole_swav": 1.0, "kid_resnet10t": 2.0, "psnr": 3.0, "bpp": 4.0}])
-    assert list(found) == ["psnr", "fid_whole_swav", "kid_resnet10t"]
-    assert found["fid_whole_swav"].label == "FID, whole images (swav)"
-    assert "swav" in found["fid_whole_swav"].definition
-    assert table.direction_of("kid_resnet10t") == "lower"
+    for network in ("lite", "swav", "timm:resnet10t"):
+        names = [table.over_network(METRICS[name], network).name for name in ("fid", "fid_whole", "kid")]
+        found = table.measured([dict.fromkeys([*names, "psnr", "bpp"], 1.0)])
+        assert list(found) == ["psnr", *names]
+        assert [found[name].scope for name in names] == ["patches", "wholes", "patches"]
+        text = " ".join(f"{m.name} {m.label} {m.definition}" for name, m in found.items() if name != "psnr")
+        assert not any(word in text for word in ("FID", "fid", "KID", "kid", "Inception"))
+        assert all(table.direction_of(name) == "lower" for name in names)
     assert table.direction_of("unheard_of") == "higher"
-    assert [table.is_of_sets(n) for n in ("fid_swav", "swd", "psnr", "bpp")] == [True, True, False, False]
+    assert [table.is_of_sets(n) for n in ("frechet_swav", "swd", "psnr", "bpp")] == [True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("measured", "minimised", "first"),
+    [
+        (("psnr", "dists", "lpips_alex", "wasserstein"), (), "wasserstein"),
+        (("psnr", "dists", "lpips_alex", "wasserstein"), ("psnr", "wasserstein"), "lpips_alex"),
+        (("psnr", "wasserstein_alex", "lpips_vgg", "wasserstein"), ("wasserstein",), "wasserstein_alex"),
+        (("ms_ssim", "dists", "lite"), ("lite", "lpips_alex"), "dists"),
+        (("ms_ssim", "wasserstein"), ("wasserstein",), None),
+    ],
+)
+def test_realism_is_led_by_the_votes_among_what_nothing_minimised(
+    measured: tuple[str, ...], minimised: tuple[str, ...], first: str | None
+) -> None:
+    assert next(iter(table.by_votes({name: METRICS[name] for name in measured}, minimised)), None) == first
 
 
 def test_the_help_names_every_metric() -> None:

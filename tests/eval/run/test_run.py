@@ -364,10 +364,10 @@ def test_feature_distances_over_a_network_at_hand(photos: Path, tmp_path: Path) 
     folder = out / "features" / "timm-resnet10t-64"
     sides = [np.concatenate([np.load(p) for p in sorted((folder / s).rglob("*.npy"))]) for s in ("original", "plain")]
     assert len(sides[0]) == 3 * (6 + 4)  # 192x176 in patches of 64: the grid and the shifted one
-    assert line["fid_resnet10t"] == pytest.approx(frechet(*sides), rel=1e-9)
-    assert {"kid_resnet10t", "fid_whole_resnet10t"} <= set(line)
-    known = results(out)["metrics"]["fid_whole_resnet10t"]
-    assert known["label"] == "FID, whole images (resnet10t)"
+    assert line["frechet_resnet10t"] == pytest.approx(frechet(*sides), rel=1e-9)
+    assert {"kernel_resnet10t", "frechet_whole_resnet10t"} <= set(line)
+    known = results(out)["metrics"]["frechet_whole_resnet10t"]
+    assert known["label"] == "Fréchet distance, whole images (resnet10t)"
     assert "resnet10t" in known["definition"]
 
 
