@@ -5,6 +5,7 @@ import shutil
 import sys
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,15 @@ def chromium() -> str:
     if os.environ.get("CI") == "true":
         pytest.fail(missing)
     pytest.skip(missing)
+
+
+@pytest.fixture(scope="session")
+def weights() -> Path:
+    """The folder of real feature networks, or the test is skipped: `make weights` fetches them."""
+    folder = Path(__file__).parents[1] / ".weights"
+    if not folder.is_dir():
+        pytest.skip("no feature networks here (make weights fetches them)")
+    return folder
 
 
 @pytest.fixture(autouse=True)

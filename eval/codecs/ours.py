@@ -38,7 +38,8 @@ def of_model(
         f"gencomp {gencomp.__version__}, model {codec.model_name} {codec.model_id.hex()}, file {sha256(path)[:8]}, "
         f"{codec.runtime.name} on {codec.device}{knows}" + refined,
         has_realism=codec.knows_realism, default_realism=1.0 if codec.knows_realism else None,
-        minimised=tuple(dict.fromkeys((*_minimised(codec.model.facts), *by_refinement))), facts=lambda: _facts(path), sample_format=lambda data: "RGB, 8 bits",
+        minimised=tuple(dict.fromkeys((*_minimised(codec.model.facts), *by_refinement))),
+        facts=lambda: _facts(path), sample_format=lambda data: "RGB, 8 bits",
         size=None if effort else one_pass, sketch=one_pass if effort else None,
     )  # fmt: skip
 
