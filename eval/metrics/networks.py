@@ -41,7 +41,7 @@ ALEX_SIDE = 121  # pixels; the third octave of it has 31, the least that AlexNet
 
 def lpips(net: str, weights: Path | None, device: str) -> Compare:
     """LPIPS, version 0.1, with the trunk "alex" or "vgg" and the heads of the `lpips` package."""
-    network = load_lpips(net, weights).to(device, memory_format=torch.channels_last)  # VGG: a third of the time
+    network = load_lpips(net, weights).to(device).to(memory_format=torch.channels_last)  # VGG: a third of the time
     return _distance(lpips_embedding(network), device)
 
 
@@ -53,7 +53,7 @@ def lite(weights: Path | None, device: str) -> Compare:
 def _distance(embedding: FeatureStack, device: str) -> Compare:
     @torch.inference_mode()
     def embed(image: Tensor) -> list[Tensor]:
-        return embedding(image.to(device, memory_format=torch.channels_last))
+        return embedding(image.to(device).to(memory_format=torch.channels_last))
 
     return by_sides(embed, embed, lambda a, b: float(embedding_distance(a, b)))
 
@@ -113,7 +113,7 @@ DISTS_SIDE = 256  # pixels
 
 def dists(weights: Path | None, device: str) -> Compare:
     """DISTS (Ding et al. 2020) as its authors' program takes images: the shorter side resized to 256 where longer."""
-    network = build_dists(load_network("vgg", weights)).to(device, memory_format=torch.channels_last)
+    network = build_dists(load_network("vgg", weights)).to(device).to(memory_format=torch.channels_last)
     return lambda x, y: float(network(for_dists(x).to(device), for_dists(y).to(device)))
 
 

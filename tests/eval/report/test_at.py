@@ -20,7 +20,14 @@ def test_values_are_linear_in_the_logarithm_of_the_rate_and_end_with_the_curve()
 
 
 def row(codec: str, setting: str, bpp: float, **more: Any) -> dict[str, Any]:
-    plain = {"codec": codec, "setting": setting, "realism": None, "images": 24, "unable": False, "minimised": []}
+    plain: dict[str, Any] = {
+        "codec": codec,
+        "setting": setting,
+        "realism": None,
+        "images": 24,
+        "unable": False,
+        "minimised": [],
+    }
     return plain | {"bpp": bpp} | more
 
 
