@@ -245,7 +245,7 @@ class Codec:
                 self.model, *latent_size(height, width, self.model.stride), quality_step, seed, self._arithmetic
             )
             return Image.fromarray(
-                self.runtime.synthesize(y_hat, (height, width), quality_step, self._strength(realism))
+                self.runtime.synthesize(y_hat, (height, width), quality_step, self.strength(realism))
             )
 
     @eager
@@ -265,7 +265,7 @@ class Codec:
             raise BitstreamError("the decoded latents are not those that were encoded (another coder or a forged file)")
         return header, coded.y_int
 
-    def _strength(self, realism: float | None) -> float:
+    def strength(self, realism: float | None) -> float:
         """The realism that the synthesis is given."""
         return (1.0 if realism is None else realism) if self.knows_realism else 0.0
 
@@ -274,7 +274,7 @@ class Codec:
     ) -> Image.Image:
         """The image of decoded latents; size: height, width."""
         y_hat = y_int.astype(np.float32) / np.float32(MEAN_UNIT)
-        return Image.fromarray(self.runtime.synthesize(y_hat, size, quality_step, self._strength(realism)))
+        return Image.fromarray(self.runtime.synthesize(y_hat, size, quality_step, self.strength(realism)))
 
     def _read(self, data: bytes, max_pixels: int | None) -> tuple[Header, Coded]:
         header, payload = bitstream.unpack(data)

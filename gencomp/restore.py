@@ -121,7 +121,7 @@ def _restored(
     """The image that the refined latents decode to, by the ordinary path of integers."""
     runtime = torch_runtime(codec.runtime, codec.model)
     latents = runtime.analyze(pixels, quality_step)
-    strength = realism if codec.knows_realism else 0.0
+    strength = codec.strength(realism)
     latents = refine(
         codec.model,
         runtime.network,

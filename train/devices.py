@@ -7,6 +7,8 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import parse_flag_from_env
 
+from gencomp.runtime.torch import multiplies_bfloat16
+
 Precision = Literal["no", "bf16", "fp16"]
 
 
@@ -24,14 +26,8 @@ def precision_of(wanted: str, device: torch.device) -> Precision:
     if wanted != "auto":
         return wanted  # type: ignore[return-value]
     if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    return "bf16" if device.type == "cpu" and cpu_multiplies_bf16() else "no"
-
-
-def cpu_multiplies_bf16() -> bool:
-    """Whether this processor has instructions for products of bfloat16."""
-    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
+        return "bf16" if multiplies_bfloat16(device) else "fp16"
+    return "bf16" if multiplies_bfloat16(device) else "no"
 
 
 def accumulator(device: torch.device) -> torch.dtype:

@@ -17,6 +17,7 @@ from ..entropy.contract import Coded, Latents
 from ..model import Model
 from ..rate_search import largest_step_by_sketch
 from ..runtime.torch import TorchRuntime, undisturbed
+from ..target import psnr
 from .objective import Objective, aim_of, price_of
 from .refine import Progress, refine
 
@@ -45,7 +46,7 @@ class _Candidate(NamedTuple):
     quality_step: int
     coded: Coded
     cost: float  # D, grey levels squared
-    mse: float  # grey levels squared
+    psnr: float  # dB
 
 
 def encode_refined(
@@ -80,7 +81,7 @@ def encode_refined(
         y_hat = coded.y_int.astype(np.float32) / np.float32(MEAN_UNIT)
         shown = runtime.synthesize(y_hat, (pixels.shape[0], pixels.shape[1]), step, wanted.realism)
         with undisturbed(device):
-            return _Candidate(step, coded, objective.value(tensor(shown)), _mse(shown, pixels))
+            return _Candidate(step, coded, objective.value(tensor(shown)), psnr(pixels, shown))
 
     def refined(step: int) -> _Candidate:
         latents = runtime.analyze(pixels, step)
@@ -98,11 +99,10 @@ def encode_refined(
     else:
         fitting = _within(refined, quality_step, len(plain.payload), room)
         best = min([start, *fitting], key=lambda candidate: candidate.cost)
-    decibels = 10 * math.log10(max(start.mse, 1e-6) / max(best.mse, 1e-6))
     return Refined(
         best.quality_step,
         best.coded,
-        Gain(best.coded.bits / max(1.0, plain.bits) - 1, best.cost / max(1e-6, start.cost) - 1, decibels),
+        Gain(best.coded.bits / max(1.0, plain.bits) - 1, best.cost / max(1e-6, start.cost) - 1, best.psnr - start.psnr),
     )
 
 
@@ -122,7 +122,3 @@ def _within(refined: Callable[[int], _Candidate], quality_step: int, taken: int,
 
     largest_step_by_sketch(size, guess, 1.0, room, TRIES, persist=False)
     return [candidate for candidate in found if len(candidate.coded.payload) <= room]
-
-
-def _mse(shown: npt.NDArray[np.uint8], pixels: npt.NDArray[np.uint8]) -> float:
-    return float(np.square(shown.astype(np.float32) - pixels).mean())

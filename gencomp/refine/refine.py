@@ -24,9 +24,9 @@ from ..entropy.hyperprior import Hyperprior
 from ..model import Model
 from ..networks.contract import Network
 from ..runtime.tiling import Tile, tiles
-from ..runtime.torch import undisturbed
+from ..runtime.torch import multiplies_bfloat16, undisturbed
 from .descent import Point, Problem, descend
-from .objective import PIXELS, Aim, Objective, Price, has_quick_bfloat16, price_of
+from .objective import PIXELS, Aim, Objective, Price, price_of
 from .rate import costs_of
 
 Progress = Callable[[int, int], None]  # steps done, of how many
@@ -63,7 +63,7 @@ def refine(
         raise ModelError(f"latents of the family {model.family} cannot be refined: use effort 0")
     device = next(network.parameters()).device
     price = price or price_of(model.facts, quality_step)
-    costs, quick = costs_of(model.entropy.tables, device), has_quick_bfloat16(device)
+    costs, quick = costs_of(model.entropy.tables, device), multiplies_bfloat16(device)
     step = torch.tensor([quality_step], device=device)
     height, width = latents.y.shape[1:]
     side = side or (SIDE if height * width > WHOLE else max(height, width))

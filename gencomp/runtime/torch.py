@@ -30,6 +30,15 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether a device has instructions for products of bfloat16, about 1.6 times as quick as those of float32: GPUs,
+    and CPUs with AVX-512 BF16 or AMX."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported") if device.type == "cpu" else ()
+    return any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
+
+
 @functools.cache
 def _outlive_forks() -> None:
     """Let forked processes work with one thread.

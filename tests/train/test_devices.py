@@ -13,7 +13,7 @@ CPU = torch.device("cpu")
 def test_auto_is_bf16_only_where_the_processor_has_it(
     multiplies: bool, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(devices, "cpu_multiplies_bf16", lambda: multiplies)
+    monkeypatch.setattr(devices, "multiplies_bfloat16", lambda device: multiplies)
     assert precision_of("auto", CPU) == precision
     assert precision_of("bf16", CPU) == "bf16"
     assert precision_of("no", CPU) == "no"
