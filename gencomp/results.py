@@ -43,6 +43,8 @@ def claim(
     `rewriting` tells what is written; else all of `names` is the verb's. Any number of processes may claim one folder
     for one verb at once.
     """
+    if not file_ids(map(local_path, inputs := list(inputs))).isdisjoint(file_ids([folder])):
+        raise Refused(f"{shown(folder)} is what gencomp {verb} reads: name a folder of its own")
     read = file_ids(each for path in map(local_path, inputs) for each in [path, *Path(os.path.realpath(path)).parents])
     for name in names:
         if not read.isdisjoint(file_ids([folder / name])):

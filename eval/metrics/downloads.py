@@ -1,5 +1,6 @@
 """Where the weights of feature networks come from, and fetching them: checked, whole or not at all, resumable."""
 
+import os
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -62,6 +63,8 @@ def fetch(weights: Weights, folder: Path, source: str | None = None, said: Calla
     path, part = folder / weights.file, folder / f"{weights.file}.part"
     if path.is_file() and sha256(path) == weights.sha256:
         return path
+    if os.path.lexists(path) or part.is_symlink():
+        raise DownloadError(f"{path} exists and is another file: move it, or name another folder with --to")
     if not weights.sha256:
         raise DownloadError(f"{weights.file}: its authors publish no checksum; fetch it by hand from {weights.url}")
     folder.mkdir(parents=True, exist_ok=True)

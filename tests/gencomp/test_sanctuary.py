@@ -12,7 +12,7 @@ import itertools
 import os
 import shutil
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,12 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+import gencomp
+from gencomp.bulk.events import Broken, Event, Finished
+from gencomp.bulk.plan import Shard
+from gencomp.bulk.shard import transform_shard
+from gencomp.bulk.transform import Transform
+from gencomp.bulk.workers import Job
 from gencomp.cli.main import main
 
 TINY = Path(__file__).parent.parent / "golden" / "tiny.safetensors"
@@ -106,6 +112,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake_codec: Any) -> Pa
         path.chmod(0o444)
     _stop_long_work(monkeypatch)
     monkeypatch.chdir(home / "cwd")
+    new = ["study", "new", str(home / "st"), "--originals", str(home / "odd"), "--crop", "whole", "--checks", "0"]
+    new += ["--training", "0", "--no-questions", "--folder", f"a={home / 'odd'}", "--folder", f"b={home / 'odd'}"]
+    made = CliRunner().invoke(main, new)
+    assert made.exit_code == 0, made.output
+    CliRunner().invoke(main, ["study", "export", str(home / "st"), "-o", str(home / "docs" / "votes.csv")])
     return home
 
 
@@ -124,7 +135,16 @@ def _stop_long_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluation, "Workers", no_workers)
     monkeypatch.setattr(family, "_make", no_workers)
     monkeypatch.setattr(Loop, "train_stage", no_steps)
-    monkeypatch.setattr("gencomp.bulk.run.run_workers", lambda *_: iter(()))
+    monkeypatch.setattr("gencomp.bulk.run.run_workers", shards_in_this_process)
+
+
+def shards_in_this_process(job: Job, shards: Sequence[Shard], *_: Any) -> Iterator[Event]:
+    for shard in shards:
+        try:
+            transform = Transform(job.settings, gencomp.codec.load())
+            yield Finished(shard.name, transform_shard(job.source, shard, job.destination, transform))
+        except (OSError, ValueError) as error:
+            yield Broken(shard.name, str(error))
 
 
 def tree(home: Path) -> Tree:
@@ -162,7 +182,7 @@ def file_commands(home: Path) -> Iterator[list[str]]:
     photo, other, coded = home / "photos" / "p00.png", home / "photos" / "p03.png", home / "coded" / "c00.gnc"
     webp, model, checkpoint = (home / "photos" / "p02.webp", home / "cwd" / "m.safetensors",
                                home / "run" / "checkpoints" / "step-00000005.safetensors")  # fmt: skip
-    study = str(home / "run")
+    study = str(home / "st")
     verbs: list[tuple[list[str], str, Path]] = [
         (["compress", str(photo), "--jobs", "1"], ".gnc", photo),
         (["decompress", str(coded), "--jobs", "1"], ".png", coded),
@@ -174,8 +194,8 @@ def file_commands(home: Path) -> Iterator[list[str]]:
         (["export", str(checkpoint)], ".safetensors", checkpoint),
         (["int8", str(model), "--data", str(home / "photos")], ".safetensors", model),
         (["bench", "--model", str(model), "--repeat", "1"], ".safetensors", model),
-        (["study", "export", study], ".json", home / "run" / "study.json"),
-        (["study", "simulate", "--like", study, "--save"], ".json", home / "run" / "study.json"),
+        (["study", "export", study], ".json", home / "st" / "study.json"),
+        (["study", "simulate", "--like", study, "--save"], ".json", home / "st" / "study.json"),
     ]
     for verb, suffix, read in verbs:
         option = [] if verb[-1] == "--save" else ["-o"]
@@ -207,8 +227,8 @@ def folder_commands(home: Path) -> Iterator[list[str]]:
         ["train", "tiny", "--data", photos, "--steps", "2", "--tracker", "none", "--out"],
         ["family", "--data", photos, "--budget", "1", "--out"],
         ["study", "new", "--originals", photos, "--folder", f"a={photos}", "--crop", "whole"],
-        ["study", "backup", str(home / "run")],
-        ["study", "analyse", str(home / "run"), "--out"],
+        ["study", "backup", str(home / "st")],
+        ["study", "analyse", str(home / "st"), "--out"],
         ["web", "--model", model, "--export"],
         ["bulk", photos, "--jobs", "1", "--quiet"],
         ["bulk", str(home / "coded"), "--direction", "decode", "--jobs", "1", "--quiet"],
