@@ -7,8 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from gencomp.bulk.status import DONE, FAILED, SKIPPED, Row
-from gencomp.bulk.thumbnail import SHOWN_SIDE, thumbnail
-from gencomp.bulk.transform import Transform, is_coded
+from gencomp.bulk.transform import SHOWN_SIDE, Transform, is_coded, thumbnail
 from gencomp.cli.group import explain
 from gencomp.files import shown
 

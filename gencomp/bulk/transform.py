@@ -6,6 +6,9 @@ import io
 import warnings
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+from PIL import Image
+
 from gencomp.bitstream import MAGIC, BitstreamError, unpack
 from gencomp.bulk.settings import Settings
 from gencomp.image import ImageWarning, encoded_image
@@ -14,6 +17,9 @@ from gencomp.kinds import open_image
 if TYPE_CHECKING:
     from gencomp.codec import Codec
 
+SIDE, SHOWN_SIDE = 96, 288  # pixels of thumbnails: of what failed, and of what the report shows
+_MAX_PIXELS = 50_000_000
+_END_OF_JPEG = b"\xff\xd9"  # what is missing of one that is cut short; other formats do not read so far
 MAX_FILE_BYTES = 1 << 30
 """A single image's file beyond this is not read into memory."""
 
@@ -100,3 +106,32 @@ def is_label(data: bytes) -> bool:
                 return image.format != "GIF" and (image.mode in {"1", "P", "PA", "F"} or image.mode.startswith("I"))
     except Exception:  # not one of these, or damaged: coding it will say so
         return False
+
+
+def thumbnail(data: bytes, side: int = SIDE) -> bytes | None:
+    """A JPEG of at most `side` pixels a side, without comment, EXIF and profile; None where nothing can be seen.
+
+    Of a file that is cut short it shows what there is.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with open_image(io.BytesIO(data + _END_OF_JPEG)) as seen:
+                if seen.width * seen.height > _MAX_PIXELS:
+                    return None
+                seen.load()
+            small = _to_grey(seen) if seen.mode in {"F", "I"} or seen.mode.startswith("I;") else seen.convert("RGB")
+            small.thumbnail((side, side))
+            small.info = {}
+            encoded = io.BytesIO()
+            small.save(encoded, "JPEG", quality=75 if side == SIDE else 88)
+            return encoded.getvalue()
+    except Exception:  # it is for looking at alone
+        return None
+
+
+def _to_grey(image: Image.Image) -> Image.Image:
+    """Pixels of unknown range, stretched from the darkest to the brightest."""
+    values = np.nan_to_num(np.asarray(image, np.float32))
+    low, high = float(values.min()), float(values.max())
+    return Image.fromarray(((values - low) * (255 / max(high - low, 1e-9))).astype(np.uint8))

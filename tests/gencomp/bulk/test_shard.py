@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
-import pyarrow.parquet as pq
 import pytest
 
 from gencomp.bulk.plan import SourceError
@@ -45,21 +44,6 @@ def test_tar_files_keep_every_other_member_as_it_is(tmp_path: Path, sets: Any, b
         else:
             coded = after[name.rpartition(".")[0] + ".gnc"]
             assert fake_codec.verify(coded).latents_ok
-
-
-@pytest.mark.parametrize("struct", [True, False])
-def test_parquet_files_keep_every_other_column(tmp_path: Path, sets: Any, bring: Any, struct: bool) -> None:
-    source = sets.write_parquet(tmp_path / "in.parquet", {**sets.some_images(40), "none.png": None}, struct)
-    tally = bring(source, tmp_path / "out")
-    assert (tally.done, tally.skipped) == (40, 1)
-    before, after = pq.read_table(source), pq.read_table(tmp_path / "out" / "in.parquet")
-    assert before.schema == after.schema
-    assert before.drop_columns("image") == after.drop_columns("image")
-    cells = after.column("image").to_pylist()
-    assert cells[40] is None
-    data = [cell["bytes"] if struct else cell for cell in cells[:40]]
-    assert all(one.startswith(b"GNC") for one in data)
-    assert not struct or cells[7]["path"] == "007.gnc"
 
 
 @pytest.mark.parametrize("kind", ["folder", "tar", "parquet", "pack"])
@@ -225,14 +209,6 @@ def test_a_damaged_parquet_file_and_one_without_images_are_said(tmp_path: Path, 
     source.write_bytes(source.read_bytes()[:-30])
     with pytest.raises(SourceError, match="damaged parquet file"):
         bring(source, tmp_path / "out")
-
-
-def test_a_source_that_has_changed_is_done_again(tmp_path: Path, sets: Any, bring: Any) -> None:
-    folder = sets.write_folder(tmp_path / "in", sets.some_images(3))
-    assert bring(folder, tmp_path / "out").done == 3
-    (folder / "more.png").write_bytes(sets.image_file(30))
-    assert bring(folder, tmp_path / "out").done == 4
-    assert len(sets.outputs(tmp_path / "out")) == 4
 
 
 def test_a_sample_that_kills_its_process_is_reported_and_left(tmp_path: Path, sets: Any, bring: Any) -> None:

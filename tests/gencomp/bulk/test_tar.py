@@ -18,8 +18,7 @@ from PIL.PngImagePlugin import PngInfo
 from gencomp.bulk.plan import SourceError
 from gencomp.bulk.status import Row, read_rows
 from gencomp.bulk.storage import BULK
-from gencomp.bulk.thumbnail import thumbnail
-from gencomp.bulk.transform import is_label
+from gencomp.bulk.transform import is_label, thumbnail
 
 
 def archive(*members: tuple[str, bytes | str]) -> bytes:
