@@ -112,16 +112,23 @@ def _in_order(workers: Workers, files: Sequence[Path]) -> Iterator[Done]:
             turn += 1
 
 
-def report(results: Iterable[Done], total: int, as_json: bool, notes: Sequence[str] = (), left_out: str = "") -> None:
+def report(
+    results: Iterable[Done],
+    total: int,
+    as_json: bool,
+    notes: Sequence[str] = (),
+    left_out: str = "",
+    out: IO[str] | None = None,
+) -> None:
     """Say what came of each file, as it comes; exits with status 1 if any failed or has a problem.
 
     A failure is one line on stderr and, with as_json, a record of `path` and `error` on stdout. notes: said before;
-    left_out: said in the last line. On a terminal a progress bar goes with several files.
+    left_out: said in the last line; out: instead of stdout. On a terminal a progress bar goes with several files.
     """
     for note in notes:
         echo(f"Note: {note}", sys.stderr)
     with _progress(results, total) as (shown_results, say):
-        failed = sum([not _report(done, as_json, say) for done in shown_results])
+        failed = sum([not _report(done, as_json, say, out or sys.stdout) for done in shown_results])
     if left_out:
         echo(f"Left out: {left_out}", sys.stderr)
     if failed:
@@ -150,7 +157,7 @@ def echo(text: str, stream: IO[str] | None = None, *, err: bool = False) -> None
     click.echo("\n".join(lines).encode(encoding, "backslashreplace").decode(encoding), file=stream)
 
 
-def _report(done: Done, as_json: bool, say: Print) -> bool:
+def _report(done: Done, as_json: bool, say: Print, out: IO[str]) -> bool:
     """Say what came of a file; whether it went well."""
     for note in done.notes:
         say(f"Note: {shown(done.source)}: {note}", sys.stderr)
@@ -158,11 +165,11 @@ def _report(done: Done, as_json: bool, say: Print) -> bool:
     if done.outcome is not None:
         problem = done.outcome.problem
         record = {**done.outcome.record, "notes": done.notes} if done.notes else done.outcome.record
-        say(json.dumps(record) if as_json else done.outcome.text, sys.stdout)
+        say(json.dumps(record) if as_json else done.outcome.text, out)
     if problem:
         say(f"Error: {shown(done.source)}: {problem}", sys.stderr)
     if done.error and as_json:
-        say(json.dumps({"path": str(done.source), "error": done.error}), sys.stdout)
+        say(json.dumps({"path": str(done.source), "error": done.error}), out)
     return not problem
 
 

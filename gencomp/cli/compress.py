@@ -14,6 +14,7 @@ from gencomp.cli import options
 from gencomp.cli.batch import Outcome, crew, default_jobs, report, step_bar
 from gencomp.cli.group import WrongUsage
 from gencomp.cli.output import describe, size_text
+from gencomp.cli.pipes import STREAM, content
 from gencomp.cli.planning import Plan, plan
 from gencomp.files import CODED_SUFFIX, shown
 from gencomp.walk import is_image
@@ -88,12 +89,14 @@ def compress(
     orientation and colour profile applied. Without -o a .gnc file stands beside its image. A folder is walked and its
     tree mirrored under -o; a.jpg and a.png, which would share a name, become a.jpg.gnc and a.png.gnc. What exists is
     kept, but for a .gnc file that -o names. Print, charts and screens often fare better as AVIF, and then this is said.
+    - is standard input, and standard output with -o or without.
 
     \b
     gencomp compress photo.jpg --quality 30
     gencomp compress photo.jpg -o small.gnc --bytes 10000
     gencomp compress holiday/ -o coded/ --bpp 0.12
     gencomp compress photo.jpg --keep exif,icc
+    convert scan.dng png:- | gencomp compress - -o scan.gnc
     gencomp compress photo.jpg --effort 3
     gencomp compress photo.jpg --effort 3 --aim pixels
     """
@@ -104,15 +107,16 @@ def compress(
     if auto and keep:
         raise WrongUsage("--auto keeps no metadata in an .avif file: leave out --keep")
     planned = plan(paths, is_image, output, CODED_SUFFIX, overwrite, bitstream.MAGIC)
-    if any(target.suffix.lower() != CODED_SUFFIX for target in planned.targets.values()):
+    if any(target != STREAM and target.suffix.lower() != CODED_SUFFIX for target in planned.targets.values()):
         raise WrongUsage(f"-o {output}: a coded file is named .gnc; for a folder, end the name in a slash")
     files, notes = list(planned.targets), planned.notes + options.aim_notes(effort, aim)
     asked: dict[str, Any] = {"quality": quality, "bpp": bpp, "bytes": size, "effort": effort, "aim": aim}
     asked |= {"max_pixels": max_pixels, "keep": keep}
     further = Further(effort > 0 and len(files) == 1, psnr, not quiet, auto)
     work = functools.partial(_code, planned, asked, further)
-    with crew(work, model, device, jobs or default_jobs(len(files), device)) as workers:
-        report(workers.do(files), len(files), as_json, notes, planned.left_out)
+    jobs = 1 if planned.piped else jobs or default_jobs(len(files), device)
+    with crew(work, model, device, jobs) as workers:
+        report(workers.do(files), len(files), as_json, notes, planned.left_out, planned.said_on)
 
 
 class Further(NamedTuple):
@@ -130,14 +134,17 @@ def _code(planned: Plan, asked: dict[str, Any], further: Further, codec: Codec, 
     from gencomp.image import ImageWarning, read_image
 
     target = planned.place(source)
-    pixels = np.asarray(read_image(source, asked["max_pixels"]))
+    given = content(source)
+    pixels = np.asarray(read_image(given, asked["max_pixels"]))
+    if not isinstance(given, Path):
+        given.seek(0)
     if further.psnr is not None:
         from gencomp.target import least_quality, psnr
 
         wanted = further.psnr
         asked = {**asked, "quality": least_quality(codec, pixels, lambda shown: psnr(pixels, shown) >= wanted)}
     with step_bar(source, shows=further.shows_steps) as progress:
-        encoded = codec.encode(source, **asked, progress=progress)
+        encoded = codec.encode(given, **asked, progress=progress)
     better, avif = _better(codec, pixels, encoded, further)
     if avif is not None:
         path = planned.write(source, avif, ".avif")

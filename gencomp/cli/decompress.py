@@ -13,12 +13,16 @@ from gencomp.cli import options
 from gencomp.cli.batch import Outcome, crew, default_jobs, echo, report
 from gencomp.cli.group import WrongUsage
 from gencomp.cli.output import describe
+from gencomp.cli.pipes import STREAM, opened
 from gencomp.cli.planning import Plan, plan
 from gencomp.files import shown
 from gencomp.walk import is_coded
 
 if TYPE_CHECKING:
     from gencomp.codec import Codec
+
+
+_PIPED = "a.png"  # the format of what goes to standard output
 
 
 @click.command()
@@ -55,38 +59,41 @@ def decompress(
 
     The output's suffix chooses the format: PNG, JPEG (quality 95), WebP (lossless) or TIFF. Without -o a PNG stands
     beside its file. An image of that name that exists, perhaps the original, is kept. A folder is walked and its
-    tree mirrored under -o. Metadata that a file keeps go into its image.
+    tree mirrored under -o. Metadata that a file keeps go into its image. - is standard input, and standard output, that
+    of a PNG.
 
     \b
     gencomp decompress photo.gnc -o photo.jpg
     gencomp decompress coded/ -o seen/
+    gencomp decompress photo.gnc -o - | display
     """
     from gencomp.image import ImageError, image_format
 
     planned = plan(paths, is_coded, output, ".png", overwrite)
     try:
         for target in planned.targets.values():
-            image_format(target)
+            image_format(_PIPED if target == STREAM else target)
     except ImageError as error:
         raise WrongUsage(f"-o {output}: {error}; for a folder, end the name in a slash") from None
     files = list(planned.targets)
     work = functools.partial(_decode, planned, realism, max_pixels)
-    with crew(work, model, device, jobs or default_jobs(len(files), device)) as workers:
+    jobs = 1 if planned.piped else jobs or default_jobs(len(files), device)
+    with crew(work, model, device, jobs) as workers:
         asked = ctx.get_parameter_source("realism") is click.core.ParameterSource.COMMANDLINE
         if asked and not workers.facts.knows_realism:
             name = workers.facts.model_name
             echo(f"Note: the model {name} does not know realism: --realism has no effect", err=True)
-        report(workers.do(files), len(files), as_json, planned.notes, planned.left_out)
+        report(workers.do(files), len(files), as_json, planned.notes, planned.left_out, planned.said_on)
 
 
 def _decode(planned: Plan, realism: float, max_pixels: int, codec: Codec, source: Path) -> Outcome:
     from gencomp.image import encoded_image
 
     target = planned.place(source)
-    with source.open("rb") as file:
+    with opened(source) as file:
         data = bitstream.read(file, max_pixels)
     image = codec.decompress(data, realism=realism if codec.knows_realism else None, max_pixels=max_pixels)
-    planned.write(source, encoded_image(image, target, image.info))
+    planned.write(source, encoded_image(image, _PIPED if target == STREAM else target, image.info))
     record = {
         **describe(source, bitstream.inspect(data)),
         "output": str(target),

@@ -11,6 +11,7 @@ from gencomp.cli import options
 from gencomp.cli.batch import Outcome, attempt, echo, report
 from gencomp.cli.inputs import find_inputs
 from gencomp.cli.output import describe, info_text
+from gencomp.cli.pipes import opened
 from gencomp.cli.planning import load_codec
 from gencomp.walk import is_coded
 
@@ -33,7 +34,7 @@ def info(paths: tuple[Path, ...], verify: bool, model: str | None, device: str, 
     codec = load_codec(model, device) if verify else None
 
     def tell(source: Path) -> Outcome:
-        with source.open("rb") as file:
+        with opened(source) as file:
             inspection = bitstream.inspect_file(file, max_pixels)
             record = describe(source, inspection)
             problem = "" if inspection.checksum_ok else "damaged file: its checksum does not match"

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from gencomp.cli.pipes import STREAM, is_pipe
 from gencomp.walk import Taken, Walk, file_kind, kind_text, merged, walk
 
 
@@ -34,18 +35,23 @@ class Inputs(NamedTuple):
 def find_inputs(paths: Iterable[Path], taken: Taken) -> Inputs:
     """The files that `paths` name, folders replaced by the files in them that are `taken` (module docstring)."""
     paths = list(paths)
-    walks = [walk(path, taken) if file_kind(path) == stat.S_IFDIR else Walk([], {}) for path in paths]
+    walks = [
+        walk(path, taken) if path != STREAM and file_kind(path) == stat.S_IFDIR else Walk([], {}) for path in paths
+    ]
     found: dict[tuple[str, str], Source] = {}
     for path, inside in zip(paths, walks):
         top = Path(path.resolve().name) if len(paths) > 1 else Path()
         for file in inside.files or [path]:
             place = top / file.relative_to(path) if inside.files else Path(path.name)
-            found.setdefault((os.path.realpath(file.parent), file.name), Source(file, place))
+            name = file.absolute() if inside.files and file == STREAM else file  # a file of the folder "."
+            found.setdefault((os.path.realpath(file.parent), file.name), Source(name, place))
     return Inputs(list(found.values()), merged(walks).told())
 
 
 def check_regular(path: Path) -> None:
     """Raise OSError for what would block or never end when it is read, and for a folder without a file to work on."""
+    if is_pipe(path):
+        return
     kind = file_kind(path)
     if kind == stat.S_IFDIR:
         with os.scandir(path):  # which names the reason if the folder cannot be read

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
 
 from gencomp import bitstream
 from gencomp.cli.group import WrongUsage
+from gencomp.cli.pipes import named
 from gencomp.effort import AIMS, MAX_EFFORT
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -34,12 +34,12 @@ class _InputPath(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not value:
             self.fail("an empty name", param, ctx)
-        return super().convert(value, param, ctx)
+        return named(super().convert(value, param, ctx))
 
 
 def paths(metavar: str) -> Decorator:
     """The files and folders that a verb works on."""
-    return click.argument("paths", nargs=-1, required=True, metavar=metavar, type=_InputPath(path_type=Path))
+    return click.argument("paths", nargs=-1, required=True, metavar=metavar, type=_InputPath())
 
 
 output = click.option(
@@ -47,7 +47,7 @@ output = click.option(
     "--output",
     metavar="FILE|DIR",
     callback=filled,
-    help="Output file; with several inputs or a folder, a folder, made if missing.",
+    help="Output file, - for standard output; with several inputs or a folder, a folder, made if missing.",
 )
 overwrite = click.option(
     "--overwrite", "--force", is_flag=True, help="Replace outputs that exist.  [default: keep them]"

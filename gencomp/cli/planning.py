@@ -4,6 +4,7 @@
 * With one input file `-o` is a file, or a folder if it is one already or ends in a slash.
 * With a folder, `-o` is a folder, made if missing, in which the input's tree is mirrored; with several inputs each
   folder's tree stands below its own name, as with `cp -r`.
+* `-` is standard input, whose output is standard output unless `-o` names a file; `-o -` is standard output.
 * A name of more than 255 bytes is cut, and a digest of the whole put at its end.
 * Outputs that would share a name (`a.jpg` and `a.png`; names that differ in case alone are one) keep their inputs'
   whole names instead (`a.jpg.gnc`), and this is said. What still shares a name, may not be written (outputs.py), or
@@ -16,14 +17,16 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from gencomp.cli.group import WrongUsage
 from gencomp.cli.inputs import Inputs, Source, find_inputs
+from gencomp.cli.pipes import STREAM, is_pipe, named, put
 from gencomp.files import fitted, shown
 from gencomp.outputs import Outputs, protecting
 from gencomp.walk import Taken, file_kind
@@ -55,6 +58,10 @@ class Plan(NamedTuple):
         if source in self.problems:
             raise NamingError(self.problems[source])
         target = self.targets[source]
+        if target == STREAM:
+            if sys.stdout.isatty():
+                raise NamingError("standard output is a terminal: name a file with -o, or pipe it on")
+            return target
         self.outputs.check(target, self._below(target))
         if self.folder is not None:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -65,11 +72,24 @@ class Plan(NamedTuple):
     def write(self, source: Path, data: bytes | memoryview, suffix: str = "") -> Path:
         """Write the output of a source, no more open than it is; where. suffix: another than was planned."""
         target = self.targets[source]
+        if target == STREAM:
+            put(data)
+            return target
         below = self._below(target)
         if suffix:
             below, target = below or target.parent, target.with_suffix(suffix)
-        self.outputs.write(target, data, source, below)
+        self.outputs.write(target, data, None if is_pipe(source) else source, below)
         return target
+
+    @property
+    def piped(self) -> bool:
+        """Whether one of the inputs is known to this process alone."""
+        return any(map(is_pipe, self.targets))
+
+    @property
+    def said_on(self) -> IO[str]:
+        """Where to say what was done: not in the middle of an output."""
+        return sys.stderr if STREAM in self.targets.values() else sys.stdout
 
     def _below(self, target: Path) -> Path | None:
         return None if self.named else target.parent if self.folder is None else self.folder
@@ -90,13 +110,19 @@ def plan(
     """
     inputs = find_inputs(paths, taken)
     outputs = protecting([source.path for source in inputs.sources], overwrite, own)
-    if output is None:
+    if STREAM in paths and len(paths) > 1:
+        raise WrongUsage("- is standard input: name no other file beside it")
+    if output is None and STREAM not in paths:
         return _plan(inputs, outputs, None, suffix)
-    target = Path(output)
-    is_folder = file_kind(target) == stat.S_IFDIR or output.endswith(("/", os.sep))
+    target = named(output or "-")
+    is_folder = target != STREAM and (file_kind(target) == stat.S_IFDIR or str(output).endswith(("/", os.sep)))
+    if is_folder and STREAM in paths:
+        raise WrongUsage(f"-o {output} is a folder, and what comes from standard input has no name: name a file")
     if len(paths) == 1 and file_kind(paths[0]) != stat.S_IFDIR and not is_folder:
         targets = {source.path: target for source in inputs.sources}
         return Plan(targets, {}, None, True, outputs, [], inputs.left_out)
+    if target == STREAM:
+        raise WrongUsage("-o - is standard output, which takes one file")
     if file_kind(target) not in (stat.S_IFDIR, None):
         raise WrongUsage(f"-o {output} is a file: several inputs, or a folder, need a folder")
     return _plan(inputs, outputs, target, suffix)
