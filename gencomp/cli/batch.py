@@ -221,4 +221,4 @@ def _noting(notes: list[str]) -> Iterator[None]:
         try:
             yield
         finally:
-            notes += [" ".join(str(warning.message).split()) for warning in caught]
+            notes += dict.fromkeys(" ".join(str(warning.message).split()) for warning in caught)  # each once
