@@ -25,6 +25,8 @@ from gencomp.outputs import Refused, file_ids, local_path
 LIST = ".gencomp-results.json"
 BULK = ".bulk"
 """In a destination of `bulk` the folder of status tables, settings, parts and report, hidden from all loaders."""
+VERIFIED = b'"direction": "verify"'
+"""In the settings of a destination that holds tables alone, and perhaps the files that were verified."""
 
 
 def claim(
@@ -87,7 +89,8 @@ def rewriting(folder: Path, names: Iterable[str]) -> Iterator[None]:
 
 def is_results(folder: str | Path) -> bool:
     """Whether a verb has claimed the folder."""
-    return Path(folder, LIST).is_file() or Path(folder, BULK).is_dir()
+    settings = Path(folder, BULK, "settings.json")
+    return Path(folder, LIST).is_file() or (settings.is_file() and VERIFIED not in settings.read_bytes())
 
 
 def _list(folder: Path) -> dict[str, Any] | None:

@@ -26,6 +26,7 @@ from typing import NamedTuple
 from gencomp.bulk.settings import Settings
 from gencomp.bulk.storage import BULK, Place, Stat
 from gencomp.files import fitted, shown
+from gencomp.results import VERIFIED
 from gencomp.walk import is_coded, is_image
 
 _TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
@@ -184,7 +185,8 @@ def _walk(place: Place, left: LeftOut) -> Iterator[str]:
     while waiting:
         folder = waiting.pop()
         listing = place.list(folder)
-        if folder and listing.claimed:
+        settings = f"{folder}/{BULK}/settings.json"
+        if folder and listing.claimed and not (place.exists(settings) and VERIFIED in place.read(settings)):
             left.add("results of earlier runs", folder)
             continue
         for name, what in listing.others:

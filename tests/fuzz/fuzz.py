@@ -3,6 +3,7 @@
     python tests/fuzz/fuzz.py --target file --inputs 1000000 --seed 1 --jobs 8
     python tests/fuzz/fuzz.py --target model --inputs 100000 --seed 1 --jobs 8 --keep found/
     python tests/fuzz/fuzz.py --target onnx --inputs 100000 --seed 1 --jobs 8
+    python tests/fuzz/fuzz.py --target tar --inputs 20000     # and parquet: what passes through `gencomp bulk`
 
 Input i of a seed is a pure function of both, so that a finding is reproduced by its number: `--first I --inputs 1`.
 Mutations know the format: half of all inputs have right checksums, digests and known answers, which no search guided

@@ -163,6 +163,9 @@ def test_outputs_inside_the_source_are_no_inputs_of_the_next_run(tmp_path: Path,
     for _ in range(2):
         assert bring(source, source / "coded").done == 3
     assert find_shards(str(source), Settings()).left.counts == {"results of earlier runs": 1}
+    coded = sets.write_folder(tmp_path / "all" / "coded", sets.outputs(source / "coded"))
+    claim(Place.of(str(coded)), Place.of(str(coded)), Settings(direction="verify", model="none"))
+    assert len(find_shards(str(tmp_path / "all"), Settings(direction="decode")).shards) == 1
 
 
 @pytest.mark.parametrize("kind", ["folder", "tar", "pack"])
