@@ -16,6 +16,13 @@ typedef REAL NAME(vec) __attribute__((vector_size(16), aligned(sizeof(REAL))));
 
 /* The inputs of positions at .. at + NR - 1 of the output, zeros beyond the image's edges and beyond the last. */
 static void NAME(gather)(REAL *panel, const REAL *x, int I, int H, int W, int k, int stride, int at, int outW, int N) {
+  if (k == 1 && stride == 1 && at + NR <= N) {
+    for (int c = 0; c < I; c++, x += H * W, panel += NR) {
+      *(NAME(vec) *)panel = *(const NAME(vec) *)(x + at);
+      *(NAME(vec) *)(panel + LANES) = *(const NAME(vec) *)(x + at + LANES);
+    }
+    return;
+  }
   int pad = k / 2, row = at / outW, col = at % outW;
   int inside = at + NR <= N && stride == 1 && col + NR <= outW; /* one row, so that a tap is NR values in a row */
   for (int c = 0; c < I; c++, x += H * W)
@@ -43,13 +50,27 @@ static inline void NAME(product)(NAME(vec) sum[4][2], const REAL *w, const REAL 
   }
 }
 
-static inline REAL NAME(finish)(REAL v, REAL before, int mode, REAL gain, REAL lo, REAL hi) {
+static inline NAME(vec) NAME(finish)(NAME(vec) v, NAME(vec) before, int mode, REAL gain, REAL lo, REAL hi) {
   switch (mode) {
-    case LEAKY: return v > 0 ? v : v * (REAL)0.01;
+    case LEAKY: return SIMD(pmax)(v, v * (REAL)0.01);
     case RESIDUAL: return before + gain * v;
-    case INTEGER: v = FLOOR(v); return v < lo ? lo : v > hi ? hi : v;
+    case INTEGER:
+      v = SIMD(pmax)(SIMD(floor)(v), SIMD(splat)(lo));
+      return SIMD(pmin)(v, SIMD(splat)(hi));
     default: return v;
   }
+}
+
+/* `count` values of v, finished, to `to`, which may lie at the end of the memory. */
+static inline void NAME(store)(REAL *to, NAME(vec) v, int count, int mode, REAL gain, REAL lo, REAL hi) {
+  if (count >= LANES) {
+    *(NAME(vec) *)to = NAME(finish)(v, *(NAME(vec) *)to, mode, gain, lo, hi);
+    return;
+  }
+  NAME(vec) before = {0};
+  for (int j = 0; j < count; j++) before[j] = to[j];
+  v = NAME(finish)(v, before, mode, gain, lo, hi);
+  for (int j = 0; j < count; j++) to[j] = v[j];
 }
 
 /* scratch: PANELS * I * k * k * NR values. gain [O] or 0. */
@@ -67,8 +88,8 @@ EXPORT void NAME(conv)(const REAL *x, const REAL *w, const REAL *bias, REAL *out
         int first = at + p * NR, count = N - first < NR ? N - first : NR, rows = O - o < 4 ? O - o : 4;
         for (int c = 0; c < rows; c++) {
           REAL *to = out + (o + c) * N + first, g = gain ? gain[o + c] : 0;
-          for (int j = 0; j < count; j++)
-            to[j] = NAME(finish)(sum[c][j / LANES][j % LANES] + bias[o + c], to[j], mode, g, lo, hi);
+          NAME(store)(to, sum[c][0] + bias[o + c], count, mode, g, lo, hi);
+          NAME(store)(to + LANES, sum[c][1] + bias[o + c], count - LANES, mode, g, lo, hi);
         }
       }
   }

@@ -6,6 +6,8 @@
             the order of sums changes nothing (entropy/intnet.py proves the bound, integers.js checks it)
    range    the range coder, word for word that of entropy/rangecoder.py */
 
+#include <wasm_simd128.h>
+
 #define EXPORT __attribute__((visibility("default")))
 typedef unsigned int u32;
 typedef unsigned long long u64;
@@ -16,18 +18,18 @@ enum { LINEAR, LEAKY, RESIDUAL, INTEGER };
 #define REAL float
 #define LANES 4
 #define NAME(x) x##_f32
-#define FLOOR __builtin_floorf
+#define SIMD(x) wasm_f32x4_##x
 #include "conv.h"
 #include "winograd.h"
 #undef REAL
 #undef LANES
 #undef NAME
-#undef FLOOR
+#undef SIMD
 
 #define REAL double
 #define LANES 2
 #define NAME(x) x##_f64
-#define FLOOR __builtin_floor
+#define SIMD(x) wasm_f64x2_##x
 #include "conv.h"
 
 /* The compiler makes calls of these for loops that clear or copy. */

@@ -9,7 +9,7 @@
 #define TILES 16 /* a multiple of 8: what lies in panels of 8 */
 #define SPAN (2 * TILES + 2)
 
-typedef float f32x4 __attribute__((vector_size(16), aligned(4)));
+typedef vec_f32 f32x4;
 
 static inline f32x4 load(const float *p) { return *(const f32x4 *)p; }
 static inline f32x4 evens(f32x4 a, f32x4 b) { return __builtin_shufflevector(a, b, 0, 2, 4, 6); }
@@ -48,11 +48,10 @@ static void outputs(const float *m, float *out, int H, int W, int row, int col, 
     }
     for (int r = 0; r < 2 && row + r < H; r++) {
       f32x4 a = s[r][0] + s[r][1] + s[r][2] + bias, b = s[r][1] - s[r][2] - s[r][3] + bias;
-      float *to = out + (row + r) * W + col + 2 * t, y[8];
-      *(f32x4 *)y = __builtin_shufflevector(a, b, 0, 4, 1, 5), *(f32x4 *)(y + 4) = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+      float *to = out + (row + r) * W + col + 2 * t;
       int count = W - col - 2 * t;
-      if (count > 8) count = 8;
-      for (int j = 0; j < count; j++) to[j] = finish_f32(y[j], to[j], mode, gain, 0, 0);
+      store_f32(to, __builtin_shufflevector(a, b, 0, 4, 1, 5), count, mode, gain, 0, 0);
+      store_f32(to + 4, __builtin_shufflevector(a, b, 2, 6, 3, 7), count - 4, mode, gain, 0, 0);
     }
   }
 }

@@ -1,5 +1,6 @@
 // What is on the screen: one file, brought up to the settings step by step, and a picture on either side of the wipe.
 
+import { readHeader } from "./codec/bitstream.js";
 import { cancelled, makingKey } from "./item.js";
 import { RIVALS, besideText, bytesText } from "./words.js";
 
@@ -85,10 +86,10 @@ export class Screen {
     if ([settings.left, settings.right].includes("original")) await this.#side(step, settings, "original");
     await this.start();
     check();
-    const help = () => item.size?.width * item.size?.height > 1.5e6 && this.#crew.grow();
-    await help();
-    await this.#make(step, settings, asked);
-    await help();
+    const bytes = item.coded ? new Uint8Array(await item.blob.arrayBuffer()) : null;
+    const { width, height } = item.coded ? readHeader(bytes).header : item.size;
+    if (width * height > 1.5e6) await this.#crew.grow();
+    await this.#make(step, settings, asked, bytes);
     for (const kind of new Set([settings.right, settings.left])) {
       try {
         await this.#side(step, settings, kind);
@@ -114,12 +115,12 @@ export class Screen {
   }
 
   // The .gnc file of the settings, in the first worker, too.
-  async #make(step, settings, asked) {
+  async #make(step, settings, asked, given) {
     const { item } = this;
     const key = makingKey(item, settings);
     if (this.#files.get(item.key) === (item.coded ? "given" : key)) return;
     if (item.coded || (item.file && item.madeAs === key)) {
-      const bytes = item.file ?? new Uint8Array(await item.blob.arrayBuffer());
+      const bytes = given ?? item.file;
       const facts = await step("Decoding", "open", { bytes });
       Object.assign(item, { file: bytes, facts, size: { width: facts.width, height: facts.height } });
     } else {

@@ -75,7 +75,8 @@ export function unpack(file) {
   return { header, payload, extras, sections };
 }
 
-function readHeader(file) {
+// {header, end}: before the checksum is looked at.
+export function readHeader(file) {
   if (!file.length) throw new BitstreamError("empty file");
   if (!isCoded(file)) throw new BitstreamError("not a gencomp file");
   if (file.length > 3) checkVersion(file[3]);
