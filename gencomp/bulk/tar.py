@@ -108,6 +108,7 @@ class Tape:
                 raise TarError(f"no header at byte {self.at - len(block)}: {error}") from error
             yield member
             self.skip()
+            ended = False
         if not ended:
             raise TarError("it ends early, without the mark of its end" if begun else "an empty file")
 
@@ -130,10 +131,12 @@ class Tape:
             pass
 
     def _member(self, block: bytes) -> Member:
-        head, names, records = b"", dict[bytes, str](), dict[str, str]()
+        head, names, records = bytearray(), dict[bytes, str](), dict[str, str]()
         while True:
             info = _parsed(block)
             head += block
+            if len(head) > 2 * _MAX_EXTENSION:
+                raise TarError("a member of too many extended headers")
             if info.type not in _EXTENSIONS:
                 break
             data = self._exactly(_padded(_extension(info)))
@@ -147,7 +150,8 @@ class Tape:
             more = block[482]
             while more:
                 block = self._exactly(_BLOCK)
-                head, more = head + block, block[504]
+                head += block
+                more = block[504]
                 if len(head) > _MAX_EXTENSION:
                     raise TarError("a sparse file of too many pieces")
         is_sparse = any(name.startswith("GNU.sparse") for name in records)
@@ -161,7 +165,7 @@ class Tape:
         if size < 0:
             raise TarError(f"a member of {size:,} bytes")
         self._left = _padded(size)
-        return Member(info, size, head, info.type in tarfile.REGULAR_TYPES[:2] + (b"7",) and not is_sparse)
+        return Member(info, size, bytes(head), info.type in tarfile.REGULAR_TYPES[:2] + (b"7",) and not is_sparse)
 
     def _read(self, size: int) -> bytes:
         try:

@@ -138,6 +138,9 @@ def test_a_tar_file_without_its_end_is_half_written(tmp_path: Path, sets: Any, b
         bring(tmp_path / "in.tar", tmp_path / "out")
     (tmp_path / "in.tar").write_bytes(whole + bytes(1024) + archive(("c.png", sets.image_file(2))))
     assert bring(tmp_path / "in.tar", tmp_path / "out").done == 2
+    (tmp_path / "in.tar").write_bytes(bytes(1024).join([whole, whole]))
+    with pytest.raises(SourceError, match="ends early"):
+        bring(tmp_path / "in.tar", tmp_path / "out")
 
 
 @pytest.mark.parametrize("form", ["png", "jpg", "webp", "tiff"])
