@@ -35,6 +35,28 @@ def test_full_disk_is_an_error_that_loses_nothing(
     assert load_checkpoint(kept).step == 4
 
 
+def test_only_checkpoints_that_the_run_wrote_are_deleted_or_gone_on_from(tmp_path: Path) -> None:
+    def step(number: int) -> Path:
+        return save_checkpoint(tmp_path, Checkpoint(number, {}, {"codec.a": torch.zeros(2)}), keep=1)
+
+    first = step(3)
+    mine = [
+        "step-00000003-good.safetensors",
+        "step-best.safetensors",
+        "step-00000099.safetensors",
+        "step-3.safetensors",
+    ]
+    for name in mine:
+        (first.parent / name).write_bytes(first.read_bytes())
+    other = first.with_name("step-00000002.safetensors")  # of another run, put here by hand
+    save_checkpoint(tmp_path / "other", Checkpoint(2, {}, {"codec.a": torch.ones(2)})).rename(other)
+    for number in (6, 9):
+        step(number)
+    left = {path.name for path in first.parent.glob("*.safetensors")}
+    assert left == {*mine, other.name, "step-00000009.safetensors"}
+    assert [path.name for path in checkpoints(tmp_path)] == [other.name, "step-00000009.safetensors"]
+
+
 @pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"\xff" * 100])
 def test_damaged_checkpoint_is_named(trained: Path, tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     path = tmp_path / "step-00000008.safetensors"

@@ -22,6 +22,7 @@ from gencomp.train.checkpoint import (
 )
 from gencomp.train.data.batches import Batch
 from gencomp.train.data.sources import SourceError
+from gencomp.train.export import data_of
 from gencomp.train.loop import Options, Stopped, run
 from gencomp.train.procedures.contract import Metrics, Stage
 from gencomp.train.resume import agreed, build_stage, model_file
@@ -100,6 +101,22 @@ def test_changed_settings_are_said_and_logged(
     assert line["changed"] == {"steps": [8, 9], "learning_rate": [0.002, 0.001]}
     assert "learning_rate was 0.002, is 0.001" in capsys.readouterr().out
     assert json.loads((out / "recipe.json").read_text())["learning_rate"] == 0.001
+
+
+def test_other_photographs_are_said_logged_and_kept_beside_the_earlier_ones(
+    trained: Path, photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, other = copied(trained, tmp_path / "run"), copied(photographs, tmp_path / "other")
+    (other / "results.zip").touch()
+    run(small(steps="9"), [str(other)], out, options=FAST)
+    said = capsys.readouterr().out
+    assert f"data was {photographs}, is {other}" in said
+    assert "Left out of the photographs: files of another kind: 1" in said
+    (line,) = [line for line in lines(out) if "resumed_from" in line]
+    assert line["changed"]["data"] == [[str(photographs)], [str(other)]]
+    facts = json.loads((out / "data.json").read_text())
+    assert (facts["data"], facts["earlier"]) == ([str(other)], [{"data": [str(photographs)], "to_step": 8}])
+    assert data_of(out).names == [str(other), str(photographs)]
 
 
 def test_a_run_is_not_taken_back_to_stage_one(trained: Path, photographs: Path) -> None:

@@ -7,13 +7,17 @@ import sys
 import threading
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from gencomp.eval.study.design.trials import Trial
-from gencomp.eval.study.plan import Study, StudyError
+from gencomp.eval.study.plan import Study, StudyError, load
 from gencomp.eval.study.votes import Vote, parse, to_csv, to_json
+from gencomp.eval.study.web import listen
+from gencomp.eval.study.web.cli import backup
 from gencomp.eval.study.web.session import Course, Refused
 from gencomp.eval.study.web.store import NAME, Rater, Store
 
@@ -251,3 +255,55 @@ def test_the_database_is_the_owners_business(folder: Path, study: Study) -> None
     Store(folder, study.id)
     if os.name == "posix":
         assert (folder / NAME).stat().st_mode & 0o077 == 0
+
+
+def test_the_database_file_alone_is_whole_when_the_study_is_closed_or_backed_up(
+    folder: Path, study: Study, tmp_path: Path
+) -> None:
+    course = Course(study, Store(folder, study.id), CLOCK)
+    rater = vote_to_the_end(course)
+    said = CliRunner().invoke(backup, [str(folder), str(tmp_path / "copy")])  # while it is open, as it is when served
+    assert said.exit_code == 0, said.output
+    assert "name a new folder" in CliRunner().invoke(backup, [str(folder), str(tmp_path / "copy")]).output
+    course.store.close()
+    (tmp_path / "alone").mkdir()
+    shutil.copy(folder / NAME, tmp_path / "alone" / NAME)
+    for place in ("copy", "alone"):
+        assert not [path.name for path in (tmp_path / place).iterdir() if "-wal" in path.name]
+        store = Store(tmp_path / place, study.id)
+        assert len(store.votes()) == rater.total
+        store.close()
+    assert len(load(tmp_path / "copy").images) == len(study.images)
+
+
+@pytest.mark.parametrize("end", ["", "-wal", "-shm"])
+def test_no_vote_is_written_through_a_link(folder: Path, study: Study, tmp_path: Path, end: str) -> None:
+    (tmp_path / "mine").write_bytes(b"")
+    (folder / f"{NAME}{end}").unlink(missing_ok=True)
+    (folder / f"{NAME}{end}").symlink_to(tmp_path / "mine")
+    with pytest.raises(StudyError, match="is a link"):
+        Store(folder, study.id)
+    assert (tmp_path / "mine").read_bytes() == b""
+
+
+def _connection(requests: int = 0, sending: object = None) -> SimpleNamespace:
+    return SimpleNamespace(requests=[1] * requests, request=sending, will_close=False)
+
+
+def test_slow_connections_are_closed_by_time_and_for_others() -> None:
+    server = SimpleNamespace(active_channels={}, adj=SimpleNamespace(connection_limit=20))
+    slow, idle, busy = _connection(sending=object()), _connection(), _connection(requests=1, sending=object())
+    begun: dict[Any, Any] = {}
+
+    def tend(now: float, *connections: SimpleNamespace) -> list[bool]:
+        server.active_channels = dict(enumerate(connections))
+        listen._tend(server, lambda _: None, begun, now)
+        return [connection.will_close for connection in connections]
+
+    assert tend(0, slow, idle, busy) == [False] * 3
+    assert tend(listen.REQUEST_SECONDS - 1, slow, idle, busy) == [False] * 3
+    assert tend(listen.REQUEST_SECONDS + 1, slow, idle, busy) == [True, False, False]
+    late = [_connection(sending=object()) for _ in range(18)]
+    tend(200, *late[:9], busy, idle)
+    assert sum(tend(210, *late, busy, idle)) == 2  # 20 are connected, 18 may be
+    assert [one.will_close for one in late[:9]].count(True) == 2  # those that have sent for longest
