@@ -28,7 +28,7 @@ In version 1 the payload follows; its length is not stored: it ends where the fi
     content        length
 
 Sections stand in rising order of kind, but for the payload, each kind at most once; all but the payload have together
-at most 1,048,576 bytes of content. Known kinds, which describe the image and change no pixel:
+at most 1,048,576 bytes of content. Known kinds, which describe the image and change no colour:
 
     1 exif         an EXIF block as in TIFF, from its byte order mark on (no "Exif" before it); no orientation, as
                    the image is stored upright
@@ -36,6 +36,7 @@ at most 1,048,576 bytes of content. Known kinds, which describe the image and ch
     3 icc          an ICC profile of RGB colours: the image is in these colours; without it, in sRGB
     4 comment      text, UTF-8
     5 dpi          two IEEE float32: horizontal and vertical pixels per inch
+    6 alpha        how opaque each pixel is, without loss (gencomp/alpha.py): what the image covers; without it, all
 
 A writer uses version 1 where there is nothing to put into a section. A varint holds seven bits a byte, lowest first;
 the high bit says that another byte follows. Only the shortest form is valid, so that one image has one header. Not
@@ -98,7 +99,7 @@ MAX_PIXELS = 178_956_970
 """Pixels that are read or decoded unless the caller raises the limit: where Pillow, too, refuses by default."""
 MAX_SECTION_BYTES = 1 << 20
 """Content of all sections but the payload, together."""
-SECTION_KINDS = {"exif": 1, "xmp": 2, "icc": 3, "comment": 4, "dpi": 5}
+SECTION_KINDS = {"exif": 1, "xmp": 2, "icc": 3, "comment": 4, "dpi": 5, "alpha": 6}
 MIN_QUALITY, MAX_QUALITY = 1.0, 100.0
 DEFAULT_QUALITY = 45.0
 """About 0.12 bits per pixel on Kodak with the embedded model."""

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from . import bitstream
+from . import alpha, bitstream
 from .bitstream import (
     DEFAULT_QUALITY,
     FORMAT_VERSION,
@@ -34,7 +34,7 @@ from .eager import eager
 from .effort import AIMS, checked_aim, steps_of
 from .entropy.constants import MEAN_UNIT, TILE
 from .entropy.contract import Arithmetic, Coded, Latents, Quantizer
-from .image import ImageError, Source, read_image, read_kept, warn_if_large
+from .image import ImageError, Source, read_image, warn_if_large
 from .memory import memory_for
 from .metadata import to_info
 from .model import Model, load_model
@@ -112,6 +112,7 @@ class Codec:
         bytes: int | None = None,
         max_pixels: int | None = MAX_PIXELS,
         keep: Collection[str] = (),
+        background: str | None = None,
         effort: int = 0,
         aim: str = AIMS[0],
         progress: "Progress | None" = None,
@@ -124,6 +125,7 @@ class Codec:
             bytes=bytes,
             max_pixels=max_pixels,
             keep=keep,
+            background=background,
             effort=effort,
             aim=aim,
             progress=progress,
@@ -139,6 +141,7 @@ class Codec:
         bytes: int | None = None,
         max_pixels: int | None = MAX_PIXELS,
         keep: Collection[str] = (),
+        background: str | None = None,
         extras: Mapping[int, bytes] | None = None,
         effort: int = 0,
         aim: str = AIMS[0],
@@ -149,7 +152,8 @@ class Codec:
         image: a Pillow image, an array, a path or an open file; brought to sRGB (see image.py). One of quality,
         1..100 (default 45, about 0.12 bpp on Kodak); bpp, bits per pixel of the file; bytes, its length: for the last
         two the largest quality whose file is at most that (above 1.5 megapixels nearly the largest: a sketch says where
-        to look). keep: names of metadata to keep (metadata.py); extras: further sections by kind.
+        to look). keep: names of metadata to keep (metadata.py); extras: further sections by kind. Alpha is kept without
+        loss (alpha.py), unless background, a colour as Pillow names it, is given to composite the image on.
         effort, 0..9: above 0 the latents are refined for this image, for a better image in fewer bits (refine/); needs
         torch, and decoders are as before. aim: what it is better by, "realism" (the image at realism 1, by what people
         see; more so where `gencomp weights --download` has put feature networks) or "pixels" (the image at realism 0,
@@ -161,7 +165,7 @@ class Codec:
         if bpp is not None and not 0 < bpp < math.inf:
             raise ValueError(f"bpp must be a positive number, not {bpp:g}")
         steps_of(effort), checked_aim(aim)  # ValueError for what is neither
-        seen, kept = read_kept(image, keep, max_pixels)
+        seen, kept = alpha.read_with_alpha(image, keep, max_pixels, background)
         pixels, sections = np.asarray(seen), {**kept, **(extras or {})}
         height, width = pixels.shape[:2]
         header = Header(self.model_id, width, height, 0, 0, SECTIONS_VERSION if sections else FORMAT_VERSION)
@@ -192,7 +196,7 @@ class Codec:
     def decompress(
         self, data: bytes, *, realism: float | None = None, max_pixels: int | None = MAX_PIXELS
     ) -> Image.Image:
-        """The image in a .gnc file, mode RGB; its `info` holds the metadata that the file keeps, if any.
+        """The image in a .gnc file, mode RGB, or RGBA where it keeps alpha; `info` holds the metadata that it keeps.
 
         realism: 0 is the least distortion, 1 (the default) the most realistic; a model that does not know it
         (`knows_realism`) warns that it has no effect. max_pixels: refuse larger images before any work. Raises
@@ -205,8 +209,9 @@ class Codec:
         header, y_int = self._exact(data, max_pixels)
         with memory_for(header.width, header.height, BitstreamError), region("synthesis"):
             image = self._shown(y_int, (header.height, header.width), header.quality_step, realism)
-        image.info.update(to_info(bitstream.inspect(data).extras))
-        return image
+        extras = bitstream.inspect(data).extras
+        image.info.update(to_info(extras))
+        return alpha.with_alpha(image, extras.get(alpha.KIND))
 
     @eager
     def round_trip(

@@ -87,13 +87,6 @@ def read_image(source: Source, max_pixels: int | None = MAX_PIXELS) -> Image.Ima
     return rgb if alpha is None else flattened(rgb, alpha)
 
 
-def read_kept(
-    source: Source, keep: Collection[str], max_pixels: int | None = MAX_PIXELS
-) -> tuple[Image.Image, dict[int, bytes]]:
-    rgb, alpha, sections = read_layers(source, keep, max_pixels)
-    return rgb if alpha is None else flattened(rgb, alpha), sections
-
-
 def flattened(rgb: Image.Image, alpha: Image.Image, background: str | tuple[int, ...] = "white") -> Image.Image:
     """Colours over a background, in sRGB values; its name or numbers as Pillow knows colours."""
     return Image.composite(rgb, Image.new("RGB", rgb.size, background), alpha)
@@ -156,6 +149,9 @@ def encoded_image(image: Image.Image, path: str | Path, info: Mapping[Any, Any] 
     ImageWarning. Raises ImageError for an unknown suffix or an image that the format cannot hold.
     """
     name, options = image_format(path)
+    if name == "JPEG" and image.mode == "RGBA":
+        warnings.warn("JPEG holds no alpha: composited on white", ImageWarning, stacklevel=2)
+        image = flattened(image.convert("RGB"), image.getchannel("A"))
     try:
         encoded = _encoded(image, name, {**options, **save_options(info or {}, name)})
     except Exception as error:  # metadata come from outside: they must not cost the image

@@ -101,7 +101,8 @@ def collect(image: Image.Image, keep: Collection[str], profile: bytes | None = N
 def to_info(sections: Mapping[int, bytes]) -> dict[str, Any]:
     """Sections as Pillow names them in `Image.info`: exif, xmp, icc_profile, dpi, comment; broken ones left out."""
     info: dict[str, Any] = {}
-    for name, kind in SECTION_KINDS.items():
+    for name in KINDS:
+        kind = SECTION_KINDS[name]
         if kind not in sections:
             continue
         try:

@@ -1,11 +1,11 @@
 """Pillow's plugin for .gnc: `import gencomp`, then Image.open("photo.gnc") and image.save("photo.gnc", quality=30).
 
 Opening reads header and metadata alone; pixels are decoded, and the run-time imported, when they are first asked for.
-`save` takes `quality=` (1 to 100), `bpp=` or `bytes=`, `effort=` and `aim=`, as Codec.compress does, and turns other
-modes into RGB by the rules of gencomp.image, so that orientation and colours are used up, not lost. Everything
-that can go wrong with a file is an OSError, as with Pillow's own formats; its limits on large images
-(Image.MAX_IMAGE_PIXELS) hold here too. So does its habit of emptying an existing file before it is written: where that
-matters, write Codec.compress's bytes.
+`save` takes `quality=` (1 to 100), `bpp=` or `bytes=`, `effort=`, `aim=` and `background=`, as Codec.compress does.
+Alpha is kept, and such a file opens as RGBA, unless a background is given. Other modes become RGB by the rules of
+gencomp.image, so that orientation and colours are used up, not lost. Everything that can go wrong with a file is an
+OSError, as with Pillow's own formats; its limits on large images (Image.MAX_IMAGE_PIXELS) hold here too. So does its
+habit of emptying an existing file before it is written: where that matters, write Codec.compress's bytes.
 
 Metadata are stored when they are given to `save` (`exif=`, `xmp=`, `icc_profile=`, `dpi=`, `comment=`), as they are
 given, a place in them included. The orientation alone is not: pixels are turned by it, or by the image's own if none is
@@ -53,14 +53,14 @@ class GncImageFile(ImageFile.ImageFile):
 
             self.info.update(to_info(extras))
         self._size = (header.width, header.height)
-        self._mode = "RGB"
+        self._mode = "RGBA" if SECTION_KINDS["alpha"] in extras else "RGB"
         self._coded = True
 
     def load(self) -> Any:
         if getattr(self, "_coded", False):
             with _as_oserror():
                 image = _default_codec().decompress(read(self._rewound(), _max_pixels()), max_pixels=_max_pixels())
-            self.im, self._coded = image.im, False
+            self.im, self._mode, self._coded = image.im, image.mode, False
             if self._exclusive_fp and self.fp:
                 self.fp.close()
             self.fp = None
@@ -135,7 +135,8 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
         image.info["icc_profile"] = profile
         if options.get("aim") is not None:
             asked["aim"] = options["aim"]
-        data = _default_codec().encode(image, max_pixels=None, extras=extras, **asked).data
+        background = options.get("background")
+        data = _default_codec().encode(image, max_pixels=None, extras=extras, background=background, **asked).data
     file.write(data)
 
 

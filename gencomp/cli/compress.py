@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     help="Instead: the least quality whose one pass shows at least so much PSNR, at realism 1.",
 )
 @options.keep
+@options.background
 @options.effort
 @options.aim
 @options.model
@@ -73,6 +74,7 @@ def compress(
     size: int | None,
     psnr: float | None,
     keep: tuple[str, ...],
+    background: str | None,
     effort: int,
     aim: str,
     model: str | None,
@@ -85,8 +87,8 @@ def compress(
 ) -> None:
     """Code photographs as .gnc files.
 
-    Takes what Pillow reads: grey, alpha (composited on white), palette, CMYK and 16-bit images, with their
-    orientation and colour profile applied. Without -o a .gnc file stands beside its image. A folder is walked and its
+    Takes what Pillow reads: grey, alpha (kept without loss), palette, CMYK and 16-bit images, with their orientation
+    and colour profile applied. Without -o a .gnc file stands beside its image. A folder is walked and its
     tree mirrored under -o; a.jpg and a.png, which would share a name, become a.jpg.gnc and a.png.gnc. What exists is
     kept, but for a .gnc file that -o names. Print, charts and screens often fare better as AVIF, and then this is said.
     - is standard input, and standard output with -o or without.
@@ -111,7 +113,7 @@ def compress(
         raise WrongUsage(f"-o {output}: a coded file is named .gnc; for a folder, end the name in a slash")
     files, notes = list(planned.targets), planned.notes + options.aim_notes(effort, aim)
     asked: dict[str, Any] = {"quality": quality, "bpp": bpp, "bytes": size, "effort": effort, "aim": aim}
-    asked |= {"max_pixels": max_pixels, "keep": keep}
+    asked |= {"max_pixels": max_pixels, "keep": keep, "background": background}
     further = Further(effort > 0 and len(files) == 1, psnr, not quiet, auto)
     work = functools.partial(_code, planned, asked, further)
     jobs = 1 if planned.piped else jobs or default_jobs(len(files), device)

@@ -59,8 +59,8 @@ def decompress(
 
     The output's suffix chooses the format: PNG, JPEG (quality 95), WebP (lossless) or TIFF. Without -o a PNG stands
     beside its file. An image of that name that exists, perhaps the original, is kept. A folder is walked and its
-    tree mirrored under -o. Metadata that a file keeps go into its image. - is standard input, and standard output, that
-    of a PNG.
+    tree mirrored under -o. Alpha and metadata that a file keeps go into its image; JPEG holds no alpha. - is standard
+    input, and standard output, that of a PNG.
 
     \b
     gencomp decompress photo.gnc -o photo.jpg

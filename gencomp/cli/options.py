@@ -30,6 +30,18 @@ def filled(_: click.Context, parameter: click.Parameter, value: str | None) -> s
     return value
 
 
+def colour(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """A colour that Pillow knows, by its name or as #rrggbb."""
+    if value is not None:
+        from PIL import ImageColor
+
+        try:
+            ImageColor.getcolor(value, "RGB")
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+    return value
+
+
 class _InputPath(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not value:
@@ -51,6 +63,12 @@ output = click.option(
 )
 overwrite = click.option(
     "--overwrite", "--force", is_flag=True, help="Replace outputs that exist.  [default: keep them]"
+)
+background = click.option(
+    "--background",
+    metavar="COLOUR",
+    callback=colour,
+    help="Composite on this colour.  [default: keep alpha]",
 )
 model = click.option("--model", metavar="NAME|FILE", callback=filled, help="Model to use instead of the embedded one.")
 device = click.option(

@@ -15,8 +15,8 @@ from PIL import Image
 
 import gencomp
 from gencomp import bitstream, pillow
+from gencomp.alpha import KIND, read_with_alpha, with_alpha
 from gencomp.bitstream import BitstreamError, Header, ModelError, inspect, pack, unpack
-from gencomp.image import read_kept
 from gencomp.metadata import to_info
 
 MODEL_ID = b"fake"
@@ -51,12 +51,13 @@ class FakeCodec:
         bytes: int | None = None,
         max_pixels: int | None = bitstream.MAX_PIXELS,
         keep: Collection[str] = (),
+        background: str | None = None,
         extras: Mapping[int, bytes] | None = None,
         effort: int = 0,
         aim: str = "realism",
         progress: Any = None,
     ) -> Encoded:
-        image, kept = read_kept(image, keep, max_pixels)
+        image, kept = read_with_alpha(image, keep, max_pixels, background)
         pixels, sections = np.asarray(image), {**kept, **(extras or {})}
         height, width = pixels.shape[:2]
         limit = bytes if bytes is not None else None if bpp is None else int(bpp * width * height / 8)
@@ -83,7 +84,7 @@ class FakeCodec:
             raise BitstreamError("the image is larger than the limit")
         image = Image.frombytes("RGB", (header.width, header.height), zlib.decompress(payload))
         image.info.update(to_info(inspect(data).extras))
-        return image
+        return with_alpha(image, inspect(data).extras.get(KIND))
 
     def verify(self, data: bytes, *, max_pixels: int | None = bitstream.MAX_PIXELS) -> Verified:
         header, payload = unpack(data)

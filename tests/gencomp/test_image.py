@@ -25,7 +25,7 @@ from gencomp.image import (
     image_format,
     pad_to_multiple,
     read_image,
-    read_kept,
+    read_layers,
     to_tensor,
     to_uint8,
     write_image,
@@ -435,7 +435,7 @@ def test_arrays_that_torch_may_not_write_to_bring_no_warning() -> None:
 def test_kept_profile_leaves_the_pixels_in_its_colours() -> None:
     pixels = _noise(4, 6, 3)
     file = _file(Image.fromarray(pixels), "PNG", icc_profile=LINEAR_RGB)
-    image, sections = read_kept(file, ["icc"])
+    image, _, sections = read_layers(file, ["icc"])
     np.testing.assert_array_equal(np.asarray(image), pixels)
     assert sections == {3: LINEAR_RGB}
     assert not np.array_equal(_array(file), pixels)
@@ -445,7 +445,7 @@ def test_profile_of_other_colours_is_not_kept_but_applied_and_that_is_said() -> 
     inks = Image.fromarray(_noise(4, 4, 4), "CMYK")
     file = _file(inks, "TIFF", icc_profile=MID_GREY_CMYK)
     with pytest.warns(ImageWarning, match="its icc cannot be kept .*CMYK"):
-        image, sections = read_kept(file, ["icc"])
+        image, _, sections = read_layers(file, ["icc"])
     np.testing.assert_array_equal(np.asarray(image), _array(file))
     assert sections == {}
 

@@ -78,7 +78,7 @@ def test_impossible_rate_is_an_oserror_and_leaves_no_file(tmp_path: Path, photo:
 
 def test_other_modes_are_converted_by_the_rules_of_reading() -> None:
     clear = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
-    assert Image.open(_saved(clear, quality=100)).getpixel((0, 0)) == (255, 255, 255)
+    assert Image.open(_saved(clear, quality=100, background="white")).getpixel((0, 0)) == (255, 255, 255)
     with pytest.raises(OSError, match="no known range"):
         _saved(Image.new("F", (4, 4)))
 
