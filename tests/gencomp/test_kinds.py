@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gencomp.bulk.thumbnail import thumbnail
+from gencomp.bulk.transform import thumbnail
 from gencomp.image import ImageError, read_image
 from gencomp.kinds import UNMISTAKABLE, kind_of, open_image
 from gencomp.train.data.sources import Photograph, decode

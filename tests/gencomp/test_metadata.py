@@ -16,7 +16,7 @@ from PIL import Image, ImageCms
 from PIL.ExifTags import IFD, Base
 
 from gencomp.bitstream import MAX_SECTION_BYTES, SECTION_KINDS
-from gencomp.bulk.thumbnail import thumbnail
+from gencomp.bulk.transform import thumbnail
 from gencomp.image import read_image, write_image
 from gencomp.metadata import LIMITS, ImageWarning, checked, collect, from_options, to_info
 
