@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, features
 
+from .kinds import open_image
 from .rate_search import largest_step, sketch_of
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def _near(pixels: Pixels, avif: bytes | None) -> bool:
 
 
 def _read(avif: bytes) -> Pixels:
-    with Image.open(io.BytesIO(avif)) as image:
+    with open_image(io.BytesIO(avif)) as image:
         return np.asarray(image.convert("RGB"))
 
 
