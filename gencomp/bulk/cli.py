@@ -161,6 +161,8 @@ def _report(dest: str, source: Any, broken: dict[str, str]) -> str:
     destination = Place.of(dest)
     merged = merge(destination, source.shards)
     path = write_report(destination, merged, broken, source.left.lines())
+    for error, count in merged.errors.most_common(3):
+        echo(f"Failed: {error} ({count:,})", sys.stderr)
     echo(f"{merged.finished:,} shards finished, {merged.unfinished:,} not; report: {path}", sys.stderr)
     return path
 

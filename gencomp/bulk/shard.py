@@ -165,7 +165,7 @@ class _Shard(NamedTuple):
             elif first and first[key(output)] != output:
                 recorder.fail(path, f"its output would share a name with {first[key(output)]} on some disks")
             elif target in refused:
-                recorder.fail(path, f"its output {target} {refused[target]}")
+                recorder.fail(path, f"its output {refused[target]}")
             else:
                 data = recorder.code(path, partial(_read, self.source, path), lambda: None, target)
                 if data is not None:
@@ -177,7 +177,7 @@ class _Shard(NamedTuple):
             self.destination.publish(data, target, self.shard.name, mode, new)
         except StandsError as error:
             last = self.recorder.rows.pop()
-            self.recorder.fail(last.sample, f"its output {target}: {error}")
+            self.recorder.fail(last.sample, str(error))
 
     def _check_unchanged(self, names: Sequence[str], when: str) -> None:
         if fingerprint_of(self.source, self.shard, names) != self.shard.fingerprint:
