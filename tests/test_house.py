@@ -166,3 +166,16 @@ def test_the_readme_names_the_commands_of_the_makefile() -> None:
 def test_the_embedded_model_is_small_enough_to_ship() -> None:
     model = ROOT / "gencomp" / "weights" / "gencomp-base.safetensors"
     assert model.stat().st_size <= 24_000_000
+
+
+def test_every_promise_names_tests_that_exist() -> None:
+    rows = [line for line in (ROOT / "SECURITY.md").read_text("utf-8").splitlines() if line.startswith("| ")][2:]
+    assert len(rows) > 10
+    for row in rows:
+        named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", row)
+        assert named, row
+        for path, test in named:
+            assert f"def {test}(" in (ROOT / path).read_text("utf-8"), f"{path} has no {test}"
+    told = re.findall(r"--target (\w+)`(?:, `(\w+)`)?", (ROOT / "SECURITY.md").read_text("utf-8"))
+    targets = (ROOT / "tests" / "fuzz" / "targets.py").read_text("utf-8")
+    assert {target for pair in told for target in pair if target} <= set(re.findall(r'"(\w+)": ', targets))
