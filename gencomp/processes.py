@@ -94,8 +94,15 @@ class Workers:
             self._greeting, self._here = prepare(0, self._said.append)
             return
         try:
+            Path.cwd()
+        except FileNotFoundError:  # no process starts in a folder that is gone, and no name within it means anything
+            os.chdir(os.sep)
+        try:
             for number in range(count):
                 self._start(number)
+        except OSError:  # no more processes, or no more open files: as many as the system gives
+            if not self._workers:
+                raise
         except BaseException:
             self.close()
             raise
@@ -157,9 +164,8 @@ class Workers:
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, self._prepare, number), daemon=True)
         threads = {} if self._threads is None else {"OMP_NUM_THREADS": str(self._threads)}
-        with guarded(**threads), _deaf_to_interrupts():
+        with theirs, guarded(**threads), _deaf_to_interrupts():  # closed, or its end would not be seen on our side
             process.start()
-        theirs.close()  # else the end of the worker would not be seen on our side
         self._workers[number] = _Worker(number, process, ours)
 
     def _listen(self, tick: float | None) -> Iterator[Told | Returned | Died | None]:
@@ -217,7 +223,7 @@ def guarded(**environment: str) -> Iterator[None]:
 
     environment: more that what is started finds.
     """
-    wanted = {"PYTHONSAFEPATH": "1", **environment}
+    wanted = {"PYTHONSAFEPATH": "1", "NoDefaultCurrentDirectoryInExePath": "1", **environment}  # the latter on Windows
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
     try:
@@ -230,8 +236,9 @@ def guarded(**environment: str) -> Iterator[None]:
 
 def forget_working_folder() -> None:
     """For what `python -m` has started, which puts its working folder before all else that is imported."""
-    if not sys.flags.safe_path and sys.path and sys.path[0] in ("", str(Path.cwd())):
-        del sys.path[0]
+    with contextlib.suppress(OSError):  # a working folder that is gone
+        if not sys.flags.safe_path and sys.path and sys.path[0] in ("", str(Path.cwd())):
+            del sys.path[0]
 
 
 @contextlib.contextmanager

@@ -46,7 +46,7 @@ class _InputPath(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not value:
             self.fail("an empty name", param, ctx)
-        return named(super().convert(value, param, ctx))
+        return named(str(super().convert(value, param, ctx)))
 
 
 def paths(metavar: str) -> Decorator:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO
 
 import click
 
@@ -32,7 +32,7 @@ def is_pipe(path: Path) -> bool:
     return path == STREAM or (path.parent in _DESCRIPTORS and file_kind(path) == stat.S_IFIFO)
 
 
-def content(path: Path) -> Path | IO[bytes]:
+def content(path: Path) -> Path | BinaryIO:
     """The path, or all that comes through a pipe; OSError for a terminal, and for more than 2 GiB."""
     if not is_pipe(path):
         return path
@@ -49,7 +49,7 @@ def content(path: Path) -> Path | IO[bytes]:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[IO[bytes]]:
+def opened(path: Path) -> Iterator[BinaryIO]:
     """What `content` gives, to be read from any place in it."""
     given = content(path)
     with given.open("rb") if isinstance(given, Path) else given as file:

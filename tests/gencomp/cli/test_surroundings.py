@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -83,3 +84,25 @@ def test_names_of_255_bytes_are_coded_and_decoded_by_every_verb(photos: Path) ->
     done = gencomp("compress", "out/" + whole[0], "-o", "z" * 252 + ".gnc", *TINY, cwd=photos)
     assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)
     assert b"name too long" in done.stderr
+
+
+@pytest.mark.parametrize("lacking", ["working folder", "open files", "home", "temporary folder"])
+def test_several_files_are_coded_where_something_is_lacking(lacking: str, photos: Path) -> None:
+    gone = photos / "gone"
+    gone.mkdir()
+    out = photos / "out"
+
+    def lack() -> None:
+        if lacking == "open files":
+            resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))
+        else:
+            shutil.rmtree(gone)
+
+    lacks = {"home": {"HOME": str(gone)}, "temporary folder": {"TMPDIR": str(gone)}}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in lacks.get(lacking, {}).items():
+            patch.setenv(name, value)
+        where = gone if lacking == "working folder" else photos
+        done = gencomp("compress", photos / "in", "-o", out, "--jobs", 8, *TINY, before=lack, cwd=where)
+    assert done.returncode == 0, done.stderr
+    assert len(list(out.glob("*.gnc"))) == 4
