@@ -49,6 +49,7 @@ class _Part(click.ParamType):
 @options.effort
 @options.aim
 @options.keep
+@options.background
 @click.option("--realism", type=click.FloatRange(0, 1), help="For decode; 0: least distortion, 1: most realistic.")
 @click.option("--format", type=click.Choice(FORMATS), default="png", show_default=True, help="For decode.")
 @click.option(

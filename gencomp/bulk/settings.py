@@ -22,11 +22,11 @@ class Settings:
     """Immutable and small: it travels to every worker.
 
     direction: "code" (images to .gnc), "decode" (.gnc to `format`) or "verify" (.gnc, nothing is written but the
-    status tables). quality, bpp, bytes, effort, aim, keep: as `Codec.encode`, at most one of the first three. realism:
-    as `Codec.decompress`. model, device: as `gencomp.load`; max_pixels: larger images fail. column: the image column of
-    parquet files, or the kinds of tar members that are images ("jpg,left.png"); None finds them. per_shard: how many
-    images of a folder make a shard; pack: they go into one tar file a shard. Raises ValueError for what cannot be
-    meant.
+    status tables). quality, bpp, bytes, effort, aim, keep, background: as `Codec.encode`, at most one of the first
+    three. realism: as `Codec.decompress`. model, device: as `gencomp.load`; max_pixels: larger images fail. column: the
+    image column of parquet files, or the kinds of tar members that are images ("jpg,left.png"); None finds them.
+    per_shard: how many images of a folder make a shard; pack: they go into one tar file a shard. Raises ValueError for
+    what cannot be meant.
     """
 
     direction: str = "code"
@@ -36,6 +36,7 @@ class Settings:
     effort: int = 0
     aim: str = AIMS[0]
     keep: tuple[str, ...] = ()
+    background: str | None = None
     realism: float | None = None
     format: str = "png"
     model: str | None = None
@@ -55,8 +56,9 @@ class Settings:
             raise ValueError(f"give one of quality, bpp and bytes, not {' and '.join(sizes)}")
         if sizes and self.direction != "code":
             raise ValueError(f"{sizes[0]} has no effect on {self.direction}")
-        if self.direction != "code" and (self.effort or self.keep):
-            raise ValueError(f"{'effort' if self.effort else 'keep'} has no effect on {self.direction}")
+        for name in ("effort", "keep", "background"):
+            if self.direction != "code" and getattr(self, name):
+                raise ValueError(f"{name} has no effect on {self.direction}")
         steps_of(self.effort), checked_aim(self.aim)
         checked(self.keep)
         if self.realism is not None and self.direction != "decode":

@@ -64,6 +64,7 @@ class Transform:
             bytes=asked.bytes,
             max_pixels=asked.max_pixels,
             keep=asked.keep,
+            background=asked.background,
             effort=asked.effort,
             aim=asked.aim,
         )
