@@ -41,9 +41,9 @@ def inpaint(
 ) -> Pixels:
     """pixels with what lies under the mask [H, W] (true: unknown) filled in; the rest is returned as it was.
 
-    A higher quality follows the surroundings more closely, a lower one trusts the prior more. It suits holes of about
-    5 to 30 pixels: nothing is invented that the surroundings do not suggest, and thinner scratches across sharp edges
-    are better filled by biharmonic inpainting (scikit-image's `inpaint_biharmonic`).
+    A higher quality follows the surroundings more closely, a lower one trusts the prior more. It suits holes of up to
+    about 30 pixels: nothing is invented that the surroundings do not suggest. Thin scratches across many sharp edges
+    may fare better by biharmonic inpainting (scikit-image's `inpaint_biharmonic`).
     """
     if mask.shape != pixels.shape[:2]:
         raise ValueError(f"the mask has {mask.shape[1]}x{mask.shape[0]} pixels, the image another size")

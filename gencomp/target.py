@@ -29,6 +29,24 @@ def psnr(x: Pixels, y: Pixels) -> float:
     return 10 * math.log10(255**2 / max(error, 1e-9))
 
 
+def at_least(decibels: float, x: Pixels) -> Callable[[Pixels], bool]:
+    """Whether an image shows x with so much PSNR."""
+    return lambda y: psnr(x, y) >= decibels
+
+
+def at_most(distance: float, x: Pixels) -> Callable[[Pixels], bool]:
+    """Whether an image is so near to x by DISTS. WeightsError where VGG's weights are not on this disk."""
+    import torch
+
+    from .perceptual.dists import dists
+
+    def tensor(pixels: Pixels) -> torch.Tensor:
+        return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
+
+    metric, original = dists(), tensor(x)
+    return lambda y: metric(original, tensor(y)) <= distance
+
+
 def least_quality(codec: Codec, pixels: Pixels, good: Callable[[Pixels], bool]) -> float:
     """The least quality, to 0.4, whose image at the default realism is good, if better qualities are as good.
 

@@ -54,6 +54,14 @@ if TYPE_CHECKING:
     metavar="DB",
     help="Instead: the least quality whose one pass shows at least so much PSNR, at realism 1.",
 )
+@click.option(
+    "--dists",
+    type=click.FloatRange(min=0, min_open=True),
+    callback=options.finite,
+    metavar="D",
+    help="Instead: the least quality whose one pass is at most so far by DISTS, which needs VGG's weights (gencomp "
+    "weights --download).",
+)
 @options.keep
 @options.background
 @options.effort
@@ -73,6 +81,7 @@ def compress(
     bpp: float | None,
     size: int | None,
     psnr: float | None,
+    dists: float | None,
     keep: tuple[str, ...],
     background: str | None,
     effort: int,
@@ -102,8 +111,8 @@ def compress(
     gencomp compress photo.jpg --effort 3
     gencomp compress photo.jpg --effort 3 --aim pixels
     """
-    if sum(value is not None for value in (quality, bpp, size, psnr)) > 1:
-        raise WrongUsage("give one of --quality, --bpp, --bytes and --psnr, not several")
+    if sum(value is not None for value in (quality, bpp, size, psnr, dists)) > 1:
+        raise WrongUsage("give one of --quality, --bpp, --bytes, --psnr and --dists, not several")
     if auto and quiet:
         raise WrongUsage("--auto looks for a better format, --quiet does not: give one of them")
     if auto and keep:
@@ -114,7 +123,7 @@ def compress(
     files, notes = list(planned.targets), planned.notes + options.aim_notes(effort, aim)
     asked: dict[str, Any] = {"quality": quality, "bpp": bpp, "bytes": size, "effort": effort, "aim": aim}
     asked |= {"max_pixels": max_pixels, "keep": keep, "background": background}
-    further = Further(effort > 0 and len(files) == 1, psnr, not quiet, auto)
+    further = Further(effort > 0 and len(files) == 1, psnr, dists, not quiet, auto)
     work = functools.partial(_code, planned, asked, further)
     jobs = 1 if planned.piped else jobs or default_jobs(len(files), device)
     with crew(work, model, device, jobs) as workers:
@@ -122,10 +131,11 @@ def compress(
 
 
 class Further(NamedTuple):
-    """What is done beside coding. psnr: as asked for; looks, takes: for a better format, and at once that one."""
+    """Beside coding. psnr, dists: the quality is to reach; looks, takes: for a better format, and at once that one."""
 
     shows_steps: bool = False
     psnr: float | None = None
+    dists: float | None = None
     looks: bool = True
     takes: bool = False
 
@@ -133,18 +143,19 @@ class Further(NamedTuple):
 def _code(planned: Plan, asked: dict[str, Any], further: Further, codec: Codec, source: Path) -> Outcome:
     import numpy as np
 
-    from gencomp.image import ImageWarning, read_image
+    from gencomp.alpha import read_with_alpha
+    from gencomp.image import ImageWarning
 
     target = planned.place(source)
     given = content(source)
-    pixels = np.asarray(read_image(given, asked["max_pixels"]))
+    pixels = np.asarray(read_with_alpha(given, (), asked["max_pixels"], asked["background"])[0])
     if not isinstance(given, Path):
         given.seek(0)
-    if further.psnr is not None:
-        from gencomp.target import least_quality, psnr
+    if further.psnr is not None or further.dists is not None:
+        from gencomp.target import at_least, at_most, least_quality
 
-        wanted = further.psnr
-        asked = {**asked, "quality": least_quality(codec, pixels, lambda shown: psnr(pixels, shown) >= wanted)}
+        good = at_least(further.psnr, pixels) if further.psnr is not None else at_most(further.dists or 0.0, pixels)
+        asked = {**asked, "quality": least_quality(codec, pixels, good)}
     with step_bar(source, shows=further.shows_steps) as progress:
         encoded = codec.encode(given, **asked, progress=progress)
     better, avif = _better(codec, pixels, encoded, further)
@@ -177,7 +188,7 @@ def _code(planned: Plan, asked: dict[str, Any], further: Further, codec: Codec, 
 
 def _better(codec: Codec, pixels: Pixels, encoded: Encoded, further: Further) -> tuple[str, bytes | None]:
     """Why AVIF serves better, "" where it does not or nobody looks; and such a file, where it is to be taken."""
-    if not further.looks:
+    if not further.looks or bitstream.SECTION_KINDS["alpha"] in bitstream.inspect(encoded.data).extras:
         return "", None
     from gencomp.advice import advise, avif_within
 

@@ -64,8 +64,8 @@ def restore(
     """Fill holes in an image, or take noise away.
 
     By the inference that refines latents (compress --effort): the codec's rate says what images are like, and the
-    decoder draws one that fits what is known. Pixels outside a mask stay as they are. For holes of about 5 to 30
-    pixels; thinner scratches across sharp edges are better filled by biharmonic inpainting (scikit-image).
+    decoder draws one that fits what is known. Pixels outside a mask stay as they are. For holes of up to
+    about 30 pixels; thin scratches across many sharp edges may fare better by biharmonic inpainting (scikit-image).
 
     \b
     gencomp restore photo.png --mask scratches.png -o whole.png

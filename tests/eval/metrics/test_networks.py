@@ -13,6 +13,7 @@ from torch import Tensor
 from gencomp.eval.metrics import networks
 from gencomp.eval.metrics.table import METRICS, Resources
 from gencomp.perceptual import NETWORKS, WeightsError, build_lpips
+from gencomp.perceptual.dists import build_dists, for_dists
 
 
 def random_state(network: torch.nn.Module, seed: int = 0) -> dict[str, Tensor]:
@@ -88,7 +89,7 @@ def vgg_trunk() -> dict[str, Tensor]:
 
 def test_dists_has_the_given_trunk_and_its_own_comparison(pair: tuple[Tensor, Tensor]) -> None:
     trunk = vgg_trunk()
-    network = networks.build_dists(trunk)
+    network = build_dists(trunk)
     state = network.state_dict()
     assert torch.equal(state["stage1.0.weight"], trunk["features.0.weight"])
     assert torch.equal(state["stage5.28.bias"], trunk["features.28.bias"])
@@ -108,7 +109,7 @@ def test_dists_is_the_library_called_with_the_same_trunk(
     whole.load_state_dict(trunk | {k: v for k, v in whole.state_dict().items() if k.startswith("class")})
     monkeypatch.setattr(module, "vgg16", lambda weights: whole)
     reference = module.deep_image_structure_and_texture_similarity(*pair)
-    assert float(networks.build_dists(trunk).forward(*pair)) == pytest.approx(float(reference), abs=1e-6)
+    assert float(build_dists(trunk).forward(*pair)) == pytest.approx(float(reference), abs=1e-6)
 
 
 def test_dists_resizes_as_its_authors_do() -> None:
@@ -116,11 +117,11 @@ def test_dists_resizes_as_its_authors_do() -> None:
     pixels = data.astronaut()[:300, :420]
     tensor = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None] / 255
     theirs = np.asarray(Image.fromarray(pixels).resize((358, 256), Image.Resampling.BILINEAR))
-    resized = networks.for_dists(tensor)
+    resized = for_dists(tensor)
     assert resized.shape == (1, 3, 256, 358)
     assert np.array_equal((255 * resized[0]).round().byte().permute(1, 2, 0).numpy(), theirs)
     small = tensor[:, :, :256]
-    assert networks.for_dists(small) is small
+    assert for_dists(small) is small
 
 
 def test_patches_are_hific_s() -> None:
