@@ -14,6 +14,7 @@ from gencomp.bulk.plan import Source, SourceError
 from gencomp.bulk.settings import Settings
 from gencomp.bulk.storage import BULK, Place
 from gencomp.files import shown
+from gencomp.outputs import file_ids
 
 FILE = f"{BULK}/settings.json"
 _PATIENCE = 5.0  # seconds for whoever has created the file to have written it
@@ -25,6 +26,8 @@ class SettingsError(ValueError):
 
 def claim(destination: Place, source: Place, settings: Settings) -> None:
     """Make a new destination this run's, or see that it is; SettingsError, in one line that says what differs."""
+    if destination.local and Path(destination.path(BULK)).is_symlink():
+        raise SettingsError(f"{shown(destination.path(BULK))} is a link, and outputs do not go through links")
     asked = {"source": shown(source.url), **settings.decisive(), "decoder": decoder_of(settings.model)}
     named = {**asked, "model": settings.model or "the embedded one"}  # for people: two names may be one file
     if destination.exists(FILE) or not destination.create(json.dumps(named, indent=2).encode() + b"\n", FILE):
@@ -63,34 +66,18 @@ def check_apart(source: Source, destination: Place, settings: Settings) -> None:
         if source.place.root.strip("/") == destination.root.strip("/"):
             raise SourceError(f"the destination {shown(destination.root)} is the source: name another")
         return
-    above = _identities(destination.root)
     inner, outer = shown(destination.root), shown(source.place.root)
-    if source.whole and (top := _identity(source.place.root)) in above:
-        if above[0] == top:
-            raise SourceError(f"the destination {inner} is the source: name another")
-        folder = Path(destination.root)
-        if folder.is_dir() and any(folder.iterdir()) and not destination.exists(FILE):
-            raise SourceError(f"the destination {inner} lies in the source {outer} and is not empty: name another")
-    standing = {shard.target: _identity(destination.path(shard.target)) for shard in source.shards if shard.target}
-    if any(standing.values()):
-        inputs = {_identity(source.place.path(shard.path)) for shard in source.shards}
-        for target, identity in standing.items():
-            if identity and identity in inputs:
-                raise SourceError(f"{shown(destination.path(target))} would replace an input: name another destination")
-
-
-def _identities(path: str) -> list[tuple[int, int] | None]:
-    """Of a path and of all folders above it."""
-    return [_identity(str(folder)) for folder in (Path(path), *Path(path).parents)]
-
-
-def _identity(path: str) -> tuple[int, int] | None:
-    """What a file is, however it is spelled and linked; None where there is none."""
-    try:
-        seen = Path(path).stat()
-    except OSError:
-        return None
-    return seen.st_dev, seen.st_ino
+    folder, top = Path(destination.root), file_ids([Path(source.place.root)])
+    if source.whole and file_ids([folder]) == top:
+        raise SourceError(f"the destination {inner} is the source: name another")
+    is_new = not destination.exists(FILE)
+    if source.whole and top <= file_ids(folder.parents) and is_new and folder.is_dir() and any(folder.iterdir()):
+        raise SourceError(f"the destination {inner} lies in the source {outer} and is not empty: name another")
+    targets = [path for shard in source.shards if shard.target and (path := folder / shard.target).exists()]
+    inputs = file_ids(Path(source.place.path(shard.path)) for shard in source.shards) if targets else frozenset()
+    for target in targets:
+        if file_ids([target]) & inputs:
+            raise SourceError(f"{shown(target)} would replace an input: name another destination")
 
 
 def _text(value: Any) -> str:

@@ -46,6 +46,13 @@ def test_a_destination_keeps_to_what_it_was_begun_with(
     assert "\n" not in str(caught.value)
 
 
+def test_a_destination_whose_tables_lie_elsewhere_is_refused(tmp_path: Path, fake_codec: Any) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / BULK).symlink_to(tmp_path)
+    with pytest.raises(SettingsError, match="is a link"):
+        claim(Place.of(str(tmp_path / "out")), Place.of(str(tmp_path)), Settings())
+
+
 def test_two_models_of_one_id_are_two_decoders(tmp_path: Path, fake_codec: Any) -> None:
     out, source = Place.of(str(tmp_path / "out")), Place.of(str(tmp_path))
     for name in ("full", "int8", "copy"):
