@@ -188,9 +188,11 @@ class Codec:
     @eager
     def size(self, image: Source, quality: float, *, max_pixels: int | None = MAX_PIXELS) -> int:
         """Bytes of the file at a quality, for a search of one's own: what is not kept is not checked."""
-        pixels = np.asarray(read_image(image, max_pixels))
-        header = Header(self.model_id, pixels.shape[1], pixels.shape[0], 0, 0)
-        return len(bitstream.pack(header, self._code(pixels, bitstream.quality_to_step(quality)).payload))
+        seen, sections = alpha.read_with_alpha(image, (), max_pixels)
+        version = SECTIONS_VERSION if sections else FORMAT_VERSION
+        header = Header(self.model_id, seen.width, seen.height, 0, 0, version)
+        coded = self._code(np.asarray(seen), bitstream.quality_to_step(quality))
+        return len(bitstream.pack(header, coded.payload, sections))
 
     @eager
     def decompress(

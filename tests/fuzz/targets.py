@@ -58,7 +58,7 @@ def file_target() -> Target:
             outcome = f"forged: {outcome}"
         if image is not None:
             header, _ = bitstream.unpack(data)
-            if image.size != (header.width, header.height) or image.mode != "RGB":
+            if image.size != (header.width, header.height) or image.mode not in {"RGB", "RGBA"}:
                 raise Finding(f"an image {image.mode} of {image.size} from {header}")
         return outcome
 

@@ -68,3 +68,26 @@ def test_the_feature_codes_what_is_put_in(sets: Any, quick: Any) -> None:
     expected = np.asarray(quick.decompress(quick.compress(image, quality=50)))
     assert np.array_equal(np.asarray(rows[0]["image"]), expected)
     assert np.array_equal(np.asarray(rows.cast_column("image", datasets.Image())[0]["image"]), expected)
+
+
+def test_a_folder_of_coded_images_is_a_data_set_as_the_guide_says(
+    tmp_path: Path, sets: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The guide's own lines, in a folder of two classes."""
+    from datasets.packaged_modules.imagefolder.imagefolder import ImageFolder
+
+    monkeypatch.setattr(ImageFolder, "EXTENSIONS", list(ImageFolder.EXTENSIONS))
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    monkeypatch.chdir(tmp_path)
+    for name in ("cats/one.gnc", "dogs/two.gnc", "dogs/three.gnc"):
+        path = Path("coded", name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 10)).save(path)
+    guide = Path(huggingface.__file__).with_name("README.md").read_text("utf-8")
+    (lines,) = (block for block in guide.split("```python\n") if "FolderBuilder" in block.split("```")[0])
+    found: dict[str, Any] = {}
+    exec(lines.split("```")[0], found)
+    assert (len(found["images"]), found["images"].classes) == (3, ["cats", "dogs"])
+    assert found["images"][0][0].size == found["rows"][0]["image"].size == (20, 10)
+    assert sorted(found["rows"]["label"]) == [0, 1, 1]
