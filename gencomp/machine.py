@@ -34,6 +34,27 @@ def memory() -> int:
     return min([whole, *(limit for limit in limits if limit)])
 
 
+def status(field: str) -> int | None:
+    """Bytes of a field of /proc/self/status (VmRSS, VmHWM), None where there is none."""
+    words = _read(_PROC / "status").partition(f"{field}:")[2].split()
+    return int(words[0]) * 1024 if words else None
+
+
+def peak_memory(children: bool = False) -> int | None:
+    """Largest resident memory of this process in bytes, or with `children` of a program that it started, if larger.
+
+    None where the system does not say (Windows).
+    """
+    try:
+        import resource
+    except ImportError:
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    # Linux counts into ru_maxrss what the parent held when it forked, but not into VmHWM.
+    own = status("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit) if children else own
+
+
 def processes_that_fit(bytes_each: int) -> int:
     """How many processes that take a core and so many bytes each fit here, at least one."""
     return max(1, min(cores(), memory() // bytes_each))

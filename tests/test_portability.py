@@ -34,8 +34,8 @@ for module in pkgutil.walk_packages(gencomp.__path__, "gencomp."):
 assert seen > 100
 from gencomp.cli.main import main
 from gencomp.train.devices import peak_memory_gib
-from gencomp.eval.run.memory import peak_mb
-assert peak_mb() is None and peak_memory_gib(torch.device("cpu")) == 0
+from gencomp import machine
+assert machine.peak_memory() is None and peak_memory_gib(torch.device("cpu")) == 0
 main(sys.argv[1:])
 """
 

@@ -1,12 +1,12 @@
 """What the hardware decides: number formats that it has, and memory in use."""
 
-import sys
 from typing import Literal
 
 import torch
 from accelerate import PartialState
 from accelerate.utils import parse_flag_from_env
 
+from gencomp import machine
 from gencomp.runtime.torch import multiplies_bfloat16
 
 Precision = Literal["no", "bf16", "fp16"]
@@ -41,9 +41,4 @@ def peak_memory_gib(device: torch.device) -> float:
         return torch.cuda.max_memory_allocated(device) / 2**30
     if device.type == "mps":
         return torch.mps.driver_allocated_memory() / 2**30
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0.0
-    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux kibibytes
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+    return (machine.peak_memory() or 0) / 2**30

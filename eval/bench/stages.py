@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from gencomp import machine
 from gencomp.regions import listening
 
 if TYPE_CHECKING:
@@ -73,22 +74,19 @@ class Clock:
                 Path("/proc/self/clear_refs").write_text("5", "ascii")  # Linux: forget the peak of the resident memory
             except OSError:
                 return None
-        return _status("VmRSS")
+        return _megabytes("VmRSS")
 
     def _peak(self) -> float | None:
         import torch
 
         if self._device == "cuda":
             return torch.cuda.max_memory_allocated(self._device) / 1e6
-        return _status("VmHWM")
+        return _megabytes("VmHWM")
 
 
-def _status(field: str) -> float | None:
-    """A field of /proc/self/status [MB], None where there is none."""
-    try:
-        return int(Path("/proc/self/status").read_text("ascii", "replace").partition(f"{field}:")[2].split()[0]) / 1000
-    except (OSError, ValueError, IndexError):
-        return None
+def _megabytes(field: str) -> float | None:
+    found = machine.status(field)
+    return found and found / 1e6
 
 
 def passed(codec: "Codec", image: "Image.Image", quality: float) -> Passed:

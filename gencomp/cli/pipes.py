@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-import click
-
 from gencomp.walk import file_kind
 
 STREAM = Path("-")
@@ -39,7 +37,7 @@ def content(path: Path) -> Path | BinaryIO:
     if path == STREAM and sys.stdin.isatty():
         raise OSError("standard input is a terminal: name a file, or pipe one in")
     if path == STREAM:
-        data = click.get_binary_stream("stdin").read(_LIMIT + 1)
+        data = sys.stdin.buffer.read(_LIMIT + 1)
     else:
         with path.open("rb") as file:
             data = file.read(_LIMIT + 1)
@@ -58,6 +56,5 @@ def opened(path: Path) -> Iterator[BinaryIO]:
 
 def put(data: bytes | memoryview) -> None:
     """Write to standard output, whole."""
-    out = click.get_binary_stream("stdout")
-    out.write(data)
-    out.flush()
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()

@@ -94,3 +94,14 @@ def test_where_the_system_says_nothing_there_is_a_core_and_no_limit(
     monkeypatch.delattr(os, "sysconf")
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     assert (machine.cores(), machine.memory(), machine.processes_that_fit(GIB)) == (1, sys.maxsize, 1)
+
+
+def test_peak_memory_grows_with_what_is_held() -> None:
+    before = machine.peak_memory()
+    assert before is not None
+    held = bytearray(b"x" * (2 * before))
+    after = machine.peak_memory()
+    assert after is not None
+    assert after > 2 * before
+    assert (machine.peak_memory(children=True) or 0) >= after
+    assert len(held) == 2 * before
