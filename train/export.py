@@ -23,6 +23,7 @@ from gencomp.networks.freeze import rate_change
 from .checkpoint import CheckpointError, checkpoints, exported, load_checkpoint, restore_module
 from .data.batches import Data, fixed_crops, open_data
 from .recipe import Recipe, model_config
+from .terms import minimised
 
 CALIBRATION = 32  # images for the ranges of activations, and as many again for the rate change
 CROP = 256
@@ -78,6 +79,7 @@ def export(
     learnt, family = checkpoint.meta["realism"], network.config.family
     facts = {"recipe": recipe["name"], "steps": checkpoint.step, "realism": learnt and network.knows_realism}
     facts |= {"prior": True} if network.has_prior else {}  # what `gencomp sample` draws by
+    facts |= {"minimised": minimised(recipe)}
     facts |= {"parameters": parameter_count(network), "rate_change": round(change, 6)}
     facts |= {name: value for name, value in (kept.facts if kept else recipe).items() if name in PRICES}
     model = Model(

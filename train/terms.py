@@ -78,6 +78,17 @@ TERMS: dict[str, Row] = {
 }
 
 
+_METRICS = {"mse": "psnr", "wasserstein_steerable": "wasserstein"}  # evaluation's names, where they are others
+
+
+def minimised(recipe: Mapping[str, Any]) -> list[str]:
+    """What a resolved recipe's training minimises, by the names of `gencomp eval`'s metrics: they say less of it."""
+    terms = {"mse": True, "ms_ssim": bool(recipe["ms_ssim_weight"])}  # of the distortion that rates are traded for
+    for stage in recipe["stages"].values():
+        terms |= {name: True for name, term in stage.get("losses", {}).items() if term["weight"]}
+    return [_METRICS.get(name, name) for name, counts in terms.items() if counts]
+
+
 class ActiveTerm(NamedTuple):
     """A term that is ready to be computed."""
 

@@ -13,6 +13,7 @@ from gencomp.train.plan import loads
 from gencomp.train.recipe import changes, model_config, to_dict, to_json
 from gencomp.train.recipes import LADDER, RECIPES
 from gencomp.train.settings import RecipeError, recipe
+from gencomp.train.terms import minimised
 
 
 def test_every_recipe_is_named_as_it_is_called_and_is_complete() -> None:
@@ -126,3 +127,21 @@ def test_plan_counts_what_the_model_counts() -> None:
 def test_recipes_cannot_be_changed_in_place() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         recipe("base").steps = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("setting", "named"),
+    [
+        ("realism.losses.lpips_vgg=1", "lpips_vgg"),
+        ("realism.losses.wasserstein_steerable=9", "wasserstein"),
+        ("realism.losses.wasserstein_alex=1", "wasserstein_alex"),
+        ("realism.losses.mse=2", "psnr"),
+        ("ms_ssim_weight=1", "ms_ssim"),
+    ],
+)
+def test_what_a_recipe_minimises_has_the_name_of_a_metric(setting: str, named: str) -> None:
+    terms = recipe("gan").stages[1].losses
+    off = dict.fromkeys(["ms_ssim_weight", *(f"realism.losses.{term}" for term in terms)], "0")
+    assert minimised(to_dict(recipe("gan", off))) == ["psnr"]
+    name, _, value = setting.partition("=")
+    assert set(minimised(to_dict(recipe("gan", off | {name: value})))) == {"psnr", named}
