@@ -27,8 +27,9 @@ from gencomp.web.site import export, site_of
 def web(folder: Path | None, overwrite: bool, port: int | None, browser: bool, model: str | None) -> None:
     """Code and decode in the browser, with nothing leaving the machine.
 
-    Drop images or .gnc files on the page, compare original and decoded image in a wipe, beside WebP and JPEG of the
-    same size; change quality, size and realism; download. After the first visit it works offline.
+    Drop images, .gnc files or folders on the page, compare original and decoded image in a wipe, beside JPEG, WebP and
+    AVIF at their best for the same bytes; change quality, size and realism; download one or all. After the first file it
+    works offline.
 
     \b
     gencomp web                    serve until Ctrl-C and open the browser

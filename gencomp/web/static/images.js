@@ -1,10 +1,10 @@
 // Images of the browser's own kinds: to pixels, and to PNG.
 
-import { crc32 } from "./codec/bytes.js";
+import { chunk, partAlpha } from "./alpha.js";
 import { ICC } from "./codec/bitstream.js";
 
-// A Blob -> {data: RGBA, upright, on white; width, height, transparent: was anything}. In sRGB; `raw`: in the colours of
-// its own profile.
+// A Blob -> {data: opaque RGBA, upright; width, height, alpha: a plane, or null}. In sRGB; `raw`: in the colours of its
+// own profile.
 export async function pixelsOf(blob, { maxPixels, raw = false }) {
   let bitmap;
   try {
@@ -24,20 +24,7 @@ export async function pixelsOf(blob, { maxPixels, raw = false }) {
   bitmap.close();
   const { data } = context.getImageData(0, 0, width, height);
   canvas.width = canvas.height = 0; // its memory, at once
-  return { data, width, height, transparent: onWhite(data) };
-}
-
-// Lay RGBA on white, in its own values; was any of it transparent?
-function onWhite(data) {
-  let transparent = false;
-  for (let i = 3; i < data.length; i += 4) {
-    const alpha = data[i];
-    if (alpha === 255) continue;
-    transparent = true;
-    for (let c = i - 3; c < i; c++) data[c] = Math.round((data[c] * alpha + 255 * (255 - alpha)) / 255);
-    data[i] = 255;
-  }
-  return transparent;
+  return { data, width, height, alpha: partAlpha(data) };
 }
 
 // A PNG of {data: RGBA, width, height}, with the colour profile that the coded file carries.
@@ -52,14 +39,4 @@ export async function pngOf({ data, width, height }, extras) {
   const content = new Uint8Array(await new Response(packed).arrayBuffer());
   const parts = [png.slice(0, start), chunk("iCCP", [0x69, 0x63, 0x63, 0, 0, ...content]), png.slice(start)];
   return new Blob([await new Blob(parts).arrayBuffer()], { type: "image/png" }); // in one: Firefox decodes no other
-}
-
-function chunk(kind, content) {
-  const bytes = new Uint8Array(12 + content.length);
-  const view = new DataView(bytes.buffer);
-  view.setUint32(0, content.length);
-  bytes.set(new TextEncoder().encode(kind), 4);
-  bytes.set(content, 8);
-  view.setUint32(8 + content.length, crc32(bytes.subarray(4, 8 + content.length)));
-  return bytes;
 }

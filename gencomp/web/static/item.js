@@ -37,7 +37,7 @@ export class Item {
   }
 
   // What to ask of the codec: {wanted: {quality or bytes, extras}, raw, perMegapixel}; names what is not kept.
-  async asked({ mode, quality, bytes, perMegapixel, keep }) {
+  async asked({ mode, quality, bytes, perMegapixel, keep, flat }) {
     const contents = await this.contents();
     const { sections, lost } = sectionsOf(contents, keep);
     const raw = sections.has(ICC);
@@ -45,13 +45,13 @@ export class Item {
     if (contents.frames > 1) this.notes.push(`only the first of ${contents.frames} frames is used`);
     return {
       raw,
-      wanted: { quality, bytes: mode === "size" ? bytes : undefined, extras: sections },
+      wanted: { quality, bytes: mode === "size" ? bytes : undefined, extras: sections, flat },
       perMegapixel: mode === "density" ? perMegapixel : 0,
     };
   }
 
-  noteTransparent() {
-    this.notes.push("its transparent parts stand on white");
+  noteTransparent(flat) {
+    if (flat) this.notes.push("its transparent parts stand on white");
   }
 
   begin(doing) {
@@ -69,9 +69,9 @@ export class Item {
 }
 
 // What decides the outcome of an item: with the same it need not be made again.
-export function makingKey({ coded }, { mode, quality, bytes, perMegapixel, realism, keep }) {
+export function makingKey({ coded }, { mode, quality, bytes, perMegapixel, realism, keep, flat }) {
   if (coded) return `realism ${realism}`;
-  return JSON.stringify([mode, { quality, size: bytes, density: perMegapixel }[mode], keep]);
+  return JSON.stringify([mode, { quality, size: bytes, density: perMegapixel }[mode], keep, flat]);
 }
 
 export const cancelled = () => Object.assign(new Error("cancelled"), { name: "Cancelled" });

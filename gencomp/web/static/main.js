@@ -234,7 +234,7 @@ async function example() {
   const [photo, coded] = await Promise.all(["example.jpg", "example.gnc"].map(async (name) => (await fetch(name)).blob()));
   const item = await itemOf({ blob: new File([photo], "example.jpg"), path: "example.jpg" });
   item.file = new Uint8Array(await coded.arrayBuffer());
-  item.madeAs = makingKey(item, { mode: "quality", quality: 45, keep: [] });
+  item.madeAs = makingKey(item, { mode: "quality", quality: 45, keep: [], flat: false });
   item.saved = true;
   items.push(item);
   select(item);

@@ -108,7 +108,7 @@ export class Queue {
         item.large = true;
         item.end("waiting");
       } else {
-        this.#keep(item, made, given);
+        this.#keep(item, made, given, settings.flat);
         item.madeAs = running.key;
         item.end("done");
       }
@@ -121,10 +121,11 @@ export class Queue {
     this.run();
   }
 
-  #keep(item, { file, facts, png, transparent }, { bytes }) {
+  #keep(item, { file, facts, png, transparent }, { bytes }, flat) {
     Object.assign(item, { facts, size: { width: facts.width, height: facts.height }, saved: false });
     if (item.coded) Object.assign(item, { file: bytes, png });
     else item.file = file;
-    if (transparent) item.noteTransparent();
+    if (transparent) item.noteTransparent(flat);
+    if (facts.lost) item.notes = [facts.lost];
   }
 }

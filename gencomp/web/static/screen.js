@@ -82,7 +82,7 @@ export class Screen {
     };
     const asked = item.coded ? null : await item.asked(settings);
     check();
-    if (asked) await this.#load(step, asked.raw);
+    if (asked) await this.#load(step, asked);
     if ([settings.left, settings.right].includes("original")) await this.#side(step, settings, "original");
     await this.start();
     check();
@@ -102,14 +102,14 @@ export class Screen {
     }
   }
 
-  async #load(step, raw) {
+  async #load(step, { raw, wanted: { flat } }) {
     if (this.#loaded === this.item && this.#loaded.raw === raw) {
-      if (this.item.transparent) this.item.noteTransparent();
+      if (this.item.transparent) this.item.noteTransparent(flat);
       return;
     }
     const { width, height, transparent } = await step("Reading", "load", { blob: this.item.blob, raw });
     Object.assign(this.item, { size: { width, height }, transparent, raw });
-    if (transparent) this.item.noteTransparent();
+    if (transparent) this.item.noteTransparent(flat);
     this.#loaded = Object.assign(this.item, { raw });
     this.changed();
   }
@@ -122,6 +122,7 @@ export class Screen {
     if (item.coded || (item.file && item.madeAs === key)) {
       const bytes = given ?? item.file;
       const facts = await step("Decoding", "open", { bytes });
+      if (facts.lost) item.notes = [facts.lost];
       Object.assign(item, { file: bytes, facts, size: { width: facts.width, height: facts.height } });
     } else {
       const { wanted, perMegapixel } = asked;
@@ -167,8 +168,6 @@ export class Screen {
     const bitmap = await createImageBitmap(item.blob, { imageOrientation: "from-image" });
     picture.canvas = this.#canvas((await item.contents()).icc ? "p3" : null);
     const context = picture.canvas.getContext("2d");
-    context.fillStyle = "white";
-    context.fillRect(0, 0, item.size.width, item.size.height);
     context.drawImage(bitmap, 0, 0);
     bitmap.close();
     Object.assign(picture, { text: bytesText(item.blob.size), whole: true });
@@ -187,11 +186,12 @@ export class Screen {
     const { item } = this;
     const { quality, realism } = kind === "other" ? settings.other : settings;
     const key = kind === "other" && !item.coded ? this.#other(item) : item.key;
-    if (kind === "other" && !item.coded && this.#files.get(key) !== `${quality}`) {
+    const madeAs = `${quality} ${settings.keep} ${settings.flat}`;
+    if (kind === "other" && !item.coded && this.#files.get(key) !== madeAs) {
       const { wanted } = await item.asked({ ...settings, mode: "quality", quality });
-      if (item.transparent) item.noteTransparent();
+      if (item.transparent) item.noteTransparent(settings.flat);
       const { file, facts } = await step("Coding the other setting", "code", { as: key, wanted });
-      this.#files.set(key, `${quality}`);
+      this.#files.set(key, madeAs);
       this.#otherFile = { bytes: file.length, facts };
     }
     const own = kind === "other" && !item.coded;
@@ -222,7 +222,7 @@ export class Screen {
   #wish(kind, settings) {
     const { item } = this;
     if (!item || kind === "original") return kind;
-    if (kind === "other") return `other ${item.coded ? "" : settings.other.quality} ${settings.other.realism} ${settings.keep}`;
+    if (kind === "other") return `other ${item.coded ? "" : settings.other.quality} ${settings.other.realism} ${settings.keep} ${settings.flat}`;
     const made = item.coded ? "" : makingKey(item, settings);
     return kind === "gencomp" ? `gencomp ${made} ${settings.realism}` : `${kind} ${made}`;
   }

@@ -6,7 +6,8 @@
 // The first worker of a page fetches kernel and model; the others get them from it, and help it with large images
 // through a port each (crew.js).
 
-import { ICC, qualityToStep, COMMENT } from "./codec/bitstream.js";
+import { filled, onWhite, packAlpha, unpackAlpha } from "./alpha.js";
+import { ALPHA, COMMENT, ICC, qualityToStep } from "./codec/bitstream.js";
 import { Codec } from "./codec/codec.js";
 import { BitstreamError, Cancelled } from "./codec/errors.js";
 import { encoderOf } from "./encoders.js";
@@ -47,13 +48,25 @@ function ticker({ id, port }, begin = 0, end = 1) {
   };
 }
 
-function factsOf({ header, sections, extras, bits, crc, latentsOk }) {
+function factsOf({ header, sections, extras, bits, crc, latentsOk, lost }) {
   const comment = extras.has(COMMENT) ? new TextDecoder().decode(extras.get(COMMENT)) : null;
   const wide = extras.has(ICC) && isDisplayP3(extras.get(ICC));
-  return { ...header, sections, comment, bits, crc, latentsOk, profile: !extras.has(ICC) ? null : wide ? "p3" : "other" };
+  return { ...header, sections, comment, bits, crc, latentsOk, lost, profile: !extras.has(ICC) ? null : wide ? "p3" : "other" };
 }
 
-async function coded(image, { quality, bytes, extras }, known, tick) {
+// An image {data, width, height, alpha} as a file; `flat`: on white, without its alpha.
+async function coded({ data, alpha, ...size }, { quality, bytes, extras, flat }, known, tick) {
+  const image = { ...size, data };
+  if (alpha && flat) image.data = onWhite(data, alpha);
+  else if (alpha) {
+    image.data = filled(data, alpha, size.width, size.height);
+    extras = new Map([...extras, [ALPHA, await packAlpha(alpha, size.width, size.height)]]);
+  }
+  const file = await codedAs(image, quality, bytes, extras, known, tick);
+  return Object.assign(file, { alpha: flat ? null : alpha });
+}
+
+function codedAs(image, quality, bytes, extras, known, tick) {
   return bytes
     ? codec.encodeToSize(image, bytes, known, tick, extras)
     : codec.encode(image, qualityToStep(quality), tick, extras);
@@ -61,12 +74,19 @@ async function coded(image, { quality, bytes, extras }, known, tick) {
 
 async function read(bytes, tick) {
   const file = await codec.read(bytes, { maxPixels: MAX_PIXELS, tick });
-  if (file.latentsOk) return file;
+  const { width, height } = file.header;
+  const alpha = file.extras.get(ALPHA);
+  if (file.latentsOk) {
+    const plane = alpha ? unpackAlpha(alpha, width, height).catch((error) => ({ error: error.message })) : null;
+    const { error } = (await plane) ?? {};
+    return Object.assign(file, error ? { lost: `the file's alpha is damaged and left out (${error})` } : { alpha: await plane });
+  }
   throw new BitstreamError("the decoded latents are not those that were encoded (another coder or a forged file)");
 }
 
 async function png(file, realism, tick) {
   const rgba = await codec.show(file, realism, { tick });
+  if (file.alpha) for (let i = 0; i < file.alpha.length; i++) rgba[4 * i + 3] = file.alpha[i];
   return pngOf({ data: rgba, width: file.header.width, height: file.header.height }, file.extras);
 }
 
@@ -99,7 +119,7 @@ const tasks = {
   async load({ key, blob, raw }) {
     const image = await pixelsOf(blob, { maxPixels: MAX_PIXELS, raw });
     images.set(key, { ...image, known: new Map() });
-    return { width: image.width, height: image.height, transparent: image.transparent };
+    return { width: image.width, height: image.height, transparent: Boolean(image.alpha) };
   },
 
   // A .gnc file.
@@ -113,7 +133,7 @@ const tasks = {
   async code(message) {
     const { key, as, wanted } = message;
     const image = images.get(key);
-    const known = wanted.extras?.size ? new Map() : image.known;
+    const known = wanted.extras.size || image.alpha ? new Map() : image.known;
     const file = await coded(image, wanted, known, ticker(message));
     files.set(as, file);
     return { file: file.bytes, facts: factsOf(file) };
@@ -127,17 +147,24 @@ const tasks = {
       return { facts: factsOf(file), png: await png(file, realism, ticker(message, 0.4, 1)) };
     }
     const image = await pixelsOf(blob, { maxPixels: MAX_PIXELS, raw });
-    const { width, height, transparent } = image;
+    const { width, height } = image;
     if (width * height > most) return { tooLarge: true };
     const limit = perMegapixel ? Math.floor((perMegapixel * width * height) / 1e6) : wanted.bytes;
     const file = await coded(image, { ...wanted, bytes: limit }, new Map(), ticker(message));
-    return { file: file.bytes, facts: factsOf(file), transparent };
+    return { file: file.bytes, facts: factsOf(file), transparent: Boolean(image.alpha) };
   },
 
   // The image of a file that was read or coded, at a realism, in parts: those first that `visible` names, none of `skip`.
   async show(message) {
     const { id, port, key, realism, visible, skip } = message;
-    const onPart = (part) => port.postMessage({ id, part }, [part.data.buffer]);
+    const { alpha, header } = files.get(key);
+    const onPart = (part) => {
+      for (let i = 0; alpha && i < part.width * part.height; i++) {
+        const row = part.top + Math.floor(i / part.width);
+        part.data[4 * i + 3] = alpha[row * header.width + part.left + (i % part.width)];
+      }
+      port.postMessage({ id, part }, [part.data.buffer]);
+    };
     await codec.show(files.get(key), realism, { tick: ticker(message), visible, skip: new Set(skip), onPart });
   },
 
@@ -148,7 +175,9 @@ const tasks = {
     const { key, type, bytes } = message;
     const tick = ticker(message);
     await tick(0);
-    const { blob, pixels, ...said } = await bestRival(images.get(key), await encoderOf(type), bytes, tick);
+    const { data, alpha, ...size } = images.get(key);
+    const image = { ...size, data: alpha ? onWhite(data, alpha) : data };
+    const { blob, pixels, ...said } = await bestRival(image, await encoderOf(type), bytes, tick);
     return { ...said, bytes: blob.size, data: pixels.data };
   },
 

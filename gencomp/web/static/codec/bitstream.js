@@ -7,11 +7,11 @@ const MAGIC = [0x47, 0x4e, 0x43]; // "GNC"
 const MODEL_ID_BYTES = 4;
 const MAX_SIDE = 2 ** 21 - 1;
 const MAX_SECTION_BYTES = 1 << 20;
-export const SECTION_KINDS = { exif: 1, xmp: 2, icc: 3, comment: 4, dpi: 5 };
+export const SECTION_KINDS = { exif: 1, xmp: 2, icc: 3, comment: 4, dpi: 5, alpha: 6 };
 const SECTION_NAMES = Object.fromEntries(Object.entries(SECTION_KINDS).map(([name, kind]) => [kind, name]));
 const MUST_KNOW = 128;
 export const STEPS = 1024;
-export const { icc: ICC, comment: COMMENT } = SECTION_KINDS;
+export const { icc: ICC, comment: COMMENT, alpha: ALPHA } = SECTION_KINDS;
 
 export const qualityToStep = (quality) => Math.round(((quality - 1) / 99) * STEPS);
 export const stepToQuality = (step) => 1 + (99 * step) / STEPS;
