@@ -7,9 +7,12 @@ become one. Those of light beyond white (PQ, HLG) cannot: there is no one way to
 from __future__ import annotations
 
 import io
+import os
 import struct
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -41,23 +44,40 @@ class CodePoints(NamedTuple):
 
 
 def profile_of(image: Image.Image) -> bytes | None:
-    """The ICC profile of an image whose pixels are not yet decoded: its own, or one that says what its code points say.
+    """The ICC profile of an image as Pillow has opened it: its own, or one that says what its code points say.
 
     Empty where these say sRGB, or, with an ImageWarning, what no profile can say; None where nothing is said. In a PNG
     code points count before a profile (PNG 3, 4.3), in the others after.
     """
     own: bytes | None = image.info.get("icc_profile")
-    file = getattr(image, "fp", None)
-    if image.format not in {"PNG", "AVIF", "HEIF"} or file is None or (own and image.format != "PNG"):
+    if image.format not in {"PNG", "AVIF", "HEIF"} or (own and image.format != "PNG"):
         return own
-    at = file.tell()
-    try:
-        points = _of_png(file) if image.format == "PNG" else _of_boxes(file)
-    except (OSError, ValueError, struct.error):
-        return own
-    finally:
-        file.seek(at)
+    with file_of(image) as file:
+        try:
+            points = None if file is None else _of_png(file) if image.format == "PNG" else _of_boxes(file)
+        except (OSError, ValueError, struct.error):
+            return own
     return own if points is None else _profile(points)
+
+
+@contextmanager
+def file_of(image: Image.Image) -> Iterator[BinaryIO | None]:
+    """The file that Pillow has opened an image from, as long as it can be had: before its pixels are decoded, or, as in
+    `save`, after that if the file has a name."""
+    if getattr(image, "tile", None) and (file := getattr(image, "fp", None)) is not None:
+        at = file.tell()
+        try:
+            yield file
+        finally:
+            file.seek(at)
+    elif name := getattr(image, "filename", ""):
+        try:
+            with Path(os.fsdecode(name)).open("rb") as file:
+                yield file
+        except OSError:
+            yield None
+    else:
+        yield None
 
 
 def to_srgb(colour: Image.Image, profile: bytes | None) -> Image.Image:

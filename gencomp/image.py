@@ -41,7 +41,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.ExifTags import Base as ExifTag
 
 from gencomp.bitstream import MAX_PIXELS, SECTION_KINDS
-from gencomp.colour import as_rgb, profile_of, to_srgb
+from gencomp.colour import as_rgb, file_of, profile_of, to_srgb
 from gencomp.files import write_atomically
 from gencomp.kinds import ImageError, check_opened, open_image
 from gencomp.memory import memory_for
@@ -296,10 +296,14 @@ def upright(image: Image.Image, orientation: int) -> Image.Image:
 def _scaled_key(image: Image.Image) -> int | None:
     """The transparent level of a PNG of 2 or 4 bits in levels of 8 bits, to which Pillow brings pixels, not the key."""
     key = image.info.get("transparency")
-    tiles = getattr(image, "tile", None) if image.format == "PNG" else None
-    raw = tiles[0][3] if tiles else ""
-    scale = {"L;2": 85, "L;4": 17}.get(raw if isinstance(raw, str) else "")
-    return key * scale if scale and isinstance(key, int) else None
+    if image.format != "PNG" or image.mode != "L" or not isinstance(key, int):
+        return None
+    with file_of(image) as file:
+        if file is None:
+            return None
+        file.seek(24)  # in the header: bits for each sample
+        scale = {2: 85, 4: 17}.get((file.read(1) or b"\0")[0])
+    return key * scale if scale else None
 
 
 def _split(image: Image.Image, key: int | None) -> tuple[Image.Image, Image.Image | None]:

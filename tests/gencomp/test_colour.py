@@ -7,6 +7,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,15 @@ def test_code_points_of_srgb_change_nothing(points: tuple[int, int]) -> None:
 def test_colours_that_no_profile_can_say_are_named(file: Any, points: tuple[int, int], said: str) -> None:
     with pytest.warns(ImageWarning, match=said):
         read_image(file(*points))
+
+
+@pytest.mark.parametrize("file", [png, avif])
+def test_colours_are_converted_when_pillow_saves_what_it_has_opened(file: Any, tmp_path: Path, fake_codec: Any) -> None:
+    path = tmp_path / "photo"
+    path.write_bytes(file(12, 13).getvalue())
+    Image.open(path).save(tmp_path / "photo.gnc", quality=100)  # which decodes the pixels first
+    shown = np.asarray(Image.open(tmp_path / "photo.gnc"))
+    assert np.abs(shown - np.clip(expected(12, 13), 0, 255)).mean() < 1.5
 
 
 def test_a_narrow_range_is_named() -> None:
