@@ -1,6 +1,5 @@
 """Eight bits: weights and ranges, the graph's integers against float, training through the rounding, hostile arrays."""
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from gencomp.bitstream import ModelError
 from gencomp.codec import Codec
+from gencomp.graph import tensors_named
 from gencomp.model import Int8Weight, Model, load_model, save_model
 from gencomp.networks import build, network_of
 from gencomp.networks.contract import Network
@@ -118,7 +118,7 @@ def test_onnx_runtime_takes_integer_kernels_for_every_bottleneck(model: Model, t
     options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
     options.log_severity_level = 4
     graph = model.graphs["synthesis"].tobytes()
-    named = _tensors(model, {name.decode() for name in re.findall(rb"<([\w.]+)>", graph)})
+    named = _tensors(model, tensors_named(graph, model.forms()))
     values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in named.values()]
     options.add_external_initializers([f"<{name}>" for name in named], values)
     onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
