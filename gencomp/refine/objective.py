@@ -84,7 +84,8 @@ USES = {
     "lite": Use("lite", 1, 150.0, 1024),
     "vgg": Use("lpips_vgg", 6, 300.0, 256),
 }
-STEERABLE, STEERABLE_ALONE = 40_000.0, 60_000.0  # weights beside networks, and without
+STEERABLE = 60_000.0  # weight of the Wasserstein distortion
+KEPT = 1 << 20  # pixels of an image of whose original all is kept; VGG's maps take 490 bytes a pixel
 
 
 def price_of(facts: Mapping[str, Any], quality_step: int) -> Price:
@@ -112,8 +113,7 @@ def aim_of(aim: str, effort: int, device: torch.device) -> Aim:
     with torch.inference_mode(False):
         networks = [_measure(net, path, device) for net, path in _networks(effort).items()]
         statistics = steerable_features()
-    weight = STEERABLE if networks else STEERABLE_ALONE
-    return Aim(1.0, (Measure(weight, lambda x: pooled(statistics(x), LOG2_SIGMA), pooled_distance, 256), *networks))
+    return Aim(1.0, (Measure(STEERABLE, lambda x: pooled(statistics(x), LOG2_SIGMA), pooled_distance, 256), *networks))
 
 
 def _networks(effort: int) -> dict[str, Path]:
@@ -131,7 +131,8 @@ def _measure(net: str, path: Path, device: torch.device) -> Measure:
 
 
 class _Part(NamedTuple):
-    """A measure on a tile, its weight by the tile's share of the image, and what it made of the original there."""
+    """A measure on a tile, its weight by the tile's share of the image, and what it made of the original there, where
+    that is kept."""
 
     measure: Measure
     weight: float
@@ -141,7 +142,7 @@ class _Part(NamedTuple):
 
 
 class Objective:
-    """D of images [1, 3, H, W] against an original x in 0..1, of which everything is computed once.
+    """D of images [1, 3, H, W] against an original x in 0..1, of which everything is computed once, if it is not large.
 
     counted [1, 1, H, W], 0 or 1: where it is 0 the original is not known, and the pixels' error asks nothing.
     """
@@ -160,7 +161,8 @@ class Objective:
         for rows in _spans(height, measure.side):
             for columns in _spans(width, measure.side):
                 share = (rows.stop - rows.start) * (columns.stop - columns.start) / (height * width)
-                original = self._embedded(measure, self._x[..., rows, columns])
+                kept = self.pixels <= KEPT
+                original = self._embedded(measure, self._x[..., rows, columns]) if kept else None
                 parts.append(_Part(measure, share * measure.weight, rows, columns, original))
         return parts
 
@@ -186,7 +188,10 @@ class Objective:
             return measure.embed(image.contiguous(memory_format=torch.channels_last))
 
     def _of_part(self, part: _Part, image: Tensor) -> Tensor:
-        return part.weight * part.measure.distance(self._embedded(part.measure, image), part.original).sum()
+        original = part.original
+        if original is None:
+            original = self._embedded(part.measure, self._x[..., part.rows, part.columns])
+        return part.weight * part.measure.distance(self._embedded(part.measure, image), original).sum()
 
     def _of_pixels(self, x_hat: Tensor) -> Tensor:
         x = self._x

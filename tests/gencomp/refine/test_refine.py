@@ -159,11 +159,12 @@ def test_an_effort_or_aim_that_is_none_is_refused(codec: Codec, asked: dict[str,
         codec.compress(image(), **asked)
 
 
-def test_the_gradient_is_that_of_the_value_and_of_tiles_as_of_the_whole() -> None:
+def test_the_gradient_is_that_of_the_value_in_tiles_and_with_nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = torch.Generator().manual_seed(0)
     x, x_hat = (torch.rand(1, 3, 72, 40, generator=generator) for _ in range(2))
     aim = aim_of("realism", 1, torch.device("cpu"))
-    for side in (32, 256):
+    for side, kept in ((32, 1 << 20), (256, 0)):
+        monkeypatch.setattr(objectives, "KEPT", kept)
         parts = Objective(x, Price(0.01, 600), Aim(1.0, tuple(m._replace(side=side) for m in aim.measures)))
         value, slope = parts.weigh(x_hat)
         assert value == pytest.approx(parts.value(x_hat), rel=1e-4)
