@@ -52,8 +52,10 @@ async function filesOf(entry, path = entry.name, asked = true) {
   return found;
 }
 
+// Never fails: what cannot be read is for its own turn to say.
 export async function itemOf({ blob, path }) {
-  const coded = isCoded(new Uint8Array(await blob.slice(0, 3).arrayBuffer())) || /\.gnc$/i.test(blob.name ?? "");
+  const start = await blob.slice(0, 3).arrayBuffer().catch(() => new ArrayBuffer(0));
+  const coded = isCoded(new Uint8Array(start)) || /\.gnc$/i.test(blob.name ?? "");
   const item = new Item(blob, coded, path);
   if (!coded) item.kind = await item.contents().then(({ kind }) => kind, () => "");
   return item;

@@ -187,6 +187,7 @@ function announce(text) {
 // ---- files
 
 async function take(files, leftOut) {
+  if (files.length && document.body.dataset.state !== "working") progress("Reading");
   const added = await Promise.all(files.map(itemOf));
   items.push(...added);
   if (added.length) select(added[0]);

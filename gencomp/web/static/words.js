@@ -66,6 +66,7 @@ export function errorText({ name, message }, { kind }) {
   if (name === "TypeError" && kind === "HEIC" && /this browser can read/.test(message)) {
     return "HEIC, which this browser cannot read: save it as JPEG or PNG, open it in Safari, or use the command gencomp.";
   }
+  if (name === "NotReadableError" || name === "NotFoundError") return "it can no longer be read: choose it again.";
   if (name === "RateError") return `${message}. Allow more bytes.`;
   if (name === "RangeError" && !/too large|as small|zip/.test(message)) {
     return "this browser has not enough memory for it: close other files, or use the command gencomp compress.";

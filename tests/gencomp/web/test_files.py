@@ -278,3 +278,22 @@ def test_alpha_comes_back_exactly(page: Any, codec: gencomp.Codec, tmp_path: Pat
     settled(page)
     assert "stand on white" in page.locator("#notes").inner_text()
     assert SECTION_KINDS["alpha"] not in inspect(downloaded(page, "#save-gnc", tmp_path / "x.gnc").read_bytes()).extras
+
+
+PIXELS = """async ([file, raw]) => {
+  const { pixelsOf } = await import("./images.js");
+  const blob = new Blob([Uint8Array.from(atob(file), (c) => c.charCodeAt(0))]);
+  return Array.from((await pixelsOf(blob, { maxPixels: 1e6, raw })).data);
+}"""
+
+
+def test_colours_are_converted_unless_their_profile_is_kept(page: Any) -> None:
+    file = saved(scene(5), "PNG", icc_profile=P3)
+    kept, converted = (
+        np.reshape(page.evaluate(PIXELS, [base64.b64encode(file).decode(), raw]), (56, 72, 4))[..., :3]
+        for raw in (True, False)
+    )
+    assert (kept == np.asarray(scene(5))).all()
+    ours = np.asarray(gencomp.image.read_image(io.BytesIO(file)), int)
+    assert np.abs(converted - ours).max() <= 4
+    assert np.abs(converted - kept).max() > 8
