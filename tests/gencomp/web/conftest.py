@@ -68,7 +68,7 @@ def opened(browser: Any) -> Iterator[Callable[..., Any]]:
     def open_page(at: str, **how: Any) -> Any:
         contexts.append(browser.new_context(**({"viewport": {"width": 1280, "height": 800}} | how)))
         page = contexts[-1].new_page()
-        page.set_default_timeout(int(__import__("os").environ.get("T", "60000")))
+        page.set_default_timeout(60_000)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
         page.on("dialog", lambda dialog: dialog.accept())  # of work that is not saved

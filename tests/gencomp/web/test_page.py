@@ -1,6 +1,5 @@
 """The page as a visitor uses it, in headless Chromium."""
 
-import re
 import struct
 import zlib
 from collections.abc import Callable
@@ -91,18 +90,6 @@ def test_768x512_decodes_within_ten_seconds(page: Any, codec: gencomp.Codec, tmp
     assert seconds <= 10
 
 
-def test_webp_and_jpeg_stand_beside_at_no_more_bytes(page: Any, photo: Photo) -> None:
-    give(page, photo.png)
-    ours = page.locator("#bytes").inner_text()
-    for side, name in (("webp", "WebP"), ("jpeg", "JPEG")):
-        page.locator("#side-left").select_option(side)
-        settled(page)
-        said = page.locator("#facts-left").inner_text()
-        assert re.search(r"quality \d+", said), name
-        assert float(said.split()[0]) <= float(ours.split()[0])
-        assert said.split()[1].rstrip(",") == ours.split()[1]
-
-
 def test_realism_changes_the_image_and_not_the_file(page: Any, photo: Photo, tmp_path: Path) -> None:
     give(page, photo.gnc)
     real = downloaded(page, "#save-png", tmp_path / "1.png").read_bytes()
@@ -140,13 +127,6 @@ def forged(data: bytes) -> bytes:
     return pack(Header(header.model_id, header.width, header.height, header.quality_step, 1), payload)
 
 
-def test_what_is_no_image_is_said_to_be_none(small: Any, tmp_path: Path) -> None:
-    page, text = small, tmp_path / "notes.png"
-    text.write_text("no image")
-    page.set_input_files("#files", str(text))
-    page.locator("#error").filter(has_text="notes.png: not an image that this browser can read").wait_for()
-
-
 def test_work_is_cancelled_and_goes_on(page: Any, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     large = tmp_path / "large.png"
@@ -163,17 +143,6 @@ def test_work_is_cancelled_and_goes_on(page: Any, tmp_path: Path) -> None:
     page.locator("#doing").filter(has_text="Coding").wait_for()
     page.keyboard.press("Escape")
     page.locator("body[data-state=cancelled]").wait_for()
-
-
-def test_several_files_stand_in_a_list(small: Any) -> None:
-    page = small
-    give(page, TESTS / "golden" / "wide.gnc", TESTS / "golden" / "odd.png")
-    assert page.locator("#list .name span").all_inner_texts() == ["wide.gnc", "odd.png"]
-    assert page.locator("#compared").inner_text().endswith("of the plain pixels")
-    for name, size in (("odd.png", "53 × 37"), ("wide.gnc", "131 × 50")):
-        page.locator("#list .name").filter(has_text=name).click()
-        settled(page)
-        assert f"{size} pixels" in fact(page, "image")
 
 
 def test_nothing_leaves_the_machine_and_the_page_works_offline(opened: Open, url: str, photo: Photo) -> None:
