@@ -48,6 +48,7 @@ _ARCHIVES = (
 )
 _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _PEEK = 1 << 16  # bytes at each end of a file that are looked at to see whether it is another one
+_LOOKED_AT = 10_000  # files of a folder
 _NAMED = 3  # of a kind of what is left out
 SAMPLES = 12  # that a report shows
 
@@ -137,14 +138,15 @@ def find_shards(url: str, settings: Settings) -> Source:
 
 
 def samples(place: Place, folder: str, names: Iterable[str], settings: Settings) -> list[str]:
-    """Those of a folder's files that are samples: by suffix; on this disk one of another suffix by its first bytes."""
+    """Those of a folder's files that are samples: by suffix; on this disk some of another suffix by their first bytes.
+
+    Every shard of a folder looks at them again, so that where there are very many (a text beside each image) none is.
+    """
     looked = is_image if settings.direction == "code" else is_coded
-    return [
-        name
-        for name in names
-        if settings.takes(name)
-        or (place.local and not name.lower().endswith(_FILES) and looked(Path(place.path(join(folder, name)))))
-    ]
+    names = [name for name in names if not name.lower().endswith(_FILES)]
+    others = [name for name in names if not settings.takes(name)] if place.local else []
+    paths = {name: Path(place.path(join(folder, name))) for name in others} if len(others) <= _LOOKED_AT else {}
+    return [name for name in names if settings.takes(name) or (name in paths and looked(paths[name]))]
 
 
 def join(folder: str, name: str) -> str:
