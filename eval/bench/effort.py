@@ -62,7 +62,7 @@ def main(
     click.echo("|" + "---|" * (3 + len(metrics)))
     for effort in efforts:
         pairs = [_pair(codec, x, quality, effort, aim, metrics) for x in tqdm(images, desc=f"effort {effort}")]
-        click.echo(_line(effort, *(list(side) for side in zip(*pairs)), metrics))
+        click.echo(_line(effort, [refined for refined, _ in pairs], [plain for _, plain in pairs], metrics))
 
 
 def _pair(
