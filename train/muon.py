@@ -5,7 +5,8 @@ Jordan et al. 2024 ("Muon: an optimizer for hidden layers in neural networks") w
 
     M <- 0.95 M + 0.05 G,    W <- W - learning_rate * 0.2 sqrt(max(rows, columns)) * U V',    U S V' = 0.05 G + 0.95 M
 
-U V' by five Newton-Schulz steps. A convolution's kernel [O, I, h, w] is the matrix [O, I h w].
+U V' by five Newton-Schulz steps. A convolution's kernel [O, I, h, w] is the matrix [O, I h w], in any
+order of its columns.
 """
 
 from collections.abc import Iterable
@@ -63,23 +64,27 @@ class Muon(torch.optim.Optimizer):
                 self._step_others(parameters, group["lr"], group["betas"])
 
     def _step_matrices(self, parameters: list[nn.Parameter], learning_rate: float) -> None:
-        alike: dict[tuple[int, int], list[nn.Parameter]] = {}
-        for p in parameters:
-            alike.setdefault((p.shape[0], p[0].numel()), []).append(p)
-        for (rows, columns), group in alike.items():
-            directions = torch.stack([self._direction(p).reshape(rows, columns) for p in group])
-            scale = learning_rate * 0.2 * max(rows, columns) ** 0.5
-            for p, update in zip(group, orthogonalised(directions, self.dtype)):
-                p.sub_(update.view(p.shape), alpha=scale)
+        """Matrices of one shape, lying or standing, in one product."""
+        alike: dict[tuple[int, int], list[tuple[nn.Parameter, Tensor]]] = {}
+        for p, direction in zip(parameters, self._directions(parameters)):
+            matrix = direction.movedim(1, -1).flatten(1).to(self.dtype)  # [O, h w I], as channels_last has it
+            matrix = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.mT
+            alike.setdefault((matrix.shape[0], matrix.shape[1]), []).append((p, matrix))
+        for (short, long), group in alike.items():
+            updates = orthogonalised(torch.stack([matrix for _, matrix in group]), self.dtype)
+            updates.mul_(learning_rate * 0.2 * long**0.5)
+            for (p, _), update in zip(group, updates):
+                rows = update if p.shape[0] == short else update.mT
+                p.sub_(rows.unflatten(1, (*p.shape[2:], p.shape[1])).movedim(-1, 1))
 
-    def _direction(self, p: nn.Parameter) -> Tensor:
-        """The gradient, looked ahead by its momentum (Nesterov)."""
-        assert p.grad is not None
-        state = self.state[p]
-        if not state:
-            state["momentum"] = torch.zeros_like(p)
-        momentum: Tensor = state["momentum"].lerp_(p.grad, 1 - MOMENTUM)
-        return p.grad.lerp(momentum, MOMENTUM)
+    def _directions(self, parameters: list[nn.Parameter]) -> tuple[Tensor, ...]:
+        """The gradients, looked ahead by their momenta (Nesterov)."""
+        for p in parameters:
+            if not self.state[p]:
+                self.state[p]["momentum"] = torch.zeros_like(p)
+        momenta, gradients = [self.state[p]["momentum"] for p in parameters], [p.grad for p in parameters]
+        torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
+        return torch._foreach_lerp(gradients, momenta, MOMENTUM)
 
     def _step_others(self, parameters: list[nn.Parameter], learning_rate: float, betas: tuple[float, float]) -> None:
         for p in parameters:

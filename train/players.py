@@ -58,8 +58,9 @@ class Ema(Still):
 
     @torch.no_grad()
     def follow(self, module: nn.Module, decay: float) -> None:
-        """ema <- decay * ema + (1 - decay) * module."""
-        get_ema_multi_avg_fn(decay)(list(self.module.parameters()), list(module.parameters()), None)
+        """ema <- decay * ema + (1 - decay) * module, of what learns."""
+        pairs = [(a, b) for a, b in zip(self.module.parameters(), module.parameters(), strict=True) if b.requires_grad]
+        get_ema_multi_avg_fn(decay)([a for a, _ in pairs], [b for _, b in pairs], None)
 
 
 class Player:

@@ -97,7 +97,7 @@ def build_stage(recipe: Recipe, accelerator: Accelerator, number: int, weights: 
     procedure, device, ema = recipe.stages[number], accelerator.device, None
     network = laid_out(procedure.network(recipe), recipe).to(device)
     if recipe.ema:
-        ema = Ema("ema", build(recipe.model).to(device))
+        ema = Ema("ema", laid_out(build(recipe.model), recipe).to(device))
         ema.module.load_state_dict(network.state_dict())
     procedure.choose(network)
     parameters = [p for p in network.parameters() if p.requires_grad]

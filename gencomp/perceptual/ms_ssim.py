@@ -28,7 +28,8 @@ def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
         luminance, contrast = _ssim_parts(x, y)
         part = luminance * contrast if scale == scales - 1 else contrast
         value = value * part.mean((2, 3)).clamp_min(1e-6) ** weights[scale]
-        x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
+        if scale < scales - 1:
+            x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
     return value.mean(1)
 
 

@@ -40,7 +40,8 @@ class PatchDiscriminator(nn.Module):
         """See the module."""
         x = 2 * images - 1
         if self.condition is not None:
-            x = torch.cat([x, self.condition(latents, x.shape[2:]).to(x.dtype)], 1)
+            condition = self.condition(latents, x.shape[2:])
+            x = torch.cat([x.to(condition.dtype), condition], 1)
         features = []
         for index, layer in enumerate(self.layers):
             x = F.pad(x, (1, 2, 1, 2)) if index == 3 else x  # "SAME" padding of an even kernel

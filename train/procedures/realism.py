@@ -95,6 +95,8 @@ class Realism(Procedure):
     def loss(self, stage: Stage, micro: MicroBatch) -> tuple[Tensor, Metrics]:
         """The codec's loss and the discriminators', from one pass of each."""
         inputs, players = micro.inputs, stage.players
+        if not self.trains_bits:
+            inputs = inputs._replace(noise={})  # bits are logged alone, and those of rounded latents
         with stage.accelerator.autocast():
             output = players.codec.network(inputs, train_bits=self.trains_bits)
         total, metrics = image_terms(stage, micro, output.x_hat)
