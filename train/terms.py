@@ -10,13 +10,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from gencomp.perceptual import (
     FeatureStack,
+    embedding_distance,
     grid_artefact_loss,
     laplacian_features,
+    lite_embedding,
+    load_lite,
     load_lpips,
     lpips_loss,
     network_features,
@@ -26,6 +30,7 @@ from gencomp.perceptual import (
 from gencomp.perceptual.ms_ssim import ms_ssim
 
 from .losses import l1, mse
+from .text import text_l1
 
 Perceptual = Callable[[Tensor, Tensor], Tensor]
 
@@ -33,10 +38,12 @@ Perceptual = Callable[[Tensor, Tensor], Tensor]
 @dataclass(frozen=True)
 class Term:
     """Settings of a term. times_realism: counted times the realism of each sample, else always, at a fine quality more
-    than at a coarse one."""
+    than at a coarse one. shift: both images lose as many rows and columns, drawn anew in each step from either side,
+    so that a network's grid meets another one of the synthesis: what repeats with both cannot hide."""
 
     weight: float = 0.0
     times_realism: bool = False
+    shift: int = 0
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,11 @@ def _lpips(net: str, _: Term, weights: str | None, device: torch.device) -> Perc
     return partial(lpips_loss, load_lpips(net, weights).to(device))
 
 
+def _lite(_: Term, weights: str | None, device: torch.device) -> Perceptual:
+    embed = lite_embedding(load_lite(weights).to(device))
+    return lambda x, y: embedding_distance(embed(y), embed(x))
+
+
 def _wasserstein(stack: FeatureStack, term: Wasserstein) -> Perceptual:
     return lambda x, y: wasserstein_distortion(stack(x), stack(y), term.log2_sigma)
 
@@ -74,6 +86,8 @@ TERMS: dict[str, Row] = {
     "wasserstein_laplacian": Row(Wasserstein(), lambda term, *_: _wasserstein(laplacian_features(), term)),
     "wasserstein_steerable": Row(Wasserstein(), lambda term, *_: _wasserstein(steerable_features(), term)),
     **{f"wasserstein_{net}": Row(Wasserstein(), partial(_over_network, net)) for net in ("alex", "vgg", "squeeze")},
+    "lite": Row(Term(), _lite),  # distance of EfficientNet-Lite0's features
+    "text_l1": Row(Term(), lambda *_: text_l1),  # inside of text alone, see text.py
     "grid_artefacts": Row(Term(times_realism=True), lambda *_: grid_artefact_loss),  # crops of at least 128
 }
 
@@ -103,6 +117,15 @@ def build_terms(losses: Mapping[str, Term], weights: str | None, device: torch.d
     return [ActiveTerm(name, term, build(term, weights, device)) for name, term, build in wanted]
 
 
+def shifted(x: Tensor, y: Tensor, shift: int, step: int) -> tuple[Tensor, Tensor]:
+    """Both images without `shift` rows and columns, of which a step takes some from above and from the left."""
+    if not shift:
+        return x, y
+    top, left = np.random.default_rng((step, shift)).integers(0, shift + 1, 2)
+    rows, columns = (slice(int(o), length - shift + int(o)) for o, length in zip((top, left), x.shape[2:]))
+    return x[..., rows, columns], y[..., rows, columns]
+
+
 class Weighted(NamedTuple):
     """total [N], and the mean of each unweighted term; of "realistic/..." the sum over realism above 0, over N."""
 
@@ -111,23 +134,29 @@ class Weighted(NamedTuple):
 
 
 def weighted(
-    terms: Sequence[ActiveTerm], x: Tensor, x_hat: Tensor, realism: Tensor, balance: Tensor, realistic: Tensor
+    terms: Sequence[ActiveTerm],
+    x: Tensor,
+    x_hat: Tensor,
+    realism: Tensor,
+    balance: Tensor,
+    realistic: Tensor,
+    step: int = 0,
 ) -> Weighted:
     """Weighted sum of the terms of images, [N].
 
     realism, balance [N]: the latter multiplies what is always counted. realistic int64 [K]: the rows with realism,
-    which alone are given to the terms that are counted times the realism.
+    which alone are given to the terms that are counted times the realism. step: by which shifts are drawn.
     """
     total, metrics = x.new_zeros(len(x)), {}
     for name, settings, function in terms:
         if not settings.times_realism:
-            value = function(x, x_hat)
+            value = function(*shifted(x, x_hat, settings.shift, step))
             total, metrics[name] = total + balance * settings.weight * value, value.detach().mean()
     if any(term.settings.times_realism for term in terms):
         real, fake, share = x[realistic], x_hat[realistic], realism[realistic]
         for name, settings, function in terms:
             if settings.times_realism:
-                value = function(real, fake)
+                value = function(*shifted(real, fake, settings.shift, step))
                 total = total.index_add(0, realistic, share * settings.weight * value)
                 metrics[f"realistic/{name}"] = ((share > 0) * value.detach()).sum() / len(x)
     return Weighted(total, metrics)

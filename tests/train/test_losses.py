@@ -2,11 +2,15 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from gencomp.train import losses
+from gencomp.train.terms import shifted
+from gencomp.train.text import text_l1, text_mask
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -76,3 +80,25 @@ def test_losses_of_shares_average_to_the_loss_of_the_batch(kind: str) -> None:
     shares = [losses.adversarial(kind, [real[k : k + 2]], [fake[k : k + 2]]) for k in (0, 2)]
     for index in range(2):
         torch.testing.assert_close(whole[index].mean(), sum(s[index].mean() for s in shares) / 2)
+
+
+def test_text_is_where_thin_strokes_stand_on_even_ground() -> None:
+    page = Image.new("RGB", (128, 128), "white")
+    for row in range(4, 60, 14):
+        ImageDraw.Draw(page).text((4, row), "The quick brown fox jumps", fill="black")
+    x = torch.from_numpy(np.array(page)).permute(2, 0, 1)[None] / 255
+    mask, inverse = text_mask(x), text_mask(1 - x)
+    torch.testing.assert_close(mask, inverse)
+    assert mask[..., 4:56, 8:120].mean() > 0.8
+    assert mask[..., 80:, :].max() == 0
+    for other in (noise(1, 3, 64, 64), torch.linspace(0, 1, 64).expand(1, 3, 64, 64), x.new_zeros(1, 3, 64, 64)):
+        assert text_mask(other).max() < 0.05
+    torch.testing.assert_close(text_l1(x, x + 0.1), 0.1 * mask.mean((1, 2, 3)))
+
+
+def test_shifts_cut_both_images_alike_and_anew_in_each_step() -> None:
+    x = noise(1, 3, 24, 24)
+    seen = [shifted(x, 2 * x, 7, step) for step in range(8)]
+    assert all(a.shape == (1, 3, 17, 17) and torch.equal(2 * a, b) for a, b in seen)
+    assert len({float(a[0, 0, 0, 0]) for a, _ in seen}) > 4
+    assert torch.equal(shifted(x, x, 7, 3)[0], seen[3][0])

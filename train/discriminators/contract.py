@@ -31,6 +31,7 @@ class Discriminator(ABC):
     weight: float = 0.0  # of the generator's loss against it
     feature_matching: float = 0.0
     gan: Literal["nonsaturating", "hinge", "relativistic"] = "nonsaturating"
+    spares_text: float = 0.0  # share of its gradient that text is not shown, see train/text.py
     r1: float = 0.0  # gradient penalty on real images, every 16th step
     width: int = 64  # channels of the first layer
     condition_channels: int = 12  # the latents are brought to so many channels; 0: unconditional

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gencomp.perceptual import WeightsError, find_weights, read_weights
+from gencomp.perceptual.weights import load_network
 
 from .contract import Condition, Discriminator, DiscriminatorOutput, norm_of
 
@@ -23,7 +24,7 @@ class Projected(Discriminator):
     """See `Discriminator`."""
 
     backbone: str = "tf_efficientnet_lite0"  # name of a timm network
-    backbone_weights: str = "tf_efficientnet_lite0.safetensors"  # a file, "hub", or "random" (for trials only)
+    backbone_weights: str = "lite"  # as `gencomp weights` fetches them, a file, "hub", or "random" (for trials only)
 
     def build(self, latent_channels: int, weights: str | None = None) -> nn.Module:
         """See `Discriminator`."""
@@ -73,7 +74,7 @@ class ProjectedDiscriminator(nn.Module):
 
 
 def load_backbone(name: str, source: str, folder: str | None) -> nn.Module:
-    """The frozen feature extractor `name` of timm; source: a file's name or path, "hub" or "random".
+    """The frozen feature extractor `name` of timm; source: "lite", a file's name, "hub" or "random".
 
     WeightsError where the weights cannot be had; never random unless asked for.
     """
@@ -84,7 +85,7 @@ def load_backbone(name: str, source: str, folder: str | None) -> nn.Module:
     except Exception as error:  # an unknown name, or a hub that cannot be reached
         raise WeightsError(name, f"needs the timm network {name}: {str(error).splitlines()[0]}") from error
     if source not in ("hub", "random"):
-        state = read_weights(find_weights(source, folder=folder))
+        state = load_network("lite", folder) if source == "lite" else read_weights(find_weights(source, folder=folder))
         missing = network.load_state_dict({k: v for k, v in state.items() if k in network.state_dict()}, strict=False)
         if missing.missing_keys:
             raise WeightsError(source, f"needs {source}: it lacks {missing.missing_keys[0]} of {name}")

@@ -11,6 +11,7 @@ from gencomp.networks.contract import TrainingOutput
 from ..discriminators import KINDS, Discriminator, DiscriminatorOutput
 from ..losses import AdversarialLoss, adversarial, feature_matching, gradient_penalty
 from ..players import Opponent
+from ..text import text_mask
 from .contract import Metrics, MicroBatch, Stage
 
 PENALTY_EVERY = 16  # steps; the penalty's weight is multiplied by it (Karras et al. 2020, lazy regularisation)
@@ -62,6 +63,8 @@ def against_one(stage: Stage, opponent: Opponent, micro: MicroBatch, output: Tra
     generator = (share * (config.weight * value.generator + config.feature_matching * matching)).sum()
     scale = FP16_SCALE if stage.recipe.precision == "fp16" else 1.0
     (gradient,) = torch.autograd.grad(generator * scale, fake_x, retain_graph=True)
+    if config.spares_text:
+        gradient = gradient * (1 - config.spares_text * text_mask(micro.inputs.x[rows]))
     surrogate = (output.x_hat[rows] * (gradient.float() / scale)).sum()
     loss = (share * value.discriminator).sum()
     metrics = {"d_loss": loss.detach(), "realistic/adversarial": (seen * value.generator.detach()).sum()}

@@ -14,7 +14,7 @@ def image_terms(stage: Stage, micro: MicroBatch, x_hat: Tensor) -> tuple[Tensor,
     """The stage's terms of images, [N]: what counts always weighs more at a finer quality, whose rate costs less."""
     inputs = micro.inputs
     balance = distortion_balance(inputs.quality_step, stage.recipe)
-    found = weighted(stage.terms, inputs.x, x_hat, inputs.realism, balance, micro.realistic)
+    found = weighted(stage.terms, inputs.x, x_hat, inputs.realism, balance, micro.realistic, stage.step)
     return found.total, found.metrics
 
 
