@@ -82,7 +82,8 @@ class Muon(torch.optim.Optimizer):
         for p in parameters:
             if not self.state[p]:
                 self.state[p]["momentum"] = torch.zeros_like(p)
-        momenta, gradients = [self.state[p]["momentum"] for p in parameters], [p.grad for p in parameters]
+        momenta = [self.state[p]["momentum"] for p in parameters]
+        gradients = [p.grad for p in parameters if p.grad is not None]
         torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
         return torch._foreach_lerp(gradients, momenta, MOMENTUM)
 
