@@ -64,6 +64,7 @@ def folder(tmp_path: Path) -> Path:
         Image.fromarray(pixels).save(place / f"{name}.png")
     for name in STRANGERS:
         (place / f"{name}.py").write_text(HOSTILE.format(mark=str(tmp_path / "ran")))
+    (place / "matplotlibrc").write_text("text.usetex: True\nfigure.dpi: 90000\n")  # read where matplotlib is imported
     return place
 
 

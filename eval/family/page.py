@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from gencomp.files import write_atomically
 from gencomp.texts import script_json
 
+from ..drawing import plainly
 from ..report.page import template
 from ..report.plots import COLOURS, LOOKS, OTHERS, draw, save
 from ..report.summary import series
@@ -77,6 +78,7 @@ def colours_of(codecs: Sequence[str]) -> dict[str, str]:
     }  # fmt: skip
 
 
+@plainly
 def figure(path: Path, rows: Sequence[Mapping[str, Any]], colours: Mapping[str, str], look: Any) -> None:
     """Rate against PSNR and MS-SSIM, as path.png, .svg and .pdf."""
     metrics = [name for name in ("psnr", "ms_ssim") if any(name in row for row in rows)]

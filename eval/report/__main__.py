@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 from gencomp.files import write_atomically
 
+from ..drawing import plainly
 from ..metrics.table import Metric, measured
 from . import plots, published
 from .summary import Series, series
@@ -107,6 +108,7 @@ def main(
             _draw(evaluations, codecs, reference, figure, look)
 
 
+@plainly
 def _draw(
     evaluations: Sequence[Mapping[str, Any]], codecs: Sequence[str], reference: Sequence[published.Published],
     prefix: Path, look: plots.LookName,

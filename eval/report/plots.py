@@ -13,6 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from gencomp.files import write_atomically
 
+from ..drawing import plainly
 from ..metrics.table import Metric, by_votes, measured, on_axis
 from . import published
 from .published import Published
@@ -78,6 +79,7 @@ def write_plots(
     run([together, *(Step(f"plot {n}", partial(_alone, folder / n, n, rows, series, reference)) for n in names)])
 
 
+@plainly
 def _alone(path: Path, name: str, rows: Rows, series: Sequence[Series], reference: Sequence[Published]) -> None:
     """One metric in a figure of its own."""
     figure = Figure((7.5, 6), layout="constrained")
@@ -85,6 +87,7 @@ def _alone(path: Path, name: str, rows: Rows, series: Sequence[Series], referenc
     save(figure, path, LOOKS["light"])
 
 
+@plainly
 def overview(
     rows: Rows, series: Sequence[Series], names: Sequence[str], reference: Sequence[Published], path: Path,
     look: LookName = "light",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ...drawing import plainly
 from ..bradley_terry import ELO_MEAN
 from .analyse import Analysis
 from .equal_quality import family
@@ -16,6 +17,7 @@ INK, QUIET = "#1f2a33", "#8a949c"
 HUES = ("#2b6cb0", "#c05621", "#2f855a", "#6b46c1", "#b83280", "#975a16", "#285e61", "#4a5568")
 
 
+@plainly
 def draw(analysis: Analysis, folder: Path) -> list[str]:
     """Write scores, rates (if known) and metrics (if any) to folder; returns the stems that were written."""
     made = [_save(_scores(analysis), folder, "scores")]
@@ -26,6 +28,7 @@ def draw(analysis: Analysis, folder: Path) -> list[str]:
     return made
 
 
+@plainly
 def draw_graded(found: Graded, folder: Path) -> list[str]:
     """Write the mean opinion scores to folder; returns the stems that were written."""
     ranked = sorted(found.scores.conditions, key=lambda c: c.mos)
