@@ -16,7 +16,6 @@ from gencomp.results import LIST, claim, rewriting
 from .codecs.baseline import BaselineError
 from .report import results
 from .report.results import Context
-from .report.steps import Run, Step, in_turn
 from .run import notes, records, sets
 from .run.comparable import comparable
 from .run.crew import CodeImage, FindFacts, Known, MeasureSet, Order, Task, note_path, prepare
@@ -24,6 +23,7 @@ from .run.photos import Photo
 from .run.processes import Processes
 from .run.progress import shown
 from .run.records import Target
+from .run.steps import Run, Step, in_turn
 
 READ = ("index.html", "results.json", "results.csv", "codecs.json", "tables", "plots")
 """What people read in the folder of a run; `KEPT` is what a later run goes on from."""

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from ..metrics.table import Metric, goodness, measured
 from ..run.records import Record
 from ..run.sets import Key
+from ..run.steps import Run, Step, in_turn
 from .bootstrap import mean_interval, resample
 from .curves import Curve, CurveError, Delta, bd_quality, bd_rate, curve
-from .steps import Run, Step, in_turn
 from .summary import Series, series
 
 RESAMPLES = 400

@@ -15,9 +15,9 @@ from gencomp.files import write_atomically
 
 from ..drawing import plainly
 from ..metrics.table import Metric, by_votes, measured, on_axis
+from ..run.steps import Run, Step, in_turn
 from . import published
 from .published import Published
-from .steps import Run, Step, in_turn
 from .summary import Series, drawn
 
 # Colours that stay apart for colour-blind readers (Okabe and Ito), gencomp's the strongest.

@@ -15,8 +15,8 @@ from ..metrics.table import RATERS, Metric, by_votes, is_of_sets, measured
 from ..run import sets
 from ..run.comparable import comparable
 from ..run.records import Record, load_all
+from ..run.steps import Run, in_turn
 from . import deltas, published, summary, tables
-from .steps import Run, in_turn
 
 IMAGE_COLUMNS = ("image", "width", "height", "original", "source")
 FORMAT = "gencomp-eval-2"

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 from gencomp.processes import Say, python
 
 from ..codecs.baseline import Baseline, BaselineError
-from ..report.steps import Step
 from .photos import Photo
 from .records import Record, Target
 from .sets import SetMeasuring
+from .steps import Step
 
 
 class Order(NamedTuple):

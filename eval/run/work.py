@@ -87,19 +87,21 @@ def work(unit: Unit, out: Path, measuring: Measuring, note: Path) -> None:
     search = recorder.search()
     for target in unit.targets:
         places = unit.places(target)
-        if not all(_holds(records.load(out, place), out, fingerprint) for place in places):
+        coded = [r for place in places if (r := records.load(out, place)) and _holds(r, out, fingerprint)]
+        if len(coded) < len(places):
             with noted(note, [_failure(place, unit, "", fingerprint) for place in places]):
-                _code(unit, out, image, target, search, recorder, fingerprint)
-        for place in places:
-            record = records.load(out, place)
-            if record is not None and not record.row["error"]:
-                _measure(record, out, measuring.original.tensor(array, crc), unit.codec, measuring)
-                _keep_or_drop(place, unit, out)
+                coded = _code(unit, out, image, target, search, recorder, fingerprint)
+        for record in coded:
+            if not record.row["error"]:
+                done = _measured(record, out, measuring.original.tensor(array, crc), unit.codec, measuring)
+                done = _kept_or_dropped(done, unit, out)
+                if done != record:
+                    records.save(out, done)
 
 
-def _holds(record: Record | None, out: Path, fingerprint: dict[str, Any]) -> bool:
+def _holds(record: Record, out: Path, fingerprint: dict[str, Any]) -> bool:
     """Whether a record's coding still stands, or its codec would take the program down once more."""
-    if record is None or record.fingerprint != fingerprint:
+    if record.fingerprint != fingerprint:
         return False
     if record.row["error"]:
         return str(record.row["error"]).startswith(CRASHED)
@@ -109,29 +111,31 @@ def _holds(record: Record | None, out: Path, fingerprint: dict[str, Any]) -> boo
 def _code(
     unit: Unit, out: Path, image: Image.Image, target: Target, search: RateSearch, recorder: Recorder,
     fingerprint: dict[str, Any],
-) -> None:  # fmt: skip
-    """Code one target through the disk and write its records, without metrics."""
+) -> list[Record]:  # fmt: skip
+    """Code one target through the disk; its records, which are written, without metrics."""
     codec, places = unit.codec, unit.places(target)
     path = out / places[0].file(codec.suffix)
+    made: list[Record] = []
     try:
         match = _match(codec, image, target, search)
         encoding = recorder.write(path, match.setting)
     except (Exception, SystemExit) as error:  # the codec's own error, of any kind: it is this row's result
-        for place in places:
-            records.save(out, _failure(place, unit, one_line(error), fingerprint))
-        return
-    for place in places:
+        made = [_failure(place, unit, one_line(error), fingerprint) for place in places]
+    for place in places[len(made) :]:
         try:
             decoded, decode_s = decode_from(path, codec, place.realism)
             if decoded.size != image.size:
                 raise ValueError(f"came back as {decoded.width}x{decoded.height}")
         except (Exception, SystemExit) as error:
-            records.save(out, _failure(place, unit, f"decoding: {one_line(error)}", fingerprint))
+            made.append(_failure(place, unit, f"decoding: {one_line(error)}", fingerprint))
             continue
         pixels.write_lossless(out / place.reconstruction, decoded)
         records.drop_features(out, place)
         row = _row(place, unit) | _coded(place, unit, image, match, encoding, path) | {"decode_s": decode_s}
-        records.save(out, Record(row, {}, {}, fingerprint))
+        made.append(Record(row, {}, {}, fingerprint))
+    for record in made:
+        records.save(out, record)
+    return made
 
 
 def _match(codec: Baseline, image: Image.Image, target: Target, search: RateSearch) -> Match:
@@ -157,18 +161,14 @@ def _coded(
     }  # fmt: skip
 
 
-def _keep_or_drop(place: Place, unit: Unit, out: Path) -> None:
+def _kept_or_dropped(record: Record, unit: Unit, out: Path) -> Record:
     """Let a reconstruction stand on the disk, and in its record, or not, as this run asks for it."""
-    record, path = records.load(out, place), out / place.reconstruction
-    if record is None:
-        return
+    path = out / record.place.reconstruction
     if unit.keep and not path.is_file():
         pixels.write_lossless(path, pixels.reconstruction(out, record, unit.codec))
     if not unit.keep:
         path.unlink(missing_ok=True)
-    kept = place.reconstruction if unit.keep else ""
-    if record.row["reconstruction"] != kept:
-        records.save(out, record._replace(row=record.row | {"reconstruction": kept}))
+    return record._replace(row=record.row | {"reconstruction": record.place.reconstruction if unit.keep else ""})
 
 
 def _row(place: Place, unit: Unit) -> dict[str, Any]:
@@ -182,12 +182,12 @@ def _failure(place: Place, unit: Unit, error: str, fingerprint: dict[str, Any]) 
     return Record(_row(place, unit) | {"error": error}, {}, {}, fingerprint)
 
 
-def _measure(record: Record, out: Path, x: Tensor, codec: Baseline, measuring: Measuring) -> None:
-    """Add the metrics that a record lacks, and the features that a set's metrics need."""
+def _measured(record: Record, out: Path, x: Tensor, codec: Baseline, measuring: Measuring) -> Record:
+    """The record with the metrics that it lacked; also writes the features that a set's metrics need."""
     wanted = [(metric, measure) for metric, measure in measuring.metrics if metric.name not in record.metrics]
     lacking = pixels.lacking_features(out, record.place, measuring.extractors, measuring.patch)
     if not wanted and not lacking:
-        return
+        return record
     y = to_tensor(np.asarray(pixels.reconstruction(out, record, codec)))
     failed, metrics = dict(record.failed), dict(record.metrics)
     for metric, measure in wanted:
@@ -199,9 +199,9 @@ def _measure(record: Record, out: Path, x: Tensor, codec: Baseline, measuring: M
         except Exception as error:  # an image too small for a metric, or a library's own refusal
             failed[metric.name] = one_line(error)
     failed = {name: why for name, why in failed.items() if name not in metrics}
-    records.save(out, record._replace(metrics=metrics, failed=failed))
     for place, image in ((record.place, y), (records.original_place(record.place.image), x)):
         pixels.keep_features(out, place, image, measuring.extractors, measuring.patch)
+    return record._replace(metrics=metrics, failed=failed)
 
 
 def one_line(error: BaseException) -> str:
