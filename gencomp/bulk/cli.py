@@ -91,6 +91,8 @@ def bulk(source: str, dest: str, **given: Any) -> None:
     gencomp bulk coded/ seen/ --direction decode --format webp
     gencomp bulk coded/ checked/ --direction verify
     """
+    for note in options.aim_notes(given["effort"], given["aim"]):
+        click.echo(f"Note: {note}", err=True)
     try:
         settings = Settings(**{field.name: given[field.name] for field in fields(Settings)})
     except ValueError as error:
