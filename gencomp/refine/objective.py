@@ -85,6 +85,7 @@ USES = {
     "vgg": Use("lpips_vgg", 6, 300.0, 256),
 }
 STEERABLE = 60_000.0  # weight of the Wasserstein distortion
+FULL, LOW = 1.6e-3, 0.25  # lambda from which on weights hold as they are; below, by which power of it they grow
 KEPT = 1 << 20  # pixels of an image of whose original all is kept; VGG's maps take 490 bytes a pixel
 
 
@@ -157,13 +158,14 @@ class Objective:
 
     def _parts_of(self, measure: Measure) -> list[_Part]:
         height, width = self._x.shape[2:]
+        more = max(1.0, FULL / self._price.lam) ** LOW  # at low rates the squared error grows, and they are bounded
         parts = []
         for rows in _spans(height, measure.side):
             for columns in _spans(width, measure.side):
                 share = (rows.stop - rows.start) * (columns.stop - columns.start) / (height * width)
                 kept = self.pixels <= KEPT
                 original = self._embedded(measure, self._x[..., rows, columns]) if kept else None
-                parts.append(_Part(measure, share * measure.weight, rows, columns, original))
+                parts.append(_Part(measure, share * measure.weight * more, rows, columns, original))
         return parts
 
     def weigh(self, x_hat: Tensor) -> tuple[float, Tensor]:
