@@ -73,7 +73,7 @@ class Verbs(click.Group):
         try:
             return super().invoke(ctx)
         except click.ClickException as error:  # click's own name what was typed
-            error.message = "\n".join(map(shown, error.message.split("\n")))
+            vars(error)["message"] = "\n".join(map(shown, error.message.split("\n")))
             raise
         except (click.Abort, click.exceptions.Exit, BrokenPipeError):
             raise

@@ -14,8 +14,8 @@ from gencomp.texts import csv_rows, csv_text, script_json
 NAMES = ("index.html", "tables", "records")
 
 
-def _run(out: Path, text: str, **how: bool) -> None:
-    claim(out, "eval", NAMES, **how)
+def _run(out: Path, text: str, overwrite: bool = False) -> None:
+    claim(out, "eval", NAMES, overwrite=overwrite)
     with rewriting(out, NAMES[:2]):
         (out / "index.html").write_text(text)
         (out / "tables").mkdir(exist_ok=True)

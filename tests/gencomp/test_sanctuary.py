@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import click
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -209,9 +210,11 @@ def file_commands(home: Path) -> Iterator[list[str]]:
         yield ["compress", str(home / "planted"), "-o", str(home / out), "--jobs", "1"]
         yield ["decompress", str(home / "coded"), "-o", str(home / out), "--jobs", "1"]
         yield ["decompress", str(home / "planted"), "-o", str(home / out), "--jobs", "1"]
-    for verb in ("compress", "decompress"):
-        yield from ([verb, str(home / name), "--jobs", "1"] for name in ("planted", "coded", "odd", "photos"))
-        yield [verb, str(home / "planted"), "--overwrite", "--jobs", "1"]
+    for name in ("compress", "decompress"):
+        yield from ([name, str(home / folder), "--jobs", "1"] for folder in ("planted", "coded", "odd", "photos"))
+        yield [name, str(home / "planted"), "--overwrite", "--jobs", "1"]
+    for name in main.list_commands(click.Context(main)):
+        yield from ([name, f"{start}\x1b]0;owned\x07.png"] for start in ("", "--"))
     for folder in ("site", "run"):
         yield ["interpolate", str(webp), str(photo), "-o", str(home / folder)]
         yield ["sample", "-o", f"{home / folder}/"]
