@@ -82,14 +82,14 @@ class _Distillation(Procedure):
 
     def resume(self, recipe: Recipe, saved: dict[str, Any]) -> Recipe:
         """The teacher is the run's."""
-        facts = saved["stages"][self.name]
-        transform: dict[str, Any] = {
-            key: tuple(v) if isinstance(v, list) else v for key, v in facts["transform"].items()
-        }
-        known: dict[str, Any] = {"transform": TransformConfig(**transform), "realistic": facts["realistic"]}
-        known |= {"synthesis_kmac": facts["synthesis_kmac"]} if "synthesis_kmac" in facts else {}
-        settings = dataclasses.replace(self, **known)
-        return dataclasses.replace(with_stage(recipe, settings), model=model_config(saved))
+        for stage in recipe.stages:
+            facts = saved["stages"][stage.name]
+            known = {key: facts[key] for key in ("realistic", "synthesis_kmac") if key in facts}
+            if facts["transform"] is not None:
+                values = {key: tuple(v) if isinstance(v, list) else v for key, v in facts["transform"].items()}
+                known["transform"] = TransformConfig(**values)
+            recipe = with_stage(recipe, dataclasses.replace(stage, **known))
+        return dataclasses.replace(recipe, model=model_config(saved))
 
     def others(self, recipe: Recipe, accelerator: Accelerator, weights: str | None) -> dict[str, Keeper]:
         """The teacher, and discriminators where there are some."""
