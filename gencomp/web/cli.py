@@ -28,8 +28,8 @@ def web(folder: Path | None, overwrite: bool, port: int | None, browser: bool, m
     """Code and decode in the browser, with nothing leaving the machine.
 
     Drop images, .gnc files or folders on the page, compare original and decoded image in a wipe, beside JPEG, WebP and
-    AVIF at their best for the same bytes; change quality, size and realism; download one or all. After the first file it
-    works offline.
+    AVIF at their best for the same bytes; change quality, size and realism; download one or all. After the first file
+    it works offline.
 
     \b
     gencomp web                    serve until Ctrl-C and open the browser
