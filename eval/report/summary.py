@@ -52,7 +52,7 @@ def summarise(
             row[name] = float(np.mean([r.row[name] for r in members]))
         row["sample_format"] = ", ".join(sorted({r.row["sample_format"] for r in members} - {""}))
         intervals, fewer = {}, {}
-        for name in sorted({m for r in members for m in r.metrics}, key=list(METRICS).index):
+        for name in (m for m in METRICS if any(m in r.metrics for r in members)):
             values = np.array([r.metrics[name] for r in members if name in r.metrics])
             row[name] = float(values.mean())
             intervals[name] = mean_interval(values, RESAMPLES)

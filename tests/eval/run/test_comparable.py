@@ -1,5 +1,7 @@
 """Which images count at a rate, and that one which does not moves no codec's delta."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -37,8 +39,8 @@ def rates_of(found: list[Record]) -> dict[str, float]:
     """BD-rate by codec."""
     comparison = comparable(groups(found))
     rows = [
-        {"codec": k[0], "setting": k[1], "realism": None, "unable": k in comparison.unable, "psnr": 0.0,
-         "bpp": float(np.mean([r.row["bpp"] for r in members]))}
+        {"codec": k[0], "setting": k[1], "realism": None, "unable": k in comparison.unable, "minimised": [],
+         "psnr": 0.0, "bpp": float(np.mean([r.row["bpp"] for r in members]))}
         for k, members in comparison.used.items()
     ]  # fmt: skip
     return {one["codec"]: one["rate"]["value"] for one in deltas.deltas(rows, comparison.used, "anchor")}
@@ -84,7 +86,15 @@ def test_a_codec_that_cannot_do_a_rate_takes_no_image_from_the_others() -> None:
 def test_deltas_stand_per_image_with_interval_significance_and_overlap() -> None:
     comparison = comparable(groups(coded(6)))
     rows = [
-        {"codec": codec, "setting": setting, "realism": None, "unable": False, "psnr": 0.0, "bpp": float(setting[:3])}
+        {
+            "codec": codec,
+            "setting": setting,
+            "realism": None,
+            "unable": False,
+            "minimised": [],
+            "psnr": 0.0,
+            "bpp": float(setting[:3]),
+        }
         for codec, setting, _ in comparison.used
     ]
     found = deltas.deltas(rows, comparison.used, "anchor", (0.1, 0.4))
@@ -101,3 +111,12 @@ def test_deltas_stand_per_image_with_interval_significance_and_overlap() -> None
     assert "p < 0.01" in text
     assert "fewer bits on 6 of 6" in text
     assert any("0.1 to 0.4 bpp" in note for note in table.notes)
+
+
+def test_metrics_that_the_table_no_longer_has_are_passed_over_and_minimised_ones_named(tmp_path: Path) -> None:
+    """A folder of an earlier version stays of use."""
+    earlier = [r._replace(metrics={"regular_grain": 1.0, **r.metrics}) for r in coded(2)]
+    codecs = {"weak": {"minimised": ["psnr", "dists"]}}
+    rows = summary.summarise(tmp_path, comparable(groups(earlier)), 256, codecs)
+    assert all("psnr" in row and "regular_grain" not in row for row in rows)
+    assert {row["codec"]: row["minimised"] for row in rows} == {"anchor": [], "frugal": [], "weak": ["psnr"]}
