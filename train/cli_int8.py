@@ -37,7 +37,7 @@ def int8(model: str, data: tuple[str, ...], output: Path, overwrite: bool, name:
     gencomp int8 gencomp-base --data photos/ -o int8.safetensors
     gencomp decompress photo.gnc --model int8.safetensors
 
-    A decoder that was trained for eight bits loses less: gencomp train slim --set slim.int8=true, then export and this.
+    A decoder that was trained for eight bits loses less: see "Eight bits" in train/README.md.
     """
     from .int8 import quantise
     from .resume import model_file

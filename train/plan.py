@@ -97,10 +97,8 @@ def _inputs(recipe: Recipe) -> TrainingInputs:
 
 
 def _codec_pass(codec: Network, inputs: TrainingInputs, procedure: Procedure) -> Tensor:
-    if not procedure.codes:
-        return codec(inputs, drawn=True).x_hat.sum()
-    output = codec(inputs, train_bits=procedure.trains_bits)
-    return output.x_hat.sum() + bits_of(output).sum()
+    output = procedure.forward(codec, inputs)
+    return output.x_hat.sum() + (bits_of(output).sum() if output.bits else 0)
 
 
 def _count(network: nn.Module, passed: Callable[[], Tensor]) -> Count:

@@ -24,7 +24,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from gencomp.networks import build
-from gencomp.networks.contract import Network, TrainingInputs
+from gencomp.networks.contract import Network, TrainingInputs, TrainingOutput
 
 from ..checkpoint import Checkpoint, CheckpointError, Start, restore_module
 from ..data.batches import Data
@@ -138,6 +138,11 @@ class Procedure:
 
     def choose(self, network: Network) -> None:
         """Take `requires_grad` from the parameters that do not learn."""
+
+    def forward(self, network: Any, inputs: TrainingInputs) -> TrainingOutput:
+        """The pass of the codec in a step."""
+        output: TrainingOutput = network(inputs, train_bits=self.trains_bits)
+        return output
 
     def optimiser(self, recipe: Recipe, parameters: list[nn.Parameter]) -> tuple[torch.optim.Optimizer, float]:
         """The codec's optimiser, and its learning rate."""

@@ -6,7 +6,7 @@ yet, so nothing can be exported or validated, and sample grids show images that 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from gencomp.bitstream import STEPS
 from gencomp.image import to_uint8
 from gencomp.networks import FAMILIES
-from gencomp.networks.contract import Network, TrainingInputs, freeze_bits
+from gencomp.networks.contract import Network, TrainingInputs, TrainingOutput, freeze_bits
 
 from ..discriminators import KINDS, Discriminator
 from ..players import Keeper, codec_optimiser, opponents_of
@@ -66,6 +66,11 @@ class Generator(Procedure):
         """See the contract."""
         return {**opponents_of(self.discriminators, recipe, accelerator, weights)}
 
+    def forward(self, network: Any, inputs: TrainingInputs) -> TrainingOutput:
+        """Of latents that are drawn."""
+        output: TrainingOutput = network(inputs, train_bits=False, drawn=True)
+        return output
+
     def realism(self, drawn: Tensor) -> Tensor:
         """All of it: the discriminator is all."""
         return torch.ones_like(drawn)
@@ -73,7 +78,7 @@ class Generator(Procedure):
     def loss(self, stage: Stage, micro: MicroBatch) -> tuple[Tensor, Metrics]:
         """See the contract."""
         with stage.accelerator.autocast():
-            output = stage.players.codec.network(micro.inputs, train_bits=False, drawn=True)
+            output = self.forward(stage.players.codec.network, micro.inputs)
         judged = against(stage, micro, output)
         counted = {"_realistic": torch.ones((), device=stage.device)}
         return judged.loss, judged.metrics | counted | {"g_loss": judged.generator}
