@@ -40,7 +40,9 @@ def photos(tmp_path: Path) -> list[Path]:
 
 def _work(photos: list[Path], output: Path) -> functools.partial[Outcome]:
     planned = plan([photos[0].parent], is_image, str(output), ".gnc")
-    return functools.partial(_code, planned, {"quality": 50, "effort": 0, "max_pixels": None}, Further())
+    return functools.partial(
+        _code, planned, {"quality": 50, "effort": 0, "max_pixels": None, "background": "white"}, Further()
+    )
 
 
 def test_processes_give_what_one_gives_in_the_order_of_the_files(photos: list[Path], tmp_path: Path) -> None:
