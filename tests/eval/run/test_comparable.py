@@ -1,6 +1,7 @@
 """Which images count at a rate, and that one which does not moves no codec's delta."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ def coded(images: int, smooth: float | None = None) -> list[Record]:
 def rates_of(found: list[Record]) -> dict[str, float]:
     """BD-rate by codec."""
     comparison = comparable(groups(found))
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"codec": k[0], "setting": k[1], "realism": None, "unable": k in comparison.unable, "minimised": [],
          "psnr": 0.0, "bpp": float(np.mean([r.row["bpp"] for r in members]))}
         for k, members in comparison.used.items()
@@ -85,7 +86,7 @@ def test_a_codec_that_cannot_do_a_rate_takes_no_image_from_the_others() -> None:
 
 def test_deltas_stand_per_image_with_interval_significance_and_overlap() -> None:
     comparison = comparable(groups(coded(6)))
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "codec": codec,
             "setting": setting,

@@ -86,7 +86,9 @@ class _Distillation(Procedure):
             facts = saved["stages"][stage.name]
             known = {key: facts[key] for key in ("realistic", "synthesis_kmac") if key in facts}
             if facts["transform"] is not None:
-                values = {key: tuple(v) if isinstance(v, list) else v for key, v in facts["transform"].items()}
+                values: dict[str, Any] = {
+                    key: tuple(v) if isinstance(v, list) else v for key, v in facts["transform"].items()
+                }
                 known["transform"] = TransformConfig(**values)
             recipe = with_stage(recipe, dataclasses.replace(stage, **known))
         return dataclasses.replace(recipe, model=model_config(saved))
