@@ -201,7 +201,7 @@ def evaluate(photos: tuple[str, ...], out: Path, limit: int | None, as_json: boo
         if figure is not None:
             evaluation.write_figure(figure, results)
     if as_json:
-        echo(json.dumps({k: results[k] for k in ("summary", "left_out", "bd", "not_measured", "problems")}))
+        echo(json.dumps({k: results[k] for k in ("summary", "left_out", "bd", "answers", "not_measured", "problems")}))
     else:
         _say(out, results, quiet)
     if results["problems"]:
@@ -243,6 +243,8 @@ def _say(out: Path, results: dict[str, Any], quiet: bool) -> None:
     if quiet:
         return
     echo(text(means_table(results)))
+    for one in results["answers"]:
+        echo(one["text"])
     if not results["bd"] and len({row["codec"] for row in results["summary"]}) > 1:
         echo("No Bjontegaard deltas: the codec that --anchor names is not among these.")
     wanted: dict[str, list[str]] = {}

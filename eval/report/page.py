@@ -24,6 +24,7 @@ def page(results: Mapping[str, Any]) -> str:
     codecs = list(dict.fromkeys(row["codec"] for row in results["summary"]))
     data = {key: value for key, value in results.items() if key not in ("format", "sets")}
     data["bd"] = [{key: one[key] for key in ("codec", "metric")} for one in results["bd"]]  # the table says the rest
+    data["answers"] = [one["text"] for one in results["answers"]]
     data["colours"] = {codec: colour_of(codec, codecs) for codec in codecs}
     data["published"] = [p._asdict() | {"prominent": p.label in published.PROMINENT} for p in published.curves()]
     data["tables"] = {

@@ -53,6 +53,7 @@ def collect(out: Path, context: Context, run: Run = in_turn) -> dict[str, Any]:
     metrics = measured(rows)
     minimised = {name for row in rows for name in row["minimised"]}
     leading = by_votes(metrics, minimised)[:1]  # the first column of realism
+    asked = [name for name in (*leading, "psnr") if name in metrics]
     images = {r.place.image: r for r in found if not r.row["error"]}
     return {
         "format": FORMAT,
@@ -78,6 +79,7 @@ def collect(out: Path, context: Context, run: Run = in_turn) -> dict[str, Any]:
             {key: row[key] for key in ("codec", "setting", "realism", "bpp", *filter(is_of_sets, row))} for row in rows
         ],
         "bd": deltas.deltas(rows, comparison.used, context.anchor, context.window, run),
+        "answers": deltas.answers(rows, comparison.used, context.codecs, context.anchor, asked, context.window, run),
         "problems": summary.problems(found, context.codecs),
         "rows": [r.row | r.metrics for r in found],
     }
@@ -127,9 +129,9 @@ def _protocol(context: Context, metrics: Mapping[str, Metric], leading: Sequence
         "Rates are sizes of files on disk, headers and all; every image is decoded from its file.",
         "Targets in bits per pixel are met image by image, by interpolation over the codec's own rate control: within "
         "2 %, or the row says why not. Targets in settings hold one setting for all images.",
-        "An image that some codec cannot bring to a rate, because its smallest or largest file is off it, leaves that "
-        "rate's means for all codecs. A codec that cannot do a rate on half of the images stands outside the "
-        "comparison there.",
+        "Means, curves and deltas are over one set of images. Where a codec fails on an image, or its smallest or "
+        "largest file is off the rate, either the image leaves all rates and codecs or the codec's point stands "
+        "outside the comparison: whichever of the two misses the larger share of the other.",
         "Chroma format and bit depth are read from the files.",
         "Means over images are arithmetic; the mean MS-SSIM is turned into dB afterwards.",
         "The first measure of realism is the one that predicts most of people's votes (31 raters, 267 pairs; a rater "

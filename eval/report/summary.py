@@ -34,26 +34,27 @@ def summarise(
 ) -> list[dict[str, Any]]:
     """A row for each operating point: arithmetic means over its images, 95 % intervals, metrics of the set.
 
-    `fewer` holds the number of images behind a metric that leaves some out, such as those too small for it; `left_out`
-    counts images that some codec cannot bring to this rate; `lacks` how many images stand in other rows of the setting
-    and not in this one, which then does not compare with them; `unable` marks a codec that cannot do this rate;
-    `minimised` names the metrics that the codec, its training or its refinement minimised, as `codecs` says.
+    The rows are over one set of images, and so is each metric: over those images at which every row has it. `fewer`
+    holds the number of images behind a metric that leaves some out, such as those too small for it; `left_out` counts
+    images outside the set; `unable` marks a point outside the comparison, which lacks images of the set or is off its
+    rate on some; `minimised` names the metrics that the codec, its training or its refinement minimised.
     """
     rows = []
+    gone = {one.image for one in comparison.left_out}
+    having = {name: _having(name, comparison) for name in METRICS}
     for key, members in comparison.used.items():
         codec, setting, realism = key
         row: dict[str, Any] = {"codec": codec, "setting": setting, "realism": realism, "images": len(members)}
-        gone = {one.image for one in comparison.left_out if one.setting == setting}
-        row["left_out"] = 0 if key in comparison.unable else len(gone)
-        row["unable"] = key in comparison.unable
-        row["lacks"] = len(_images_of(comparison, setting) - {r.place.image for r in members} - gone)
+        row |= {"left_out": len(gone), "unable": key in comparison.unable}
         row["reached"] = sum(r.row["rate"] == "reached" for r in members)
         for name in ("bytes", "bpp", "encode_s", "decode_s"):
             row[name] = float(np.mean([r.row[name] for r in members]))
         row["sample_format"] = ", ".join(sorted({r.row["sample_format"] for r in members} - {""}))
         intervals, fewer = {}, {}
-        for name in (m for m in METRICS if any(m in r.metrics for r in members)):
-            values = np.array([r.metrics[name] for r in members if name in r.metrics])
+        for name, images in having.items():
+            values = np.array([r.metrics[name] for r in members if name in r.metrics and r.place.image in images])
+            if not len(values):
+                continue
             row[name] = float(values.mean())
             intervals[name] = mean_interval(values, RESAMPLES)
             if len(values) < len(members):
@@ -67,10 +68,11 @@ def summarise(
     return rows
 
 
-def _images_of(comparison: Comparison, setting: str) -> set[str]:
-    """The images of a rate in any row, or of all rows for one setting of a codec's own."""
-    same = [members for key, members in comparison.used.items() if not is_rate(setting) or key[1] == setting]
-    return {r.place.image for members in same for r in members}
+def _having(name: str, comparison: Comparison) -> set[str]:
+    """The images on which every point of the comparison that has a metric has it."""
+    points = [members for key, members in comparison.used.items() if key not in comparison.unable]
+    found = [{r.place.image for r in members if name in r.metrics} for members in points]
+    return set.intersection(*filter(None, found)) if any(found) else set()
 
 
 def _of_images(name: str) -> bool:

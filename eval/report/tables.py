@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from gencomp.texts import csv_text
 
 from ..metrics.table import measured
-from .deltas import Window
+from .deltas import FEWEST, Window
 
 FIRST_COLUMNS = ("image", "codec", "setting", "realism", "width", "height", "bytes", "bpp", "sample_format", "file",
                  "original", "reconstruction")  # fmt: skip
@@ -60,7 +60,7 @@ def means_csv(results: Results) -> str:
             | {f"{m}_high": i[1] for m, i in given.items()}
         )
     metrics = [c for m in results["metrics"] for c in (m, f"{m}_low", f"{m}_high") if any(c in r for r in rows)]
-    columns = ["codec", "setting", "realism", "sample_format", "images", "left_out", "unable", "lacks", "reached",
+    columns = ["codec", "setting", "realism", "sample_format", "images", "left_out", "unable", "reached",
                "bytes", "bpp", "minimised"]  # fmt: skip
     return csv_text([*columns, *metrics, "encode_s", "decode_s"], rows)
 
@@ -92,7 +92,7 @@ def means_table(results: Results) -> Table:
     lines = []
     for row in rows:
         line = [row["codec"], *([f"{row['realism']:g}" if row["realism"] is not None else ""] if realism else [])]
-        line += [row["setting"] + ("§" if row["unable"] else "") + ("‡" if row["lacks"] else "")]
+        line += [row["setting"] + ("§" if row["unable"] else "")]
         line += [f"{row['bpp']:.3f}" + ("" if row["reached"] == row["images"] else "*")]
         line += [_number(row, name) for name in metrics]
         lines.append([*line, f"{row['encode_s']:.3f}", f"{row['decode_s']:.3f}"])
@@ -108,17 +108,16 @@ def _notes(results: Results) -> list[str]:
             "* not all images came within 2 % of the rate: the nearest was taken.",
         ),
         (lambda r: bool(r["fewer"]), "† without the images that this metric cannot take."),
-        (lambda r: bool(r["lacks"]), "‡ over fewer images than other rows, with which it does not compare."),
         (lambda r: bool(r["minimised"]), f"{MINIMISED} what this codec, its training or its refinement minimised."),
-        (lambda r: r["unable"], "§ cannot do this rate on half of the images: outside the comparison."),
+        (lambda r: r["unable"], "§ not all of the images could be coded so: outside curves and deltas."),
     ]
     lines = [text for is_marked, text in marks if any(is_marked(row) for row in rows)]
-    for setting in dict.fromkeys(one["setting"] for one in results["left_out"]):
-        gone = [one for one in results["left_out"] if one["setting"] == setting]
-        names = ", ".join(f"{one['image']} ({', '.join(one['codecs'])} cannot)" for one in gone)
-        count = f"{len(gone)} image{'s' if len(gone) > 1 else ''}"
-        lines.append(f"At {setting} {count} left out for all codecs: {names}.")
-    return lines
+    gone: dict[str, list[str]] = {}
+    for one in results["left_out"]:
+        gone.setdefault(one["image"], []).append(f"{', '.join(one['codecs'])} cannot at {one['setting']}")
+    names = ", ".join(f"{image} ({'; '.join(why)})" for image, why in gone.items())
+    count = f"{len(gone)} image{'s' if len(gone) > 1 else ''}"
+    return [*lines, f"{count} left out for all codecs at all rates: {names}."] if gone else lines
 
 
 def _number(row: Mapping[str, Any], name: str) -> str:
@@ -158,11 +157,13 @@ def deltas_table(results: Results) -> Table:
 
 def _delta_notes(found: Sequence[Mapping[str, Any]]) -> list[str]:
     window: Window = found[0]["window"]
+    counts = sorted({str(one["images"]) for one in found if one["images"]}, key=int) or ["0"]
     marked = [f"{MINIMISED} what the codec, its training or its refinement minimised."]
     return (marked if any(one["minimised"] for one in found) else []) + [
         f"Bits for equal quality against {found[0]['anchor']}, "
         + (f"over {window[0]:g} to {window[1]:g} bpp" if window else "over the whole of both curves")
-        + f"; {found[0]['images']} images. Negative: fewer bits. In brackets the 95 % interval over images.",
+        + f"; {' or '.join(counts)} images. Negative: fewer bits. In brackets the 95 % interval over images, "
+        f"from {FEWEST} images on.",
         "Overlap: the range of quality over which both curves are compared, and its share of their span.",
     ]
 
@@ -170,18 +171,21 @@ def _delta_notes(found: Sequence[Mapping[str, Any]]) -> list[str]:
 def _rate_of_means(one: Mapping[str, Any] | None) -> str:
     if one is None:
         return ""
-    rate = one["rate"]
+    rate, mark = one["rate"], MINIMISED if one["minimised"] else ""
     if "refused" in rate:
         return f"refused: {rate['refused']}"
-    p = "" if rate["p"] is None else ", p < 0.01" if rate["p"] < 0.01 else f", p = {rate['p']:.2f}"
-    return f"{rate['value']:+.1f} %" + _bounds(rate["interval"]) + p + (MINIMISED if one["minimised"] else "")
+    if rate["interval"] is None or one["images"] < FEWEST:
+        return f"{rate['value']:+.1f} %{mark}, no interval"
+    p = ", p < 0.01" if rate["p"] < 0.01 else f", p = {rate['p']:.2f}"
+    return f"{rate['value']:+.1f} %" + _bounds(rate["interval"]) + p + mark
 
 
 def _rate_per_image(one: Mapping[str, Any] | None) -> str:
     if one is None or not one["per_image"]["images"]:
         return ""
     single = one["per_image"]
-    text = f"{single['mean']:+.1f} %{_bounds(single['interval'])}, fewer bits on {single['fewer_bits']}"
+    interval = single["interval"] if one["images"] >= FEWEST else None
+    text = f"{single['mean']:+.1f} %{_bounds(interval)}, fewer bits on {single['fewer_bits']}"
     return f"{text} of {single['images']}" + (f" ({single['refused']} refused)" if single["refused"] else "")
 
 

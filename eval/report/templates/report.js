@@ -80,26 +80,38 @@ function header(heads) {
   return element("thead", {}, [element("tr", {}, heads.map(head => element("th", { scope: "col" }, head)))]);
 }
 
+// Tables of texts. On a phone each row stands as a list, with the heads before its cells.
+function fillTable(table, heads, rows, kindOf = () => "") {
+  table.replaceChildren(header(heads), element("tbody", {}, rows.map(row => element("tr", {}, row.map((cell, k) =>
+    element("td", { class: kindOf(cell, k), "data-head": heads[k] }, cell))))));
+}
+
+function drawAnswers() {
+  document.getElementById("answers").hidden = !DATA.answers.length;
+  document.querySelector("#answers ul").append(...DATA.answers.map(one => element("li", {}, one)));
+}
+
 function drawMeans() {
   const metrics = Object.keys(DATA.metrics).filter(name => DATA.summary.some(row => row[name] !== undefined));
-  const table = document.querySelector("#means table");
-  table.append(header(["codec", "asked for", "coded as", "images", "bytes", "bpp", ...metrics.map(name => DATA.metrics[name].label), "encode s", "decode s"]));
+  const [table, every] = document.querySelectorAll("#means table");
+  fillTable(table, DATA.tables.means.heads, DATA.tables.means.rows);
+  const heads = ["codec", "asked for", "coded as", "images", "bytes", "bpp", ...metrics.map(name => DATA.metrics[name].label), "encode s", "decode s"];
   const body = element("tbody");
   for (const row of DATA.summary) {
     const off = row.reached < row.images;
     const name = row.codec + (row.realism === null ? "" : `, realism ${row.realism}`);
-    const cells = [name, row.setting + (row.unable ? "§" : ""), row.sample_format, row.images + (row.lacks ? "‡" : ""), format(row.bytes, "bytes"), format(row.bpp, "bpp") + (off ? "*" : "")];
-    const line = element("tr", {}, cells.map(cell => element("td", {}, String(cell))));
+    const cells = [name, row.setting + (row.unable ? "§" : ""), row.sample_format, row.images, format(row.bytes, "bytes"), format(row.bpp, "bpp") + (off ? "*" : "")];
+    const line = element("tr", {}, cells.map((cell, k) => element("td", { "data-head": heads[k] }, String(cell))));
     for (const metric of [...metrics, "encode_s", "decode_s"]) {
       const interval = row.intervals[metric];
-      const cell = element("td", {}, format(row[metric], metric) + (row.fewer[metric] ? "†" : "") + (row.minimised.includes(metric) ? "¶" : ""));
+      const cell = element("td", { "data-head": heads[line.children.length] }, format(row[metric], metric) + (row.fewer[metric] ? "†" : "") + (row.minimised.includes(metric) ? "¶" : ""));
       if (interval) cell.title = `95 % interval ${format(interval[0], metric)} to ${format(interval[1], metric)}`;
       line.append(cell);
     }
     body.append(line);
   }
-  table.append(body);
-  notes("means", ["Arithmetic means; their intervals stand in the tooltips and in means.csv.", ...DATA.tables.means.notes]);
+  every.append(header(heads), body);
+  notes("means", ["Arithmetic means; their intervals stand in means.csv and in the tooltips of every metric below.", ...DATA.tables.means.notes]);
 }
 
 function notes(section, lines) {
@@ -109,12 +121,8 @@ function notes(section, lines) {
 function drawDeltas() {
   document.getElementById("deltas").hidden = !DATA.bd.length;
   if (!DATA.bd.length) return;
-  const table = document.querySelector("#deltas table");
-  const body = element("tbody");
-  for (const row of DATA.tables.deltas.rows) {
-    body.append(element("tr", { class: row[0] ? "first" : "more" }, row.map((cell, k) => element("td", k && cell.startsWith("refused") ? { class: "text" } : {}, cell))));
-  }
-  table.append(header(DATA.tables.deltas.heads), body);
+  const kindOf = (cell, k) => (k < 2 ? "" : cell.startsWith("refused") ? "text" : cell.includes("[") ? "sure" : "far");
+  fillTable(document.querySelector("#deltas table"), DATA.tables.deltas.heads, DATA.tables.deltas.rows, kindOf);
   notes("deltas", DATA.tables.deltas.notes);
 }
 
@@ -133,7 +141,8 @@ function drawEach() {
       document.getElementById("viewer").scrollIntoView();
       canvas.focus({ preventScroll: true });
     };
-    const line = element("tr", {}, [element("td", {}, [open])]);
+    const out = DATA.left_out.some(one => one.image === photo.image) ? " (in no mean)" : "";
+    const line = element("tr", {}, [element("td", {}, [open, out])]);
     const rows = SERIES.map(one => rowOf(photo.image, one.name, view.rate));
     const values = rows.map(row => (row && row[metric] !== undefined ? row[metric] : null));
     const known = values.filter((value, k) => value !== null && isAt(rows[k], view.rate));
@@ -142,6 +151,7 @@ function drawEach() {
     rows.forEach((row, k) => {
       const near = !row || isAt(row, view.rate);
       const kind = !near ? { class: "far" } : values[k] !== null && values[k] === best ? { class: "best" } : {};
+      kind["data-head"] = title(SERIES[k].name);
       const cell = element("td", kind, values[k] === null ? "" : format(values[k], metric) + (near ? "" : "*"));
       if (row) cell.title = `${row.bytes} bytes, ${row.bpp.toFixed(4)} bpp${row.note ? ". " + row.note : ""}`;
       line.append(cell);
@@ -163,7 +173,7 @@ function drawProtocol() {
   for (const [name, facts] of Object.entries(DATA.codecs)) {
     const cells = [[name, ""], [facts.error ?? facts.note, "text"], [facts.rate_control ? facts.rate_control.name : "", ""], [number(facts.parameters, 0), ""],
                    [number(facts.encoder_kmac, 1), ""], [number(facts.decoder_kmac, 1), ""], [number(facts.peak_mb, 0), ""]];
-    table.append(element("tr", {}, cells.map(([text, kind]) => element("td", { class: kind }, text))));
+    table.append(element("tr", {}, cells.map(([text, kind], k) => element("td", { class: kind, "data-head": heads[k] }, text))));
   }
   const list = document.getElementById("metrics");
   for (const metric of Object.values(DATA.metrics)) list.append(element("dt", {}, metric.label), element("dd", {}, metric.definition + (metric.agreement ? `. Agreement with ${metric.agreement}.` : "")));

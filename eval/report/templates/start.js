@@ -2,6 +2,7 @@
 
 drawProtocol();
 if (SERIES.length) {
+  drawAnswers();
   startChart(drawEach);
   drawMeans();
   drawDeltas();

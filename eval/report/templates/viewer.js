@@ -15,12 +15,14 @@ const view = { image: "", rate: 0, left: "", right: "", mode: "wipe", zoom: 0, x
 const loaded = new Map(); // path -> Image, as they are asked for
 const canvas = document.getElementById("canvas");
 
-// The reconstruction of an image by one series, nearest in size to a rate.
+// The reconstruction of an image by one series: the one that was asked for at a rate, or else the nearest in size. Where
+// a codec's smallest file is what it gave for two rates, either file is the other's equal, but only one has reached its.
 function rowOf(image, name, rate) {
   if (name === "original") return null;
   const rows = rowsOf(name).filter(row => row.image === image && row.reconstruction);
+  const asked = rows.find(row => row.setting.endsWith(" bpp") && parseFloat(row.setting) === rate);
   const distance = row => Math.abs(Math.log(row.bpp / rate));
-  return rows.reduce((best, row) => (!best || distance(row) < distance(best) ? row : best), null);
+  return asked ?? rows.reduce((best, row) => (!best || distance(row) < distance(best) ? row : best), null);
 }
 
 // Whether a file is as large as the rate asks, to 5 %: only such files are at equal bytes.
