@@ -116,7 +116,7 @@ def _pooled_map(x: Tensor, log2_sigma: Tensor, lowest: float, highest: float) ->
 def _window(length: int, level: int, device: torch.device) -> Tensor:
     """The blurs from the features up to a level along an axis as a matrix, [about length / 2**(level - 1), length]."""
     with torch.inference_mode(False):  # kept, and wanted where gradients are
-        basis = torch.eye(length, device=device)[None, :, :, None]
+        basis = torch.eye(length, dtype=torch.float32, device=device)[None, :, :, None]
         for above in range(1, level + 1):
             basis = blur(basis, stride=1 if above == level else 2)
     return basis[0, ..., 0].T.contiguous()

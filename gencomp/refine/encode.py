@@ -67,7 +67,8 @@ def encode_refined(
     searched for anew, and the least distortion within the room is kept; else the least R + lambda D at the given one.
     """
     price, device = price_of(model.facts, quality_step), torch.device(runtime.device)
-    wanted = aim_of(aim, effort, device)
+    with undisturbed(device):
+        wanted = aim_of(aim, effort, device)
     if not model.facts.get("realism", False):
         wanted = wanted._replace(realism=0.0)
 

@@ -17,7 +17,7 @@ from gencomp.train.terms import minimised
 
 
 def test_every_recipe_is_named_as_it_is_called_and_is_complete() -> None:
-    named = {"base", "gan", "hific-lo", "hific-mi", "hific-hi", "slim", "tiny"}
+    named = {"base", "gan", "hific-lo", "hific-mi", "hific-hi", "perception", "slim", "tiny"}
     assert named | set(LADDER) == set(RECIPES)
     for name in RECIPES:
         assert recipe(name).name == name
