@@ -10,6 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from gencomp.bitstream import STEPS
 from gencomp.networks import build
 from gencomp.networks.contract import Network, TrainingInputs
+from gencomp.networks.ladder import jpeg
 from gencomp.perceptual import wasserstein
 from gencomp.refine import objective, rate
 from gencomp.train.discriminators.patch import Patch
@@ -24,10 +25,13 @@ SIDE = 128
 
 @pytest.fixture(autouse=True)
 def believed() -> Iterator[None]:
-    wasserstein._window.cache_clear()  # what is made here must not be met elsewhere
+    kept = (wasserstein._window, jpeg._basis)  # tensors made here must not be met elsewhere, nor the other way
+    for cached in kept:
+        cached.cache_clear()
     with FakeTensorMode(), torch.no_grad():
         yield
-    wasserstein._window.cache_clear()
+    for cached in kept:
+        cached.cache_clear()
 
 
 def inputs_of(network: Network) -> TrainingInputs:
