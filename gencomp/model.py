@@ -91,6 +91,18 @@ class Model(NamedTuple):
         small |= {f"{name}{SCALE}": form_of(weight.scale) for name, weight in self.int8.items()}
         return small | {name: form_of(weight, np.float32) for name, weight in self.weights.items()}
 
+    def tensors_of(self, graph: bytes) -> dict[str, npt.NDArray[Any]]:
+        """What a graph takes from it, by name, in the forms above; ModelError as of `check_graphs`."""
+        found: dict[str, npt.NDArray[Any]] = {}
+        for name in tensors_named(graph, self.forms()):
+            if name in self.weights:
+                found[name] = self.weights[name].astype(np.float32)
+            elif name in self.int8:
+                found[name] = self.int8[name].values
+            else:
+                found[name] = self.int8[name.removesuffix(SCALE)].scale
+        return found
+
 
 def integer_digest(entropy: EntropyModel) -> bytes:
     """SHA-256 over the canonical bytes of all that decides integers."""

@@ -7,6 +7,7 @@ import click
 
 from gencomp.cli import options
 from gencomp.cli.batch import echo
+from gencomp.cli.group import WrongUsage
 from gencomp.files import shown
 from gencomp.outputs import protecting
 
@@ -14,8 +15,10 @@ _FOLDER = click.Path(path_type=Path)
 
 
 @click.command()
-@click.argument("run", type=_FOLDER)
-@click.option("-o", "--output", required=True, type=_FOLDER, metavar="MODEL", help="The model file.")
+@click.argument("run", type=_FOLDER, required=False)
+@click.option("-o", "--output", type=_FOLDER, metavar="MODEL", help="The model file that RUN becomes.")
+@click.option("--onnx", type=_FOLDER, metavar="DIR", help="Write the model as ONNX files with a README for others.")
+@click.option("--model", metavar="NAME|FILE", help="Without RUN: the model for --onnx.  [default: the embedded one]")
 @options.overwrite
 @click.option(
     "--data", multiple=True, metavar="FOLDER|NAME", help="To calibrate on; the run's own photographs by default."
@@ -40,8 +43,10 @@ _FOLDER = click.Path(path_type=Path)
 @click.option("--push-to-hub", metavar="USER/NAME", help="Upload the model, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def export(
-    run: Path,
-    output: Path,
+    run: Path | None,
+    output: Path | None,
+    onnx: Path | None,
+    model: str | None,
     overwrite: bool,
     data: tuple[str, ...],
     name: str,
@@ -52,13 +57,35 @@ def export(
     push_to_hub: str | None,
     as_json: bool,
 ) -> None:
-    """Convert a training RUN to a model file that codes exactly everywhere.
+    """Convert a training RUN to a model file that codes exactly everywhere, or a model to ONNX files.
 
     RUN is the folder of a run, whose newest checkpoint counts, or one checkpoint. The averaged weights are taken, the
     prior is converted to integers with tables fitted to what is coded, their bounds are proved, the self-test is run,
     and the change of the rate is reported. A run that began with a model and left what decides bits alone keeps that
     model's integers: old files stay readable. Equal runs give equal files.
+
+    \b
+    gencomp export runs/base -o base.safetensors
+    gencomp export --onnx base-onnx/ --model base.safetensors
     """
+    if (run is None) != (output is None) or (run is None and onnx is None):
+        raise WrongUsage("give RUN and -o MODEL, or --onnx DIR, or all three")
+    if run is not None and model is not None:
+        raise WrongUsage("--model goes with --onnx alone: with RUN, its own model is written")
+    if onnx is not None:
+        from .onnx_folder import check_folder, export_onnx
+
+        check_folder(onnx, overwrite)
+    if run is None or output is None:
+        assert onnx is not None
+        from gencomp.codec import model_path
+        from gencomp.model import load_model
+
+        source = load_model(model_path(model))
+        export_onnx(source, onnx, overwrite)
+        record = {"path": str(onnx), "name": source.name, "model": source.id.hex()}
+        echo(json.dumps(record) if as_json else f"{shown(onnx)}: {source.name}, model {source.id.hex()}, as ONNX")
+        return
     from .export import RATE_WARNING, inputs_of
     from .export import export as convert
 
@@ -85,6 +112,8 @@ def export(
         )
     if done.rate_change > RATE_WARNING:
         echo("Warning: the integers raise the rate by over 0.2 %", err=True)
+    if onnx is not None:
+        export_onnx(done.model, onnx, overwrite)
     if push_to_hub:
         from .hub import push_to_hub as push
 

@@ -12,9 +12,11 @@ import contextlib
 import io
 import logging
 import warnings
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -123,6 +125,24 @@ def _without_weights(model: Any, weights: set[str]) -> bytes:
         graph.ClearField(field)
     model.ClearField("metadata_props")
     model.ClearField("producer_version")
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def with_weights(graph: bytes, tensors: Mapping[str, npt.NDArray[Any]], output: str) -> bytes:
+    """A graph of `graphs_of` with its weights (`Model.tensors_of`) in it and its output named, for any run-time."""
+    import onnx
+
+    model = onnx.load_from_string(graph)
+    renamed = {f"<{name}>": name for name in tensors} | {model.graph.output[0].name: output}
+    for tensor in model.graph.initializer:
+        if tensor.name in renamed:
+            name = renamed[tensor.name]
+            tensor.CopyFrom(onnx.numpy_helper.from_array(tensors[name], name))
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [renamed.get(name, name) for name in names]
+    model.graph.output[0].name = output
+    onnx.checker.check_model(model)
     return bytes(model.SerializeToString(deterministic=True))
 
 

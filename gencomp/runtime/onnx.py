@@ -13,9 +13,8 @@ import numpy.typing as npt
 from .. import machine
 from ..bitstream import ModelError
 from ..entropy.contract import Latents
-from ..graph import tensors_named
 from ..memory import is_out_of_memory
-from ..model import SCALE, Model
+from ..model import Model
 from ..once import making
 from ..regions import region
 from .tiling import latent_size, pad_to_multiple, tile_side, tiles
@@ -126,7 +125,7 @@ def _open(graph: npt.NDArray[np.uint8], model: Model, threads: int) -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # a waiting thread leaves its core
     options.add_session_config_entry("session.load_model_format", "ONNX")  # never guessed from the bytes
     data = graph.tobytes()
-    named = _tensors(model, tensors_named(data, model.forms()))
+    named = model.tensors_of(data)
     values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in named.values()]
     try:
         options.add_external_initializers([f"<{name}>" for name in named], values)
@@ -142,16 +141,3 @@ def _named(error: Exception, how: str) -> Exception:
     if is_out_of_memory(error):
         return MemoryError(f"ONNX Runtime: {text}")
     return ModelError(f"ONNX Runtime {how} the model's graph: {text}")
-
-
-def _tensors(model: Model, wanted: list[str]) -> dict[str, npt.NDArray[Any]]:
-    """What a graph takes from the model file: weights as float32, those in eight bits as they are, and their scales."""
-    found: dict[str, npt.NDArray[Any]] = {}
-    for name in wanted:
-        if name in model.weights:
-            found[name] = model.weights[name].astype(np.float32)
-        elif name in model.int8:
-            found[name] = model.int8[name].values
-        else:
-            found[name] = model.int8[name.removesuffix(SCALE)].scale
-    return found
