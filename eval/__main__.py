@@ -2,11 +2,7 @@
 
 import sys
 
-from gencomp.processes import forget_working_folder
-
-forget_working_folder()
-
-from gencomp.cli.main import main  # noqa: E402
+from gencomp.cli.main import main
 
 if __name__ == "__main__":
     main(["eval", *sys.argv[1:]], prog_name="gencomp")

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import os
 
-from gencomp.cli import interrupt
+from gencomp.cli import start
 
+start.prepare()
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read by ONNX Runtime as it loads, which else sends a machine's id
-interrupt.say_in_one_line()  # before the imports below, which may be interrupted
 
 from typing import TYPE_CHECKING, Any  # noqa: E402
 

@@ -234,13 +234,6 @@ def guarded(**environment: str) -> Iterator[None]:
             os.environ.update({} if value is None else {name: value})
 
 
-def forget_working_folder() -> None:
-    """For what `python -m` has started, which puts its working folder before all else that is imported."""
-    with contextlib.suppress(OSError):  # a working folder that is gone
-        if not sys.flags.safe_path and sys.path and sys.path[0] in ("", str(Path.cwd())):
-            del sys.path[0]
-
-
 @contextlib.contextmanager
 def _deaf_to_interrupts() -> Iterator[None]:
     """What is started meanwhile does not hear Ctrl-C, which this process does."""

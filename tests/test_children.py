@@ -23,7 +23,19 @@ HOSTILE = """
 open({mark!r}, "a").write(__name__ + " ran\\n")
 raise ImportError("a stranger's module")
 """
-STRANGERS = ("random", "socket", "pickle", "numpy", "gencomp", "sitecustomize", "queue", "torch", "json", "click")
+STRANGERS = (
+    "struct",
+    "random",
+    "socket",
+    "pickle",
+    "numpy",
+    "gencomp",
+    "sitecustomize",
+    "queue",
+    "torch",
+    "json",
+    "click",
+)
 
 
 def calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
@@ -93,6 +105,19 @@ def test_no_verb_runs_what_lies_beside_the_photographs(verb: str, here: bool, fo
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "ran").exists(), (tmp_path / "ran").read_text()
     assert any(out.iterdir())
+
+
+@pytest.mark.parametrize(
+    "module", ["gencomp", "gencomp.train", "gencomp.eval", "gencomp.eval.report", "gencomp.eval.demo.crops"]
+)
+def test_no_module_that_is_started_by_name_runs_what_lies_in_the_working_folder(
+    module: str, folder: Path, tmp_path: Path
+) -> None:
+    """But for a folder's own gencomp.py, which Python runs instead of ours."""
+    (folder / "gencomp.py").unlink()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-m", module, "--help"], cwd=folder, env=environment, capture_output=True)
+    assert (done.returncode, (tmp_path / "ran").exists()) == (0, False), done.stderr
 
 
 @pytest.mark.parametrize("start", ["spawn", "forkserver", "python"])

@@ -2,10 +2,6 @@
 
 import sys
 
-from gencomp.processes import forget_working_folder
-
-forget_working_folder()
-
-from .cli import main  # noqa: E402
+from .cli import main
 
 sys.exit(main())

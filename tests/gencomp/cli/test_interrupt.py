@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from gencomp.bitstream import Header, pack
-from gencomp.cli import interrupt
+from gencomp.cli import start
 
 # Raises SIGINT when the module named first is looked for in the command that follows.
 INTERRUPTED_AT = """
@@ -77,7 +77,10 @@ def test_full_standard_output_is_one_line(tmp_path: Path, arguments: list[str]) 
         (["/venv/bin/gencomp", "info"], ["python", "/venv/bin/gencomp", "info"], True),
         (["C:/venv/gencomp.exe"], ["python.exe"], True),
         (["-m"], ["python", "-X", "dev", "-m", "gencomp", "info"], True),
+        (["-m"], ["python", "-m", "gencomp.train", "-m", "x"], True),
+        (["-m"], ["python", "-mgencomp.eval"], True),
         (["-m"], ["python", "-m", "pytest", "gencomp"], False),
+        (["-m"], ["python", "-m", "pytest", "-m", "gencomp"], False),
         (["-c"], ["python", "-c", "import gencomp"], False),
         ([""], ["python"], False),
         (["my_script.py"], ["python", "my_script.py"], False),
@@ -88,4 +91,8 @@ def test_only_the_command_is_changed(
 ) -> None:
     monkeypatch.setattr(sys, "argv", argv)
     monkeypatch.setattr(sys, "orig_argv", started)
-    assert interrupt._is_command() is expected
+    monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
+    monkeypatch.setattr(sys, "path", [str(Path.cwd()), "elsewhere"])
+    start.prepare()
+    assert (sys.excepthook is not sys.__excepthook__) is expected
+    assert (sys.path == ["elsewhere"]) is (expected and argv == ["-m"])
