@@ -23,19 +23,7 @@ HOSTILE = """
 open({mark!r}, "a").write(__name__ + " ran\\n")
 raise ImportError("a stranger's module")
 """
-STRANGERS = (
-    "struct",
-    "random",
-    "socket",
-    "pickle",
-    "numpy",
-    "gencomp",
-    "sitecustomize",
-    "queue",
-    "torch",
-    "json",
-    "click",
-)
+STRANGERS = "struct types signal random socket pickle numpy gencomp sitecustomize queue torch json click".split()
 
 
 def calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
