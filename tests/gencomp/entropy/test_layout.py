@@ -1,4 +1,4 @@
-"""A second decoder of payloads, from the text of gencomp/entropy/__init__.py alone, in plain Python integers."""
+"""A second decoder of payloads, from the text of FORMAT.md alone, in plain Python integers."""
 
 import hashlib
 import json
@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-import gencomp.entropy
 from gencomp.bitstream import unpack
 from gencomp.entropy import KINDS
 from gencomp.entropy.contract import Latents
@@ -180,7 +179,7 @@ def test_every_kind_decodes_by_the_text_alone(name: str) -> None:
 def test_the_example_is_what_happens() -> None:
     header, payload = unpack((GOLDEN / "dot.gnc").read_bytes())
     y_int, reader = decode(tiny(), payload, 1, 1, header.quality_step)
-    text, flat = " ".join((gencomp.entropy.__doc__ or "").split()), [int(v) for v in y_int.ravel()]
+    text, flat = " ".join((GOLDEN.parents[1] / "FORMAT.md").read_text().split()), [int(v) for v in y_int.ravel()]
     place = text.index("8. Example")
     for at in range(0, len(payload), 4):
         place = text.index(payload[at : at + 4].hex().upper(), place) + 8

@@ -1,4 +1,4 @@
-// The .gnc container, versions 1 and 2: the fields stand in gencomp/bitstream.py.
+// The .gnc container, versions 1 and 2: FORMAT.md.
 
 import { crc32 } from "./bytes.js";
 import { BitstreamError } from "./errors.js";

@@ -42,7 +42,7 @@ export function placesOf(passes, pass, channels, height, width) {
   return places.subarray(0, count);
 }
 
-// Fixed pseudo-random numbers 0..2^31 - 1 (gencomp/entropy/answers.py).
+// Fixed pseudo-random numbers 0..2^31 - 1 (gencomp/entropy/check.py).
 export function scatter(count, seed) {
   return Int32Array.from({ length: count }, (_, i) => {
     const number = (BigInt(i + 1) + (BigInt(seed) << 32n)) & 0xffffffffffffffffn;
