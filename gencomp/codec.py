@@ -33,7 +33,7 @@ from .bitstream import (
 from .eager import eager
 from .effort import AIMS, checked_aim, steps_of
 from .entropy.constants import MEAN_UNIT, TILE
-from .entropy.contract import Arithmetic, Coded, Latents, Quantizer
+from .entropy.contract import Arithmetic, Coded, Evaluation, Latents, Quantizer
 from .image import ImageError, Source, read_image, warn_if_large
 from .memory import memory_for
 from .metadata import to_info
@@ -94,8 +94,7 @@ class Codec:
         self.runtime = open_runtime(model, device, side, runtime)
         self.model_name, self.model_id = model.name, model.id
         self.knows_realism = bool(model.facts.get("realism", False))
-        self._tile = TILE if side is None else side
-        self._arithmetic = _exact_arithmetic(model)
+        self._how = Evaluation(TILE if side is None else side, _exact_arithmetic(model))
         self._differentiable: TorchRuntime | None = None
 
     @property
@@ -227,9 +226,9 @@ class Codec:
         latents = self.runtime.analyze(pixels, quality_step)
         entropy = self.model.entropy
         if isinstance(entropy, Quantizer):
-            y_int = entropy.quantize(latents, quality_step, tile=self._tile, arithmetic=self._arithmetic)
+            y_int = entropy.quantize(latents, quality_step, self._how)
         else:
-            y_int = entropy.encode(latents, quality_step, tile=self._tile, arithmetic=self._arithmetic).y_int
+            y_int = entropy.encode(latents, quality_step, self._how).y_int
         return self._shown(y_int, pixels.shape[:2], quality_step, realism)
 
     @eager
@@ -249,7 +248,7 @@ class Codec:
         quality_step = bitstream.quality_to_step(quality)
         with memory_for(width, height, ImageError):
             y_hat = draw_latents(
-                self.model, *latent_size(height, width, self.model.stride), quality_step, seed, self._arithmetic
+                self.model, *latent_size(height, width, self.model.stride), quality_step, seed, self._how
             )
             return Image.fromarray(
                 self.runtime.synthesize(y_hat, (height, width), quality_step, self.strength(realism))
@@ -298,15 +297,13 @@ class Codec:
         warn_if_large(header.width, header.height, max_pixels)
         size = latent_size(header.height, header.width, self.model.stride)
         with memory_for(header.width, header.height, BitstreamError):
-            return header, self._decode(payload, size, header.quality_step, self._tile)
+            return header, self.model.entropy.decode(payload, *size, header.quality_step, self._how)
 
     def _code(self, pixels: npt.NDArray[np.uint8], quality_step: int, check: bool = False) -> Coded:
         """check: for what is going to be kept; see `EntropyModel.encode`."""
         latents = self.runtime.analyze(pixels, quality_step)
         try:
-            return self.model.entropy.encode(
-                latents, quality_step, tile=self._tile, arithmetic=self._arithmetic, check=check
-            )
+            return self.model.entropy.encode(latents, quality_step, self._how._replace(check=check))
         except ModelError:
             raise
         except ValueError as error:  # its own transforms gave what it cannot code
@@ -351,7 +348,7 @@ class Codec:
         from .refine.encode import encode_refined
 
         def code(latents: Latents, step: int) -> Coded:
-            return self.model.entropy.encode(latents, step, tile=self._tile, arithmetic=self._arithmetic, check=True)
+            return self.model.entropy.encode(latents, step, self._how._replace(check=True))
 
         with region("refinement"):
             return encode_refined(
@@ -370,9 +367,6 @@ class Codec:
 
     def __getstate__(self) -> dict[str, object]:
         return {**vars(self), "_differentiable": None}
-
-    def _decode(self, payload: bytes, size: tuple[int, int], quality_step: int, tile: int) -> Coded:
-        return self.model.entropy.decode(payload, *size, quality_step, tile=tile, arithmetic=self._arithmetic)
 
 
 @eager

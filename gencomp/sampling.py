@@ -5,14 +5,14 @@ import numpy.typing as npt
 
 from .bitstream import BitstreamError, ModelError
 from .entropy.constants import MEAN_UNIT
-from .entropy.contract import Arithmetic, Drawable
+from .entropy.contract import PLAIN, Drawable, Evaluation
 from .model import Model
 
 TRIES = 16  # draws, the rare ones left out that no file could hold
 
 
 def draw_latents(
-    model: Model, height: int, width: int, quality_step: int, seed: int, arithmetic: Arithmetic = "float64"
+    model: Model, height: int, width: int, quality_step: int, seed: int, how: Evaluation = PLAIN
 ) -> npt.NDArray[np.float32]:
     """y_hat float32 [M, height, width] at a quality step; ModelError for a model that cannot be drawn from."""
     if model.facts.get("prior"):
@@ -22,7 +22,7 @@ def draw_latents(
     chance = np.random.default_rng(seed)
     for _ in range(TRIES):
         try:
-            y_int = model.entropy.draw(chance, height, width, quality_step, arithmetic=arithmetic)
+            y_int = model.entropy.draw(chance, height, width, quality_step, how)
         except BitstreamError:
             continue
         return y_int.astype(np.float32) / np.float32(MEAN_UNIT)

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from gencomp.bitstream import BitstreamError
-from gencomp.entropy.contract import Coded, EntropyModel, Latents
+from gencomp.entropy.contract import PLAIN, Coded, EntropyModel, Evaluation, Latents
 from gencomp.eval.codecs.baseline import Baseline, RateControl
 from gencomp.networks.contract import Calibration, Halo, Network, Quantized, TrainingInputs
 from gencomp.networks.layers import round_straight_through
@@ -85,12 +85,12 @@ class ToyEntropy:
     kind: str = "toy"
     hyper_channels: int = 0
 
-    def encode(self, latents: Latents, quality_step: int, **_: Any) -> Coded:
+    def encode(self, latents: Latents, quality_step: int, how: Evaluation = PLAIN) -> Coded:
         symbols = np.rint(latents.y).astype("<i2")
         payload = zlib.compress(symbols.tobytes())
         return Coded(payload, 64 * symbols.astype(np.int32), 8.0 * len(payload))
 
-    def decode(self, payload: bytes, height: int, width: int, quality_step: int, **_: Any) -> Coded:
+    def decode(self, payload: bytes, height: int, width: int, quality_step: int, how: Evaluation = PLAIN) -> Coded:
         size = 2 * self.latent_channels * height * width
         raw = zlib.decompressobj().decompress(payload, size + 1)
         if len(raw) != size:

@@ -15,31 +15,27 @@ encoder then takes a less round one. So a decoder whose symbols have cost more t
 end, and stops.
 """
 
-import math
-from collections.abc import Callable
-from typing import Any, ParamSpec, Protocol, TypeVar
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from gencomp.bitstream import BitstreamError
-from gencomp.entropy import rangecoder
-from gencomp.entropy.tables import TOTAL, Weights, costs
+
+from .rangecoder import PRECISION, PythonDecoder, PythonEncoder, Symbols
+from .tables import TOTAL, Weights, costs
 
 try:
     import constriction
 except ImportError:  # no wheel for this platform: the same streams, slower
     constriction = None
 
-Symbols = npt.NDArray[np.int32]
-Result = TypeVar("Result")
-Arguments = ParamSpec("Arguments")
-
 MAX_SYMBOLS = 1 << 28  # a call; a larger count can only come from a damaged header, and would ask for gigabytes
 CHUNK = 1 << 16  # symbols between two looks at how far the stream goes
 SLACK = 256  # bits that symbols may cost beyond the stream's length
 MAX_BITS = 24
-_PRECISION_SHIFT = rangecoder.PRECISION - int(math.log2(TOTAL))
 
 
 class Table:
@@ -49,7 +45,7 @@ class Table:
         weights = np.asarray(weights)
         if weights.ndim != 1 or len(weights) < 2 or weights.min() < 1 or int(weights.sum(dtype=np.int64)) != TOTAL:
             raise ValueError(f"a table is at least 2 weights of at least 1 that sum to {TOTAL}")
-        fine = weights.astype(np.int64) << _PRECISION_SHIFT
+        fine = weights.astype(np.int64) * ((1 << PRECISION) // TOTAL)
         self.size = len(weights)
         self.costs = costs(weights)
         self.cheapest = float(self.costs.min())
@@ -59,19 +55,8 @@ class Table:
             self.model = constriction.stream.model.Categorical((fine - 1).astype(np.float64), lazy=False, perfect=False)
 
 
-class _EncoderBackend(Protocol):
-    def symbols(self, symbols: Symbols, table: Table) -> None: ...
-    def uniform_bits(self, values: Symbols, counts: Symbols) -> None: ...
-    def interval(self) -> tuple[int, int, int]: ...
-
-
-class _DecoderBackend(Protocol):
-    def symbols(self, n: int, table: Table) -> Symbols: ...
-    def uniform_bits(self, counts: Symbols) -> Symbols: ...
-
-
 class SymbolSource(Protocol):
-    """Where symbols come from: a file (`Decoder`), or chance (draw.py)."""
+    """Where symbols come from: a file (`Decoder`), or chance (`Draws`)."""
 
     def symbols(self, n: int, table: Table) -> Symbols:
         """n symbols, int32 [n], each an index into the table."""
@@ -87,10 +72,10 @@ class Encoder:
 
     def __init__(self, *, keep: bool = False, pure_python: bool = constriction is None) -> None:
         """keep: remember what was written, for `reads_back`."""
-        self.bits = 0.0
-        self._kept: list[tuple[Symbols, Table | Symbols]] | None = [] if keep else None
+        self.bits, self.keeps = 0.0, keep
+        self._kept: list[tuple[Symbols, Table | Symbols]] = []
         self._pure_python = pure_python
-        self._backend: _EncoderBackend = _PythonEncoder() if pure_python else _ConstrictionEncoder()
+        self._backend = PythonEncoder() if pure_python else _ConstrictionEncoder()
 
     def symbols(self, symbols: npt.NDArray[np.integer], table: Table | Weights) -> None:
         """Write symbols [n], each an index into the table; ValueError if one is not."""
@@ -102,7 +87,7 @@ class Encoder:
             raise ValueError(f"symbols outside 0..{table.size - 1}")
         self._backend.symbols(indices, table)
         self.bits += float(table.costs[indices].sum())
-        if self._kept is not None:
+        if self.keeps:
             self._kept.append((indices, table))
 
     def uniform_bits(self, values: npt.NDArray[np.integer], nbits: npt.NDArray[np.integer]) -> None:
@@ -113,7 +98,7 @@ class Encoder:
         if (counts > 0).any():  # a choice of one is no choice, and constriction panics on it
             numbers, counts = numbers[counts > 0], counts[counts > 0]
             self._backend.uniform_bits(numbers, counts)
-            if self._kept is not None:
+            if self.keeps:
                 self._kept.append((numbers, counts))
         self.bits += float(counts.sum())
 
@@ -121,16 +106,16 @@ class Encoder:
         """Whether a decoder reads from `data`, what `finish` gave, all that was written; for an encoder that keeps it.
 
         The decoder is given the tables as they were used, and nothing else that the encoder made of the latents."""
-        assert self._kept is not None
         decoder = _decoder_backend(data, self._pure_python)
         try:
-            for symbols, table in self._kept:
-                if isinstance(table, Table):
-                    seen = _guarded(decoder.symbols, len(symbols), table)
-                else:
-                    seen = _guarded(decoder.uniform_bits, table)
-                if seen.tobytes() != symbols.tobytes():  # both int32; on few symbols a tenth of array_equal's time
-                    return False
+            with _guarded():
+                for symbols, table in self._kept:
+                    if isinstance(table, Table):
+                        seen = decoder.symbols(len(symbols), table)
+                    else:
+                        seen = decoder.uniform_bits(table)
+                    if seen.tobytes() != symbols.tobytes():  # both int32; on few symbols a tenth of array_equal's time
+                        return False
         except BitstreamError:
             return False
         return self.bits <= 8 * len(data) + SLACK
@@ -181,7 +166,8 @@ class Decoder:
         symbols = np.empty(n, np.int32)
         for start in range(0, n, CHUNK):
             some = symbols[start : start + CHUNK]
-            some[:] = _guarded(self._backend.symbols, len(some), table)
+            with _guarded():
+                some[:] = self._backend.symbols(len(some), table)
             self.bits += float(table.costs[some].sum())
             self.require((n - start - len(some)) * table.cheapest)
             if self._again:
@@ -196,7 +182,8 @@ class Decoder:
         self.require(float(counts.sum()))
         values = np.zeros(n, np.int32)
         if (counts > 0).any():
-            values[counts > 0] = _guarded(self._backend.uniform_bits, counts[counts > 0])
+            with _guarded():
+                values[counts > 0] = self._backend.uniform_bits(counts[counts > 0])
         self.bits += float(counts.sum())
         if self._again:
             self._again.uniform_bits(values, counts)
@@ -208,9 +195,29 @@ class Decoder:
             raise BitstreamError("the coded data are not what an encoder writes: something is left over, or damaged")
 
 
-def _decoder_backend(data: bytes, pure_python: bool) -> _DecoderBackend:
+class Draws:
+    """Symbols by chance, each with the probability that its table gives it.
+
+    A range decoder that reads random bits gives the same distribution: it finds the symbol in whose part of the
+    interval a uniform number lies. Here the number is drawn for each symbol, and there is no end of the data.
+    """
+
+    def __init__(self, chance: np.random.Generator) -> None:
+        self._chance = chance
+
+    def symbols(self, n: int, table: Table) -> Symbols:
+        """n symbols, int32 [n], drawn by the table's weights."""
+        numbers = self._chance.integers(0, 1 << PRECISION, n)
+        return (np.searchsorted(np.array(table.cumulative), numbers, side="right") - 1).astype(np.int32)
+
+    def uniform_bits(self, n: int, nbits: Symbols) -> Symbols:
+        """n values, int32 [n], the i-th below 2^nbits[i], all of them as likely."""
+        return self._chance.integers(0, np.left_shift(1, nbits.astype(np.int64))).astype(np.int32).reshape(n)
+
+
+def _decoder_backend(data: bytes, pure_python: bool) -> "PythonDecoder | _ConstrictionDecoder":
     words = np.frombuffer(data + bytes(-len(data) % 4), ">u4").astype(np.uint32)
-    return _PythonDecoder(words) if pure_python else _ConstrictionDecoder(words)
+    return PythonDecoder(words) if pure_python else _ConstrictionDecoder(words)
 
 
 def _bit_counts(nbits: npt.NDArray[np.integer]) -> Symbols:
@@ -220,13 +227,12 @@ def _bit_counts(nbits: npt.NDArray[np.integer]) -> Symbols:
     return counts
 
 
-def _guarded(read: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+@contextmanager
+def _guarded() -> Iterator[None]:
     try:
-        return read(*args, **kwargs)
-    except (AssertionError, KeyError, ValueError) as error:
-        raise BitstreamError("the coded data are damaged") from error
-    except BaseException as error:
-        if type(error).__name__ == "PanicException":  # a Rust panic: a BaseException that cannot be imported by name
+        yield
+    except BaseException as error:  # a Rust panic is one, and cannot be imported by name
+        if isinstance(error, AssertionError | KeyError | ValueError) or type(error).__name__ == "PanicException":
             raise BitstreamError("the coded data are damaged") from error
         raise
 
@@ -260,33 +266,3 @@ class _ConstrictionDecoder:
 
     def uniform_bits(self, counts: Symbols) -> Symbols:
         return self._coder.decode(constriction.stream.model.Uniform(), 1 << counts)
-
-
-class _PythonEncoder:
-    def __init__(self) -> None:
-        self._coder = rangecoder.RangeEncoder()
-
-    def symbols(self, symbols: Symbols, table: Table) -> None:
-        encode, cumulative = self._coder.encode, table.cumulative
-        for symbol in symbols.tolist():
-            encode(cumulative[symbol], cumulative[symbol + 1] - cumulative[symbol])
-
-    def uniform_bits(self, values: Symbols, counts: Symbols) -> None:
-        for value, count in zip(values.tolist(), counts.tolist()):
-            unit = 1 << (rangecoder.PRECISION - count)
-            self._coder.encode(value * unit, unit)
-
-    def interval(self) -> tuple[int, int, int]:
-        return self._coder.interval()
-
-
-class _PythonDecoder:
-    def __init__(self, words: npt.NDArray[np.uint32]) -> None:
-        self._coder = rangecoder.RangeDecoder(words.tolist())
-
-    def symbols(self, n: int, table: Table) -> Symbols:
-        decode, cumulative = self._coder.decode, table.cumulative
-        return np.fromiter((decode(cumulative) for _ in range(n)), np.int32, n)
-
-    def uniform_bits(self, counts: Symbols) -> Symbols:
-        return np.array([self._coder.decode_bits(count) for count in counts.tolist()], np.int32)

@@ -32,11 +32,25 @@ class Coded(NamedTuple):
     bits: float
 
 
+class Evaluation(NamedTuple):
+    """How integers are computed, which changes none of them.
+
+    tile: latents a side that integer networks see at a time. check: verify that every integer was computed exactly and
+    that the payload reads back (see check.py), for what is going to be kept; ModelError if not.
+    """
+
+    tile: int = TILE
+    arithmetic: Arithmetic = "float64"
+    check: bool = False
+
+
+PLAIN = Evaluation()
+
+
 class EntropyModel(Protocol):
     """An exact integer model of the latents, immutable; every call stands alone.
 
-    kind: its row in `KINDS`. latent_channels: M. hyper_channels: Z, or 0. Every value of `tile` (latents a side that
-    integer networks see at a time) and of `arithmetic` gives the same integers.
+    kind: its row in `KINDS`. latent_channels: M. hyper_channels: Z, or 0.
     """
 
     @property
@@ -46,31 +60,11 @@ class EntropyModel(Protocol):
     @property
     def hyper_channels(self) -> int: ...
 
-    def encode(
-        self,
-        latents: Latents,
-        quality_step: int,
-        *,
-        tile: int = TILE,
-        arithmetic: Arithmetic = "float64",
-        check: bool = False,
-    ) -> Coded:
-        """Code latents at a quality step 0..STEPS; NaN counts as 0, what is too large is clamped.
-
-        check: verify that every integer was computed exactly and that the payload reads back (see check.py), for what
-        is going to be kept; ModelError if not."""
+    def encode(self, latents: Latents, quality_step: int, how: Evaluation = PLAIN) -> Coded:
+        """Code latents at a quality step 0..STEPS; NaN counts as 0, what is too large is clamped."""
         ...
 
-    def decode(
-        self,
-        payload: bytes,
-        height: int,
-        width: int,
-        quality_step: int,
-        *,
-        tile: int = TILE,
-        arithmetic: Arithmetic = "float64",
-    ) -> Coded:
+    def decode(self, payload: bytes, height: int, width: int, quality_step: int, how: Evaluation = PLAIN) -> Coded:
         """The reverse: height, width of y. BitstreamError unless the payload is what `encode` writes for such latents;
         the work is bounded by the payload's length."""
         ...
@@ -89,14 +83,7 @@ class Drawable(Protocol):
     """An entropy model that is a distribution which can be drawn from; not every kind need be."""
 
     def draw(
-        self,
-        chance: np.random.Generator,
-        height: int,
-        width: int,
-        quality_step: int,
-        *,
-        tile: int = TILE,
-        arithmetic: Arithmetic = "float64",
+        self, chance: np.random.Generator, height: int, width: int, quality_step: int, how: Evaluation = PLAIN
     ) -> npt.NDArray[np.int32]:
         """Latents as the model expects them, y_int of height x width: what random bits decode to. BitstreamError for a
         draw that no file could hold, which is rare."""
@@ -107,8 +94,6 @@ class Drawable(Protocol):
 class Quantizer(Protocol):
     """An entropy model that says what decoding gives, for less than coding costs; not every kind need."""
 
-    def quantize(
-        self, latents: Latents, quality_step: int, *, tile: int = TILE, arithmetic: Arithmetic = "float64"
-    ) -> npt.NDArray[np.int32]:
+    def quantize(self, latents: Latents, quality_step: int, how: Evaluation = PLAIN) -> npt.NDArray[np.int32]:
         """The y_int of `encode`, without its bits."""
         ...

@@ -12,19 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .constants import TILE
-from .contract import Arithmetic, IntArray
+from .contract import Arithmetic, Evaluation, IntArray
 from .convolve import Layer, Numbers, convolve, prepared_layer
 from .intnet import IntNet, prove_bounds, receptive_field
-
-
-class Evaluation(NamedTuple):
-    """How to evaluate: tiles of tile x tile input positions, to bound the memory; the arithmetic; whether every sum is
-    verified (see check.py). Nothing here changes an output."""
-
-    tile: int = TILE
-    arithmetic: Arithmetic = "float64"
-    check: bool = False
 
 
 class Tile(NamedTuple):

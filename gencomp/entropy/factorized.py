@@ -12,31 +12,19 @@ centres, for S qualities spread evenly. A file uses the set nearest to its quali
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from gencomp.bitstream import STEPS, ModelError
 
-from . import intnet
-from .answers import answer
-from .check import verify_stream
-from .coder import Decoder, Encoder
-from .constants import MEAN_UNIT, TILE
-from .contract import Arithmetic, Coded, IntArray, Latents
-from .draw import Draws
+from . import tables as T
+from .check import answer, verify_stream
+from .coder import Decoder, Draws, Encoder, SymbolSource
+from .constants import MEAN_UNIT
+from .contract import PLAIN, Arithmetic, Coded, Evaluation, IntArray, Latents
+from .intnet import MAX_ACTIVATION
 from .latent import clamp_residuals, decode_pass, encode_pass, least_bits
-from .tables import Tables, below
-from .tables import from_arrays as tables_from_arrays
-from .tables import to_arrays as tables_to_arrays
-
-
-class ChannelTables(NamedTuple):
-    """One set. tables: y[c] of channel c, and of escapes; centres: int32 [M, 1, 1], in 1 / MEAN_UNIT."""
-
-    tables: Tables
-    centres: npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +32,7 @@ class Factorized:
     """tables: y[s M + c] of channel c in set s, and of escapes; none of z. centres: int32 [M] of a single set, else
     [S, M], of each channel, in 1 / MEAN_UNIT."""
 
-    tables: Tables
+    tables: T.Tables
     centres: IntArray
 
     kind = "factorized"
@@ -56,76 +44,45 @@ class Factorized:
         return self.centres.shape[-1]
 
     @cached_property
-    def sets(self) -> tuple[ChannelTables, ...]:
-        """The S sets."""
+    def sets(self) -> tuple[tuple[T.Tables, npt.NDArray[np.int32]], ...]:
+        """The S sets: tables of the channels and of escapes, and centres, int32 [M, 1, 1], in 1 / MEAN_UNIT."""
         channels, rows = self.latent_channels, self.centres.reshape(-1, self.latent_channels)
         cut = (self.tables.y[s * channels : (s + 1) * channels] for s in range(len(rows)))
         return tuple(
-            ChannelTables(Tables(y, (), self.tables.escape), row[:, None, None].astype(np.int32))
-            for y, row in zip(cut, rows)
+            (T.Tables(y, (), self.tables.escape), row[:, None, None].astype(np.int32)) for y, row in zip(cut, rows)
         )
 
-    def set_of(self, quality_step: int) -> ChannelTables:
+    def set_of(self, quality_step: int) -> tuple[T.Tables, npt.NDArray[np.int32]]:
         """The set nearest to a quality step in 0..STEPS, the upper one of two."""
         return self.sets[(quality_step * (len(self.sets) - 1) + STEPS // 2) // STEPS]
 
-    def encode(
-        self,
-        latents: Latents,
-        quality_step: int,
-        *,
-        tile: int = TILE,
-        arithmetic: Arithmetic = "float64",
-        check: bool = False,
-    ) -> Coded:
-        """See `EntropyModel.encode`."""
-        encoder = Encoder(keep=check)
-        tables, centres = self.set_of(quality_step)
+    def encode(self, latents: Latents, quality_step: int, how: Evaluation = PLAIN) -> Coded:
+        encoder, (tables, centres) = Encoder(keep=how.check), self.set_of(quality_step)
         residuals = self._residuals(latents, centres)
         encode_pass(encoder, residuals.ravel(), self._levels(*latents.y.shape[1:]), tables)
         payload = encoder.finish()
-        if check:
-            verify_stream(payload, encoder)
+        verify_stream(payload, encoder)
         return Coded(payload, MEAN_UNIT * residuals + centres, encoder.bits)
 
-    def decode(
-        self,
-        payload: bytes,
-        height: int,
-        width: int,
-        quality_step: int,
-        *,
-        tile: int = TILE,
-        arithmetic: Arithmetic = "float64",
-    ) -> Coded:
-        """See `EntropyModel.decode`."""
+    def decode(self, payload: bytes, height: int, width: int, quality_step: int, how: Evaluation = PLAIN) -> Coded:
         decoder = Decoder(payload)
-        tables, centres = self.set_of(quality_step)
-        decoder.require(height * width * least_bits(tables.y))
-        residuals = decode_pass(decoder, self._levels(height, width), tables)
+        decoder.require(height * width * least_bits(self.set_of(quality_step)[0].y))
+        y_int = self._read(decoder, height, width, quality_step)
         decoder.finish()
-        return Coded(payload, MEAN_UNIT * residuals.reshape(-1, height, width) + centres, decoder.bits)
+        return Coded(payload, y_int, decoder.bits)
 
-    def quantize(
-        self, latents: Latents, quality_step: int, *, tile: int = TILE, arithmetic: Arithmetic = "float64"
-    ) -> npt.NDArray[np.int32]:
-        """See `Quantizer.quantize`."""
-        centres = self.set_of(quality_step).centres
+    def quantize(self, latents: Latents, quality_step: int, how: Evaluation = PLAIN) -> npt.NDArray[np.int32]:
+        _, centres = self.set_of(quality_step)
         return MEAN_UNIT * self._residuals(latents, centres) + centres
 
     def draw(
-        self,
-        chance: np.random.Generator,
-        height: int,
-        width: int,
-        quality_step: int,
-        *,
-        tile: int = TILE,
-        arithmetic: Arithmetic = "float64",
+        self, chance: np.random.Generator, height: int, width: int, quality_step: int, how: Evaluation = PLAIN
     ) -> npt.NDArray[np.int32]:
-        """See `Drawable.draw`."""
+        return self._read(Draws(chance), height, width, quality_step)
+
+    def _read(self, source: SymbolSource, height: int, width: int, quality_step: int) -> npt.NDArray[np.int32]:
         tables, centres = self.set_of(quality_step)
-        residuals = decode_pass(Draws(chance), self._levels(height, width), tables)
+        residuals = decode_pass(source, self._levels(height, width), tables)
         return MEAN_UNIT * residuals.reshape(-1, height, width) + centres
 
     def _residuals(self, latents: Latents, centres: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
@@ -137,9 +94,7 @@ class Factorized:
         return np.repeat(np.arange(self.latent_channels, dtype=np.uint16), height * width)
 
     def arrays(self) -> dict[str, IntArray]:
-        """See `EntropyModel.arrays`."""
-        arrays: dict[str, IntArray] = {f"tables.{k}": v for k, v in tables_to_arrays(self.tables).items()}
-        return arrays | {"centres": self.centres}
+        return {**{f"tables.{k}": v for k, v in T.to_arrays(self.tables).items()}, "centres": self.centres}
 
     def known_answer(self, arithmetic: Arithmetic = "float64") -> str:
         """There is nothing to evaluate: the digest of the tables and centres."""
@@ -150,9 +105,9 @@ def from_arrays(arrays: Mapping[str, IntArray]) -> Factorized:
     """The reverse of `Factorized.arrays`, of a model file that may hold anything: ModelError unless whole."""
     if unknown := sorted(name for name in arrays if name != "centres" and not name.startswith("tables.")):
         raise ModelError(f"unknown array {unknown[0]!r}")
-    tables = tables_from_arrays(below("tables", arrays))
+    tables = T.from_arrays(T.below("tables", arrays))
     dimensions = 2 if getattr(arrays.get("centres"), "ndim", 1) == 2 else 1
-    centres = intnet.checked_integers(arrays, "centres", dimensions, -intnet.MAX_ACTIVATION, intnet.MAX_ACTIVATION)
+    centres = T.checked_integers(arrays, "centres", dimensions, -MAX_ACTIVATION, MAX_ACTIVATION)
     if centres.size != len(tables.y) or tables.z:
         raise ModelError(f"{centres.size} centres of {len(tables.y)} tables, and {len(tables.z)} tables of z")
     if dimensions == 2 and len(centres) == 1:

@@ -19,14 +19,14 @@ import numpy.typing as npt
 from gencomp.bitstream import BitstreamError, ModelError, read_varint, varint
 from gencomp.regions import region
 
-from . import hyperprior, intnet
-from .answers import answer
-from .constants import KNOTS, MEAN_UNIT, SEGMENT, TILE
-from .contract import Arithmetic, Coded, IntArray, Latents
+from . import hyperprior
+from .check import answer
+from .constants import KNOTS, MEAN_UNIT, SEGMENT
+from .contract import PLAIN, Arithmetic, Coded, Evaluation, IntArray, Latents
 from .hyperprior import Hyperprior
 from .jpeg import PROBE, SIDE, check_length, decode_plane, encode_plane
 from .passes import quality_weights
-from .tables import below
+from .tables import below, checked_integers
 
 PLANES = 3  # luma, blue and red difference
 PER_PLANE = 4  # channels: 2 x 2 places of 1/8 in one of 1/16
@@ -60,38 +60,18 @@ class Hybrid:
         """The quantiser's step at a quality step, linear between the knots, half up."""
         return (int(quality_weights(quality_step) @ self.steps) + SEGMENT // 2) // SEGMENT
 
-    def encode(
-        self,
-        latents: Latents,
-        quality_step: int,
-        *,
-        tile: int = TILE,
-        arithmetic: Arithmetic = "float64",
-        check: bool = False,
-    ) -> Coded:
-        """See `EntropyModel.encode`."""
+    def encode(self, latents: Latents, quality_step: int, how: Evaluation = PLAIN) -> Coded:
         if len(latents.y) != self.latent_channels:
             raise ValueError("these latents are not this model's")
-        inner = self.inner.encode(
-            Latents(latents.y[CHANNELS:], latents.z), quality_step, tile=tile, arithmetic=arithmetic, check=check
-        )
+        inner = self.inner.encode(Latents(latents.y[CHANNELS:], latents.z), quality_step, how)
         planes = to_planes(latents.y[:CHANNELS])
         with region("jpeg"):
             written = write_planes(planes, self.step_at(quality_step))
         y_int = np.concatenate([from_planes(planes), inner.y_int])
         return Coded(written + inner.payload, y_int, 8 * len(written) + inner.bits)
 
-    def decode(
-        self,
-        payload: bytes,
-        height: int,
-        width: int,
-        quality_step: int,
-        *,
-        tile: int = TILE,
-        arithmetic: Arithmetic = "float64",
-    ) -> Coded:
-        """See `EntropyModel.decode`; JPEG scans are as strict as `jpeg.decode_plane` is."""
+    def decode(self, payload: bytes, height: int, width: int, quality_step: int, how: Evaluation = PLAIN) -> Coded:
+        """JPEG scans are as strict as `jpeg.decode_plane` is."""
         size, at, scans = (2 * height, 2 * width), 0, list[bytes]()
         for _ in range(PLANES):
             for rows, columns in pieces(*size):
@@ -101,7 +81,7 @@ class Hybrid:
                     raise BitstreamError("the coded data are damaged: they end within a JPEG scan")
                 check_length(scans[-1], rows.stop - rows.start, columns.stop - columns.start)
                 at += length
-        inner = self.inner.decode(payload[at:], height, width, quality_step, tile=tile, arithmetic=arithmetic)
+        inner = self.inner.decode(payload[at:], height, width, quality_step, how)
         step, rest = self.step_at(quality_step), iter(scans)
         planes = np.empty((PLANES, *size), np.uint8)
         with region("jpeg"):
@@ -112,7 +92,6 @@ class Hybrid:
         return Coded(payload, np.concatenate([from_planes(planes), inner.y_int]), 8 * at + inner.bits)
 
     def arrays(self) -> dict[str, IntArray]:
-        """See `EntropyModel.arrays`."""
         return {"steps": self.steps} | {f"inner.{name}": array for name, array in self.inner.arrays().items()}
 
     def known_answer(self, arithmetic: Arithmetic = "float64") -> str:
@@ -126,7 +105,7 @@ def from_arrays(arrays: Mapping[str, IntArray]) -> Hybrid:
     """The reverse of `Hybrid.arrays`, of a model file that may hold anything: ModelError unless whole and exact."""
     if unknown := sorted(name for name in arrays if name != "steps" and not name.startswith("inner.")):
         raise ModelError(f"unknown array {unknown[0]!r}")
-    steps = intnet.checked_integers(arrays, "steps", 1, 1, 255)
+    steps = checked_integers(arrays, "steps", 1, 1, 255)
     if len(steps) != KNOTS:
         raise ModelError(f"{len(steps)} steps of JPEG's quantiser, expected {KNOTS}")
     return Hybrid(steps, hyperprior.from_arrays(below("inner", arrays)))

@@ -8,6 +8,7 @@ cross these borders and nothing else: residuals r, means, and y_int = 64 r + mea
 float32, and is all that a synthesis sees.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,19 +20,15 @@ from gencomp.bitstream import ModelError
 from gencomp.regions import region
 
 from . import intnet
-from .answers import answer, scatter
-from .check import verify_stream
-from .coder import Decoder, Encoder, SymbolSource
-from .constants import HYPER_UNIT, KNOTS, LEVELS, MEAN_UNIT, PASSES, TILE
-from .contract import Arithmetic, Coded, IntArray, Latents
-from .draw import Draws
-from .evaluate import Evaluation, evaluate, evaluate_whole, tiles
+from . import tables as T
+from .check import answer, scatter, verify_stream
+from .coder import Decoder, Draws, Encoder, SymbolSource
+from .constants import HYPER_UNIT, KNOTS, LEVELS, MEAN_UNIT, PASSES
+from .contract import PLAIN, Arithmetic, Coded, Evaluation, IntArray, Latents
+from .evaluate import evaluate, evaluate_whole, tiles
 from .intnet import IntNet, is_pointwise, receptive_field
 from .latent import Levels, clamp_residuals, clamp_z, decode_pass, decode_z, encode_pass, encode_z, least_bits
 from .passes import Pass, from_origin, quality_weights, trunk_and_heads
-from .tables import Tables, below
-from .tables import from_arrays as tables_from_arrays
-from .tables import to_arrays as tables_to_arrays
 
 MAX_CHANNELS = 1024  # of latents, and of hyper-latents
 MAX_STRIDE = 16  # latents a side for one hyper-latent
@@ -50,7 +47,7 @@ class Hyperprior:
     clamped to 0..LEVELS - 1.
     """
 
-    tables: Tables
+    tables: T.Tables
     synthesis: IntNet
     contexts: tuple[IntNet, ...] = ()
     thresholds: IntArray = field(default_factory=lambda: NO_INTEGERS)
@@ -86,21 +83,12 @@ class Hyperprior:
         return receptive_field(self.synthesis).scale
 
     @cached_property
-    def _split(self) -> "tuple[tuple[IntNet, tuple[IntNet, ...]], ...]":
+    def _split(self) -> tuple[tuple[IntNet, tuple[IntNet, ...]], ...]:
         """Of each context network of four: its trunk, and its last layer for each channel group alone."""
         return tuple(trunk_and_heads(net) for net in self.contexts) if self.passes > 1 else ()
 
-    def encode(
-        self,
-        latents: Latents,
-        quality_step: int,
-        *,
-        tile: int = TILE,
-        arithmetic: Arithmetic = "float64",
-        check: bool = False,
-    ) -> Coded:
-        """See `EntropyModel.encode`."""
-        encoder, how = Encoder(keep=check), Evaluation(tile, arithmetic, check)
+    def encode(self, latents: Latents, quality_step: int, how: Evaluation = PLAIN) -> Coded:
+        encoder = Encoder(keep=how.check)
         z, y_int = self._rounded(latents)
         with region("range coder"):
             encode_z(encoder, z, self.tables)
@@ -108,24 +96,20 @@ class Hyperprior:
             with region("range coder"):
                 encode_pass(encoder, residuals, levels, self.tables)
         payload = encoder.finish()
-        if check:
-            with region("check"):
-                verify_stream(payload, encoder)
-        return Coded(payload, np.ascontiguousarray(y_int.transpose(2, 0, 1)), encoder.bits)
+        with region("check"):
+            verify_stream(payload, encoder)
+        return Coded(payload, _channels_first(y_int), encoder.bits)
 
-    def quantize(
-        self, latents: Latents, quality_step: int, *, tile: int = TILE, arithmetic: Arithmetic = "float64"
-    ) -> "npt.NDArray[np.int32]":
-        """See `Quantizer.quantize`."""
+    def quantize(self, latents: Latents, quality_step: int, how: Evaluation = PLAIN) -> npt.NDArray[np.int32]:
         z, y_int = self._rounded(latents)
-        for _ in self._passes(latents.y, z, quality_step, y_int, Evaluation(tile, arithmetic, False)):
+        for _ in self._passes(latents.y, z, quality_step, y_int, how):
             pass  # y_int is filled on the way
-        return np.ascontiguousarray(y_int.transpose(2, 0, 1))
+        return _channels_first(y_int)
 
     def symbols(self, latents: Latents, quality_step: int) -> list[tuple[IntArray, Levels]]:
         """Residuals [n] and scale levels [n] of each pass, as `encode` writes them: what tables are fitted to."""
         z, y_int = self._rounded(latents)
-        return list(self._passes(latents.y, z, quality_step, y_int, Evaluation(TILE, "float64", False)))
+        return list(self._passes(latents.y, z, quality_step, y_int, PLAIN))
 
     def _rounded(self, latents: Latents) -> tuple[IntArray, Plane]:
         """z [Z, h', w'], and zeros [h, w, M] for the latents to come."""
@@ -149,40 +133,23 @@ class Hyperprior:
             yield part.to_stream(residuals), part.to_stream(level)
             part.put(y_int, MEAN_UNIT * residuals + mean)
 
-    def decode(
-        self,
-        payload: bytes,
-        height: int,
-        width: int,
-        quality_step: int,
-        *,
-        tile: int = TILE,
-        arithmetic: Arithmetic = "float64",
-    ) -> Coded:
-        """See `EntropyModel.decode`."""
+    def decode(self, payload: bytes, height: int, width: int, quality_step: int, how: Evaluation = PLAIN) -> Coded:
         decoder = Decoder(payload)
-        hyper_height, hyper_width = self._hyper_size(height, width)
-        decoder.require(self._least_bits(height * width, hyper_height * hyper_width))
-        y_int = self._read(decoder, height, width, quality_step, Evaluation(tile, arithmetic, False))
+        likeliest = min(least_bits([table]) for table in self.tables.y)
+        hyper = math.prod(self._hyper_size(height, width)) * least_bits(self.tables.z)
+        decoder.require(self.latent_channels * height * width * likeliest + hyper)
+        y_int = self._read(decoder, height, width, quality_step, how)
         decoder.finish()
         return Coded(payload, y_int, decoder.bits)
 
     def draw(
-        self,
-        chance: np.random.Generator,
-        height: int,
-        width: int,
-        quality_step: int,
-        *,
-        tile: int = TILE,
-        arithmetic: Arithmetic = "float64",
-    ) -> "npt.NDArray[np.int32]":
-        """See `Drawable.draw`."""
-        return self._read(Draws(chance), height, width, quality_step, Evaluation(tile, arithmetic, False))
+        self, chance: np.random.Generator, height: int, width: int, quality_step: int, how: Evaluation = PLAIN
+    ) -> npt.NDArray[np.int32]:
+        return self._read(Draws(chance), height, width, quality_step, how)
 
     def _read(
         self, source: SymbolSource, height: int, width: int, quality_step: int, how: Evaluation
-    ) -> "npt.NDArray[np.int32]":
+    ) -> npt.NDArray[np.int32]:
         """y_int [M, height, width] from the symbols that a source gives."""
         with region("range coder"):
             z = decode_z(source, (self.hyper_channels, *self._hyper_size(height, width)), self.tables)
@@ -196,15 +163,10 @@ class Hyperprior:
             with region("range coder"):
                 part.from_stream(decode_pass(source, part.to_stream(level), self.tables), residuals)
             part.put(y_int, MEAN_UNIT * residuals + mean)
-        return np.ascontiguousarray(y_int.transpose(2, 0, 1))
+        return _channels_first(y_int)
 
     def _hyper_size(self, height: int, width: int) -> tuple[int, int]:
         return -(-height // self.hyper_stride), -(-width // self.hyper_stride)
-
-    def _least_bits(self, latents: int, hyper_latents: int) -> float:
-        """What an image of so many positions costs at least: its likeliest symbols."""
-        likeliest = min(least_bits([table]) for table in self.tables.y)
-        return self.latent_channels * latents * likeliest + hyper_latents * least_bits(self.tables.z)
 
     def features(self, z: IntArray, quality_step: int, how: Evaluation) -> Plane:
         """z int32 [Z, h', w'] at a quality step -> features int32 [h' stride, w' stride, F]."""
@@ -253,8 +215,7 @@ class Hyperprior:
         return np.clip(raw, 0, LEVELS - 1).astype(np.uint8)
 
     def arrays(self) -> dict[str, IntArray]:
-        """See `EntropyModel.arrays`."""
-        arrays: dict[str, IntArray] = {f"tables.{k}": v for k, v in tables_to_arrays(self.tables).items()}
+        arrays: dict[str, IntArray] = {f"tables.{k}": v for k, v in T.to_arrays(self.tables).items()}
         arrays |= intnet.to_arrays(self.synthesis, "synthesis")
         for index, context in enumerate(self.contexts):
             arrays |= intnet.to_arrays(context, f"context{index}")
@@ -264,9 +225,9 @@ class Hyperprior:
         """SHA-256 over features, means and levels of fixed hyper-latents of odd sizes at several quality steps."""
         return answer(self._evaluations(arithmetic))
 
-    def _evaluations(self, arithmetic: Arithmetic) -> "list[npt.NDArray[np.int32]]":
+    def _evaluations(self, arithmetic: Arithmetic) -> list[npt.NDArray[np.int32]]:
         """Features, means and levels [.., h, w] of each fixed input and pass, extreme inputs included."""
-        how, widest = Evaluation(TILE, arithmetic, False), self.tables.z_half_widths[:, None, None]
+        how, widest = Evaluation(arithmetic=arithmetic), self.tables.z_half_widths[:, None, None]
         seen: list[npt.NDArray[np.int32]] = []
         for seed, (height, width, quality_step) in enumerate(((1, 1, 0), (2, 3, 300), (3, 2, 777), (1, 4, 1024))):
             chance = scatter((self.hyper_channels, height, width), seed)
@@ -286,6 +247,10 @@ class Hyperprior:
         return seen
 
 
+def _channels_first(y_int: Plane) -> npt.NDArray[np.int32]:
+    return np.ascontiguousarray(y_int.transpose(2, 0, 1))
+
+
 def from_arrays(arrays: Mapping[str, IntArray]) -> Hyperprior:
     """The reverse of `Hyperprior.arrays`, of a model file that may hold anything: ModelError unless whole and exact."""
     names = sorted({name.split(".")[0] for name in arrays if name.startswith("context")})
@@ -295,7 +260,7 @@ def from_arrays(arrays: Mapping[str, IntArray]) -> Hyperprior:
     if unknown := sorted(name for name in arrays if name.split(".")[0] not in known):
         raise ModelError(f"unknown array {unknown[0]!r}")
     model = Hyperprior(
-        tables_from_arrays(below("tables", arrays)),
+        T.from_arrays(T.below("tables", arrays)),
         intnet.from_arrays(arrays, "synthesis"),
         tuple(intnet.from_arrays(arrays, name) for name in names),
         _thresholds(arrays),
@@ -307,7 +272,7 @@ def from_arrays(arrays: Mapping[str, IntArray]) -> Hyperprior:
 def _thresholds(arrays: Mapping[str, IntArray]) -> IntArray:
     if "thresholds" not in arrays:
         return NO_INTEGERS
-    thresholds = intnet.checked_integers(arrays, "thresholds", 1, -intnet.MAX_ACTIVATION, intnet.MAX_ACTIVATION)
+    thresholds = T.checked_integers(arrays, "thresholds", 1, -intnet.MAX_ACTIVATION, intnet.MAX_ACTIVATION)
     if len(thresholds) != LEVELS - 1 or (np.diff(thresholds) < 0).any():
         raise ModelError(f"the thresholds of the scale levels are not {LEVELS - 1} rising integers")
     return thresholds

@@ -16,11 +16,11 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from gencomp.bitstream import ModelError
 
 from .contract import IntArray
+from .tables import checked_integers
 
 MAX_WEIGHT = 2047
 MAX_MULTIPLIER = (1 << 15) - 1
@@ -204,17 +204,3 @@ def _layer_from_arrays(arrays: Mapping[str, IntArray], name: str) -> IntConv:
     if shuffle not in (1, 2) or outputs % shuffle**2:
         raise ModelError(f"{name}: a shuffle by {shuffle} of {outputs} channels")
     return IntConv(weight.astype(np.int16), bias, multiplier, shift, lo, hi, groups, shuffle)
-
-
-def checked_integers(
-    arrays: Mapping[str, IntArray], name: str, ndim: int, low: int, high: int
-) -> npt.NDArray[np.int64]:
-    """The array of that name as int64, not empty, of `ndim` dimensions, values in low..high; else ModelError."""
-    array = arrays.get(name)
-    if array is None:
-        raise ModelError(f"the model has no array {name!r}")
-    if array.dtype.kind not in "iu" or array.ndim != ndim or array.size == 0:
-        raise ModelError(f"array {name!r} is not {ndim}-dimensional integers")
-    if array.min() < low or array.max() > high:
-        raise ModelError(f"array {name!r} has values outside {low}..{high}")
-    return array.astype(np.int64)

@@ -20,9 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from gencomp.bitstream import BitstreamError
-from gencomp.entropy.coder import Encoder, Symbols, SymbolSource, Table
-from gencomp.entropy.constants import MAX_RESIDUAL
-from gencomp.entropy.tables import Tables, Weights, costs
+
+from .coder import Encoder, Symbols, SymbolSource, Table
+from .constants import MAX_RESIDUAL
+from .tables import Tables, Weights, costs
 
 Levels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]  # types that numpy sorts by radix
 

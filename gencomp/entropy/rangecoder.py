@@ -1,46 +1,55 @@
-"""A range coder in plain Python: the definition of the stream, and the twin of constriction's `queue` coders.
+"""A range coder in plain Python: the twin of constriction's `queue` coders (Martin 1979; FORMAT.md, section 1).
 
-The stream is one number, written in words of 32 bits, most significant first. The coder keeps an interval of 64
-bits; a symbol of weight w with cumulative weight c, out of 2^24, narrows it to [lower + scale c, lower + scale (c +
-w)), where scale = range >> 24, and when the range has fallen below 2^32 the interval grows by a word (Martin 1979;
-the arithmetic is that of constriction 0.5, word for word).
-
-Used where constriction has no wheel, and by the tests as the reference.
+The arithmetic is that of constriction 0.5, word for word. Used where constriction has no wheel, and by the tests.
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from .coder import Table
+
+Symbols = npt.NDArray[np.int32]
 
 PRECISION = 24
 _WORD = (1 << 32) - 1
 
 
-class RangeEncoder:
-    """Writes symbols given by cumulative weights that run from 0 to 2^24."""
+class PythonEncoder:
+    """Writes symbols of tables, and numbers of so many equally likely bits."""
 
     def __init__(self) -> None:
         self._words: list[int] = []
         self._lower, self._range = 0, (1 << 64) - 1
 
-    def encode(self, left: int, weight: int) -> None:
-        """Narrow the interval to the symbol at cumulative weights left .. left + weight."""
+    def symbols(self, symbols: Symbols, table: "Table") -> None:
+        for symbol in symbols.tolist():
+            left, right = table.cumulative[symbol : symbol + 2]
+            self._narrow(left, right - left)
+
+    def uniform_bits(self, values: Symbols, counts: Symbols) -> None:
+        for value, count in zip(values.tolist(), counts.tolist()):
+            self._narrow(value << (PRECISION - count), 1 << (PRECISION - count))
+
+    def _narrow(self, left: int, weight: int) -> None:
+        """The interval of what lies at cumulative weights left .. left + weight of 2^24."""
         scale = self._range >> PRECISION
         self._lower += scale * left
         self._range = scale * weight
         if self._lower >> 64:
-            self._carry()
+            self._lower &= (1 << 64) - 1
+            last = len(self._words) - 1
+            while self._words[last] == _WORD:
+                self._words[last] = 0
+                last -= 1
+            self._words[last] += 1
         if self._range <= _WORD:
             self._words.append(self._lower >> 32)
             self._lower = (self._lower & _WORD) << 32
             self._range <<= 32
-
-    def _carry(self) -> None:
-        self._lower &= (1 << 64) - 1
-        last = len(self._words) - 1
-        while self._words[last] == _WORD:
-            self._words[last] = 0
-            last -= 1
-        self._words[last] += 1
 
     def interval(self) -> tuple[int, int, int]:
         """(low, high, words): any number of `words` words in low <= number < high names the symbols written so far."""
@@ -48,37 +57,40 @@ class RangeEncoder:
         return low, low + self._range, len(self._words) + 2
 
 
-class RangeDecoder:
-    """Reads symbols from words; beyond the last word it reads zeros."""
+class PythonDecoder:
+    """Reads them from words; beyond the last word it reads zeros. ValueError where no symbol fits."""
 
-    def __init__(self, words: Sequence[int]) -> None:
-        self._words = iter(words)
+    def __init__(self, words: npt.NDArray[np.uint32]) -> None:
+        self._words = iter(words.tolist())
         self._offset = next(self._words, 0) << 32 | next(self._words, 0)  # the number less the interval's lower end
         self._range = (1 << 64) - 1
 
-    def decode(self, cumulative: Sequence[int]) -> int:
-        """The next symbol of a table whose cumulative weights run from 0 to 2^24; ValueError if no symbol fits."""
-        scale = self._range >> PRECISION
-        quantile = self._offset // scale
-        if quantile >> PRECISION:
-            raise ValueError("the stream holds no symbol here")
-        symbol = bisect_right(cumulative, quantile) - 1
-        left = cumulative[symbol]
-        self._narrow(scale * left, scale * (cumulative[symbol + 1] - left))
+    def symbols(self, n: int, table: "Table") -> Symbols:
+        return np.fromiter((self._symbol(table.cumulative) for _ in range(n)), np.int32, n)
+
+    def uniform_bits(self, counts: Symbols) -> Symbols:
+        return np.array([self._bits(PRECISION - count) for count in counts.tolist()], np.int32)
+
+    def _symbol(self, cumulative: list[int]) -> int:
+        symbol = bisect_right(cumulative, self._quantile()) - 1
+        self._narrow(cumulative[symbol], cumulative[symbol + 1] - cumulative[symbol])
         return symbol
 
-    def decode_bits(self, count: int) -> int:
-        """The next `count` (1..24) equally likely bits."""
-        scale = self._range >> PRECISION
-        value = self._offset // scale >> (PRECISION - count)
-        if value >> count:
-            raise ValueError("the stream holds no symbol here")
-        self._narrow(scale * value << (PRECISION - count), scale << (PRECISION - count))
+    def _bits(self, spare: int) -> int:
+        value = self._quantile() >> spare
+        self._narrow(value << spare, 1 << spare)
         return value
 
-    def _narrow(self, left: int, width: int) -> None:
-        self._offset -= left
-        self._range = width
-        if width <= _WORD:
-            self._range = width << 32
+    def _quantile(self) -> int:
+        quantile = self._offset // (self._range >> PRECISION)
+        if quantile >> PRECISION:
+            raise ValueError("the stream holds no symbol here")
+        return quantile
+
+    def _narrow(self, left: int, weight: int) -> None:
+        scale = self._range >> PRECISION
+        self._offset -= scale * left
+        self._range = scale * weight
+        if self._range <= _WORD:
+            self._range <<= 32
             self._offset = self._offset << 32 | next(self._words, 0)

@@ -112,11 +112,6 @@ def default_tables(z: Sequence[Weights]) -> Tables:
     return Tables(gaussian_tables(), tuple(z), escape_table())
 
 
-def bits(weights: Weights, symbols: npt.NDArray[np.integer]) -> float:
-    """Ideal code length of `symbols` (indices into `weights`), in bits: the sum of -log2(w / 2^16)."""
-    return float(np.bincount(symbols, minlength=len(weights)) @ costs(weights))
-
-
 def costs(weights: Weights) -> npt.NDArray[np.float64]:
     """Ideal code length of each symbol of a table, in bits."""
     return math.log2(TOTAL) - np.log2(weights)
@@ -139,15 +134,11 @@ def from_arrays(arrays: Mapping[str, IntArray]) -> Tables:
     known = {"y_weights", "y_half_widths", "escape_weights", "z_weights", "z_half_widths"}
     if unknown := sorted(arrays.keys() - known):
         raise ModelError(f"unknown table {unknown[0]!r}")
-    escape = _vector(arrays, "escape_weights", 1, TOTAL)
+    escape = checked_integers(arrays, "escape_weights", 1, 1, TOTAL)
     if len(escape) != ESCAPE_CLASSES:
         raise ModelError(f"{len(escape)} escape classes, expected {ESCAPE_CLASSES}")
     has_z = "z_weights" in arrays or "z_half_widths" in arrays
-    return Tables(
-        y=_cut(arrays, "y", last=2),
-        z=_cut(arrays, "z", last=1) if has_z else (),
-        escape=_checked(escape, "escape_weights"),
-    )
+    return Tables(_cut(arrays, "y", 2), _cut(arrays, "z", 1) if has_z else (), _checked(escape, "escape_weights"))
 
 
 def below(prefix: str, arrays: Mapping[str, IntArray]) -> dict[str, IntArray]:
@@ -155,30 +146,32 @@ def below(prefix: str, arrays: Mapping[str, IntArray]) -> dict[str, IntArray]:
     return {k.removeprefix(f"{prefix}."): v for k, v in arrays.items() if k.startswith(f"{prefix}.")}
 
 
-def _vector(arrays: Mapping[str, IntArray], name: str, low: int, high: int) -> Weights:
+def checked_integers(
+    arrays: Mapping[str, IntArray], name: str, ndim: int, low: int, high: int
+) -> npt.NDArray[np.int64]:
+    """The array of that name as int64, not empty, of `ndim` dimensions, values in low..high; else ModelError."""
     array = arrays.get(name)
     if array is None:
-        raise ModelError(f"the model has no table {name!r}")
-    if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iu":
-        raise ModelError(f"table {name!r} is not a vector of integers")
+        raise ModelError(f"the model has no array {name!r}")
+    if array.dtype.kind not in "iu" or array.ndim != ndim or array.size == 0:
+        raise ModelError(f"array {name!r} is not {ndim}-dimensional integers")
     if array.min() < low or array.max() > high:
-        raise ModelError(f"table {name!r} has values outside {low}..{high}")
-    return array.astype(np.int32)
+        raise ModelError(f"array {name!r} has values outside {low}..{high}")
+    return array.astype(np.int64)
 
 
 def _cut(arrays: Mapping[str, IntArray], name: str, last: int) -> tuple[Weights, ...]:
-    half_widths = _vector(arrays, f"{name}_half_widths", 1, MAX_RESIDUAL)
+    half_widths = checked_integers(arrays, f"{name}_half_widths", 1, 1, MAX_RESIDUAL)
     if len(half_widths) > MAX_TABLES:
         raise ModelError(f"{len(half_widths)} tables of {name}, more than {MAX_TABLES}")
     sizes = 2 * half_widths + last
-    flat = _vector(arrays, f"{name}_weights", 1, TOTAL)
-    if int(sizes.sum(dtype=np.int64)) != len(flat):
-        raise ModelError(f"table {name!r} has {len(flat)} weights, expected {int(sizes.sum(dtype=np.int64))}")
+    flat = checked_integers(arrays, f"{name}_weights", 1, 1, TOTAL)
+    if sizes.sum() != len(flat):
+        raise ModelError(f"table {name!r} has {len(flat)} weights, expected {sizes.sum()}")
     return tuple(_checked(part, f"{name}_weights") for part in np.split(flat, np.cumsum(sizes)[:-1]))
 
 
-def _checked(weights: Weights, name: str) -> Weights:
-    total = int(weights.sum(dtype=np.int64))
-    if total != TOTAL:
-        raise ModelError(f"a table of {name!r} sums to {total}, expected {TOTAL}")
-    return weights
+def _checked(weights: npt.NDArray[np.int64], name: str) -> Weights:
+    if weights.sum() != TOTAL:
+        raise ModelError(f"a table of {name!r} sums to {weights.sum()}, expected {TOTAL}")
+    return weights.astype(np.int32)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from gencomp.bitstream import quality_to_step
 from gencomp.codec import Codec
-from gencomp.entropy.contract import Arithmetic
+from gencomp.entropy.contract import Arithmetic, Evaluation
 from gencomp.networks import build, network_of
 from gencomp.networks.contract import TrainingInputs
 from gencomp.runtime.torch import TorchRuntime
@@ -165,9 +165,11 @@ def test_files_of_odd_sizes_decode_exactly_in_every_way(climbed: Climbed, rung: 
         sizes.append(len(written))
     assert sizes[0] < sizes[1] < sizes[2]
     latents = TorchRuntime(network_of(model), "cpu").analyze(pixels, 700)
-    payload, (height, width) = model.entropy.encode(latents, 700, check=True).payload, latents.y.shape[1:]
+    payload, (height, width) = model.entropy.encode(latents, 700, Evaluation(check=True)).payload, latents.y.shape[1:]
     arithmetics: tuple[Arithmetic, ...] = ("float64", "int64")
-    a, b = (model.entropy.decode(payload, height, width, 700, arithmetic=name).y_int for name in arithmetics)
+    a, b = (
+        model.entropy.decode(payload, height, width, 700, Evaluation(arithmetic=name)).y_int for name in arithmetics
+    )
     assert np.array_equal(a, b)
     assert np.abs(a / 64 - latents.y).max() < 0.51
 

@@ -88,8 +88,8 @@ def test_a_payload_that_does_not_read_back_is_noticed(name: str, monkeypatch: py
     model = MODELS[name]()
     y = np.random.default_rng(0).normal(size=(model.latent_channels, 4, 4)).astype(np.float32)
     z = np.zeros((model.hyper_channels, 1, 1), np.float32) if model.hyper_channels else None
-    model.encode(Latents(y, z), 5, check=True)
+    model.encode(Latents(y, z), 5, Evaluation(check=True))
     right = hyperprior.Encoder.finish
     monkeypatch.setattr(hyperprior.Encoder, "finish", lambda self: bytes([right(self)[0] ^ 1]) + right(self)[1:])
     with pytest.raises(ModelError, match="read back"):
-        model.encode(Latents(y, z), 5, check=True)
+        model.encode(Latents(y, z), 5, Evaluation(check=True))

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from gencomp.entropy.coder import Encoder, Table
-from gencomp.entropy.contract import Drawable, Quantizer
-from gencomp.entropy.draw import Draws
+from gencomp.entropy.coder import Draws, Encoder, Table
+from gencomp.entropy.contract import Drawable, Evaluation, Quantizer
 from gencomp.entropy.tables import quantise_pmf
 
 from .models import MODELS
@@ -43,7 +42,9 @@ def test_a_draw_has_the_size_asked_for_and_is_that_of_its_seed(name: str) -> Non
     assert first.dtype == np.int32
     assert np.array_equal(first, again)
     assert not np.array_equal(first, model.draw(np.random.default_rng(4), 9, 5, 400))
-    assert np.array_equal(first, model.draw(np.random.default_rng(3), 9, 5, 400, tile=2, arithmetic="int64"))
+    assert np.array_equal(
+        first, model.draw(np.random.default_rng(3), 9, 5, 400, Evaluation(tile=2, arithmetic="int64"))
+    )
 
 
 @quantizer
@@ -51,5 +52,5 @@ def test_quantised_latents_are_those_that_a_file_gives(name: str) -> None:
     model = MODELS[name]()
     assert isinstance(model, Quantizer)
     given = latents(model, 11, 6, 2)
-    y_int = model.quantize(given, 300, tile=4)
+    y_int = model.quantize(given, 300, Evaluation(tile=4))
     assert np.array_equal(y_int, MODELS[name]().encode(given, 300).y_int)

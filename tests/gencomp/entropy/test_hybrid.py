@@ -12,7 +12,7 @@ from PIL import Image
 from gencomp.bitstream import BitstreamError, ModelError
 from gencomp.entropy import KINDS, hybrid, jpeg
 from gencomp.entropy.constants import KNOTS
-from gencomp.entropy.contract import Latents
+from gencomp.entropy.contract import Evaluation, Latents
 from gencomp.entropy.hybrid import CHANNELS, Hybrid, from_planes, to_planes
 from gencomp.entropy.hyperprior import Hyperprior
 
@@ -41,8 +41,8 @@ def latents(height: int, width: int, seed: int, spread: float = 0.6) -> Latents:
 @given(height=st.integers(1, 20), width=st.integers(1, 20), quality_step=st.integers(0, 1024), tile=st.integers(1, 30))
 def test_latents_of_every_size_come_back(height: int, width: int, quality_step: int, tile: int) -> None:
     given_latents = latents(height, width, seed=width)
-    coded = model().encode(given_latents, quality_step, check=True)
-    back = model().decode(coded.payload, height, width, quality_step, tile=tile)
+    coded = model().encode(given_latents, quality_step, Evaluation(check=True))
+    back = model().decode(coded.payload, height, width, quality_step, Evaluation(tile=tile))
     assert np.array_equal(back.y_int, coded.y_int)
     assert back.bits == pytest.approx(coded.bits)
     planes = np.abs(coded.y_int[:CHANNELS] / 64 - given_latents.y[:CHANNELS].clip(-2, 127 / 64))
@@ -52,7 +52,7 @@ def test_latents_of_every_size_come_back(height: int, width: int, quality_step: 
 
 
 def test_every_arithmetic_gives_the_same_file_and_the_same_answer() -> None:
-    payloads = {model().encode(latents(9, 6, 1), 300, arithmetic=a, tile=3).payload for a in ARITHMETICS}
+    payloads = {model().encode(latents(9, 6, 1), 300, Evaluation(arithmetic=a, tile=3)).payload for a in ARITHMETICS}
     assert len(payloads) == 1
     assert len({model().known_answer(a) for a in ARITHMETICS}) == 1
 

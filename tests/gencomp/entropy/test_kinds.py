@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gencomp.bitstream import BitstreamError, ModelError
 from gencomp.entropy import KINDS
 from gencomp.entropy.constants import MAX_RESIDUAL, MEAN_UNIT
-from gencomp.entropy.contract import EntropyModel, IntArray, Latents
+from gencomp.entropy.contract import EntropyModel, Evaluation, IntArray, Latents
 
 from .models import MODELS
 from .nets import ARITHMETICS
@@ -35,7 +35,7 @@ def test_latents_of_every_size_come_back(name: str, height: int, width: int, qua
     model = MODELS[name]()
     given_latents = latents(model, height, width, seed=width)
     coded = model.encode(given_latents, quality_step)
-    back = model.decode(coded.payload, height, width, quality_step, tile=tile)
+    back = model.decode(coded.payload, height, width, quality_step, Evaluation(tile=tile))
     assert np.array_equal(back.y_int, coded.y_int)
     assert back.y_int.dtype == np.int32
     assert back.bits == pytest.approx(coded.bits)
@@ -46,10 +46,12 @@ def test_latents_of_every_size_come_back(name: str, height: int, width: int, qua
 @kinds
 def test_both_arithmetics_give_the_same_file_and_read_it(name: str) -> None:
     model = MODELS[name]()
-    payloads = {model.encode(latents(model, 9, 6, 1), 300, arithmetic=a, tile=3).payload for a in ARITHMETICS}
+    payloads = {
+        model.encode(latents(model, 9, 6, 1), 300, Evaluation(arithmetic=a, tile=3)).payload for a in ARITHMETICS
+    }
     assert len(payloads) == 1
     payload = payloads.pop()
-    first, second = (model.decode(payload, 9, 6, 300, arithmetic=a, tile=5).y_int for a in ARITHMETICS)
+    first, second = (model.decode(payload, 9, 6, 300, Evaluation(arithmetic=a, tile=5)).y_int for a in ARITHMETICS)
     assert np.array_equal(first, second)
     assert model.known_answer("float64") == model.known_answer("int64")
 

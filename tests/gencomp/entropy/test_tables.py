@@ -66,12 +66,6 @@ def test_gaussian_tables_are_symmetric_but_for_single_units() -> None:
         assert np.abs(residuals - residuals[::-1]).max() <= 1
 
 
-def test_bits_are_the_sum_of_the_code_lengths() -> None:
-    weights = np.array([32_768, 16_384, 16_384], np.int32)
-    assert T.bits(weights, np.array([0, 0, 1, 2])) == 6.0
-    assert T.bits(weights, np.array([], np.int32)) == 0.0
-
-
 @cache
 def _tables() -> T.Tables:
     return T.default_tables([T.quantise_pmf(np.ones(2 * k + 1)) for k in (1, 5, 40)])

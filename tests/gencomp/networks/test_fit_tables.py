@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import torch
 
+from gencomp.entropy.contract import Evaluation
 from gencomp.entropy.tables import TOTAL, default_tables
 from gencomp.networks.contract import Calibration
 from gencomp.networks.fit_tables import with_fitted_tables
@@ -27,7 +28,7 @@ def test_fitted_tables_take_fewer_bits_of_other_images_and_give_the_same_latents
     for model in (before, after):
         assert all(int(table.sum()) == TOTAL and table.min() >= 1 for table in model.tables.y)
     latents, step = images[3]
-    old, new = before.encode(latents, step, check=True), after.encode(latents, step, check=True)
+    old, new = before.encode(latents, step, Evaluation(check=True)), after.encode(latents, step, Evaluation(check=True))
     assert new.bits < 0.97 * old.bits
     assert np.array_equal(new.y_int, old.y_int)
     assert np.array_equal(after.decode(new.payload, 24, 24, step).y_int, new.y_int)

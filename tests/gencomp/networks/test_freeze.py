@@ -55,9 +55,11 @@ def test_a_mean_and_scale_hyperprior_keeps_its_rate_and_its_latents_come_back() 
     change = rate_change(lambda image: prior.bits(image.y, image.z_hat), frozen, drawn[2:])  # type: ignore[arg-type]
     assert abs(change) < 0.005
     again = KINDS[frozen.kind](frozen.arrays())
-    coded = frozen.encode(latents_of(drawn[3]), 0, check=True)
+    coded = frozen.encode(latents_of(drawn[3]), 0, Evaluation(check=True))
     for arithmetic in ARITHMETICS:
-        assert np.array_equal(again.decode(coded.payload, 9, 13, 0, arithmetic=arithmetic).y_int, coded.y_int)
+        assert np.array_equal(
+            again.decode(coded.payload, 9, 13, 0, Evaluation(arithmetic=arithmetic)).y_int, coded.y_int
+        )
     mean, scale = prior.mean_and_scale(drawn[3].z_hat, 9, 13)  # type: ignore[arg-type]
     z = drawn[3].z_hat[0].int().numpy()  # type: ignore[index]
     raw = frozen.features(z, 0, Evaluation())[:9, :13].transpose(2, 0, 1)
