@@ -23,7 +23,8 @@ HOSTILE = """
 open({mark!r}, "a").write(__name__ + " ran\\n")
 raise ImportError("a stranger's module")
 """
-STRANGERS = "struct types signal random socket pickle numpy gencomp sitecustomize queue torch json click".split()
+STRANGERS = ["struct", "types", "signal", "random", "socket", "pickle", "numpy", "gencomp", "sitecustomize", "queue"]
+STRANGERS += ["torch", "json", "click"]
 
 
 def calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
