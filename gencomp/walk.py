@@ -97,8 +97,8 @@ def _is_entered(folder: Path, taken: Taken, left_out: dict[str, list[Path]]) -> 
         left_out["links to folders, not followed"].append(folder)
         return False
     if is_results(folder):
-        results = (path for path in sorted(folder.rglob("*")) if path.is_file() and taken(path))
-        left_out["files among the results of earlier runs"] += results
+        if results := [path for path in sorted(folder.rglob("*")) if path.is_file() and taken(path)]:
+            left_out["files among the results of earlier runs"] += results
         return False
     return True
 

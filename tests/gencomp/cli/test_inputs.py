@@ -86,6 +86,7 @@ def test_suffix_or_content_decides_and_the_rest_is_counted_and_named(tmp_path: P
         shutil.copy(tmp_path / "a.jpg", tmp_path / name)
     _touch(*(tmp_path / name for name in ("photos.tgz", "notes.txt", "x.zip", "set.parquet", "set.tar", ".DS_Store")))
     claim(tmp_path / "seen", "eval", [])
+    assert "earlier runs" not in find_inputs([tmp_path], is_image).left_out  # nothing lies in it
     shutil.copytree(tmp_path / "seen", tmp_path / "sub" / "again")
     shutil.copy(tmp_path / "a.jpg", tmp_path / "sub" / "again" / "own.webp")
     inputs = find_inputs([tmp_path], is_image)
