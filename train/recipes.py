@@ -41,7 +41,12 @@ _HIFIC_LOSSES = {"mse": Term(0.075 * 2**-5 * 255**2), "lpips_alex": Term(1.0)}
 
 
 def _hific(name: str, bpp: float, lambda_above: float) -> Recipe:
-    """HiFiC (Mentzer et al. 2020, appendix A.5 and A.6): a million steps with MSE and LPIPS, a million with the GAN."""
+    """HiFiC (Mentzer et al. 2020, appendix A.5 and A.6): a million steps with MSE and LPIPS, a million with the GAN.
+
+    Unlike HiFiC's TensorFlow code: p(z) is a mixture of logistics; the hyper-synthesis gets z rounded, not noisy; the
+    discriminator's last convolution is 1x1 as in the paper, not 4x4, and it sees the generator's batch; the smaller
+    lambda is the paper's 2^-4, not 2^-6; a running mean of the rate switches lambdas (rate.smoothing=0: the batch's).
+    """
     discriminator = Patch(weight=0.15, learning_rate=1e-4, beta1=0.9, beta2=0.999)
     return Recipe(
         name,
