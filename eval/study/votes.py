@@ -10,7 +10,7 @@ choice   a, b or tie; 5 (best) to 1 of ratings
 ms       milliseconds from the images standing on the screen to the choice, pauses left out; by the page's clock
 server_ms    milliseconds since the rater's answer before, pauses and all; by the server's clock, so never below ms
 flips    how often the rater flipped between the images
-dpr      device pixels per CSS pixel of the rater's screen; the images are 1:1 in device pixels at any
+dpr      pixels of the images per CSS pixel: the device's own, or, above the study's max_density, a half or a third
 at       UTC time of the vote, to the millisecond
 """
 

@@ -12,9 +12,9 @@ from ..votes import Vote
 from .correlation import MetricAgreement, metric_agreement
 from .equal_quality import EqualQuality, equal_quality
 from .image_scores import ImageScore, image_scores, image_table
-from .model_fit import ModelFit, Transitivity, model_fit, transitivity
+from .model_fit import ModelFit, Transitivity, model_fit, p_value, transitivity
 from .raters import Agreement, RaterSummary, agreement, screen
-from .scores import Needed, Score, Scores, ballots, needed, score
+from .scores import Needed, Score, Scores, ballots, count, needed, score
 
 
 class Analysis(NamedTuple):
@@ -96,7 +96,7 @@ def _warnings(study: Study, raters: Sequence[RaterSummary], scores: Scores, vote
     bad = model_fit(scores.wins, scores.logits).p
     if bad is not None and bad < 0.01:
         found.append(
-            f"The Bradley-Terry model does not describe these votes well (p = {bad:.2g}, votes taken as independent): "
+            f"The Bradley-Terry model does not describe these votes well ({p_value(bad)}, votes taken as independent): "
             "preferences may follow more than one scale; look at the pairs."
         )
     swept = [s.condition for s in scores.scores if s.votes and s.wins in (0.0, s.votes)]
@@ -128,7 +128,10 @@ def to_json(analysis: Analysis) -> dict[str, Any]:
         ],
         "scores_without_screening": [plain(s) for s in analysis.unscreened.scores],
         "differences": [plain(d) for d in scores.differences],
-        "wins": {"conditions": [c.id for c in study.conditions], "table": scores.wins.tolist()},
+        "wins": {
+            "conditions": [c.id for c in study.conditions],
+            "table": [[count(n) for n in row] for row in scores.wins],
+        },
         "agreement": plain(analysis.agreement),
         "model_fit": plain(analysis.fit),
         "transitivity": plain(analysis.transitivity),

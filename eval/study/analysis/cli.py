@@ -79,10 +79,10 @@ def analyse(
         with rewriting(out, FILES):
             if plan.task != "pairs":
                 graded = grades.graded(plan, votes, rule=outliers, **how)
-                whole, page = grades.to_json(graded), write_graded(graded, out)
+                whole, page = grades.to_json(graded), write_graded(graded, out, folder / "images")
             else:
                 found = pairs.analyse(plan, votes, wanted=want, **how)
-                whole, page = pairs.to_json(found), write(found, out)
+                whole, page = pairs.to_json(found), write(found, out, folder / "images")
             write_told(out, told)
     if as_json:
         echo(json.dumps(whole | {"told": told}, allow_nan=False))

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..bradley_terry import Array, elo, fit
 from ..plan import Study
-from .scores import Ballots, Interval, draw_raters, interval
+from .scores import Ballots, Interval, count, draw_raters, interval
 
 PRIOR = 1.0  # precision, in logits
 
@@ -65,7 +65,7 @@ def image_table(study: Study, found: ImageScores, raters: int) -> list[ImageScor
             condition.id,
             float(elo(found.scores[s, c])),
             interval(elo(found.resampled[:, s, c]), raters),
-            float(found.votes[s, c]),
+            count(found.votes[s, c]),
         )
         for s, scene in enumerate(study.scenes)
         for c, condition in enumerate(study.conditions)

@@ -54,6 +54,11 @@ def model_fit(wins: Array, scores: Array) -> ModelFit:
     return ModelFit(max(0.0, deviance), degrees, float(chdtrc(degrees, max(0.0, deviance))) if degrees > 0 else None)
 
 
+def p_value(p: float) -> str:
+    """As it is printed: "p < 0.001", else with two digits that mean something."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
+
+
 def transitivity(wins: Array, scores: Array, seed: int = 0) -> Transitivity:
     """wins (k, k), scores (k,) in logits."""
     played = wins + wins.T

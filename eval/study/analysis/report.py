@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader
 
@@ -15,6 +17,7 @@ from gencomp.texts import csv_text
 from .analyse import Analysis, plain, to_json
 from .graded import Graded
 from .graded import to_json as graded_json
+from .model_fit import p_value
 from .plots import draw, draw_graded
 
 FILES = (
@@ -31,8 +34,8 @@ FILES = (
 INTERVALS = ("interval", "jod_interval", "dmos_interval")
 
 
-def write(analysis: Analysis, folder: Path) -> Path:
-    """Write everything to folder (made if missing) and return the page's path."""
+def write(analysis: Analysis, folder: Path, images: Path | None = None) -> Path:
+    """Write everything to folder (made if missing) and return the page's path. images: the study's, for the page."""
     folder.mkdir(parents=True, exist_ok=True)
     whole = to_json(analysis)
     for name, rows in tables(analysis, whole).items():
@@ -40,11 +43,11 @@ def write(analysis: Analysis, folder: Path) -> Path:
     write_atomically(folder / "analysis.json", (json.dumps(whole, indent=1, allow_nan=False) + "\n").encode())
     figures = draw(analysis, folder)
     page = folder / "index.html"
-    write_atomically(page, render(analysis, whole, figures).encode())
+    write_atomically(page, render(analysis, whole, figures, _address(images, folder)).encode())
     return page
 
 
-def write_graded(found: Graded, folder: Path) -> Path:
+def write_graded(found: Graded, folder: Path, images: Path | None = None) -> Path:
     """The same for ratings."""
     folder.mkdir(parents=True, exist_ok=True)
     whole = graded_json(found)
@@ -68,10 +71,16 @@ def write_graded(found: Graded, folder: Path) -> Path:
             metrics=_metric_rows(whole),
             outliers={row["rater"]: row for row in whole["outlier_table"]},
             dropped=[r for r in whole["rater_table"] if not r["kept"]],
+            pictures=_address(images, folder),
         )
     )
     write_atomically(page, text.encode())
     return page
+
+
+def _address(images: Path | None, folder: Path) -> str:
+    """Where the page finds the study's images; "" for a page without."""
+    return "" if images is None else quote(Path(os.path.relpath(images, folder)).as_posix())
 
 
 def _templates() -> Environment:
@@ -83,6 +92,7 @@ def _templates() -> Environment:
     )
     templates.filters["number"] = number
     templates.filters["ends"] = ends
+    templates.filters["p_value"] = p_value
     return templates
 
 
@@ -109,7 +119,7 @@ def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     return csv_text(list(wide[0]) if wide else [], wide)
 
 
-def render(analysis: Analysis, whole: Mapping[str, Any], figures: Sequence[str]) -> str:
+def render(analysis: Analysis, whole: Mapping[str, Any], figures: Sequence[str], pictures: str = "") -> str:
     ranked = sorted(whole["scores"], key=lambda s: -s["elo"])
     plain_scores = {s["condition"]: s for s in whole["scores_without_screening"]}
     return (
@@ -121,6 +131,7 @@ def render(analysis: Analysis, whole: Mapping[str, Any], figures: Sequence[str])
             ranked=ranked,
             unscreened=plain_scores,
             figures=figures,
+            pictures=pictures,
             wins=_win_cells(whole, [s["condition"] for s in ranked]),
             metrics=_metric_rows(whole),
             by_image={(row["scene"], row["condition"]): row for row in whole["images"]},

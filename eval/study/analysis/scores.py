@@ -129,6 +129,11 @@ def widening(units: int, level: float = LEVEL) -> float:
     return float(math.sqrt(units / (units - 1)) * stdtrit(units - 1, tail) / ndtri(tail))
 
 
+def count(votes: float) -> float:
+    """A number of votes as an int, unless a tie that counts half is among them."""
+    return int(votes) if votes == int(votes) else float(votes)
+
+
 def score(votes: Ballots, *, resamples: int = 1000, seed: int = 0, level: float = LEVEL) -> Scores:
     """Fit the scores and their intervals."""
     tables, raters = votes.tables(), len(votes.raters)
@@ -144,8 +149,8 @@ def score(votes: Ballots, *, resamples: int = 1000, seed: int = 0, level: float 
             name,
             float(elo(logits[k])),
             interval(elo(resampled[:, k]), raters, level),
-            float(played[k].sum()),
-            float(wins[k].sum()),
+            count(played[k].sum()),
+            count(wins[k].sum()),
         )
         for k, name in enumerate(votes.conditions)
     ]
@@ -156,7 +161,7 @@ def score(votes: Ballots, *, resamples: int = 1000, seed: int = 0, level: float 
             votes.conditions[j],
             float(ELO * (logits[i] - logits[j])),
             interval(ELO * (resampled[:, i] - resampled[:, j]), raters, level),
-            float(played[i, j]),
+            count(played[i, j]),
             float(wins[i, j] / played[i, j]) if played[i, j] else None,
         )
         for position, i in enumerate(order)

@@ -120,7 +120,7 @@ MAX_TRIALS = 40  # of the random and active designs unless told otherwise: about
     type=click.FloatRange(1, 20),
     default=MAX_DENSITY,
     show_default=True,
-    help="Refuse screens with more device pixels per point: images at 1:1 would be too small there.",
+    help="On screens with more device pixels per point an image pixel becomes a square of them.",
 )
 @click.option(
     "--questions",

@@ -142,8 +142,7 @@ def _way(app: Flask, course: Course, folder: Path, panel: Panel) -> None:
             return render_template("questions.html", title=study.title, questions=questions, after=after, token=token)
         if rater.done == rater.total:
             return render_template("done.html", title=study.title, panel=panel)
-        width, height = study.largest_crop()
-        return render_template("trial.html", study=study, width=width, height=height, grades=GRADES.get(study.task, ()))
+        return render_template("trial.html", **_shape(study))
 
     @app.post("/r/<token>/agree")
     def agree(token: str) -> Answer:
@@ -273,4 +272,10 @@ def _screen(study: Study, token: str, screen: Screen) -> dict[str, Any]:
 
 def _ask_consent(study: Study, folder: Path, action: str, participant: str = "") -> str:
     text = (folder / CONSENT).read_text("utf-8")
-    return render_template("consent.html", title=study.title, consent=text, action=action, participant=participant)
+    return render_template("consent.html", consent=text, action=action, participant=participant, **_shape(study))
+
+
+def _shape(study: Study) -> dict[str, Any]:
+    """What says how the trials look, and so whether they fit a screen."""
+    width, height = study.largest_crop()
+    return {"study": study, "width": width, "height": height, "grades": GRADES.get(study.task, ())}

@@ -1,10 +1,11 @@
 // The course of a rater on the page: introduction, training with feedback, trials, pause, rest, thanks.
-import { Views } from "./views.js";
+import { fits } from "./fit.js";
+import { Views, density } from "./views.js";
 import { current, display, send, Lost } from "./wire.js";
 
 const $ = (id) => document.getElementById(id);
 const study = $("study").dataset;
-const views = new Views($("views"), study.task, study.layout, Boolean(study.flips));
+const views = new Views($("views"), study);
 const PANELS = ["small", "intro", "trial", "ready", "rest", "pause", "lost"];
 const SETTLE = 300;  // ms for which a new trial takes no answer: the second click of a double click must not be one
 
@@ -36,32 +37,12 @@ function go(name) {
 
 // Shows the panel, or that the screen is unfit for the images; keeps the clock right in both cases.
 function refresh() {
-  const small = ["intro", "trial", "ready", "rest"].includes(panel) && !fits();
+  const small = ["intro", "trial", "ready", "rest"].includes(panel) && !fits(study, views);
   for (const name of PANELS) $(name).hidden = name !== (small ? "small" : panel);
   const running = panel === "trial" && !small && open && !document.hidden;
   clock?.run(running);
   if (running) setTimeout(update, SETTLE + 20);
   if (panel === "trial" && !small) views.fit();
-}
-
-function fits() {
-  const page = $("trial"), hidden = page.hidden;
-  page.hidden = false;
-  const around = page.querySelector("header").offsetHeight + page.querySelector("footer").offsetHeight + 37;  // and captions
-  page.hidden = hidden;
-  const [width, height] = views.needed(+study.width, +study.height, around);
-  const ratio = devicePixelRatio, points = (side) => Math.round(side / ratio), short = (x) => +(+x).toFixed(2);
-  const dense = ratio > 1.001 * study.density, room = innerWidth >= width && innerHeight >= height;
-  $("unfit").textContent = dense ? "This screen is too dense" : "This window is too small";
-  $("remedy").textContent = dense
-    ? "The images must be seen pixel by pixel, and on this screen they would be too small to be judged. Please set the browser's zoom to 100 % or less, or open this link on a screen with larger pixels."
-    : "The images must be seen pixel by pixel, and they do not fit in here. Please make the window larger, set the browser's zoom to 100 % or less, or open this link on a larger screen.";
-  $("need").textContent = dense ? `at most ${short(study.density)} pixels per point`
-    : `${width} × ${height} points (${Math.ceil(width * ratio)} × ${Math.ceil(height * ratio)} pixels)`;
-  $("have").textContent = dense
-    ? `${short(ratio)} pixels per point: an image of ${study.width} × ${study.height} pixels has ${points(study.width)} × ${points(study.height)} points`
-    : `${innerWidth} × ${innerHeight} points (${Math.round(innerWidth * ratio)} × ${Math.round(innerHeight * ratio)} pixels)`;
-  return room && !dense;
 }
 
 // What kind of screen this is, told once and again when it changes.
@@ -106,6 +87,7 @@ async function trial() {
   clock = null;
   views.show(loaded);
   update();
+  if ($("choices").contains(document.activeElement)) document.activeElement.blur();  // no answer looks chosen already
   if (panel !== "pause") go("trial");
   // The clock starts when the browser has drawn the images.
   requestAnimationFrame(() => requestAnimationFrame(() => { clock = new Clock(); open = true; update(); refresh(); }));
@@ -132,7 +114,7 @@ const flip = () => turn(views.judged[1 - views.judged.indexOf(views.shown)]);
 
 async function choose(choice) {
   if (!inView() || !open || !update()) return;
-  const answer = { n: screen.n, choice, ms: clock.read(), flips: Math.min(flips, 100000), dpr: Math.round(devicePixelRatio * 1000) / 1000 };
+  const answer = { n: screen.n, choice, ms: clock.read(), flips: Math.min(flips, 100000), dpr: Math.round(density(study) * 1000) / 1000 };
   open = false;
   clock.run(false);
   update();

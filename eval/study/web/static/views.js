@@ -1,4 +1,5 @@
-// The images of one trial on the screen, one image pixel on one pixel of the screen.
+// The images of one trial on the screen, one image pixel on one pixel of the screen, or on a square of them where the
+// screen has so many pixels a point that images would be too small.
 
 const CAPTION = { original: "Original", a: "A", b: "B", image: "" };
 const LAYOUTS = {
@@ -8,9 +9,14 @@ const LAYOUTS = {
 };
 const GAP = 24, MARGIN = 16;  // as in study.css
 
+// Image pixels per point, at most what the study allows: the screen's own by the least whole number that brings it there.
+export const density = (study) => devicePixelRatio / Math.max(1, Math.ceil(devicePixelRatio / (1.001 * study.density)));
+
 export class Views {
-  constructor(root, task, layout, flips) {
+  constructor(root, study) {
+    const { task, layout } = study, flips = Boolean(study.flips);
     this.root = root;
+    this.study = study;
     this.columns = LAYOUTS[task][layout];
     this.flips = flips;
     this.judged = task === "pairs" ? ["a", "b"] : ["original", "image"];  // between these a rater flips
@@ -75,11 +81,11 @@ export class Views {
     for (const tab of this.root.querySelectorAll(".tab")) tab.classList.toggle("on", tab.dataset.tab === name);
   }
 
-  // One image pixel = one device pixel at any zoom and pixel ratio, on whole device pixels so that nothing is resampled.
+  // One image pixel = one device pixel, or a square of them, at any zoom and pixel ratio, on whole device pixels.
   fit() {
     if (!this.trial) return;
-    const ratio = window.devicePixelRatio;
-    const size = [this.trial.width / ratio + "px", this.trial.height / ratio + "px"];
+    const ratio = devicePixelRatio, dots = density(this.study);
+    const size = [this.trial.width / dots + "px", this.trial.height / dots + "px"];
     for (const frame of this.root.querySelectorAll(".frame")) {
       for (const element of [frame, ...frame.children]) [element.style.width, element.style.height] = size;
       frame.style.left = frame.style.top = "0";
@@ -91,7 +97,7 @@ export class Views {
 
   // CSS pixels that a window needs for crops of this size, beside what the page puts above and below them.
   needed(width, height, around) {
-    const ratio = window.devicePixelRatio, columns = this.columns.length;
-    return [Math.ceil(columns * width / ratio + (columns - 1) * GAP + 2 * MARGIN), Math.ceil(height / ratio + around)];
+    const dots = density(this.study), columns = this.columns.length;
+    return [Math.ceil(columns * width / dots + (columns - 1) * GAP + 2 * MARGIN), Math.ceil(height / dots + around)];
   }
 }

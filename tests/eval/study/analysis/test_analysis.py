@@ -1,9 +1,11 @@
 import csv
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from gencomp.eval.study.analysis.analyse import analyse, to_json
 from gencomp.eval.study.analysis.correlation import coefficients, metric_agreement, oriented
 from gencomp.eval.study.analysis.equal_quality import equal_quality, rate_at
 from gencomp.eval.study.analysis.image_scores import image_scores, image_table
+from gencomp.eval.study.analysis.model_fit import p_value
 from gencomp.eval.study.analysis.plots import _rates
 from gencomp.eval.study.analysis.raters import agreement, screen
 from gencomp.eval.study.analysis.report import write
@@ -259,9 +262,9 @@ def files(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def test_the_report_holds_page_tables_figures_and_data(study: Study, tmp_path: Path) -> None:
+def test_the_report_holds_page_tables_figures_and_data(study: Study, folder: Path, tmp_path: Path) -> None:
     found = analyse(study, simulated(study), resamples=100)
-    page = write(found, tmp_path / "analysis")
+    page = write(found, tmp_path / "analysis", folder / "images")
     tables = {
         "scores.csv",
         "differences.csv",
@@ -278,7 +281,17 @@ def test_the_report_holds_page_tables_figures_and_data(study: Study, tmp_path: P
     with (page.parent / "scores.csv").open() as lines:
         rows = list(csv.DictReader(lines))
     assert float(rows[0]["low"]) == data["scores"][0]["interval"][0]
+    assert all(row["votes"].isdigit() and row["wins"].isdigit() for row in rows)  # counts, not 12.0
     assert "http" not in page.read_text()
+    shown = re.findall(r'<img src="([^"]*/[^"]*)"', page.read_text())  # what the raters saw
+    assert len(shown) == 4 * (1 + 3)
+    assert all((page.parent / unquote(name)).is_file() for name in shown)
+
+
+@pytest.mark.parametrize(("p", "said"), [(0.0, "p < 0.001"), (3e-5, "p < 0.001"), (0.0123, "p = 0.012"),
+                                         (0.456, "p = 0.46"), (1.0, "p = 1.00")])  # fmt: skip
+def test_a_p_value_is_never_zero(p: float, said: str) -> None:
+    assert p_value(p) == said
 
 
 def test_the_report_is_the_same_for_the_same_votes_and_seed(

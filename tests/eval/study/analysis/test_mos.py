@@ -140,7 +140,7 @@ def test_ratings_become_a_page_with_tables(task: Task, codings: Any, make_option
     people = Population((1700.0, 1500.0, 1300.0))
     given = votes(study, people, 16, offsets(study, people, rng), rng)
     found = graded(study, given, resamples=100)
-    page = write_graded(found, tmp_path / "analysis")
+    page = write_graded(found, tmp_path / "analysis", tmp_path / "s" / "images")
     whole = json.loads((page.parent / "analysis.json").read_text())
     assert whole == json.loads(json.dumps(to_json(found)))
     ranked = [s["condition"] for s in sorted(whole["scores"], key=lambda s: -s["mos"])]
@@ -153,6 +153,7 @@ def test_ratings_become_a_page_with_tables(task: Task, codings: Any, make_option
     spearman = {m["metric"]: m["spearman"]["value"] for m in whole["metrics"] if m["level"] == "conditions"}
     assert spearman["psnr"] == spearman["lpips_alex"] == pytest.approx(1)
     assert "http" not in page.read_text()
+    assert page.read_text().count('<img src="../s/images/') == 4 * (1 + 3)
 
 
 def test_an_outlier_rule_leaves_out_and_says_so() -> None:

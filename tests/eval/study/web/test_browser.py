@@ -203,7 +203,7 @@ def test_a_study_by_keyboard_through_reload_and_kill_9_counts_every_vote_once(
     assert all(r.kept and r.passed == 2 for r in found.raters), found.raters
 
 
-@pytest.mark.parametrize(("ratio", "layout"), [(1, "side"), (1.1, "flip"), (2, "inplace")])
+@pytest.mark.parametrize(("ratio", "layout"), [(1, "side"), (1.1, "flip"), (2, "inplace"), (3, "inplace")])
 def test_images_are_on_the_screen_pixel_by_pixel(
     launch: Any, serve: Any, codings: Any, make_options: Any, tmp_path: Path, ratio: float, layout: str
 ) -> None:
@@ -224,6 +224,8 @@ def test_images_are_on_the_screen_pixel_by_pixel(
         for image in images:
             stem = shown(page)[image.get_attribute("data-name")]
             pixels = np.asarray(Image.open(tmp_path / "study" / "images" / f"{stem}.png").convert("RGB"))
+            if ratio > 2.5:  # an image pixel is a square of four
+                pixels = pixels.repeat(2, 0).repeat(2, 1)
             box = image.bounding_box()
             assert stands_at(screen, pixels, round(box["x"] * ratio), round(box["y"] * ratio))
         page.keyboard.press("Space")
@@ -334,7 +336,7 @@ def test_touch_is_enough(browser: Any, serve: Any, codings: Any, make_options: A
     page = opened(browser, serve(tmp_path / "study").url, viewport={"width": 390, "height": 844},
                   device_scale_factor=3, has_touch=True, is_mobile=True)  # fmt: skip
     page.locator("input[name=agree]").tap()
-    page.locator("button.main").tap()
+    page.locator("#consent button.main").tap()
     assert "Tap the image" in page.locator("#intro").inner_text()
     assert not page.locator("#intro kbd").first.is_visible()
     page.locator("#intro button").tap()
@@ -365,17 +367,65 @@ def test_an_answer_that_is_barred_on_its_way_is_kept(browser: Any, serve: Any, f
     assert [v.choice for v in stored(folder, study)] == [sent]
 
 
-def test_a_screen_too_dense_is_refused_in_pixels_and_points(browser: Any, serve: Any, folder: Path) -> None:
-    phone = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 3, "has_touch": True, "is_mobile": True}
-    page = opened(browser, serve(folder).url, **phone)
+@pytest.mark.parametrize(("ratio", "fits"), [(2.6, False), (3, True)])
+def test_a_crop_of_512_fits_390_points_or_that_is_said_before_consent(
+    browser: Any, serve: Any, codings: Any, make_options: Any, tmp_path: Path, ratio: float, fits: bool
+) -> None:
+    coded = [
+        c._replace(original=_large(c.original), reconstruction=_large(c.reconstruction))
+        for c in codings(tmp_path / "i", 2)
+    ]
+    build(tmp_path / "s", coded, make_options(layout="inplace", crop=(512, 512), design=Design("full", 6, 0, 0, 0, 0)))
+    page = opened(browser, serve(tmp_path / "s").url, viewport={"width": 390, "height": 844},
+                  device_scale_factor=ratio, has_touch=True, is_mobile=True)  # fmt: skip
+    assert page.locator("#consent").is_visible() == fits
+    if not fits:
+        assert "This window is too small" in page.locator("#small").inner_text()
+        assert f"390 × 844 points ({390 * ratio:.0f} × {844 * ratio:.0f} pixels)" in page.locator("#have").inner_text()
+        page.set_viewport_size({"width": 1200, "height": 900})
+        page.locator("#consent").wait_for()
+        return
     page.locator("input[name=agree]").tap()
-    page.locator("button.main").tap()
-    page.locator("#small").wait_for()
-    said = page.locator("#small").inner_text()
-    assert "This screen is too dense" in said
-    assert "at most 2.5 pixels per point" in said
-    assert "3 pixels per point: an image of 64 × 64 pixels has 21 × 21 points" in said
-    assert not page.locator("#intro").is_visible()
+    page.locator("#consent button.main").tap()
+    page.locator("#intro button").tap()
+    wait_for(page, "1 of 6")
+    box = page.locator(".frame").bounding_box()
+    assert box["width"] == pytest.approx(2 * 512 / ratio, abs=0.1)
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 390
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+def _large(path: Path) -> Path:
+    """The image at six times its size, beside it."""
+    image = Image.open(path)
+    large = path.with_name(f"large-{path.name}")
+    image.resize((6 * image.width, 6 * image.height)).save(large)
+    return large
+
+
+def test_after_a_tap_no_answer_of_the_next_trial_looks_chosen(
+    browser: Any, serve: Any, codings: Any, make_options: Any, tmp_path: Path
+) -> None:
+    build(
+        tmp_path / "s", codings(tmp_path / "i"), make_options(layout="inplace", design=Design("full", 12, 0, 0, 0, 0))
+    )
+    page = opened(browser, serve(tmp_path / "s").url, viewport={"width": 390, "height": 844},
+                  device_scale_factor=2, has_touch=True, is_mobile=True)  # fmt: skip
+    page.locator("input[name=agree]").tap()
+    page.locator("#consent button.main").tap()
+    page.locator("#intro button").tap()
+    wait_for(page, "1 of 12")
+    looks = []
+    for n in range(2):
+        page.locator(".frame").tap()
+        page.locator("[data-choice=a]:enabled").wait_for()
+        page.wait_for_timeout(100)
+        looks.append(page.locator("#choices").screenshot())
+        page.locator("[data-choice=a]").tap()
+        wait_for(page, f"{n + 2} of 12")
+    assert looks[0] == looks[1]
+    assert page.evaluate("document.activeElement === document.body")
 
 
 def test_questions_are_answered_by_keyboard_and_back_leads_into_the_same_study(
