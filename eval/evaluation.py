@@ -171,7 +171,7 @@ def _run(workers: Workers, tasks: Sequence[Task], what: str, order: Order, quiet
         if isinstance(event, Died):
             where = notes.keep(order.out, note_path(order, event.worker), event.fault)
             if where is None:
-                raise RuntimeError(f"a worker process ended ({event.fault}) at {event.task.label}, in no codec")
+                raise RuntimeError(f"a worker process ended ({event.fault}) at {event.task.label}, outside the codecs")
             echo(f"Problem: {where}: {notes.CRASHED} ({event.fault}); going on without it.", err=True)
         done.append((event.task, event.result if isinstance(event, Returned) else None))
     return done

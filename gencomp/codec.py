@@ -291,7 +291,7 @@ class Codec:
             )
         if max_pixels is not None and header.width * header.height > max_pixels:
             raise BitstreamError(
-                f"the image is said to have {header.width}x{header.height} pixels, over the limit of {max_pixels}: "
+                f"the file claims {header.width}x{header.height} pixels, over the limit of {max_pixels}: "
                 "raise max_pixels (--max-pixels) if you trust it"
             )
         warn_if_large(header.width, header.height, max_pixels)
@@ -307,7 +307,7 @@ class Codec:
         except ModelError:
             raise
         except ValueError as error:  # its own transforms gave what it cannot code
-            raise ModelError(f"the model does not fit itself: {error}") from error
+            raise ModelError(f"the parts of the model do not fit together: {error}") from error
 
     def _search(self, pixels: npt.NDArray[np.uint8], room: int, limit: int) -> tuple[int, Coded]:
         """The largest step whose payload has at most `room` bytes, and what is kept; limit: of the file, as asked."""
@@ -331,7 +331,7 @@ class Codec:
             )
         kept = coded(step) if large else self._code(pixels, step, check=True)
         if kept.payload != coded(step).payload:
-            raise ModelError("this machine did not code the image twice alike: nothing was written")
+            raise ModelError("coding the image twice gave different files on this machine: nothing was written")
         return step, kept
 
     def _refine(

@@ -92,7 +92,7 @@ def _tensors_named(data: bytes, given: Mapping[str, Form]) -> list[str]:
     if len(data) > MAX_BYTES:
         raise ModelError(f"{len(data):,} bytes, over {MAX_BYTES:,}")
     if data[4:8] == b"ORTM":
-        raise ModelError("it may be no ONNX")
+        raise ModelError("it is in another format than ONNX")
     model = _Reader(data).message(0, len(data), _MODEL)
     if [(o.get("domain", ""), o.get("version") in OPSETS) for o in model.get("opsets", [])] != [("", True)]:
         raise ModelError("operators of another domain or version")
@@ -113,7 +113,7 @@ def _tensors_named(data: bytes, given: Mapping[str, Form]) -> list[str]:
 def _check_node(node: Mapping[str, Any]) -> None:
     op = node.get("op", "")
     if op not in _OPS or node.get("domain"):
-        raise ModelError(f"the operator {node.get('domain', '')}{op!r} is none that a network needs")
+        raise ModelError(f"the operator {node.get('domain', '')}{op!r} is not allowed")
     for attribute in node.get("attributes", []):
         held = attribute.keys() - {"name", "type"}
         if not held <= {_ATTRIBUTE_TYPES.get(attribute.get("type", 0), "?")}:
@@ -126,14 +126,14 @@ def _from_the_model_file(tensor: Mapping[str, Any], name: str, given: Mapping[st
     """Whether a tensor is one of those given; ModelError for one that is neither that nor whole."""
     kind, dims = tensor.get("kind", 0), tuple(tensor.get("dims", ()))
     if kind not in _SIZES or len(dims) > 8 or not all(0 <= side < 1 << 31 for side in dims):
-        raise ModelError(f"the tensor {name!r} is of no known form")
+        raise ModelError(f"the tensor {name!r} has an unknown type or shape")
     size, external = (
         math.prod(dims) * _SIZES[kind],
         [(e.get("key"), e.get("value")) for e in tensor.get("external", [])],
     )
     if tensor.get("location", 0) != _EXTERNAL:
         if external or len(tensor.get("raw", b"")) != size or tensor.get("location", 0):
-            raise ModelError(f"the tensor {name!r} does not stand in it whole")
+            raise ModelError(f"the tensor {name!r} is incomplete")
         return False
     expected = [("location", "weights"), ("offset", "0"), ("length", str(size))]
     if name[:1] + name[-1:] != "<>" or "raw" in tensor or external != expected:

@@ -108,13 +108,11 @@ def _reader_for(file: BinaryIO) -> str:
     if kind is None:
         raise ImageError("not an image that can be read")
     if what == "raw":
-        raise ImageError(
-            f"a raw photograph ({name}): develop it first, to TIFF or PNG; a preview is all one could read"
-        )
+        raise ImageError(f"a raw photograph ({name}): develop it first, to TIFF or PNG; only its preview could be read")
     if what == "vector":
         raise ImageError(_vector(name))
     if kind == "film":
-        raise ImageError("a film: take an image out of it first")
+        raise ImageError("a video: extract an image first")
     if kind == "GNC":
         raise ImageError("a gencomp file already; decompress it first to code it again")
     if kind in _PLUGINS:

@@ -180,7 +180,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
             raise ModelError(f"{len(names)} tensors")
         tensors = {name: file.get_tensor(name) for name in names}
     if not isinstance(metadata, dict):
-        raise ModelError("its metadata are no object")
+        raise ModelError("its metadata are not a JSON object")
     return metadata, tensors
 
 
@@ -195,14 +195,14 @@ def _model(metadata: dict[str, Any], tensors: Arrays) -> Model:
     if kind not in KINDS:
         raise ModelError(f"entropy models of the kind {kind!r} are not known here")
     if not isinstance(config, dict) or not isinstance(facts, dict):
-        raise ModelError("its configuration and facts are no objects")
+        raise ModelError("its configuration and facts are not JSON objects")
     unknown = [name for name in tensors if not name.startswith(("network.", "int8.", "integer.", "graph."))]
     if unknown:
         raise ModelError(f"unknown tensor {min(unknown)!r}")
     weights, graphs = _below("network.", tensors), _below("graph.", tensors)
     _check_weights(weights)
     if any(graph.dtype != np.uint8 or graph.ndim != 1 for graph in graphs.values()):
-        raise ModelError("its graphs are no bytes")
+        raise ModelError("its graphs are not bytes")
     stride, halo = metadata["stride"], metadata["halo"]
     if stride not in STRIDES or len(halo) != 2 or not all(isinstance(h, int) and 0 <= h <= MAX_HALO for h in halo):
         raise ModelError(f"a stride of {stride} and a halo of {halo}")
@@ -238,7 +238,7 @@ def _int8_weights(tensors: Arrays, weights: Arrays) -> dict[str, Int8Weight]:
     for name in (name for name in tensors if not name.endswith(SCALE)):
         values, scale = tensors[name], tensors.get(name + SCALE)
         if values.dtype != np.int8 or values.ndim != 4 or name in weights:
-            raise ModelError(f"{name} is no weight in eight bits")
+            raise ModelError(f"{name} is not an 8-bit weight")
         if scale is None or scale.dtype != np.float32 or scale.shape != values.shape[:1]:
             raise ModelError(f"{name} has no scale for each of its channels")
         if not (np.isfinite(scale) & (scale > 0)).all():

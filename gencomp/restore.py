@@ -48,7 +48,7 @@ def inpaint(
     if mask.shape != pixels.shape[:2]:
         raise ValueError(f"the mask has {mask.shape[1]}x{mask.shape[0]} pixels, the image another size")
     if mask.all():
-        raise ValueError("the mask covers the whole image: nothing is known")
+        raise ValueError("the mask covers the whole image: no pixel is left to restore it from")
     known, step = ~mask, quality_to_step(quality)
     x = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float()
     weight = torch.from_numpy(known)[None, None].float()

@@ -26,7 +26,7 @@ def draw_latents(
         except BitstreamError:
             continue
         return y_int.astype(np.float32) / np.float32(MEAN_UNIT)
-    raise ModelError(f"{model.name}: nothing that a file could hold was drawn in {TRIES} tries")
+    raise ModelError(f"{model.name}: {TRIES} samples were all beyond what a file can hold")
 
 
 def _of_network(model: Model, height: int, width: int, quality_step: int, seed: int) -> npt.NDArray[np.float32]:

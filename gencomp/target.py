@@ -59,7 +59,7 @@ def least_quality(codec: Codec, pixels: Pixels, good: Callable[[Pixels], bool]) 
 
     low, high = -1, STEPS
     if not good(shown(high)):
-        raise TargetError("not even quality 100 shows it as well as was asked for")
+        raise TargetError("even quality 100 does not reach what was asked for")
     while high - low > FINE:
         middle = (low + high) // 2
         low, high = (low, middle) if good(shown(middle)) else (middle, high)

@@ -149,7 +149,7 @@ def exported(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         found = {k.removeprefix(prefix): v.float() for k, v in tensors.items() if k.startswith(prefix)}
         if found:
             return found
-    raise CheckpointError("without weights of a codec")
+    raise CheckpointError("it holds no weights of a codec")
 
 
 class Start(NamedTuple):

@@ -110,7 +110,7 @@ def check(recipe: Recipe) -> None:
         raise RecipeError(f"the first stage begins at step 0, and each after the one before, not at {begins}")
     for (begin, end), procedure in zip(stage_spans(recipe), recipe.stages):
         if "grid_artefacts" in procedure.image_losses and recipe.crop < 128:
-            raise RecipeError(f"grid_artefacts sees its period of 8 pixels in crops of at least 128, not {recipe.crop}")
+            raise RecipeError(f"grid_artefacts needs crops of at least 128 pixels, not {recipe.crop}")
         try:
             if begin < end:
                 procedure.check(recipe)

@@ -53,7 +53,7 @@ def forecast(source: Source, transform: Transform, tried: Callable[[], None], co
             recorder.code(name, lambda data=data: data, lambda: None)  # type: ignore[misc]
             tried()
     if not recorder.rows:
-        raise ValueError("no image among those that were looked at")
+        raise ValueError("no image among the samples that were tried")
     files = sum(shard.weight for shard in source.shards if shard.kind != "folder")
     in_folders = sum(shard.stop - shard.start for shard in source.shards)
     return _predict(recorder.rows, in_folders + (images * files / weight if weight else 0.0))

@@ -122,7 +122,7 @@ class _Images:
         for path, inner in zip(self.paths, self._inner):
             (number, *more) = [number for number, column in enumerate(columns) if column.path == path] or [-1, -1]
             if more or columns[number].physical_type != "BYTE_ARRAY":
-                raise ColumnError(f"column {self.name} is not told from others, or of another kind")
+                raise ColumnError(f"column {self.name} is ambiguous, or holds no binary values")
             part = path.rpartition(".")[2] if self.is_struct else ""
             found.append(Leaf(number, columns[number].max_definition_level, inner, part))
         return found

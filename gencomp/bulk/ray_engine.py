@@ -77,7 +77,7 @@ class ShardActor:
                 return event.tally
             if isinstance(event, Broken | Stopped):
                 raise RunError(event.error)
-        raise RunError("its process ended without a word")
+        raise RunError("its process ended without an error message")
 
 
 def ray_engine(jobs: int, address: str | None = None, gpus_per_worker: float = 0.0) -> Engine:

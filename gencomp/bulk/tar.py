@@ -110,7 +110,7 @@ class Tape:
             self.skip()
             ended = False
         if not ended:
-            raise TarError("it ends early, without the mark of its end" if begun else "an empty file")
+            raise TarError("it ends early, without an end mark" if begun else "an empty file")
 
     def data(self, size: int) -> bytes:
         """Up to `size` bytes of the member's data."""

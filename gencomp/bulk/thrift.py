@@ -53,7 +53,7 @@ class _Reader:
 
     def value(self, kind: int, depth: int) -> Any:
         if depth > _MAX_DEPTH:
-            raise ValueError("metadata of too many levels")
+            raise ValueError("metadata nested too deeply")
         if kind in (TRUE, FALSE, BYTE):  # the first two as elements of a list
             return self.byte()
         if kind in (I16, I32, I64):

@@ -42,7 +42,7 @@ def content(path: Path) -> Path | BinaryIO:
         with path.open("rb") as file:
             data = file.read(_LIMIT + 1)
     if len(data) > _LIMIT:
-        raise OSError("more than 2 GiB come through the pipe: not an image of any use")
+        raise OSError("more than 2 GiB come through the pipe: too large for an image")
     return io.BytesIO(data)
 
 

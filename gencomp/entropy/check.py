@@ -77,7 +77,7 @@ def verify_depthwise(weight: Numbers, x: Numbers, acc: Numbers) -> None:
 def verify_stream(payload: bytes, encoder: Encoder) -> None:
     """ModelError unless the payload reads back as what its encoder, if it has kept it, wrote."""
     if encoder.keeps and not encoder.reads_back(payload):
-        raise ModelError("this machine did not read back what it wrote: nothing was written")
+        raise ModelError("the coded data did not decode to what was coded on this machine: nothing was written")
 
 
 def wrong_sum() -> ModelError:

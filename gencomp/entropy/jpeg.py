@@ -77,7 +77,7 @@ def encode_plane(plane: Bytes, step: int) -> bytes:
             break
     ours = head(*plane.shape, step)[2:]  # type: ignore[call-arg]
     if ours != b"".join(part for part in segments if part[1] != 0xE0):  # but for the marker of JFIF
-        raise ModelError("Pillow's JPEG coder is none of libjpeg's here: it writes other tables")
+        raise ModelError("Pillow's JPEG coder is not libjpeg here: it writes other tables")
     return data[place:-2]
 
 

@@ -127,6 +127,6 @@ def _check_bounds(values: Any) -> None:
     elif isinstance(values, bool | str | None):
         return
     elif not isinstance(values, int | float) or not 0 <= abs(values) <= MAX_WIDTH:
-        raise ModelError(f"{values!r} is no number of a network")
+        raise ModelError(f"{values!r} is out of range for a configuration")
     elif isinstance(values, int) and values < 0:
-        raise ModelError(f"{values!r} is no width or depth")
+        raise ModelError(f"{values!r} cannot be a width or depth")

@@ -65,7 +65,7 @@ def calibrated(network: Network, run: Callable[[], object]) -> dict[str, Int8Con
     """
     convs = {name: getattr(parent, layer) for name, parent, layer in bottleneck_convs(network)}
     if not convs:
-        raise ModelError(f"the family {network.config.family} has no layers that are known to bear eight bits")
+        raise ModelError(f"the family {network.config.family} has no layers that can be quantised to eight bits")
     seen = {f"{name} {end}": _Histogram() for name in convs for end in ("in", "out")}
 
     def watch(name: str, x: Tensor, y: Tensor) -> None:

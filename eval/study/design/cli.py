@@ -201,7 +201,7 @@ def _options(
     from .build import Options
 
     if design == "full" and trials is not None:
-        raise click.UsageError("--trials has no place with --design full: each rater sees every pair")
+        raise click.UsageError("--trials does not go with --design full: each rater sees every pair")
     if task != "pairs" and (design == "active" or how["ties"]):
         raise click.UsageError("--design active and --ties are for --task pairs")
     if layout is not None and layout not in LAYOUTS[task]:

@@ -163,7 +163,7 @@ def _ready_for_others(folder: Path, store: Store, invite: int | None, shown_as: 
         raise StudyError("raters from elsewhere need links of their own; make them with --invite N")
     if invite is not None and shown_as in ("0.0.0.0", "::"):
         raise StudyError(
-            f"{shown_as} is no address that a rater can open; say the true one: --base-url http://HOST:PORT"
+            f"{shown_as} is not an address that a rater can open; give one with --base-url http://HOST:PORT"
         )
     _consent_ready(folder)
 

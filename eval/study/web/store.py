@@ -238,7 +238,7 @@ class Store:
                 there = here.get((vote.rater, vote.n), vote)
                 if there._replace(source="") != vote._replace(source="") or (there is vote and vote.rater in local):
                     raise StudyError(
-                        f"rater {vote.rater}, trial {vote.n}: not the answer that stands here; nothing was imported"
+                        f"rater {vote.rater}, trial {vote.n}: another answer is stored here; nothing was imported"
                     )
             for vote in fresh:
                 if vote.rater not in known:

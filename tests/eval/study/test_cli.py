@@ -84,7 +84,7 @@ def test_codecs_settings_and_realisms_can_be_chosen(evaluation: Path, tmp_path: 
         (["--consent", "nowhere.txt"], "does not exist"),
         (["--crop", "big"], "give WIDTHxHEIGHT"),
         (["--crop-at", "image0"], "give IMAGE=X,Y"),
-        (["--design", "full", "--trials", "3"], "--trials has no place with --design full"),
+        (["--design", "full", "--trials", "3"], "--trials does not go with --design full"),
     ],
 )
 def test_a_wrong_wish_is_named_and_nothing_is_built(
@@ -100,7 +100,7 @@ def test_strangers_are_let_in_only_with_links_and_a_complete_consent(folder: Pat
     refused = run("serve", str(folder), "--host", "0.0.0.0", "--port", "0")
     assert (refused.exit_code, "make them with --invite" in refused.output) == (1, True)
     refused = run("serve", str(folder), "--host", "0.0.0.0", "--port", "0", "--invite", "2")
-    assert (refused.exit_code, "say the true one: --base-url" in refused.output) == (1, True)
+    assert (refused.exit_code, "give one with --base-url" in refused.output) == (1, True)
     refused = run(
         "serve", str(folder), "--host", "0.0.0.0", "--base-url", "http://lab:8600", "--port", "0", "--invite", "2"
     )

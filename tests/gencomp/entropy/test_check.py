@@ -91,5 +91,5 @@ def test_a_payload_that_does_not_read_back_is_noticed(name: str, monkeypatch: py
     model.encode(Latents(y, z), 5, Evaluation(check=True))
     right = hyperprior.Encoder.finish
     monkeypatch.setattr(hyperprior.Encoder, "finish", lambda self: bytes([right(self)[0] ^ 1]) + right(self)[1:])
-    with pytest.raises(ModelError, match="read back"):
+    with pytest.raises(ModelError, match="did not decode to what was coded"):
         model.encode(Latents(y, z), 5, Evaluation(check=True))

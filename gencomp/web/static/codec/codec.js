@@ -64,7 +64,7 @@ export class Codec {
       );
     }
     if (width * height > maxPixels) {
-      throw new BitstreamError(`the image is said to have ${width}x${height} pixels, too many for this page`);
+      throw new BitstreamError(`the file claims ${width}x${height} pixels, too many for this page`);
     }
     const latents = await this.#entropy.decode(payload, ...latentSize(height, width), step, this.getHelpers, tick);
     const crc = storedCrc(header, checksum(latents));

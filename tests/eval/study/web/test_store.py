@@ -233,10 +233,10 @@ def test_an_import_that_contradicts_what_is_here_changes_nothing(folder: Path, s
     rater = vote_to_the_end(course)
     before = course.store.votes()
     changed = [before[0]._replace(choice="b"), Vote("1" * 16, "web", 0, before[3].trial, "a", 1, 1, 1, 1.0, AT)]
-    with pytest.raises(StudyError, match="not the answer that stands here"):
+    with pytest.raises(StudyError, match="another answer is stored here"):
         course.store.add_votes(changed)
     ahead = Vote(rater.id, "web", 99, before[3].trial, "a", 1, 1, 1, 1.0, AT)
-    with pytest.raises(StudyError, match="not the answer that stands here"):
+    with pytest.raises(StudyError, match="another answer is stored here"):
         course.store.add_votes([ahead])
     assert course.store.votes() == before
 
