@@ -129,7 +129,7 @@ def _finite(_: click.Context, parameter: click.Parameter, values: tuple[float, .
     type=click.IntRange(0),
     metavar="N",
     help="Worker processes.  [default: one per core, as memory allows; 0: none, and no protection against a "
-    "codec that takes the program down]",
+    "codec that crashes]",
 )
 @click.option(
     "--weights",

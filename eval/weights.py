@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 @click.option("--mirror", metavar="URL", help="Fetch URL/FILE in place of the index and the published addresses.")
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
 def weights(download: bool, metrics: tuple[str, ...], folder: Path | None, mirror: str | None, as_json: bool) -> None:
-    """List the weights that LPIPS, DISTS, FID and others want, and whether they are here; fetch them on demand.
+    """List the weights that LPIPS, DISTS, FID and others need, and whether they are here; fetch them on demand.
 
     \b
     gencomp weights                                      # what, from where, which checksum, where it lies

@@ -82,12 +82,12 @@ def family(
     data: tuple[str, ...], out: Path, minutes: float, arithmetic: bool, names: tuple[str, ...], photos: str | None,
     jobs: int, figure: Path | None, overwrite: bool, as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
-    """Train every chapter of the field with one budget, and see what each idea bought.
+    """Train the field's networks, from the autoencoder to the GAN, with one budget, and compare them.
 
-    From the autoencoder of 2006 to today's GAN: each rung of the ladder is a recipe of `gencomp train`, trained on the
-    same photographs for the same time, exported, and measured through real files beside JPEG, WebP and AVIF. DIR/page
-    becomes one page: curves, realism, arithmetic, BD-rates against balle2018 with intervals, the same place as each
-    rung shows it, a sentence for each idea with its paper, and whether history's order holds.
+    Each rung is a recipe of `gencomp train`, trained on the same photographs for the same time, exported, and measured
+    through real files beside JPEG, WebP and AVIF. DIR/page is one page: curves, realism, arithmetic, BD-rates against
+    balle2018 with intervals, crops, a sentence for each idea with its paper, and whether each rung beats the one that
+    its paper improved on.
 
     \b
     gencomp family --data photos/ --out family/ --budget 5

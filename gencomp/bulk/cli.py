@@ -81,8 +81,8 @@ def bulk(source: str, dest: str, **given: Any) -> None:
     SOURCE is a folder of images, of WebDataset tar files or of parquet files, one such file or a pattern, on this disk
     or wherever fsspec reaches (s3://…); DEST gets the same, and belongs to this source and these settings. Other
     columns and tar members pass through; so do, by default, tar members that hold labels or depth (palettes, 16 bits,
-    names such as x.seg.png). A shard that is finished stays so: after a crash, the same command goes on. Status tables,
-    settings and report.html lie in DEST/.bulk.
+    names such as x.seg.png). Finished shards stay: after a crash the same command continues. Status tables, settings
+    and report.html are in DEST/.bulk.
 
     \b
     gencomp bulk photos/ coded/ --dry-run

@@ -52,15 +52,15 @@ if TYPE_CHECKING:
     type=click.FloatRange(min=0, min_open=True),
     callback=options.finite,
     metavar="DB",
-    help="Instead: the least quality whose one pass shows at least so much PSNR, at realism 1.",
+    help="Instead: the lowest quality with at least this PSNR at realism 1, before any refinement.",
 )
 @click.option(
     "--dists",
     type=click.FloatRange(min=0, min_open=True),
     callback=options.finite,
     metavar="D",
-    help="Instead: the least quality whose one pass is at most so far by DISTS, which needs VGG's weights (gencomp "
-    "weights --download).",
+    help="Instead: the lowest quality with at most this DISTS at realism 1, before any refinement. Needs VGG's weights "
+    "(gencomp weights --download).",
 )
 @options.keep
 @options.background
@@ -97,9 +97,9 @@ def compress(
     """Code photographs as .gnc files.
 
     Takes what Pillow reads: grey, alpha (kept without loss), palette, CMYK and 16-bit images, with their orientation
-    and colour profile applied. Without -o a .gnc file stands beside its image. A folder is walked and its
-    tree mirrored under -o; a.jpg and a.png, which would share a name, become a.jpg.gnc and a.png.gnc. What exists is
-    kept, but for a .gnc file that -o names. Print, charts and screens often fare better as AVIF, and then this is said.
+    and colour profile applied. Without -o a .gnc file is written beside its image. A folder's tree is mirrored under
+    -o; a.jpg and a.png, which would share a name, become a.jpg.gnc and a.png.gnc. Existing files are kept, except a
+    .gnc file that -o names. A message says where AVIF serves better, as it often does for print, charts and screens.
     - is standard input, and standard output with -o or without.
 
     \b

@@ -42,8 +42,8 @@ def interpolate(
     """Show what lies between two images, A and B, of one size.
 
     Both are coded at one quality, and the decoder shows latents on the straight line between theirs. The first and the
-    last frame are the two decoded files. Where the images differ a fade is to be expected: a codec's latents say what
-    is where, not what it is.
+    last frame are the two decoded files. Where the images differ expect a fade, as a codec's latents describe places
+    and not objects.
 
     \b
     gencomp interpolate day.png night.png -o between/

@@ -133,7 +133,7 @@ keep = click.option(
     "--keep",
     metavar="NAMES",
     callback=names,
-    help="Metadata to keep: exif,xmp,icc,dpi,comment or all; the place (GPS) only with gps.  [default: none]",
+    help="Metadata to keep: exif,xmp,icc,dpi,comment or all; the GPS position only with gps.  [default: none]",
 )
 
 jobs = click.option(

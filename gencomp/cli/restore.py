@@ -61,11 +61,11 @@ def restore(
     device: str,
     max_pixels: int,
 ) -> None:
-    """Fill holes in an image, or take noise away.
+    """Fill holes in an image, or remove noise.
 
-    By the inference that refines latents (compress --effort): the codec's rate says what images are like, and the
-    decoder draws one that fits what is known. Pixels outside a mask stay as they are. For holes of up to
-    about 30 pixels; thin scratches across many sharp edges may fare better by biharmonic inpainting (scikit-image).
+    Uses the inference that refines latents (compress --effort), with the codec's rate as the prior of images. Pixels
+    outside a mask stay as they are. For holes of up to about 30 pixels; on thin scratches across many sharp edges
+    biharmonic inpainting (scikit-image) may be better.
 
     \b
     gencomp restore photo.png --mask scratches.png -o whole.png

@@ -58,11 +58,11 @@ def sample(
     output: str, overwrite: bool, count: int, size: tuple[int, int], quality: float, realism: float, seed: int,
     model: str | None, device: str, as_json: bool,
 ) -> None:  # fmt: skip
-    """Draw images from what a model expects of images.
+    """Draw images from a model's prior.
 
-    A codec gives short files to what it holds likely, so it is a model of images, too: random bits, decoded, show what
-    it believes. A codec knows textures and edges and nothing of things: its samples are no photographs. A variational
-    autoencoder (the recipe vae) is drawn from by its own prior.
+    A codec gives short files to likely images, so it is also a generative model: latents are drawn from its entropy
+    model and decoded. It knows textures and edges but no objects, so samples do not look like photographs. For a
+    variational autoencoder (the recipe vae) its own prior is used.
 
     \b
     gencomp sample                                         samples.png, nine images of the embedded model

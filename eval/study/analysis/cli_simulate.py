@@ -40,13 +40,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="Spread of a condition's score over images, Elo.",
 )
-@click.option("--lapse", type=click.FloatRange(0, 1), default=0.02, show_default=True, help="Share of votes tossed.")
+@click.option("--lapse", type=click.FloatRange(0, 1), default=0.02, show_default=True, help="Share of random votes.")
 @click.option(
     "--careless",
     type=click.FloatRange(0, 0.9),
     default=0.0,
     show_default=True,
-    help="Share of raters who toss every vote, checks too.",
+    help="Share of raters who answer everything at random, checks too.",
 )
 @click.option("--resamples", type=click.IntRange(100, 100_000), default=500, show_default=True)
 @click.option(
@@ -72,7 +72,7 @@ def simulate(
     as_json: bool,
     **made_up: Any,
 ) -> None:
-    """Raters drawn from a known scale: do the 95 % intervals hold the truth, and how narrow will they be?
+    """Simulate raters with known scores: do the 95 % intervals contain the truth, and how wide are they?
 
     \b
     gencomp study simulate                           the method itself, 200 studies
