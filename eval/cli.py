@@ -255,7 +255,7 @@ def _say(out: Path, results: dict[str, Any], quiet: bool) -> None:
             echo(f"{name}: {why}")
     if wanted:
         files = "; ".join(f"{', '.join(names)} (needs {file})" for file, names in wanted.items())
-        echo(f"Not measured: {files}. `gencomp weights --download` fetches what can be had.")
+        echo(f"Not measured: {files}. `gencomp weights --download` fetches published weights.")
     echo(f"\nReport: {shown(out / 'index.html')}")
     if results["photos"]["left_out"]:
         echo(f"Left out: {results['photos']['left_out']}")
