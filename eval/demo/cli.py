@@ -56,8 +56,8 @@ def demo(
 ) -> None:
     """Compress PHOTO to about a tenth of a bit per pixel, decode it from its file, and compare.
 
-    JPEG, WebP and AVIF (speed 4) code the same photograph in the size nearest to the .gnc file that they reach. The
-    table goes to the screen, the images side by side into demo.png. Without PHOTO one of scikit-image's is taken.
+    JPEG, WebP and AVIF (speed 4) code the same photograph as near to the size of the .gnc file as they can. The table
+    goes to the screen, the images side by side into demo.png. Without PHOTO one of scikit-image's is taken.
     """
     from gencomp.image import encoded_image
 

@@ -55,14 +55,14 @@ class _Part(click.ParamType):
 @click.option(
     "--column",
     metavar="NAME",
-    help="The image column of parquet files, where it is not plain; of tar files the members that are images, by what "
-    "follows the first dot of their names: jpg,left.png.  [default: all images but labels]",
+    help="Parquet: the image column, where it is ambiguous. Tar: the members that are images, by what follows the "
+    "first dot of their names, as in jpg,left.png.  [default: all images but labels]",
 )
 @click.option("--pack", is_flag=True, help="Write the images of folders into tar files, one a shard.")
 @click.option("--per-shard", type=click.IntRange(min=1), default=1000, show_default=True, help="Images of a folder.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes.  [default: one a core, as memory allows]")
-@click.option("--shard", "part", type=_Part(), default="0/1", help="This machine's part: 3/16 of 0/16 to 15/16.")
-@click.option("--retry-failed", is_flag=True, help="Repeat the images that failed, too, and them alone.")
+@click.option("--shard", "part", type=_Part(), default="0/1", help="This machine's part: 0/16 to 15/16 of 16.")
+@click.option("--retry-failed", is_flag=True, help="Also repeat the failed images of finished shards.")
 @options.overwrite
 @click.option("--timeout", type=float, default=1800, show_default=True, help="Seconds an image may take.")
 @click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True)
