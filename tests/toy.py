@@ -2,8 +2,8 @@
 
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from gencomp.bitstream import BitstreamError
 from gencomp.entropy.contract import PLAIN, Coded, EntropyModel, Evaluation, Latents
 from gencomp.eval.codecs.baseline import Baseline, RateControl
-from gencomp.networks.contract import Calibration, Halo, Network, Quantized, TrainingInputs
+from gencomp.networks.contract import Calibration, Halo, Network, NetworkConfig, Quantized, TrainingInputs
 from gencomp.networks.layers import round_straight_through
 from gencomp.train.discriminators import Discriminator, DiscriminatorOutput
 from gencomp.train.players import Keeper, Player
@@ -24,31 +24,20 @@ from gencomp.train.recipe import Recipe
 
 
 @dataclass(frozen=True)
-class ToyConfig:
+class ToyConfig(NetworkConfig):
     family: ClassVar[str] = "toy"
     latent_channels: int = 12
     gain: float = 8.0
-
-    def noise_shapes(self, crop: int) -> dict[str, tuple[int, ...]]:
-        return {"y": (self.latent_channels, crop // 16, crop // 16)}
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @staticmethod
-    def from_dict(values: dict[str, Any]) -> "ToyConfig":
-        return ToyConfig(**values)
 
 
 class ToyNetwork(Network):
     """A matrix from patches of 16x16 pixels to latents, and one back; a latent costs log2(1 + 2 |y|) bits."""
 
-    stride, knows_realism, halo = 16, False, Halo(0, 0)
+    halo = Halo(0, 0)
 
     def __init__(self, config: ToyConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.down, self.up = nn.Conv2d(3, config.latent_channels, 16, 16), nn.ConvTranspose2d(12, 3, 16, 16)
+        super().__init__(config)
+        self.down, self.synthesis = nn.Conv2d(3, config.latent_channels, 16, 16), nn.ConvTranspose2d(12, 3, 16, 16)
 
     def quantize(self, inputs: TrainingInputs) -> Quantized:
         y = self.analyze(inputs.x, inputs.quality_step)
@@ -58,17 +47,11 @@ class ToyNetwork(Network):
     def analyze(self, x: Tensor, quality_step: Tensor) -> Tensor:
         return self.config.gain * self.down(x - 0.5).float()
 
-    def hyper_analyze(self, y: Tensor) -> None:
-        return None
-
     def synthesize(self, y_hat: Tensor, quality_step: Tensor, realism: Tensor, origin: Tensor | None = None) -> Tensor:
-        return self.up(y_hat / self.config.gain).float() + 0.5
+        return self.synthesis(y_hat / self.config.gain).float() + 0.5
 
-    def synthesis_modules(self) -> Iterator[nn.Module | nn.Parameter]:
-        yield self.up
-
-    def entropy_modules(self) -> Iterator[nn.Module]:
-        return iter(())
+    def entropy_modules(self) -> Sequence[nn.Module]:
+        return []
 
     def freeze(self, calibration: Sequence[Calibration]) -> EntropyModel:
         return ToyEntropy(self.config.latent_channels)

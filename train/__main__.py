@@ -1,7 +1,7 @@
-"""`python -m gencomp.train RECIPE`, and so `accelerate launch -m gencomp.train RECIPE`."""
+"""`python -m gencomp.train RECIPE`, and so `accelerate launch -m gencomp.train RECIPE`: the verb `train` alone."""
 
 import sys
 
-from .cli import main
+from gencomp.cli.main import main
 
-sys.exit(main())
+main(["train", *sys.argv[1:]], prog_name="gencomp")

@@ -15,7 +15,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from gencomp.files import write_atomically
-from gencomp.model import ModelError, load_model
+from gencomp.model import load_model
 from gencomp.networks import network_of
 from gencomp.networks.contract import NetworkConfig
 
@@ -55,12 +55,10 @@ def restore_optimiser(optimiser: torch.optim.Optimizer, prefix: str, tensors: di
     for key, value in tensors.items():
         if key.startswith(prefix + "."):
             number, name = key[len(prefix) + 1 :].split(".", 1)
-            state.setdefault(int(number), {})[name] = _laid_out(value, parameters[int(number)])
+            p = parameters[int(number)]
+            laid_out = torch.empty_like(p).copy_(value) if value.shape == p.shape else value
+            state.setdefault(int(number), {})[name] = laid_out
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-
-
-def _laid_out(value: Tensor, parameter: Tensor) -> Tensor:
-    return torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
 
 
 def module_tensors(module: nn.Module, prefix: str) -> dict[str, Tensor]:
@@ -83,13 +81,9 @@ def restore_module(module: nn.Module, prefix: str, tensors: dict[str, Tensor]) -
     module.load_state_dict(found)
 
 
-def checkpoint_path(run: Path, step: int) -> Path:
-    return run / "checkpoints" / f"step-{step:08d}.safetensors"
-
-
 def save_checkpoint(run: Path, checkpoint: Checkpoint, keep: int = 2) -> Path:
     """Write step-N.safetensors whole or not at all, then drop all but the last `keep` of those that runs here wrote."""
-    path = checkpoint_path(run, checkpoint.step)
+    path = run / "checkpoints" / f"step-{checkpoint.step:08d}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
     meta = {"format": FORMAT, "step": str(checkpoint.step), "meta": json.dumps(checkpoint.meta)}
     tensors = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in checkpoint.tensors.items()}
@@ -124,22 +118,18 @@ def load_checkpoint(path: Path) -> Checkpoint:
     try:
         with safe_open(path, "pt") as file:
             meta = file.metadata() or {}
-            _check_format(path, meta)
+            found = meta.get("format", "")
+            if found != FORMAT and found.startswith("gencomp-run-"):
+                raise CheckpointError(
+                    f"{path} was saved by another version of gencomp, whose runs this one cannot go on with: "
+                    "export it there, and start from the model with --init"
+                )
+            if found != FORMAT:
+                raise CheckpointError(f"{path} is not a checkpoint of this program")
             tensors = {name: file.get_tensor(name) for name in list(file.keys())}
             return Checkpoint(int(meta["step"]), json.loads(meta["meta"]), tensors)
     except (SafetensorError, OSError, KeyError) as error:
         raise CheckpointError(f"{path} cannot be read as a checkpoint: {error}") from error
-
-
-def _check_format(path: Path, meta: dict[str, str]) -> None:
-    found = meta.get("format", "")
-    if found != FORMAT and found.startswith("gencomp-run-"):
-        raise CheckpointError(
-            f"{path} was saved by another version of gencomp, whose runs this one cannot go on with: "
-            "export it there, and start from the model with --init"
-        )
-    if found != FORMAT:
-        raise CheckpointError(f"{path} is not a checkpoint of this program")
 
 
 def exported(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -163,40 +153,31 @@ class Start(NamedTuple):
 
 
 def start_of(saved: Checkpoint) -> Start:
-    """What a checkpoint gives the stage or run after it."""
     others = {k: v for k, v in saved.tensors.items() if not k.startswith(("codec", "ema"))}
     config = model_config(saved.meta["recipe"])
     return Start(exported(saved.tensors), others, config, bool(saved.meta["realism"]))
 
 
+def newest(run: Path) -> Path:
+    """The last checkpoint of a run, or `run` itself where it is one; CheckpointError if there is none."""
+    saved = [run] if run.is_file() else checkpoints(run)
+    if not saved:
+        raise CheckpointError(f"{run} holds no checkpoint")
+    return saved[-1]
+
+
 def starting_point(source: Path) -> Start:
     """What to start from, out of a model file, a checkpoint, or the folder of a run, whose newest counts."""
-    if source.is_dir():
-        saved = checkpoints(source)
-        if not saved:
-            raise CheckpointError(f"{source} holds no checkpoint")
-        source = saved[-1]
+    source = newest(source) if source.is_dir() else source
     try:
         with safe_open(source, "pt") as file:
             is_model = "gencomp" in (file.metadata() or {})
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{source} cannot be read as a model or a checkpoint: {error}") from error
-    return _model_start(source) if is_model else _run_start(source)
-
-
-def _model_start(path: Path) -> Start:
-    try:
-        model = load_model(path)
+        if not is_model:
+            return start_of(load_checkpoint(source))
+        model = load_model(source)
         network = network_of(model)
-    except ModelError as error:
-        raise CheckpointError(str(error)) from error
-    return Start(network.state_dict(), {}, network.config, bool(model.facts.get("realism", False)))
-
-
-def _run_start(path: Path) -> Start:
-    try:
-        return start_of(load_checkpoint(path))
-    except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, CheckpointError):
-            raise
-        raise CheckpointError(f"{path} cannot be read as a checkpoint: {error}") from error
+        return Start(network.state_dict(), {}, network.config, bool(model.facts.get("realism", False)))
+    except CheckpointError:
+        raise
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{source} cannot be read as a model or a checkpoint: {error}") from error

@@ -30,11 +30,6 @@ def precision_of(wanted: str, device: torch.device) -> Precision:
     return "bf16" if multiplies_bfloat16(device) else "no"
 
 
-def accumulator(device: torch.device) -> torch.dtype:
-    """What sums for the log are kept in; Apple's GPUs have no float64."""
-    return torch.float32 if device.type == "mps" else torch.float64
-
-
 def peak_memory_gib(device: torch.device) -> float:
     """Peak memory: of the device where there is one, else of this process; 0 where the system does not say."""
     if device.type == "cuda":

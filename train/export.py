@@ -1,4 +1,5 @@
-"""A training run to a model file: averaged weights, integers, tables, self-test; for every family.
+"""A training run to a model file: averaged weights, integers, tables, self-test; for every family. A model file to one
+whose synthesis computes in eight bits, and to the Hugging Face hub, where `gencomp.load("user/name")` finds it.
 
 What decides bits is frozen from the trained network with calibration crops, or, where a stage left it as it was, taken
 over from the model that the run began with, so that old files stay readable.
@@ -19,9 +20,12 @@ from gencomp.model import Model, check_graphs, load_model, save_model
 from gencomp.networks import build, network_of, weights_of
 from gencomp.networks.contract import Calibration, Network, parameter_count
 from gencomp.networks.freeze import rate_change
+from gencomp.networks.graphs import graphs_of
+from gencomp.networks.int8 import calibrated, int8_graph
 
-from .checkpoint import CheckpointError, checkpoints, exported, load_checkpoint, restore_module
+from .checkpoint import CheckpointError, exported, load_checkpoint, newest, restore_module
 from .data.batches import Data, fixed_crops, open_data
+from .data.sources import first_line
 from .recipe import Recipe, model_config
 from .terms import minimised
 
@@ -45,7 +49,7 @@ def export(
     *,
     name: str = "",
     data: list[str] | None = None,
-    integers_of: Path | None = None,
+    integers: Path | None = None,
     strict: bool = False,
     realism_scale: float = 1.0,
     graphs: bool = False,
@@ -53,13 +57,14 @@ def export(
 ) -> Export:
     """Convert the newest checkpoint of `run` (a folder, or one checkpoint) to a model file; equal runs, equal bytes.
 
-    data: photographs to calibrate on, by default those of the run. integers_of: a model file whose integers are kept,
+    data: photographs to calibrate on, by default those of the run. integers: a model file whose integers are kept,
     by default the one that the run began with, if nothing that decides bits has changed since. strict: CheckpointError,
     and nothing written, where the rate grows by over 0.2 %. realism_scale: the realism of training that
     becomes 1; CheckpointError for a run that has not learnt any. graphs: also write the transforms as ONNX graphs.
     replace: whether a file that stands at `out` goes.
     """
-    folder, checkpoint = _newest(run)
+    saved = newest(run)
+    folder, checkpoint = saved.parent.parent, load_checkpoint(saved)
     recipe = checkpoint.meta["recipe"]
     if not checkpoint.meta["codes"]:
         raise CheckpointError(f"{run} is in the stage {checkpoint.meta['stage']}, which trains no encoder yet")
@@ -71,29 +76,21 @@ def export(
         network.rescale_realism(realism_scale)
     network = _through_half(network)
     calibration = calibration_latents(network, open_data(data, streamed=False) if data else data_of(folder))
-    kept = _kept_integers(network, integers_of, folder / ORIGIN)
+    kept = _kept_integers(network, integers, folder / ORIGIN)
     entropy = kept.entropy if kept else network.freeze(calibration[:CALIBRATION])
     change = rate_change(network.bits_of, entropy, calibration[CALIBRATION:])
     if strict and change > RATE_WARNING:
         raise CheckpointError(f"the integers raise the rate by {100 * change:.2f} %, over 0.2 %: nothing was written")
-    learnt, family = checkpoint.meta["realism"], network.config.family
-    facts = {"recipe": recipe["name"], "steps": checkpoint.step, "realism": learnt and network.knows_realism}
+    facts = {"recipe": recipe["name"], "steps": checkpoint.step}
+    facts |= {"realism": checkpoint.meta["realism"] and network.knows_realism}
     facts |= {"prior": True} if network.has_prior else {}  # what `gencomp sample` draws by
-    facts |= {"minimised": minimised(recipe)}
-    facts |= {"parameters": parameter_count(network), "rate_change": round(change, 6)}
+    facts |= {"minimised": minimised(recipe), "parameters": parameter_count(network), "rate_change": round(change, 6)}
     facts |= {name: value for name, value in (kept.facts if kept else recipe).items() if name in PRICES}
-    model = Model(
-        name or recipe["name"],
-        family,
-        network.config.to_dict(),
-        weights_of(network),
-        entropy,
-        _answer(entropy),
-        facts,
-        network.stride,
-        network.halo,
-        _graphs(network) if graphs else {},
-    )
+    if entropy.known_answer("float64") != entropy.known_answer("int64"):
+        raise CheckpointError("the two integer arithmetics disagree here: nothing was exported")
+    model = _model(network, entropy, name or recipe["name"], facts)
+    if graphs:
+        model = model._replace(graphs=_arrays(graphs_of(network)))
     check_graphs(model)
     save_model(model, out, replace=replace)
     return Export(model, change)
@@ -113,9 +110,11 @@ def inputs_of(run: Path) -> list[Path]:
 def to_model(network: Network, calibration: list[Calibration], name: str, facts: dict[str, Any]) -> Model:
     """A model of a network as it stands, for validation."""
     network = _through_half(copy.deepcopy(network).cpu())
-    entropy, config = network.freeze(calibration), network.config
-    answer = entropy.known_answer("float64")
-    form = network.stride, network.halo
+    return _model(network, network.freeze(calibration), name, facts)
+
+
+def _model(network: Network, entropy: EntropyModel, name: str, facts: dict[str, Any]) -> Model:
+    config, answer, form = network.config, entropy.known_answer("float64"), (network.stride, network.halo)
     return Model(name, config.family, config.to_dict(), weights_of(network), entropy, answer, facts, *form)
 
 
@@ -145,15 +144,6 @@ def data_of(run: Path) -> Data:
     return open_data(facts["data"] if facts["stream"] else there, streamed=bool(facts["stream"]))
 
 
-def _newest(run: Path) -> tuple[Path, Any]:
-    if run.is_file():
-        return run.parent.parent, load_checkpoint(run)
-    saved = checkpoints(run)
-    if not saved:
-        raise CheckpointError(f"{run} holds no checkpoint")
-    return run, load_checkpoint(saved[-1])
-
-
 def _kept_integers(network: Network, named: Path | None, origin: Path) -> Model | None:
     """The model that was asked for or began the run, whose integers are kept; None where what they were made of has
     been trained."""
@@ -176,14 +166,86 @@ def _through_half(network: Network) -> Network:
     return network.half().float().eval().requires_grad_(False)
 
 
-def _graphs(network: Network) -> dict[str, np.ndarray]:
-    from gencomp.networks.graphs import graphs_of
-
-    return {name: np.frombuffer(graph, np.uint8) for name, graph in graphs_of(network).items()}
+def _arrays(graphs: dict[str, bytes]) -> dict[str, np.ndarray]:
+    return {name: np.frombuffer(graph, np.uint8) for name, graph in graphs.items()}
 
 
-def _answer(entropy: EntropyModel) -> str:
-    answers = {entropy.known_answer("float64"), entropy.known_answer("int64")}
-    if len(answers) != 1:
-        raise CheckpointError("the two integer arithmetics disagree here: nothing was exported")
-    return answers.pop()
+def quantise(source: Path, out: Path, data: list[str], name: str = "", *, replace: bool = True) -> Model:
+    """Write the model in `source` with the bottlenecks of its synthesis in eight bits (networks/int8.py), calibrated on
+    photographs; equal inputs give equal bytes, and the model id stays. ModelError for a model that has no such layers,
+    or is in eight bits already; SourceError for data that are not there.
+    """
+    model = load_model(source)
+    if model.int8:
+        raise ModelError(f"{model.name} is in eight bits already")
+    network = network_of(model)
+    images = calibration_latents(network, open_data(data, streamed=False), CALIBRATION)
+    convs = calibrated(network, lambda: _show(network, images))
+    weights = {f"{conv}.weight": found.weight for conv, found in convs.items()}
+    biases = {conv: model.weights[f"{conv}.bias"].astype(np.float32) for conv in convs}
+    graphs = graphs_of(network)
+    graphs["synthesis"] = int8_graph(graphs["synthesis"], convs, biases)
+    done = model._replace(
+        name=name or f"{model.name}-int8",
+        weights={key: weight for key, weight in model.weights.items() if key not in weights},
+        int8=weights,
+        graphs=_arrays(graphs),
+        facts=model.facts | {"int8": True},
+    )
+    check_graphs(done)
+    save_model(done, out, replace=replace)
+    return done
+
+
+@torch.no_grad()
+def _show(network: Network, images: list[Calibration]) -> None:
+    """The synthesis at work, at both ends of realism."""
+    for image in images:
+        y_hat, quality_step = torch.round(image.y), torch.tensor([image.quality_step])
+        for realism in (0.0, 1.0) if network.knows_realism else (0.0,):
+            network.synthesize(y_hat, quality_step, torch.tensor([realism]))
+
+
+class HubError(RuntimeError):
+    """The hub refused, or cannot be reached."""
+
+
+def push_to_hub(model: Model, path: Path, name: str) -> str:
+    """Upload the model file `path` and its card to the repository `name` ("user/name"), made if missing; its address.
+
+    The token is huggingface_hub's own (`hf auth login`, or HF_TOKEN). Raises HubError.
+    """
+    from huggingface_hub import HfApi
+
+    api = HfApi()
+    try:
+        address = str(api.create_repo(name, exist_ok=True))
+        api.upload_file(path_or_fileobj=path, path_in_repo="model.safetensors", repo_id=name)
+        api.upload_file(path_or_fileobj=card(model, name).encode(), path_in_repo="README.md", repo_id=name)
+    except Exception as error:  # no network, no token, no such user: the library raises a wide family
+        raise HubError(f"{name} was not uploaded: {first_line(error)} (log in with `hf auth login`)") from error
+    return address
+
+
+def card(model: Model, name: str) -> str:
+    """What the hub shows: how to use the model, and the facts in its file."""
+    facts = "\n".join(f"| {key} | {json.dumps(value)} |" for key, value in sorted(model.facts.items()))
+    return f"""---
+library_name: gencomp
+tags: [image-compression]
+---
+# {model.name}
+
+An image codec for gencomp, model id `{model.id.hex()}`.
+
+```python
+import gencomp
+codec = gencomp.load("{name}")
+```
+
+| fact | value |
+|---|---|
+{facts}
+
+A realistic decoder may invent detail: not for medical or legal images.
+"""

@@ -6,13 +6,13 @@ May be killed at any moment: a checkpoint appears whole or not at all, and the s
 import contextlib
 import dataclasses
 import json
+import math
 import shutil
 import signal
 import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -29,13 +29,12 @@ from gencomp.results import claim
 from .checkpoint import CheckpointError, checkpoints, save_checkpoint
 from .data.batches import StepSampler, batches, fixed_crops, open_data, share_of
 from .data.sources import Sources
-from .devices import accumulator, own_device, peak_memory_gib, precision_of
+from .devices import own_device, peak_memory_gib, precision_of
 from .export import CALIBRATION, ORIGIN, calibration_latents
 from .log import RunLog, Stopwatch, Window, readable
 from .procedures.contract import Metrics, Stage
-from .recipe import Recipe, to_dict, to_json
+from .recipe import Recipe, learning_rate_factor, to_dict, to_json
 from .resume import Begun, begin_run, model_file, next_stage
-from .schedule import learning_rate_factor
 from .steps import train_step
 from .validation import GRID, VALIDATED, validate
 
@@ -80,7 +79,7 @@ def run(
 ) -> Path:
     """Train to `recipe.steps`, resuming from the newest checkpoint under `out`; returns the last checkpoint.
 
-    data: sources as `sources.open_source` takes them. init: a model file or name, or a run, to start from. Raises
+    data: sources as `data.sources.open_source` takes them. init: a model file or name, or a run, to start from. Raises
     Stopped after SIGTERM, CheckpointError, SourceError, WeightsError, or OSError for a disk that cannot be written. A
     run that fails before its first step makes no folder.
     """
@@ -97,10 +96,8 @@ def run(
     torch.backends.cudnn.benchmark = accelerator.device.type == "cuda"  # crops are all of one size
     share_of(recipe, accelerator.num_processes)
     loop = Loop(recipe, data, out, options, accelerator)
-    photographs = loop.data.source
-    read = (
-        [photographs.name(k) for k in range(min(PRIVATE, len(photographs)))] if isinstance(photographs, Sources) else []
-    )
+    listed = loop.data.source
+    read = [listed.name(k) for k in range(min(PRIVATE, len(listed)))] if isinstance(listed, Sources) else []
     with _on_sigterm() as asked, no_more_open_than([*data, *read]):
         loop.start(init)
         while loop.stage.step < recipe.steps:
@@ -113,12 +110,8 @@ def run(
 def _on_sigterm() -> Iterator[list[int]]:
     """A list that is filled when SIGTERM comes; the old handler is put back at the end."""
     asked: list[int] = []
-
-    def remember(number: int, _: FrameType | None) -> None:
-        asked.append(number)
-
     try:
-        before = signal.signal(signal.SIGTERM, remember)
+        before = signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
     except ValueError:  # not the main thread
         yield asked
         return
@@ -137,8 +130,8 @@ class Loop:
     def __init__(self, recipe: Recipe, data: list[str], out: Path, options: Options, accelerator: Accelerator) -> None:
         self.recipe, self.out, self.options, self.accelerator = recipe, out, options, accelerator
         self.data = open_data(data, streamed=options.stream)
-        self.main = accelerator.is_main_process
-        self.window, self.watch = Window(), Stopwatch()
+        self.main, self.device = accelerator.is_main_process, accelerator.device
+        self.window, self.watch = Window(self.device), Stopwatch()
         self.unreadable: set[str] = set()
         self.saved_at = time.monotonic()
 
@@ -146,82 +139,77 @@ class Loop:
         """The stage at the newest checkpoint, at `init`, or at the beginning; then the folder and the log."""
         begun = begin_run(self.recipe, self.accelerator, self.out, init, self.options.weights, self.data)
         self.stage, self.recipe = begun.stage, begun.stage.recipe
-        if begun.saved is not None and "window" in begun.saved.meta:
-            self.window.restore(
-                begun.saved.meta["window"], self.accelerator.device, accumulator(self.accelerator.device)
-            )
+        if begun.saved is not None:
+            self.window = Window(self.device, begun.saved.meta.get("window"))
         if self.main:
             inputs = [*self.data.names, *([init] if init is not None and Path(init).is_file() else [])]
             claim(self.out, "train", FILES, inputs, self.options.overwrite, bool(checkpoints(self.out)), tracked=False)
-            begun = self._write_facts(begun, init if begun.saved is None else None)
-            for note in begun.notes:
-                tqdm.write(note)
+            self._write_facts(begun, init)
         self.accelerator.wait_for_everyone()
         self.log = RunLog(self.out, self.accelerator, list(self.options.trackers), to_dict(self.recipe))
         if begun.saved is not None:
-            line: dict[str, Any] = {
-                "step": begun.saved.step,
-                "stage": self.stage.procedure.name,
-                "resumed_from": begun.name,
-            }
             changed = {"changed": begun.changed} if begun.changed else {}
-            self.log.write(line | self._size() | changed)
+            self._write({"resumed_from": begun.name} | self._size() | changed)
 
-    def _write_facts(self, begun: Begun, init: str | Path | None) -> Begun:
-        """recipe.json, data.json and the model that the run begins with; with a note where the photographs changed."""
+    def _write_facts(self, begun: Begun, init: str | Path | None) -> None:
+        """recipe.json, data.json and the model that the run begins with; what changed since the checkpoint is said."""
         write_atomically(self.out / "recipe.json", to_json(self.recipe).encode())
         named = [str(Path(d).resolve()) if Path(d).exists() else d for d in self.data.names]
         left_out = getattr(self.data.source, "left_out", "")
         facts: dict[str, Any] = {"data": named, "stream": self.options.stream, "left_out": left_out, "earlier": []}
-        path, notes, changed = self.out / "data.json", list(begun.notes), dict(begun.changed)
+        path, notes = self.out / "data.json", list(begun.notes)
         if begun.saved is not None and path.is_file():
             before = json.loads(path.read_text("utf-8"))
             facts["earlier"] = before.get("earlier", [])
             if before["data"] != named:
                 facts["earlier"] = [*facts["earlier"], {"data": before["data"], "to_step": begun.saved.step}]
-                changed["data"] = (before["data"], named)
+                begun.changed["data"] = (before["data"], named)
                 notes.append(f"changed since {begun.name}: data was {', '.join(before['data'])}, is {', '.join(named)}")
         if left_out:
             notes.append(f"Left out of the photographs: {left_out}")
         write_atomically(path, json.dumps(facts).encode())
-        origin = model_file(init) if init is not None else None
+        origin = model_file(init) if init is not None and begun.saved is None else None
         if origin is not None and origin.is_file() and origin.parent.name != "checkpoints":
             shutil.copyfile(origin, self.out / ORIGIN)
-        return begun._replace(notes=[shown(note) for note in notes], changed=changed)
+        for note in notes:
+            tqdm.write(shown(note))
+
+    def _write(self, line: dict[str, Any]) -> None:
+        self.log.write({"step": self.stage.step, "stage": self.stage.procedure.name} | line)
 
     def _size(self) -> dict[str, Any]:
         return {"processes": self.accelerator.num_processes, "precision": self.recipe.precision}
 
     def train_stage(self, asked: list[int]) -> None:
-        """To the end of the current stage, then over to the next."""
         rank, processes = self.accelerator.process_index, self.accelerator.num_processes
         sampler = StepSampler(self.recipe, self.stage.step, self.stage.end, rank, processes)
         bar = tqdm(total=self.recipe.steps, initial=self.stage.step, disable=not self.main, mininterval=2, unit="step")
         loader = iter(batches(self.data, self.recipe, sampler))
         with bar:
             while self.stage.step < self.stage.end:
-                self.watch.waiting()
-                batch = next(loader)
-                self.watch.working()
-                self._note_unreadable(batch.unreadable)
+                with self.watch.waiting():
+                    batch = next(loader)
+                for name in set(batch.unreadable) - self.unreadable:
+                    self.unreadable.add(name)
+                    tqdm.write(f"skipped, not readable as a photograph: {shown(name)}")
                 self._collect(train_step(self.stage, batch))
                 bar.update()
-                self._after_step(bar, *self._wishes(asked))
+                self._after_step(bar, *self._requests(asked))
         if self.stage.step < self.recipe.steps:
             self.stage = next_stage(self.stage, self.options.weights, self.data)
-            self.recipe, self.window = self.stage.recipe, Window()
+            self.recipe, self.window = self.stage.recipe, Window(self.device)
             if self.main:
                 write_atomically(self.out / "recipe.json", to_json(self.recipe).encode())
 
     def _collect(self, metrics: Metrics) -> None:
         """The step's metrics, means over all samples of all processes; they stay on the device."""
         names = list(metrics)
-        values = torch.stack([metrics[n].to(accumulator(self.accelerator.device)) for n in names])
+        values = torch.stack([metrics[n].to(self.window.dtype) for n in names])
         values = self.accelerator.reduce(values, "mean")
         self.window.add(names, values)
         self.stage.procedure.after_step(self.stage, dict(zip(names, values)))
 
-    def _wishes(self, asked: list[int]) -> tuple[bool, bool]:
+    def _requests(self, asked: list[int]) -> tuple[bool, bool]:
         """(stop, save): whether any process was asked to stop, and whether the first finds it time to save; all of them
         give the same answers at the same step."""
         minutes = self.options.save_minutes
@@ -254,22 +242,23 @@ class Loop:
 
     def _log(self, bar: Any) -> None:
         steps, means = self.window.count, readable(self.window.means())
-        self.window = Window()
-        bad = [name for name, value in means.items() if value != value or abs(value) == float("inf")]
+        self.window = Window(self.device)
+        bad = [name for name, value in means.items() if not math.isfinite(value)]
         if bad:
             saved = checkpoints(self.out)
             where = f"; {saved[-1].name} is from before" if saved else ""
             raise CheckpointError(
                 f"{bad[0]} is not a finite number at step {self.stage.step}: lower learning_rate{where}"
             )
-        lap = self.watch.lap()
-        speed, wait = steps * self.recipe.batch / lap.seconds, lap.waited / lap.seconds
+        watch, self.watch = self.watch, Stopwatch()
+        seconds = max(time.monotonic() - watch.began, 1e-9)
+        speed, wait = steps * self.recipe.batch / seconds, watch.waited / seconds
         factor = learning_rate_factor(self.recipe, self.stage.step - 1)
-        line: dict[str, Any] = {"step": self.stage.step, "stage": self.stage.procedure.name, **means, **self._size()}
-        line |= {"d_loss": means.get("d_loss"), "learning_rate": self.stage.players.codec.learning_rate * factor}
+        line: dict[str, Any] = {**means, **self._size(), "d_loss": means.get("d_loss")}
+        line |= {"learning_rate": self.stage.players.codec.learning_rate * factor}
         line |= {"images_per_second": speed, "data_wait": wait, "unreadable": len(self.unreadable)}
-        line |= {"processor_seconds": lap.processor, "memory_gib": peak_memory_gib(self.accelerator.device)}
-        self.log.write(line)
+        line |= {"processor_seconds": time.process_time() - watch.worked, "memory_gib": peak_memory_gib(self.device)}
+        self._write(line)
         figures = {k: f"{means[k]:.3g}" for k in ("bpp", "psnr", "g_loss", "d_loss") if k in means}
         bar.set_postfix(figures | {"im/s": f"{speed:.1f}", "wait": f"{100 * wait:.0f}%"})
 
@@ -288,12 +277,10 @@ class Loop:
             network = self.stage.players.exported()
             calibration = calibration_latents(network, self.data, CALIBRATION // 2)
             images = [image.permute(1, 2, 0).contiguous().numpy() for image in self._fixed_images(VALIDATED)]
-            done = validate(
-                network, calibration, images, realism=self.stage.procedure.teaches_realism and network.knows_realism
-            )
+            realism = self.stage.procedure.teaches_realism and network.knows_realism
+            done = validate(network, calibration, images, realism=realism)
             on = "held-out photographs" if self.options.validate_on else "training photographs"
-            line = {"step": self.stage.step, "stage": self.stage.procedure.name, "validated_on": on}
-            self.log.write(line | {f"file_{k}": v for k, v in done._asdict().items()})
+            self._write({"validated_on": on} | {f"file_{k}": v for k, v in done._asdict().items()})
         self.accelerator.wait_for_everyone()
 
     def _fixed_images(self, count: int) -> list[Tensor]:
@@ -302,9 +289,3 @@ class Loop:
         data = open_data(named, streamed=False) if named else self.data
         recipe = dataclasses.replace(self.recipe, seed=2**31 - 2, crop=max(256, self.recipe.crop), graphics=0.0)
         return fixed_crops(data, recipe, count)
-
-    def _note_unreadable(self, names: list[str]) -> None:
-        for name in names:
-            if name not in self.unreadable:
-                self.unreadable.add(name)
-                tqdm.write(f"skipped, not readable as a photograph: {shown(name)}")

@@ -92,23 +92,11 @@ class Muon(torch.optim.Optimizer):
             if not self.state[p]:
                 zeros = {name: torch.zeros_like(p) for name in ("exp_avg", "exp_avg_sq")}
                 self.state[p].update(step=torch.zeros((), device=p.device), **zeros)
-        states = [self.state[p] for p in parameters]
-        adam(
-            list(parameters),
-            [p.grad for p in parameters if p.grad is not None],
-            exp_avgs=[s["exp_avg"] for s in states],
-            exp_avg_sqs=[s["exp_avg_sq"] for s in states],
-            max_exp_avg_sqs=[],
-            state_steps=[s["step"] for s in states],
-            fused=True,
-            amsgrad=False,
-            beta1=betas[0],
-            beta2=betas[1],
-            lr=learning_rate,
-            weight_decay=0.0,
-            eps=1e-8,
-            maximize=False,
-        )
+        kept = [[self.state[p][name] for p in parameters] for name in ("exp_avg", "exp_avg_sq", "step")]
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        settings: dict[str, Any] = {"lr": learning_rate, "beta1": betas[0], "beta2": betas[1], "eps": 1e-8}
+        settings |= {"weight_decay": 0.0, "amsgrad": False, "maximize": False, "fused": True}
+        adam(list(parameters), gradients, kept[0], kept[1], [], kept[2], **settings)
 
 
 def _is_matrix(p: nn.Parameter) -> bool:

@@ -2,22 +2,21 @@
 
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from gencomp.networks.contract import Network, TrainingInputs
+from gencomp.networks.contract import TrainingInputs
 from gencomp.perceptual import WeightsError
 
-from .data.batches import scaled
+from .data.batches import share_of
 from .devices import precision_of
 from .discriminators import Discriminator
-from .objective import bits_of
+from .losses import bits_of
 from .procedures.contract import Procedure
-from .recipe import Recipe
-from .schedule import stage_spans
+from .recipe import Recipe, stage_spans
 
 TRAINED, FROZEN = 16 + 4, 4 + 4  # bytes per parameter: weight, gradient, two moments, and the average
 JUDGED = 2 + 2 + 4  # forward passes of the discriminator per image: real and fake; back to the images; back to weights
@@ -48,57 +47,49 @@ class Count(NamedTuple):
 
 def loads(recipe: Recipe) -> list[Load]:
     """The stages of a recipe that have steps, counted on the meta device: nothing is computed."""
-    spans = enumerate(stage_spans(recipe))
-    return [_load(recipe, recipe.stages[number]) for number, (begin, end) in spans if begin < end]
+    return [_load(recipe, stage) for stage, (begin, end) in zip(recipe.stages, stage_spans(recipe)) if begin < end]
 
 
 def _load(recipe: Recipe, procedure: Procedure) -> Load:
+    crop = recipe.crop
     with torch.device("meta"):
         codec = procedure.network(recipe)
         procedure.choose(codec)
-        counted = _count(codec, lambda: _codec_pass(codec, _inputs(recipe), procedure))
+        noise = {k: torch.empty(1, *shape) for k, shape in recipe.model.noise_shapes(crop).items()}
+        x, whole, origin = torch.empty(1, 3, crop, crop), torch.zeros(1, dtype=torch.long), torch.zeros(1, 2).long()
+
+        def coded() -> Tensor:
+            output = procedure.forward(codec, TrainingInputs(x, whole, torch.empty(1), noise, origin))
+            return output.x_hat.sum() + (bits_of(output).sum() if output.bits else 0)
+
+        counted = _count(codec, coded)
         trained = sum(p.numel() for p in codec.parameters() if p.requires_grad)
         frozen = sum(p.numel() for p in codec.parameters()) - trained
-        opponents = [_discriminator(recipe, config, codec.stride) for config in procedure.opponents().values()]
+        latents = torch.empty(1, recipe.model.latent_channels, crop // codec.stride, crop // codec.stride)
+        opponents = [_discriminator(config, x, latents) for config in procedure.opponents.values()]
     parameters = sum(count for count, _ in opponents)
     judged, kept = sum(c.forward for _, c in opponents), sum(c.saved_bytes for _, c in opponents)
     state = trained * TRAINED + frozen * FROZEN + parameters * (TRAINED - 4)
-    per_pixel = 1 / (2 * recipe.crop**2 * 1e3)  # a multiply-accumulate is two operations
+    per_pixel = 1 / (2 * crop**2 * 1e3)  # a multiply-accumulate is two operations
     flops = (counted.both + JUDGED * judged) * recipe.batch
     kmac = (counted.forward * per_pixel, judged * per_pixel)
     return Load(procedure.name, trained, frozen, parameters, *kmac, flops, counted.saved_bytes + 2 * kept, state)
 
 
-def _discriminator(recipe: Recipe, config: Discriminator, stride: int) -> tuple[int, Count]:
+def _discriminator(config: Discriminator, images: Tensor, latents: Tensor) -> tuple[int, Count]:
     """Parameters and operations of a discriminator, for one image; none of one that needs weights of another network,
     which are not looked for here."""
     if not (config.weight or config.feature_matching):
         return 0, Count(0, 0, 0)
     try:
-        network = config.build(recipe.model.latent_channels)
+        network = config.build(latents.shape[1])
     except (WeightsError, NotImplementedError):
         return 0, Count(0, 0, 0)
-    side = recipe.crop // stride
-    images = torch.empty(1, 3, recipe.crop, recipe.crop)
-    latents = torch.empty(1, recipe.model.latent_channels, side, side)
 
     def judged() -> Tensor:
         return torch.stack([logits.sum() for logits in network(images, latents).logits]).sum()
 
     return sum(p.numel() for p in network.parameters() if p.requires_grad), _count(network, judged)
-
-
-def _inputs(recipe: Recipe) -> TrainingInputs:
-    noise = {k: torch.empty(1, *shape) for k, shape in recipe.model.noise_shapes(recipe.crop).items()}
-    whole = torch.zeros(1, dtype=torch.long)
-    return TrainingInputs(
-        torch.empty(1, 3, recipe.crop, recipe.crop), whole, torch.empty(1), noise, torch.zeros(1, 2, dtype=torch.long)
-    )
-
-
-def _codec_pass(codec: Network, inputs: TrainingInputs, procedure: Procedure) -> Tensor:
-    output = procedure.forward(codec, inputs)
-    return output.x_hat.sum() + (bits_of(output).sum() if output.bits else 0)
 
 
 def _count(network: nn.Module, passed: Callable[[], Tensor]) -> Count:
@@ -137,58 +128,45 @@ def measured_flops(device: torch.device, precision: str, seconds: float = 0.5) -
     return work * done / (time.monotonic() - began)
 
 
-def estimate(recipe: Recipe, processes: int, device: torch.device) -> list[dict[str, float]]:
+def estimate(recipe: Recipe, processes: int, device: torch.device) -> list[dict[str, Any]]:
     """The estimates for a program: each stage's load, first step, the step after its last, and seconds per step."""
     speed = measured_flops(device, precision_of(recipe.precision, device)) * processes
+    spans = {stage.name: span for stage, span in zip(recipe.stages, stage_spans(recipe))}
     stages = []
     for load in loads(recipe):
-        begin, end = _span(recipe, load)
+        begin, end = spans[load.stage]
         stages.append({**load._asdict(), "begin": begin, "end": end, "seconds_per_step": load.flops / speed})
     return stages
 
 
-def _span(recipe: Recipe, load: Load) -> tuple[int, int]:
-    return stage_spans(recipe)[[stage.name for stage in recipe.stages].index(load.stage)]
-
-
 def describe(recipe: Recipe, processes: int, device: torch.device) -> str:
-    """The estimates as lines for a person."""
-    precision = precision_of(recipe.precision, device)
-    speed, lines = measured_flops(device, precision), []
+    precision, lines = precision_of(recipe.precision, device), list[str]()
     share = -(-recipe.batch // (processes * recipe.accumulate))
     bytes_per_value = 1.0 if precision == "no" else 0.5
-    for load in loads(recipe):
-        begin, end = _span(recipe, load)
-        memory = load.state_bytes + load.saved_bytes * share * bytes_per_value
-        seconds = load.flops / (speed * processes)
+    for stage in estimate(recipe, processes, device):
+        memory, seconds = (
+            stage["state_bytes"] + stage["saved_bytes"] * share * bytes_per_value,
+            stage["seconds_per_step"],
+        )
+        judge = stage["discriminator"]
         lines += [
-            f"{load.stage}, steps {begin:,} to {end:,}",
-            f"  trained     {load.trained:,} parameters of the codec"
-            + (f", {load.discriminator:,} of the discriminator" if load.discriminator else ""),
-            f"  frozen      {load.frozen:,} parameters",
-            f"  arithmetic  {load.kmac:.1f} kMAC per pixel of the codec, forward"
-            + (f"; {load.discriminator_kmac:.1f} of the discriminator" if load.discriminator else ""),
-            f"  a step      {load.flops / 1e12:.3g} TFLOP, about {seconds:.3g} s on {processes} x {device.type}",
+            f"{stage['stage']}, steps {stage['begin']:,} to {stage['end']:,}",
+            f"  trained     {stage['trained']:,} parameters of the codec"
+            + (f", {judge:,} of the discriminator" if judge else ""),
+            f"  frozen      {stage['frozen']:,} parameters",
+            f"  arithmetic  {stage['kmac']:.1f} kMAC per pixel of the codec, forward"
+            + (f"; {stage['discriminator_kmac']:.1f} of the discriminator" if judge else ""),
+            f"  a step      {stage['flops'] / 1e12:.3g} TFLOP, about {seconds:.3g} s on {processes} x {device.type}",
             f"  memory      about {memory / 2**30:.2g} GiB per process, {share} images at once",
-            f"  the stage   about {seconds * (end - begin) / 3600:.3g} hours",
+            f"  the stage   about {seconds * (stage['end'] - stage['begin']) / 3600:.3g} hours",
         ]
-    for stage, (begin, end) in zip(recipe.stages, stage_spans(recipe)):
+    for idle, (begin, end) in zip(recipe.stages, stage_spans(recipe)):
         if begin == end:
-            lines.append(f"{stage.name} has no steps: it begins at step {begin:,}, where it ends")
-    lines.append(
-        f"(estimated from {speed / 1e12:.3g} TFLOP/s of a convolution measured here; precision {precision}; feature "
-        "losses not counted)"
-    )
-    return "\n".join([*lines, shared(recipe, processes)])
-
-
-def shared(recipe: Recipe, processes: int) -> str:
-    """How the batch is shared, or which settings would fit, by the rule for batch and learning rate."""
-    if recipe.batch % (processes * recipe.accumulate) == 0:
-        held = f"{recipe.batch} images per step, {recipe.batch // processes} per process"
-        return f"{held}; k times as many ask for a learning rate of about sqrt(k) times {recipe.learning_rate:g}"
-    batch, rate = scaled(recipe, processes)
-    return (
-        f"a batch of {recipe.batch} cannot be shared by {processes} processes: "
-        f"--set batch={batch} --set learning_rate={rate:.3g} (a multiple, and the root of its growth)"
-    )
+            lines.append(f"{idle.name} has no steps: it begins at step {begin:,}, where it ends")
+    lines.append(f"(estimated from the speed of a convolution here; precision {precision}; feature losses not counted)")
+    try:
+        held = f"{recipe.batch} images per step, {share_of(recipe, processes)} per process"
+        lines.append(f"{held}; k times as many ask for a learning rate of about sqrt(k) times {recipe.learning_rate:g}")
+    except ValueError as error:
+        lines.append(f"{error} (a multiple, and the root of its growth)")
+    return "\n".join(lines)

@@ -23,29 +23,22 @@ from .recipe import Recipe
 
 
 class Keeper(Protocol):
-    """Anything with state."""
+    """Anything with state. tensors: all of it, by '<name>.<entry>'; restore: the reverse, from a whole checkpoint,
+    CheckpointError where it does not fit."""
 
-    def tensors(self) -> dict[str, Tensor]:
-        """All of the state, by '<name>.<entry>'."""
-        ...
+    def tensors(self) -> dict[str, Tensor]: ...
 
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        """The reverse of `tensors`, from a whole checkpoint; CheckpointError where it does not fit."""
-        ...
+    def restore(self, tensors: dict[str, Tensor]) -> None: ...
 
 
 class Still:
-    """A network that does not learn here."""
-
     def __init__(self, name: str, module: Any) -> None:
         self.name, self.module = name, module.requires_grad_(False)
 
     def tensors(self) -> dict[str, Tensor]:
-        """See `Keeper`."""
         return module_tensors(self.module, self.name)
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """See `Keeper`."""
         restore_module(self.module, self.name, tensors)
 
 
@@ -78,7 +71,7 @@ class Player:
         """Take the other processes along, then compile what is called; names of weights stay as they are."""
         self.network, self.optimiser = accelerator.prepare(self.network, self.optimiser)
         if compile:
-            functorch_config.donated_buffer = False  # a discriminator's graph is walked twice (adversarial.py)
+            functorch_config.donated_buffer = False  # a discriminator's graph is walked twice (procedures/shared.py)
             self.network.compile()
         return self
 
@@ -96,18 +89,14 @@ class Player:
         self.optimiser.step()
 
     def tensors(self) -> dict[str, Tensor]:
-        """See `Keeper`."""
         return module_tensors(self.module, self.name) | optimiser_tensors(self.optimiser, f"{self.name}/optimiser")
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """See `Keeper`."""
         restore_module(self.module, self.name, tensors)
         restore_optimiser(self.optimiser, f"{self.name}/optimiser", tensors)
 
 
 class Opponent(Player):
-    """A discriminator."""
-
     def __init__(self, name: str, module: nn.Module, config: Discriminator, clip: float) -> None:
         betas = (config.beta1, config.beta2)
         parameters = [p for p in module.parameters() if p.requires_grad]
@@ -116,16 +105,14 @@ class Opponent(Player):
         self.config = config
 
     def begin(self, factor: float) -> None:
-        """See `Player`."""
         advance_spectral_norms(self.module)
         super().begin(factor)
 
     def start_from(self, start: Start) -> None:
         """Go on with the weights of a run that had this discriminator; CheckpointError where they do not fit."""
-        learnt = {key: value for key, value in start.others.items() if key.startswith(f"{self.name}.")}
         try:
-            if learnt:
-                restore_module(self.module, self.name, learnt)
+            if any(key.startswith(f"{self.name}.") for key in start.others):
+                restore_module(self.module, self.name, start.others)
         except CheckpointError as error:
             raise CheckpointError(f"the discriminator of --init is another one than the recipe's: {error}") from error
 
@@ -136,29 +123,15 @@ class RunningRate:
     def __init__(self, smoothing: float, device: torch.device) -> None:
         self.smoothing, self.bpp = smoothing, torch.zeros((), device=device)
 
-    @staticmethod
-    def wanted(recipe: Recipe, accelerator: Accelerator) -> dict[str, "Keeper"]:
-        """By the name "rate", where the recipe has a target for it."""
-        return {"rate": RunningRate(recipe.rate.smoothing, accelerator.device)} if recipe.rate.bpp else {}
-
-    @staticmethod
-    def follow_in(others: Mapping[str, "Keeper"], means: Mapping[str, Tensor]) -> None:
-        """After a step with these metrics, where there is a running rate."""
-        rate = others.get("rate")
-        if isinstance(rate, RunningRate):
-            rate.follow(means["bpp"].float())
-
     def follow(self, bpp: Tensor) -> None:
         """After a step whose samples, of all processes, took `bpp` []; the mean starts at the first one."""
         mean = self.smoothing * self.bpp + (1 - self.smoothing) * bpp
         self.bpp = torch.where(self.bpp > 0, mean, bpp)
 
     def tensors(self) -> dict[str, Tensor]:
-        """See `Keeper`."""
         return {"rate.bpp": self.bpp}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """See `Keeper`."""
         self.bpp = tensors["rate.bpp"].to(self.bpp)
 
 
@@ -170,18 +143,12 @@ class Players(NamedTuple):
     others: dict[str, Keeper]
 
     def keepers(self) -> Iterator[Keeper]:
-        """All of them."""
-        yield self.codec
-        if self.ema is not None:
-            yield self.ema
-        yield from self.others.values()
+        yield from (self.codec, *([self.ema] if self.ema else []), *self.others.values())
 
     def learners(self) -> list[Player]:
-        """Those that take steps."""
         return [self.codec, *(player for player in self.others.values() if isinstance(player, Player))]
 
     def opponents(self) -> list[Opponent]:
-        """The discriminators."""
         return [player for player in self.others.values() if isinstance(player, Opponent)]
 
     def still(self, name: str) -> Any:
@@ -203,7 +170,6 @@ class Players(NamedTuple):
 def codec_optimiser(
     recipe: Recipe, parameters: list[nn.Parameter], betas: tuple[float, float] = (0.9, 0.999)
 ) -> torch.optim.Optimizer:
-    """The recipe's optimiser; betas: of Adam."""
     if recipe.optimiser == "adam":
         return torch.optim.Adam(parameters, lr=recipe.learning_rate, betas=betas, fused=True)
     dtype = torch.bfloat16 if recipe.precision == "bf16" else torch.float32
@@ -224,5 +190,4 @@ def opponents_of(
 
 
 def laid_out(network: nn.Module, recipe: Recipe) -> Any:
-    """In the recipe's memory format."""
     return network.to(memory_format=torch.channels_last) if recipe.channels_last else network

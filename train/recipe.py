@@ -1,4 +1,5 @@
-"""What a training run is: its stages, its rates, its data and its optimiser, as frozen dataclasses of plain values.
+"""What a training run is: its stages, its rates, its data and its optimiser, as frozen dataclasses of plain values; and
+what depends on the optimiser step alone: the stage, its span, and the factor of its learning rates.
 
 Each stage is a training procedure (`procedures/`) with the settings that are its own. The rate is traded by lambda,
 drawn anew for every sample: quality step s in 0..STEPS stands for lambda(s) = lambda_min * (lambda_max / lambda_min) **
@@ -8,6 +9,7 @@ controller for one fixed rate.
 
 import json
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from typing import Any, Literal
 
 from gencomp.networks import config_from_dict
@@ -40,7 +42,7 @@ class Recipe:
 
     name: str
     # a configuration of any network family
-    model: Any = field(default_factory=lambda: HyperpriorConfig(TransformConfig(encoder_depths=(6, 6), grain=True)))
+    model: Any = HyperpriorConfig(TransformConfig(encoder_depths=(6, 6), grain=True))  # noqa: RUF009, it is frozen
     steps: int = 200_000  # optimiser steps
     stages: tuple[Any, ...] = ()  # procedures, in order
     batch: int = 8  # images per step, over all processes
@@ -69,6 +71,35 @@ class Recipe:
     seed: int = 0
 
 
+def stage_spans(recipe: Recipe) -> list[tuple[int, int]]:
+    """Of each stage its first step, and the step after its last; the two are equal for a stage without steps."""
+    begins = (round(s.begin * recipe.steps) if s.begin < 1 else int(s.begin) for s in recipe.stages)
+    return list(pairwise([*(min(begin, recipe.steps) for begin in begins), recipe.steps]))
+
+
+def stage_at(recipe: Recipe, step: int) -> int:
+    """The place in the recipe of the stage to which optimiser step number `step` (from 0) belongs."""
+    return max(k for k, (begin, end) in enumerate(stage_spans(recipe)) if begin <= step and begin < end)
+
+
+def learning_rate_factor(recipe: Recipe, step: int) -> float:
+    """Factor of every learning rate at a step of the run, each stage on its own.
+
+    Warm-up, constant, then linear decay to 1 % (WSD, Hu et al. 2024), or a tenth from half of the stage on (HiFiC).
+    """
+    begin, end = stage_spans(recipe)[stage_at(recipe, step)]
+    rise = min(1.0, (step - begin + 1) / max(1, fitted(recipe.warmup, begin, end)))
+    if recipe.schedule == "halfway":
+        return rise * (1.0 if step - begin < (end - begin) // 2 else 0.1)
+    remaining = (end - step) / max(1.0, recipe.decay * (end - begin))
+    return rise * max(0.01, min(1.0, remaining))
+
+
+def fitted(warmup: int, begin: int, end: int) -> int:
+    """Steps of a warm-up in a stage from `begin` to `end`: at most a tenth of it, so that short runs learn, too."""
+    return min(warmup, (end - begin) // 10)
+
+
 def to_dict(recipe: Recipe) -> dict[str, Any]:
     """The resolved recipe as plain values, its network by family."""
     values: dict[str, Any] = asdict(recipe)
@@ -78,7 +109,6 @@ def to_dict(recipe: Recipe) -> dict[str, Any]:
 
 
 def to_json(recipe: Recipe) -> str:
-    """The resolved recipe, to be saved with the run."""
     return json.dumps(to_dict(recipe), indent=2)
 
 
@@ -94,10 +124,6 @@ def changes(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> 
         old, new = before.get(key), after.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
             found |= changes(old, new, f"{prefix}{key}.")
-        elif _plain(old) != _plain(new):
+        elif (list(old) if isinstance(old, tuple) else old) != (list(new) if isinstance(new, tuple) else new):
             found[prefix + key] = (old, new)
     return found
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value

@@ -122,46 +122,34 @@ _PERCEPTION = replace(
 )
 
 
-def _rung(name: str, model: Any, **values: Any) -> Recipe:
-    """A recipe of the ladder; `values` say what an idea needs otherwise."""
-    shared: dict[str, Any] = {
-        "steps": 4000,
-        "stages": (RateDistortion(),),
-        "batch": 8,
-        "crop": 128,
-        "ms_ssim_weight": 0.0,
-        "lambda_min": 0.0005,
-        "lambda_max": 0.05,
-        "optimiser": "adam",
-        "learning_rate": 1e-3,  # of the papers 1e-4: a short run of a small network wants more
-        "ema": 0.998,
-    }
-    return Recipe(name, model=model, **(shared | values))
-
-
+# of the papers' learning rates most are 1e-4: a short run of a small network wants more
+_RUNG = Recipe(
+    "rung",
+    steps=4000,
+    stages=(RateDistortion(),),
+    ms_ssim_weight=0.0,
+    lambda_min=0.0005,
+    lambda_max=0.05,
+    optimiser="adam",
+    learning_rate=1e-3,
+    ema=0.998,
+)
 _GENERATOR = Generator(discriminators={"patch": Patch(1.0, r1=0.01, width=16, condition_channels=0)})
-LADDER: dict[str, Recipe] = {
-    recipe.name: recipe
-    for recipe in (
-        # with a balance of 1 the distortion of every sample weighs alike: the quality is no part of this training
-        _rung("autoencoder", AutoencoderConfig(), lambda_balance=1.0),
-        # one beta = 1 / lambda for all samples
-        _rung("vae", VaeConfig(), lambda_min=0.005, lambda_max=0.005),
-        _rung("theis2017", Theis2017Config()),
-        _rung("balle2017", Balle2017Config()),
-        _rung("balle2018", Balle2018Config()),
-        _rung("minnen2018", Minnen2018Config()),
-        # half of the run for the generator, then as the autoencoder: distortion alone, around the generator as it is
-        _rung(
-            "santurkar2018",
-            Santurkar2018Config(),
-            stages=(_GENERATOR, RateDistortion(0.5, keeps_synthesis=True)),
-            lambda_balance=1.0,
-        ),
-        _rung("hybrid", HybridConfig()),
-        _rung("light", LightConfig()),
-    )
-}
+# half of the run for the generator, then as the autoencoder: distortion alone, around the generator as it is
+_AROUND_A_GENERATOR = (_GENERATOR, RateDistortion(0.5, keeps_synthesis=True))
+_RUNGS: tuple[tuple[Any, dict[str, Any]], ...] = (
+    # with a balance of 1 the distortion of every sample weighs alike: the quality is no part of this training
+    (AutoencoderConfig(), {"lambda_balance": 1.0}),
+    (VaeConfig(), {"lambda_min": 0.005, "lambda_max": 0.005}),  # one beta = 1 / lambda for all samples
+    (Theis2017Config(), {}),
+    (Balle2017Config(), {}),
+    (Balle2018Config(), {}),
+    (Minnen2018Config(), {}),
+    (Santurkar2018Config(), {"stages": _AROUND_A_GENERATOR, "lambda_balance": 1.0}),
+    (HybridConfig(), {}),
+    (LightConfig(), {}),
+)
+LADDER = {model.family: replace(_RUNG, name=model.family, model=model, **values) for model, values in _RUNGS}
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe

@@ -14,8 +14,7 @@ from .checkpoint import Checkpoint, CheckpointError, Start, checkpoints, load_ch
 from .data.batches import Data
 from .players import Ema, Player, Players, laid_out
 from .procedures.contract import Stage
-from .recipe import Recipe, changes, model_config, to_dict
-from .schedule import stage_at, stage_spans
+from .recipe import Recipe, changes, model_config, stage_at, stage_spans, to_dict
 from .settings import following
 from .terms import build_terms
 
@@ -33,8 +32,7 @@ class Begun(NamedTuple):
 
 def agreed(out: Path) -> Path | None:
     """The newest checkpoint as the first process sees it: a shared disk may show each process another state."""
-    saved = checkpoints(out)
-    names = [saved[-1].name if saved else None]
+    names = [path.name for path in checkpoints(out)[-1:]] or [None]
     broadcast_object_list(names)
     return out / "checkpoints" / names[0] if names[0] else None
 
@@ -45,9 +43,9 @@ def begin_run(
     """See the module. CheckpointError where the run, the recipe and `init` do not go together."""
     newest = agreed(out)
     if newest is not None:
-        return _resumed(recipe, accelerator, load_checkpoint(newest), newest, weights, data)
+        return _resumed(recipe, accelerator, load_checkpoint(newest), newest.name, weights, data)
     start = None if init is None else starting_point(model_file(init))
-    fitted = recipe if start is None else _followed(recipe, start)
+    fitted = recipe if start is None else followed(recipe, start)
     stage = build_stage(fitted, accelerator, stage_at(recipe, 0), weights)
     stage.procedure.begin_stage(stage, start, data)
     differing = changes(to_dict(recipe)["model"], to_dict(fitted)["model"], "model.")
@@ -55,18 +53,14 @@ def begin_run(
     return Begun(stage, None, "", {}, notes)
 
 
-def followed(recipe: Recipe, init: str | Path) -> Recipe:
+def followed(recipe: Recipe, start: Start) -> Recipe:
     """The recipe for the model or run that it starts from."""
-    return _followed(recipe, starting_point(model_file(init)))
-
-
-def _followed(recipe: Recipe, start: Start) -> Recipe:
     fitted: Recipe = recipe.stages[stage_at(recipe, 0)].follow(following(recipe, start.network), start)
     return fitted
 
 
 def _resumed(
-    recipe: Recipe, accelerator: Accelerator, saved: Checkpoint, path: Path, weights: str | None, data: Data
+    recipe: Recipe, accelerator: Accelerator, saved: Checkpoint, name: str, weights: str | None, data: Data
 ) -> Begun:
     if saved.step > recipe.steps:
         raise CheckpointError(f"the run has {saved.step} steps already, over the {recipe.steps} asked for")
@@ -86,8 +80,8 @@ def _resumed(
     if number != before:
         stage, saved = next_stage(stage, weights, data, number), saved._replace(meta={})
     changed = changes(earlier, to_dict(stage.recipe))
-    notes = [f"changed since {path.name}: {key} was {old}, is {new}" for key, (old, new) in changed.items()]
-    return Begun(stage, saved, path.name, changed, notes)
+    notes = [f"changed since {name}: {key} was {old}, is {new}" for key, (old, new) in changed.items()]
+    return Begun(stage, saved, name, changed, notes)
 
 
 def build_stage(recipe: Recipe, accelerator: Accelerator, number: int, weights: str | None = None) -> Stage:
@@ -103,8 +97,7 @@ def build_stage(recipe: Recipe, accelerator: Accelerator, number: int, weights: 
     parameters = [p for p in network.parameters() if p.requires_grad]
     if not parameters:
         raise CheckpointError(f"{procedure.name} has nothing to train in a network of the family {recipe.model.family}")
-    optimiser, learning_rate = procedure.optimiser(recipe, parameters)
-    codec = Player("codec", network, optimiser, learning_rate, recipe.clip)
+    codec = Player("codec", network, *procedure.optimiser(recipe, parameters), recipe.clip)
     codec.join(accelerator, compile=recipe.compile)
     players = Players(codec, ema, procedure.others(recipe, accelerator, weights))
     terms = build_terms(procedure.image_losses, weights, device)

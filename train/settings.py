@@ -2,14 +2,13 @@
 
 import dataclasses
 import difflib
-import types
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from gencomp.networks.contract import NetworkConfig
 
-from .recipe import Recipe
+from .discriminators import KINDS
+from .recipe import Recipe, stage_spans
 from .recipes import RECIPES
-from .schedule import stage_spans
 
 
 class RecipeError(ValueError):
@@ -66,14 +65,10 @@ def _replaced(section: Any, key: str, path: list[str], text: str, beside: list[s
 
 
 def _read(key: str, text: str, kind: Any) -> Any:
-    """A value of type `kind` from the command line."""
     if get_origin(kind) is Literal:
         if text not in get_args(kind):
             raise RecipeError(f"{key}={text!r}; known: {', '.join(get_args(kind))}")
         return text
-    if get_origin(kind) in (Union, types.UnionType):
-        inner = next(a for a in get_args(kind) if a is not type(None))
-        return None if text.lower() == "none" else _read(key, text, inner)
     if get_origin(kind) is tuple:
         return tuple(_read(key, part, get_args(kind)[0]) for part in text.split(","))
     if kind is bool:
@@ -109,6 +104,9 @@ def check(recipe: Recipe) -> None:
     if not begins or begins[0] or begins != sorted(begins):
         raise RecipeError(f"the first stage begins at step 0, and each after the one before, not at {begins}")
     for (begin, end), procedure in zip(stage_spans(recipe), recipe.stages):
+        unknown = [name for name in procedure.opponents if name not in KINDS]
+        if unknown:
+            raise RecipeError(f"no discriminator {unknown[0]!r}; known: {', '.join(KINDS)}")
         if "grid_artefacts" in procedure.image_losses and recipe.crop < 128:
             raise RecipeError(f"grid_artefacts needs crops of at least 128 pixels, not {recipe.crop}")
         try:

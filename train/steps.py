@@ -6,7 +6,6 @@ Nothing here waits for the device: no value is read back within a step.
 """
 
 import contextlib
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -15,7 +14,7 @@ from gencomp.networks.contract import TrainingInputs
 
 from .data.batches import Batch
 from .procedures.contract import Metrics, MicroBatch, Stage
-from .schedule import learning_rate_factor
+from .recipe import learning_rate_factor
 
 NOISE_ROWS = 1024  # rows of positional noise set apart for each sample
 
@@ -31,7 +30,10 @@ def train_step(stage: Stage, batch: Batch) -> Metrics:
         player.begin(factor)
     micro_batches, collected = divided(stage, batch), list[Metrics]()
     for index, micro in enumerate(micro_batches):
-        with synchronised(stage, last=index == len(micro_batches) - 1):
+        with contextlib.ExitStack() as alone:
+            if index < len(micro_batches) - 1:  # gradients go round the processes with the last one only
+                for player in players.learners():
+                    alone.enter_context(accelerator.no_sync(player.network))
             loss, metrics = stage.procedure.loss(stage, micro)
             accelerator.backward(loss / len(micro_batches))
         collected.append(metrics)
@@ -44,23 +46,10 @@ def train_step(stage: Stage, batch: Batch) -> Metrics:
     return {name: torch.stack([m[name] for m in collected]).mean() for name in collected[0]}
 
 
-@contextlib.contextmanager
-def synchronised(stage: Stage, *, last: bool) -> Iterator[None]:
-    """Gradients go round the processes with the last micro-batch only."""
-    with contextlib.ExitStack() as stack:
-        for player in stage.players.learners():
-            if not last:
-                stack.enter_context(stage.accelerator.no_sync(player.network))
-        yield
-
-
 def divided(stage: Stage, batch: Batch) -> list[MicroBatch]:
     """The batch in `accumulate` parts of equal size, on the device."""
-    count = stage.recipe.accumulate
-    share = len(batch.pixels) // count
-    if share * count != len(batch.pixels):
-        raise ValueError(f"{len(batch.pixels)} samples per process cannot be divided into {count} micro-batches")
-    return [micro_batch(stage, batch, slice(k * share, (k + 1) * share)) for k in range(count)]
+    share = len(batch.pixels) // stage.recipe.accumulate
+    return [micro_batch(stage, batch, slice(first, first + share)) for first in range(0, len(batch.pixels), share)]
 
 
 def micro_batch(stage: Stage, batch: Batch, rows: slice) -> MicroBatch:
@@ -75,11 +64,8 @@ def micro_batch(stage: Stage, batch: Batch, rows: slice) -> MicroBatch:
     if stage.recipe.channels_last:
         x = x.to(memory_format=torch.channels_last)
     noise = {stream: moved(values[rows]) for stream, values in batch.random.noise.items()}
-    quality_step, origin = moved(batch.random.quality_step[rows]), moved(noise_origin(batch.numbers[rows]))
+    # where a sample's positional noise begins: rows far from any other's
+    origin = torch.stack([batch.numbers[rows] * NOISE_ROWS, torch.zeros_like(batch.numbers[rows])], 1)
     realistic = moved(realistic if len(realistic) else torch.zeros(1, dtype=torch.long))
-    return MicroBatch(TrainingInputs(x, quality_step, moved(realism), noise, origin), realistic)
-
-
-def noise_origin(numbers: Tensor) -> Tensor:
-    """Where a sample's positional noise begins: int64 [B] -> [B, 2] rows and columns, far from any other's."""
-    return torch.stack([numbers * NOISE_ROWS, torch.zeros_like(numbers)], 1)
+    quality_step = moved(batch.random.quality_step[rows])
+    return MicroBatch(TrainingInputs(x, quality_step, moved(realism), noise, moved(origin)), realistic)

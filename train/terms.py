@@ -29,8 +29,7 @@ from gencomp.perceptual import (
 )
 from gencomp.perceptual.ms_ssim import ms_ssim
 
-from .losses import l1, mse
-from .text import text_l1
+from .losses import l1, mse, text_l1
 
 Perceptual = Callable[[Tensor, Tensor], Tensor]
 
@@ -87,7 +86,7 @@ TERMS: dict[str, Row] = {
     "wasserstein_steerable": Row(Wasserstein(), lambda term, *_: _wasserstein(steerable_features(), term)),
     **{f"wasserstein_{net}": Row(Wasserstein(), partial(_over_network, net)) for net in ("alex", "vgg", "squeeze")},
     "lite": Row(Term(), _lite),  # distance of EfficientNet-Lite0's features
-    "text_l1": Row(Term(), lambda *_: text_l1),  # inside of text alone, see text.py
+    "text_l1": Row(Term(), lambda *_: text_l1),  # inside of text alone, see losses.py
     "grid_artefacts": Row(Term(times_realism=True), lambda *_: grid_artefact_loss),  # crops of at least 128
 }
 
@@ -97,15 +96,13 @@ _METRICS = {"mse": "psnr", "wasserstein_steerable": "wasserstein"}  # evaluation
 
 def minimised(recipe: Mapping[str, Any]) -> list[str]:
     """What a resolved recipe's training minimises, by the names of `gencomp eval`'s metrics: they say less of it."""
-    terms = {"mse": True, "ms_ssim": bool(recipe["ms_ssim_weight"])}  # of the distortion that rates are traded for
+    terms = ["mse", *(["ms_ssim"] if recipe["ms_ssim_weight"] else [])]  # of the distortion that rates are traded for
     for stage in recipe["stages"].values():
-        terms |= {name: True for name, term in stage.get("losses", {}).items() if term["weight"]}
-    return [_METRICS.get(name, name) for name, counts in terms.items() if counts]
+        terms += [name for name, term in stage.get("losses", {}).items() if term["weight"]]
+    return [_METRICS.get(name, name) for name in dict.fromkeys(terms)]
 
 
 class ActiveTerm(NamedTuple):
-    """A term that is ready to be computed."""
-
     name: str
     settings: Term
     function: Perceptual
@@ -126,13 +123,6 @@ def shifted(x: Tensor, y: Tensor, shift: int, step: int) -> tuple[Tensor, Tensor
     return x[..., rows, columns], y[..., rows, columns]
 
 
-class Weighted(NamedTuple):
-    """total [N], and the mean of each unweighted term; of "realistic/..." the sum over realism above 0, over N."""
-
-    total: Tensor
-    metrics: dict[str, Tensor]
-
-
 def weighted(
     terms: Sequence[ActiveTerm],
     x: Tensor,
@@ -141,8 +131,9 @@ def weighted(
     balance: Tensor,
     realistic: Tensor,
     step: int = 0,
-) -> Weighted:
-    """Weighted sum of the terms of images, [N].
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Weighted sum of the terms of images, [N], and the mean of each unweighted term; of "realistic/..." the sum over
+    realism above 0, over N.
 
     realism, balance [N]: the latter multiplies what is always counted. realistic int64 [K]: the rows with realism,
     which alone are given to the terms that are counted times the realism. step: by which shifts are drawn.
@@ -159,4 +150,4 @@ def weighted(
                 value = function(*shifted(real, fake, settings.shift, step))
                 total = total.index_add(0, realistic, share * settings.weight * value)
                 metrics[f"realistic/{name}"] = ((share > 0) * value.detach()).sum() / len(x)
-    return Weighted(total, metrics)
+    return total, metrics

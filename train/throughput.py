@@ -4,13 +4,14 @@ The recipe `gan` and the recipe `hific-lo` (whose networks, those of the paper, 
 each take a few steps of stage 2 in a process of their own, on the same made-up images. Without LPIPS on both sides.
 """
 
-import argparse
 import dataclasses
 import json
 import subprocess
 import sys
 import time
+from typing import Any
 
+import click
 import torch
 from accelerate import Accelerator
 
@@ -25,8 +26,6 @@ from .resume import build_stage
 from .settings import recipe
 from .steps import train_step
 
-RECIPES = ("gan", "hific-lo")
-
 
 def made_up_batch(chosen: Recipe, count: int) -> Batch:
     """Noise in the shape of a batch: arithmetic does not ask what it is."""
@@ -34,56 +33,45 @@ def made_up_batch(chosen: Recipe, count: int) -> Batch:
     return collate([Sample(n, pixels[n], random_inputs(n, chosen), []) for n in range(count)])
 
 
-def measure(name: str, values: dict[str, str], steps: int) -> dict[str, float | str]:
+def measure(name: str, values: dict[str, str], steps: int) -> dict[str, Any]:
     """Images per second, peak memory and utilisation of one recipe's stage 2 here."""
     chosen = recipe(name, values | ({"realism.losses.lpips_alex": "0"} if name != "gan" else {}))
     chosen = dataclasses.replace(chosen, precision=precision_of(chosen.precision, own_device()))
     accelerator = Accelerator(mixed_precision=chosen.precision)
     device, stage = accelerator.device, build_stage(chosen, accelerator, 1)
-    batch = made_up_batch(chosen, chosen.batch)
-    train_step(stage, batch)
-    times = []
-    for _ in range(steps):
+    batch, times = made_up_batch(chosen, chosen.batch), []
+    for _ in range(steps + 1):
         began = time.monotonic()
         train_step(stage, batch)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         times.append(time.monotonic() - began)
-    seconds = min(times)  # other work on the machine only ever adds
-    flops = loads(chosen)[-1].flops
-    peak = measured_flops(device, chosen.precision, 2.0)
-    return {
-        "recipe": name,
-        "device": str(device),
-        "threads": torch.get_num_threads(),
-        "batch": chosen.batch,
-        "crop": chosen.crop,
-        "precision": chosen.precision,
-        "seconds_per_step": seconds,
-        "images_per_second": chosen.batch / seconds,
-        "peak_memory_gib": peak_memory_gib(device),
+    seconds = min(times[1:])  # other work on the machine only ever adds
+    flops, peak = loads(chosen)[-1].flops, measured_flops(device, chosen.precision, 2.0)
+    facts = {"recipe": name, "device": str(device), "threads": torch.get_num_threads(), "batch": chosen.batch}
+    facts |= {"crop": chosen.crop, "precision": chosen.precision, "seconds_per_step": seconds}
+    facts |= {"images_per_second": chosen.batch / seconds, "peak_memory_gib": peak_memory_gib(device)}
+    return facts | {
         "tflop_per_step": flops / 1e12,
         "tflops_of_a_convolution": peak / 1e12,
         "utilisation": flops / seconds / peak,
     }
 
 
-def main() -> None:
+@click.command(help=__doc__)
+@click.option("--batch", default="4")
+@click.option("--crop", default="128")
+@click.option("--precision", default="auto")
+@click.option("--compile", default="false")
+@click.option("--steps", default=5)
+@click.option("--only", type=click.Choice(["gan", "hific-lo"]), help="Measure one recipe in this process.")
+def main(steps: int, only: str | None, **values: str) -> None:
     """Both recipes, one JSON line each, then the ratio of their speeds."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batch", default="4")
-    parser.add_argument("--crop", default="128")
-    parser.add_argument("--precision", default="auto")
-    parser.add_argument("--compile", default="false")
-    parser.add_argument("--steps", type=int, default=5)
-    parser.add_argument("--only", choices=RECIPES, help="measure one recipe in this process")
-    asked = parser.parse_args()
-    if asked.only:
-        values = {key: getattr(asked, key) for key in ("batch", "crop", "precision", "compile")}
-        print(json.dumps(measure(asked.only, values, asked.steps)))
+    if only:
+        print(json.dumps(measure(only, values, steps)))
         return
     speeds = []
-    for name in RECIPES:
+    for name in ("gan", "hific-lo"):
         command = python("-m", "gencomp.train.throughput", *sys.argv[1:], "--only", name)
         line = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
         print(line, flush=True)

@@ -78,10 +78,8 @@ def network_of(model: Model) -> Network:
         expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
         given = {n: w.shape for n, w in model.weights.items()} | {n: w.values.shape for n, w in model.int8.items()}
         for name in sorted(expected.keys() | given.keys()):
-            if name not in given or name not in expected:
-                raise ModelError(f"the weights and the configuration differ in {name}")
-            if given[name] != expected[name]:
-                raise ModelError(f"{name} is {given[name]}, expected {expected[name]}")
+            if given.get(name) != expected.get(name):
+                raise ModelError(f"{name} is {given.get(name, 'absent')}, expected {expected.get(name, 'absent')}")
         with torch.inference_mode(False):  # what is made within it could never be differentiated
             weights = {name: torch.from_numpy(array) for name, array in model.float_weights().items()}
             network.load_state_dict(weights, assign=True)

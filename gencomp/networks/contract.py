@@ -13,8 +13,9 @@ h stride x w stride pixels.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -23,29 +24,40 @@ from ..bitstream import ModelError
 from ..entropy.contract import EntropyModel
 
 
-class NetworkConfig(Protocol):
-    """A frozen dataclass: what must be known to rebuild a network of the family."""
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Base of every family's configuration: what must be known to rebuild a network. Fields have defaults, and are
+    numbers of at most 4096, either sign, or tuples of them. `stride`: pixels per latent, both ways: 16, 32 or 64."""
 
     family: ClassVar[str]
+    stride: ClassVar[int] = 16
 
     @property
     def latent_channels(self) -> int:
         """M, the channels of y."""
-        ...
+        raise NotImplementedError
+
+    @property
+    def hyper_channels(self) -> int:
+        """Channels of z, at a quarter of the latents' sides; 0: there is none."""
+        return 0
 
     def noise_shapes(self, crop: int) -> dict[str, tuple[int, ...]]:
-        """Shapes, without the batch, of the random inputs of one training crop of crop x crop pixels, by stream."""
-        ...
+        """Shapes, without the batch, of the random inputs of one training crop of crop x crop pixels, by stream: of the
+        noise that stands for rounding, if the family does not say otherwise."""
+        side = crop // self.stride
+        shapes = {"y": (self.latent_channels, side, side), "z": (self.hyper_channels, -(-side // 4), -(-side // 4))}
+        return {stream: shape for stream, shape in shapes.items() if shape[0]}
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, without the family's name; numbers of at most 4096, either sign."""
-        ...
+        """Plain values for JSON, without the family's name."""
+        return asdict(self)
 
-    @staticmethod
-    def from_dict(values: Mapping[str, Any]) -> NetworkConfig:
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """The reverse of `to_dict`, out of a file that anybody may have written: TypeError or ValueError for what does
         not describe a network."""
-        ...
+        return cls(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
 
 
 class Halo(NamedTuple):
@@ -116,13 +128,20 @@ class PassPrior(Protocol):
 
 
 class Network(nn.Module, ABC):
-    """Base of every family's network. `stride`: pixels per latent, both ways: 16, 32 or 64, as headers can say."""
+    """Base of every family's network."""
 
-    config: Any
-    stride: int
-    knows_realism: bool  # whether `synthesize` heeds its realism
-    has_prior: bool = False  # whether `draw_prior` draws
-    has_generator: bool = False  # whether `generated_from` gives latents
+    knows_realism = False  # whether `synthesize` heeds its realism
+    has_prior = False  # whether `draw_prior` draws
+    has_generator = False  # whether `generated_from` gives latents
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.config = config
+
+    @property
+    def stride(self) -> int:
+        """Pixels per latent, both ways."""
+        return int(self.config.stride)
 
     @property
     @abstractmethod
@@ -138,9 +157,9 @@ class Network(nn.Module, ABC):
         """x [N, 3, H, W] in 0..1, sides multiples of the stride, quality_step int [N] -> y [N, M, h, w] float32, in
         units of the rounding step."""
 
-    @abstractmethod
     def hyper_analyze(self, y: Tensor) -> Tensor | None:
         """y [N, M, h, w] of whole images -> z [N, Z, h', w'], not rounded; None for a family without."""
+        return None
 
     @abstractmethod
     def synthesize(self, y_hat: Tensor, quality_step: Tensor, realism: Tensor, origin: Tensor | None = None) -> Tensor:
@@ -149,22 +168,22 @@ class Network(nn.Module, ABC):
         origin int [N, 2]: row and column of the first latent in its image, (0, 0) if not given.
         """
 
-    @abstractmethod
-    def synthesis_modules(self) -> Iterator[nn.Module | nn.Parameter]:
+    def synthesis_modules(self) -> Sequence[nn.Module | nn.Parameter]:
         """What decides pixels and no bit: all that stage 2 may train without changing a file."""
+        return [self.get_submodule("synthesis")]
 
     @abstractmethod
-    def entropy_modules(self) -> Iterator[nn.Module]:
+    def entropy_modules(self) -> Sequence[nn.Module]:
         """What `freeze` turns into integers: where it has not changed, the integers of before still hold."""
 
     @abstractmethod
     def freeze(self, calibration: Sequence[Calibration]) -> EntropyModel:
         """The exact integer entropy model of the trained one; calibration over the whole range of qualities."""
 
-    @abstractmethod
     def bits_of(self, calibration: Calibration) -> float | None:
         """Bits of rounded latents under the float entropy model, to compare with the integer one; None for a family
         whose tables are counted at export."""
+        return None
 
     @property
     def pass_prior(self) -> PassPrior | None:
@@ -223,5 +242,4 @@ def freeze_bits(network: Network) -> None:
 
 
 def parameter_count(module: nn.Module) -> int:
-    """Number of values in a module's parameters."""
     return sum(p.numel() for p in module.parameters())

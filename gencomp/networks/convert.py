@@ -48,16 +48,17 @@ def layers_of(network: nn.Sequential) -> list[Layer]:
     """Group a Sequential of convolutions, PixelShuffle and ReLU into layers; TypeError for anything else."""
     layers: list[Layer] = []
     for module in network:
-        if isinstance(module, nn.Conv2d):
-            layers.append(Layer(module, 1, False))
-        elif isinstance(module, nn.ConvTranspose2d):
-            layers.append(Layer(as_convolution(module), 2, False))
-        elif isinstance(module, nn.PixelShuffle) and layers:
-            layers[-1] = layers[-1]._replace(shuffle=module.upscale_factor)
-        elif isinstance(module, nn.ReLU) and layers:
-            layers[-1] = layers[-1]._replace(relu=True)
-        else:
-            raise TypeError(f"{type(module).__name__} has no integer form")
+        match module:
+            case nn.Conv2d():
+                layers.append(Layer(module, 1, False))
+            case nn.ConvTranspose2d():
+                layers.append(Layer(as_convolution(module), 2, False))
+            case nn.PixelShuffle() if layers:
+                layers[-1] = layers[-1]._replace(shuffle=module.upscale_factor)
+            case nn.ReLU() if layers:
+                layers[-1] = layers[-1]._replace(relu=True)
+            case _:
+                raise TypeError(f"{type(module).__name__} has no integer form")
     return layers
 
 
@@ -68,14 +69,10 @@ def as_convolution(transposed: nn.ConvTranspose2d) -> nn.Conv2d:
     weight = transposed.weight  # [I, O, k, k]
     inputs, outputs, kernel, _ = weight.shape
     pad, grown = int(transposed.padding[0]), int(transposed.output_padding[0])
-    if (transposed.stride, transposed.dilation, transposed.groups) != (
-        (2, 2),
-        (1, 1),
-        1,
-    ) or grown != 2 + 2 * pad - kernel:
+    form = (transposed.stride, transposed.dilation, transposed.groups, grown)
+    if form != ((2, 2), (1, 1), 1, 2 + 2 * pad - kernel):
         raise TypeError("a transposed convolution that does not double height and width has no integer form")
-    places = [(a, d) for a in (0, 1) for d in range(-kernel, kernel + 1)]
-    taps = {(a, d): a + pad - 2 * d for a, d in places if 0 <= a + pad - 2 * d < kernel}
+    taps = {((t - pad) % 2, (pad - t + (t - pad) % 2) // 2): t for t in range(kernel)}  # (a, d): t = a + p - 2 d
     reach = max(abs(d) for _, d in taps)
     conv = nn.Conv2d(inputs, 4 * outputs, 2 * reach + 1, padding=reach, dtype=weight.dtype, device=weight.device)
     phases = torch.zeros(outputs, 2, 2, inputs, 2 * reach + 1, 2 * reach + 1, dtype=weight.dtype, device=weight.device)
@@ -126,20 +123,13 @@ def with_zero_means(scale: nn.Sequential) -> nn.Sequential:
 @torch.no_grad()
 def largest_activations(network: nn.Sequential, inputs: Sequence[Tensor]) -> list[np.ndarray]:
     """Largest |activation| of each layer's output channels (after shuffle and ReLU) over inputs [N, C, H, W]."""
-    peaks: list[np.ndarray] = []
     layers = layers_of(network)
+    peaks = [np.zeros(1) for _ in layers]
     for x in inputs:
         for index, layer in enumerate(layers):
-            x = layer.conv(x)
-            if layer.shuffle > 1:
-                x = nn.functional.pixel_shuffle(x, layer.shuffle)
-            if layer.relu:
-                x = x.relu()
-            peak = x.abs().amax((0, 2, 3)).double().cpu().numpy()
-            if index == len(peaks):
-                peaks.append(peak)
-            else:
-                peaks[index] = np.maximum(peaks[index], peak)
+            x = nn.functional.pixel_shuffle(layer.conv(x), layer.shuffle)
+            x = x.relu() if layer.relu else x
+            peaks[index] = np.maximum(peaks[index], x.abs().amax((0, 2, 3)).double().cpu().numpy())
     return peaks
 
 
@@ -178,12 +168,12 @@ def _convert_layer(layer: Layer, input_units: np.ndarray, output_units: np.ndarr
     groups = layer.conv.groups
     scaled = weight * input_units.reshape(groups, -1).repeat(len(weight) // groups, axis=0)[:, :, None, None]
     tap = np.maximum(np.abs(scaled).max((1, 2, 3)) / MAX_WEIGHT, output_units * 2.0**-40)
-    pairs = [_multiplier(float(r)) for r in tap / output_units]
+    multipliers, shifts = map(np.array, zip(*(_multiplier(float(r)) for r in tap / output_units)))
     return IntConv(
         weight=np.rint(scaled / tap[:, None, None, None]).astype(np.int16),
         bias=np.rint(bias / tap).astype(np.int64),
-        multiplier=np.array([m for m, _ in pairs]),
-        shift=np.array([s for _, s in pairs]),
+        multiplier=multipliers,
+        shift=shifts,
         lo=0 if layer.relu else -MAX_HIDDEN,
         hi=MAX_HIDDEN,
         groups=groups,
@@ -194,10 +184,9 @@ def _convert_layer(layer: Layer, input_units: np.ndarray, output_units: np.ndarr
 def _multiplier(ratio: float) -> tuple[int, int]:
     """M in 1..2^15 - 1 and s in 1..46 with M 2^-s nearest to `ratio`, the largest M that fits."""
     shift = min(MAX_SHIFT, max(1, 14 - math.floor(math.log2(ratio))))
-    multiplier = round(ratio * 2.0**shift)
-    if multiplier > MAX_MULTIPLIER and shift > 1:
+    if round(ratio * 2.0**shift) > MAX_MULTIPLIER and shift > 1:
         shift -= 1
-        multiplier = round(ratio * 2.0**shift)
+    multiplier = round(ratio * 2.0**shift)
     return min(max(multiplier, 1), MAX_MULTIPLIER), shift
 
 

@@ -7,6 +7,7 @@ Also the price: rate of the integer prior against the float one, on the same ima
 """
 
 import copy
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, cast
 
@@ -14,38 +15,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gencomp.bitstream import STEPS, ModelError
-from gencomp.entropy.constants import HYPER_UNIT, KNOTS, LEVELS, MEAN_UNIT, SEGMENT
-from gencomp.entropy.contract import EntropyModel, Latents
-from gencomp.entropy.factorized import Factorized
-from gencomp.entropy.hyperprior import Hyperprior
-from gencomp.entropy.tables import Tables, Weights, default_tables, escape_table, sigma_of_level
-from gencomp.networks.priors import (
-    LEVEL_CENTRE,
-    LEVEL_SPREAD,
-    FactorisedPrior,
-    Prior,
-    gaussian_bits,
-    mean_and_level,
-    pass_masks,
-)
-from gencomp.networks.transforms import quality_condition
-
+from ..bitstream import STEPS, ModelError
+from ..entropy.constants import HYPER_UNIT, KNOTS, LEVELS, MEAN_UNIT, SEGMENT
+from ..entropy.contract import EntropyModel, Latents
+from ..entropy.factorized import Factorized
+from ..entropy.hyperprior import Hyperprior
+from ..entropy.tables import TOTAL, Tables, Weights, default_tables, escape_table, quantise_pmf, sigma_of_level
 from .contract import Calibration
-from .convert import (
-    MAX_HIDDEN,
-    convert,
-    hyper_table,
-    largest_activations,
-    latent_table,
-    layers_of,
-)
-from .counts import counted_masses
-from .fit_tables import with_fitted_tables
+from .convert import MAX_HIDDEN, convert, hyper_table, largest_activations, latent_table, layers_of
+from .priors import LEVEL_CENTRE, LEVEL_SPREAD, FactorisedPrior, Prior, gaussian_bits, pass_masks
+from .transforms import quality_condition
 
 MAX_HYPER = 127  # largest |z| that a table may hold
 SETS = 17  # of tables, for latents that the quality scales: 1.3 from one to the next where it scales by 64 in all
 MAX_LATENT = 1023  # largest |y| of a factorized prior that a table may hold; what is larger escapes
+PRIOR_WEIGHT = 500.0  # residuals that the Gaussian of a level counts for
 SCALE_UNIT = 512  # standard deviations are multiples of 1/512: 1.8 % of the smallest, and 64 is still below 2^15
 
 
@@ -61,11 +45,11 @@ def float_pass(prior: Prior, latents: Calibration) -> FloatPass:
     """Run the float prior as a coder would, with true rounding and unquantised means and levels."""
     y, z_hat, step = latents
     assert z_hat is not None
-    features = prior.features(z_hat, quality_condition(torch.tensor([step])), *y.shape[2:])
-    y_hat, inputs, bits = torch.zeros_like(y), [], float(prior.factorised.bits(z_hat).sum())
-    for index, (context, mask) in enumerate(zip(prior.contexts, pass_masks(*y.shape[1:]))):
+    features = prior.hyper_features(z_hat, torch.tensor([step]), *y.shape[2:])
+    y_hat, inputs, bits = torch.zeros_like(y), [], float(prior.z_bits(z_hat).sum())
+    for index, mask in enumerate(pass_masks(*y.shape[1:])):
         inputs.append(features if index == 0 else torch.cat([features, y_hat], 1))
-        mean, level = mean_and_level(context(inputs[-1]))
+        mean, level = prior.mean_and_level(index, features, y_hat)
         residual = torch.round(y - mean)
         bits += float((mask * gaussian_bits(residual, level)).sum())
         y_hat = y_hat + mask * (mean + residual)
@@ -99,7 +83,7 @@ def freeze_prior(prior: Prior, calibration: Sequence[Calibration]) -> Hyperprior
             output_units=np.concatenate([np.full(channels, 1 / MEAN_UNIT), np.ones(channels)]),
         )
         contexts.append(net)
-    return _with_fitted_tables(Hyperprior(default_tables(z_tables), synthesis, tuple(contexts)), calibration)
+    return with_fitted_tables(Hyperprior(default_tables(z_tables), synthesis, tuple(contexts)), calibration)
 
 
 @torch.no_grad()
@@ -125,18 +109,7 @@ def freeze_mean_scale(
     )
     sigmas = np.array([sigma_of_level(level) for level in range(LEVELS)])
     thresholds = np.ceil(SCALE_UNIT * np.sqrt(sigmas[1:] * sigmas[:-1])).astype(np.int64)
-    return _with_fitted_tables(Hyperprior(default_tables(z_tables), net, (), thresholds), calibration)
-
-
-@torch.no_grad()
-def freeze_factorized(factorised: FactorisedPrior, centres: np.ndarray | None = None) -> Factorized:
-    """The tables of p(y). centres [M]: what is subtracted from each channel before rounding, by default 0; they are
-    rounded to 1 / MEAN_UNIT."""
-    channels = factorised.mean.shape[1]
-    rounded = np.rint(MEAN_UNIT * (np.zeros(channels) if centres is None else centres)).astype(np.int32)
-    grid = torch.arange(-MAX_LATENT, MAX_LATENT + 1.0) + torch.from_numpy(rounded / MEAN_UNIT).float()[:, None]
-    masses = factorised.mass(grid[None, :, None].to(factorised.mean.device))[0, :, 0].double().cpu().numpy()
-    return Factorized(Tables(tuple(map(latent_table, masses)), (), escape_table()), rounded)
+    return with_fitted_tables(Hyperprior(default_tables(z_tables), net, (), thresholds), calibration)
 
 
 def freeze_sets(masses_at: Callable[[int], np.ndarray], sets: int = SETS) -> Factorized:
@@ -146,13 +119,6 @@ def freeze_sets(masses_at: Callable[[int], np.ndarray], sets: int = SETS) -> Fac
     tables = [[latent_table(mass) for mass in masses_at(step)] for step in steps]
     flat = Tables(tuple(table for rows in tables for table in rows), (), escape_table())
     return Factorized(flat, np.zeros((sets, len(tables[0])), np.int32))
-
-
-@torch.no_grad()
-def freeze_counts(symbols_at: Callable[[int], Tensor], sets: int = SETS) -> Factorized:
-    """Sets of tables by counting (counts.py); symbols_at: a quality step -> rounded latents of calibration images at
-    that quality, [M, n]."""
-    return freeze_sets(lambda step: counted_masses(symbols_at(step), MAX_LATENT), sets)
 
 
 @torch.no_grad()
@@ -179,12 +145,32 @@ def rate_change(
     return coded / exact - 1
 
 
-def _with_fitted_tables(model: Hyperprior, calibration: Sequence[Calibration]) -> Hyperprior:
-    return with_fitted_tables(model, [(latents_of(image), image.quality_step) for image in calibration])
+def with_fitted_tables(model: Hyperprior, calibration: Sequence[Calibration]) -> Hyperprior:
+    """The same networks with the tables of the scale levels fitted to what is really coded.
+
+    A level's residuals are not quite Gaussian, and its standard deviation is what a network said, rounded to a level.
+    Its table is the mean of the probabilities of its symbols k under a Dirichlet prior around the Gaussian table q,
+
+        p(k) = (n_k + W q(k)) / (n + W),
+
+    where n_k of n residuals of the calibration images were k, those of k and -k taken together.
+    """
+    half_widths = model.tables.half_widths
+    counts = [np.zeros(2 * half + 2) for half in half_widths.tolist()]
+    for image in calibration:
+        for residuals, levels in model.symbols(latents_of(image), image.quality_step):
+            half = half_widths[levels]
+            symbols = np.where(np.abs(residuals) <= half, residuals + half, 2 * half + 1)
+            for level in np.unique(levels).tolist():
+                counts[level] += np.bincount(symbols[levels == level], minlength=len(counts[level]))
+    fitted = []
+    for table, seen in zip(model.tables.y, counts, strict=True):
+        seen[:-1] = (seen[:-1] + seen[-2::-1]) / 2
+        fitted.append(quantise_pmf(seen + PRIOR_WEIGHT * table / TOTAL))
+    return dataclasses.replace(model, tables=dataclasses.replace(model.tables, y=tuple(fitted)))
 
 
 def latents_of(image: Calibration) -> Latents:
-    """As an entropy model takes them."""
     return Latents(image.y[0].numpy(), None if image.z_hat is None else image.z_hat[0].numpy())
 
 

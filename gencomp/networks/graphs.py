@@ -13,10 +13,11 @@ import io
 import logging
 import warnings
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import torch
 from torch import Tensor, nn
 
@@ -48,47 +49,34 @@ class _Synthesis(_Analysis):
         return (x_hat.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
 
 
-class _Part(NamedTuple):
-    """A module, made-up inputs, and which of their sizes may change."""
-
-    module: nn.Module
-    inputs: tuple[Tensor, ...]
-    sizes: dict[str, Any]
-
-
 @torch.no_grad()
 def graphs_of(network: Network) -> dict[str, bytes]:
     """The graphs of a network by name, serialised; the same network gives the same bytes."""
-    side = {"min": 1, "max": MAX_LATENTS}
+    side, stride = {"min": 1, "max": MAX_LATENTS}, network.stride
     rows, columns = torch.export.Dim("h", **side), torch.export.Dim("w", **side)
     y, quality_step = torch.zeros(1, network.config.latent_channels, 12, 20), torch.tensor([512])
-    x, stride = torch.zeros(1, 3, 12 * network.stride, 20 * network.stride), network.stride
-    places = {2: rows, 3: columns}
-    parts = {
-        "analysis": _Part(
-            _Analysis(network),
-            (x, quality_step),
-            {"x": {2: stride * rows, 3: stride * columns}, "quality_step": None},
-        ),
-        "synthesis": _Part(
-            _Synthesis(network),
-            (y, quality_step, torch.ones(1), torch.tensor([[3, 4]])),
-            {"y_hat": places, "quality_step": None, "realism": None, "origin": None},
-        ),
+    x, places = torch.zeros(1, 3, 12 * stride, 20 * stride), {2: rows, 3: columns}
+    analysis_sizes = {"x": {2: stride * rows, 3: stride * columns}, "quality_step": None}
+    inputs = (y, quality_step, torch.ones(1), torch.tensor([[3, 4]]))
+    synthesis_sizes = {"y_hat": places, "quality_step": None, "realism": None, "origin": None}
+    weights = set(network.state_dict())
+    graphs = {
+        "analysis": _graph(_Analysis(network), (x, quality_step), analysis_sizes, weights),
+        "synthesis": _graph(_Synthesis(network), inputs, synthesis_sizes, weights),
     }
     if network.hyper_analyze(y) is not None:
-        parts["hyper_analysis"] = _Part(_HyperAnalysis(network), (y,), {"y": places})
-    weights = set(network.state_dict())
-    return {name: _graph(part, weights) for name, part in parts.items()}
+        graphs["hyper_analysis"] = _graph(_HyperAnalysis(network), (y,), {"y": places}, weights)
+    return graphs
 
 
-def _graph(part: _Part, weights: set[str]) -> bytes:
+def _graph(module: nn.Module, inputs: tuple[Tensor, ...], sizes: dict[str, Any], weights: set[str]) -> bytes:
+    """Of a module, made-up inputs, and which of their sizes may change."""
     with _quiet():
         program = torch.onnx.export(
-            part.module.eval(),
-            part.inputs,
+            module.eval(),
+            inputs,
             dynamo=True,
-            dynamic_shapes=part.sizes,
+            dynamic_shapes=sizes,
             opset_version=OPSET,
             optimize=True,
             verbose=False,
@@ -97,25 +85,23 @@ def _graph(part: _Part, weights: set[str]) -> bytes:
     return _without_weights(program.model_proto, weights)
 
 
+def refer(tensor: Any, length: int) -> None:
+    """Let a tensor of a graph be the model file's of this name, of so many bytes."""
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in (("location", "weights"), ("offset", "0"), ("length", str(length))):
+        tensor.external_data.add(key=key, value=value)
+
+
 def _without_weights(model: Any, weights: set[str]) -> bytes:
     """The graph with its weights named as in the model file and left out, and without what only people read."""
-    import onnx
-
-    graph, prefix = model.graph, "network."
-    renamed = {}
+    graph, renamed = model.graph, {}
     for tensor in graph.initializer:
-        name = tensor.name.removeprefix(prefix)
+        name = tensor.name.removeprefix("network.")
         if name in weights:
             renamed[tensor.name] = f"<{name}>"
             tensor.name = renamed[tensor.name]
             tensor.ClearField("raw_data")
-            tensor.data_location = onnx.TensorProto.EXTERNAL
-            for key, value in (
-                ("location", "weights"),
-                ("offset", "0"),
-                ("length", str(4 * int(np.prod(tensor.dims)))),
-            ):
-                tensor.external_data.add(key=key, value=value)
+            refer(tensor, 4 * int(np.prod(tensor.dims)))
     for node in graph.node:
         for index, name in enumerate(node.input):
             node.input[index] = renamed.get(name, name)
@@ -130,8 +116,6 @@ def _without_weights(model: Any, weights: set[str]) -> bytes:
 
 def with_weights(graph: bytes, tensors: Mapping[str, npt.NDArray[Any]], output: str) -> bytes:
     """A graph of `graphs_of` with its weights (`Model.tensors_of`) in it and its output named, for any run-time."""
-    import onnx
-
     model = onnx.load_from_string(graph)
     renamed = {f"<{name}>": name for name in tensors} | {model.graph.output[0].name: output}
     for tensor in model.graph.initializer:

@@ -6,24 +6,24 @@ A variable-rate mean-scale hyperprior with a context model in passes (Minnen et 
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
 from ..entropy.contract import EntropyModel
-from .contract import Calibration, Halo, Network, PassPrior, Quantized, TrainingInputs
+from .contract import Calibration, Halo, Network, NetworkConfig, PassPrior, Quantized, TrainingInputs
 from .freeze import float_pass, freeze_prior
 from .layers import Block
 from .positional_noise import PositionalNoise
 from .priors import Prior, PriorConfig
-from .transforms import STRIDE, Analysis, LatentGains, Synthesis, TransformConfig, quality_condition
+from .transforms import Analysis, LatentGains, Synthesis, TransformConfig, quality_condition, transform_config
 
 
 @dataclass(frozen=True)
-class HyperpriorConfig:
+class HyperpriorConfig(NetworkConfig):
     """What the decoder must know to rebuild the networks."""
 
     family: ClassVar[str] = "hyperprior"
@@ -32,45 +32,35 @@ class HyperpriorConfig:
 
     @property
     def latent_channels(self) -> int:
-        """M, the channels of y."""
         return self.transform.latent_channels
 
-    def noise_shapes(self, crop: int) -> dict[str, tuple[int, ...]]:
-        """Shapes of the quantisation noise of y and z for a crop of crop x crop pixels."""
-        side = crop // STRIDE
-        hyper_side = -(-side // 4)
-        return {
-            "y": (self.latent_channels, side, side),
-            "z": (self.prior.hyper_channels, hyper_side, hyper_side),
-        }
+    @property
+    def hyper_channels(self) -> int:
+        return self.prior.hyper_channels
 
     def to_dict(self) -> dict[str, Any]:
-        """A plain dictionary for JSON; defaults are not named, as in files from before they were known."""
-        values = asdict(self)
+        """Some defaults are not named, as in files from before they were known."""
+        values = super().to_dict()
         for key in ("grain", "decoder_inner"):
             if not values["transform"][key]:
                 del values["transform"][key]
         return values
 
-    @staticmethod
-    def from_dict(values: Mapping[str, Any]) -> "HyperpriorConfig":
-        """The reverse of `to_dict`; unknown keys raise TypeError."""
-        transform: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values["transform"].items()}
-        return HyperpriorConfig(TransformConfig(**transform), PriorConfig(**values["prior"]))
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        return cls(transform_config(values["transform"]), PriorConfig(**values["prior"]))
 
 
 class HyperpriorNetwork(Network):
     """See the contract for shapes; `gains` scale y before rounding and undo it after."""
 
-    stride = STRIDE
     knows_realism = True
 
     def __init__(self, config: HyperpriorConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.analysis = Analysis(config.transform)
-        self.gains = LatentGains(config.transform.latent_channels)
-        self.prior = Prior(config.transform.latent_channels, config.prior)
+        self.gains = LatentGains(config.latent_channels)
+        self.prior = Prior(config.latent_channels, config.prior)
         self.synthesis = Synthesis(config.transform)
 
     @property
@@ -81,50 +71,42 @@ class HyperpriorNetwork(Network):
         return Halo(math.ceil(Block.REACH * (fine / 2 + coarse)), math.ceil(n16 + n8 / 2 + n4 / 4 + 2 / 8))
 
     def quantize(self, inputs: TrainingInputs) -> Quantized:
-        """Analysis, prior and rounding in one differentiable pass."""
         y = self.analyze(inputs.x, inputs.quality_step)
-        condition = quality_condition(inputs.quality_step)
-        return self.prior(y, condition, inputs.noise)
+        quantized: Quantized = self.prior(y, quality_condition(inputs.quality_step), inputs.noise)
+        return quantized
 
     def analyze(self, x: Tensor, quality_step: Tensor) -> Tensor:
-        """x [N, 3, H, W] -> scaled latents y [N, M, H / 16, W / 16], float32."""
         condition = quality_condition(quality_step)
         return self.gains.encode(self.analysis(x, condition).float(), condition)
 
     def hyper_analyze(self, y: Tensor) -> Tensor:
-        """h_a: y [N, M, h, w] -> z [N, Z, ceil(h / 4), ceil(w / 4)]."""
         return self.prior.hyper_analysis(y)
 
     def condition(self, y_hat: Tensor, quality_step: Tensor) -> Tensor:
-        """y_hat in the units of the analysis."""
         return self.gains.decode(y_hat, quality_condition(quality_step))
 
     def synthesize(self, y_hat: Tensor, quality_step: Tensor, realism: Tensor, origin: Tensor | None = None) -> Tensor:
-        """y_hat [N, M, h, w] scaled -> x_hat [N, 3, 16 h, 16 w]."""
         condition = quality_condition(quality_step)
         origin = torch.zeros(len(y_hat), 2, dtype=torch.long, device=y_hat.device) if origin is None else origin
-        return self.synthesis(self.gains.decode(y_hat, condition), condition, realism, origin).float()
+        return self.draw(self.gains.decode(y_hat, condition), condition, realism, origin).float()
+
+    def draw(self, y_hat: Tensor, condition: Tensor, realism: Tensor, origin: Tensor) -> Tensor:
+        return self.synthesis(y_hat, condition, realism, origin)
 
     @property
     def pass_prior(self) -> PassPrior:
-        """The prior."""
         return self.prior
 
-    def synthesis_modules(self) -> Iterator[nn.Module | nn.Parameter]:
-        """g_s, and the gains before it."""
-        yield self.synthesis
-        yield self.gains.log_decode
+    def synthesis_modules(self) -> Sequence[nn.Module | nn.Parameter]:
+        return [self.synthesis, self.gains.log_decode]
 
-    def entropy_modules(self) -> Iterator[nn.Module]:
-        """The prior."""
-        yield self.prior
+    def entropy_modules(self) -> Sequence[nn.Module]:
+        return [self.prior]
 
     def freeze(self, calibration: Sequence[Calibration]) -> EntropyModel:
-        """The integer prior."""
         return freeze_prior(self.prior, calibration)
 
     def bits_of(self, calibration: Calibration) -> float:
-        """Bits under the float prior."""
         return float_pass(self.prior, calibration).bits
 
     @torch.no_grad()

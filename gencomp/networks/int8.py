@@ -8,20 +8,24 @@ the layers between resolutions, stay in float32: there eight bits cost quality a
 integers that decide bits are left alone, so files and the model id stay.
 """
 
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import torch
 import torch.nn.functional as F
+from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
 from ..bitstream import ModelError
 from ..model import Int8Weight
 from .contract import Network
-from .layers import Bottleneck
+from .graphs import refer
+from .layers import Bottleneck, watched
 
+BIAS_LIMIT = 2**31 - 1
 LARGEST = 127  # of a weight: symmetric, so that -w is as good as w
 STEPS = 255  # of an activation's range
 BINS = 2048
@@ -66,31 +70,20 @@ def calibrated(network: Network, run: Callable[[], object]) -> dict[str, Int8Con
     convs = {name: getattr(parent, layer) for name, parent, layer in bottleneck_convs(network)}
     if not convs:
         raise ModelError(f"the family {network.config.family} has no layers that can be quantised to eight bits")
-    seen = {f"{name} {end}": _Histogram() for name in convs for end in ("in", "out")}
+    seen = {name: (_Histogram(), _Histogram()) for name in convs}
 
-    def watch(name: str, x: Tensor, y: Tensor) -> None:
-        seen[f"{name} in"].add(x)
-        seen[f"{name} out"].add(y)
+    def watch(name: str, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        seen[name][0].add(inputs[0])
+        seen[name][1].add(output)
 
-    handles = [
-        conv.register_forward_hook(lambda _, inputs, output, name=name: watch(name, inputs[0], output))
-        for name, conv in convs.items()
-    ]
-    try:
+    with watched(network, convs, watch):
         run()
-        for histogram in seen.values():
+        for histogram in (histogram for pair in seen.values() for histogram in pair):
             histogram.begin_counting()
         run()
-    finally:
-        for handle in handles:
-            handle.remove()
+    weights = {name: quantised_weight(conv.weight.detach().float().numpy()) for name, conv in convs.items()}
     return {
-        name: Int8Conv(
-            quantised_weight(conv.weight.detach().float().numpy()),
-            seen[f"{name} in"].best_range(),
-            seen[f"{name} out"].best_range(),
-        )
-        for name, conv in convs.items()
+        name: Int8Conv(weights[name], before.best_range(), after.best_range()) for name, (before, after) in seen.items()
     }
 
 
@@ -139,7 +132,6 @@ class FakeInt8Conv2d(nn.Conv2d):
     not (Bengio et al. 2013). The batch's own range stands in for the calibrated one, so that there is no state."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """As a convolution."""
         peaks = self.weight.detach().abs().amax((1, 2, 3), keepdim=True).float().clamp(min=1e-8) / LARGEST
         weight = _straight_through(self.weight, torch.round(self.weight.float() / peaks) * peaks)
         output = F.conv2d(_rounded(input), weight, self.bias, self.stride, self.padding)
@@ -166,3 +158,72 @@ def fake_int8(network: Network) -> None:
             fake = FakeInt8Conv2d(conv.in_channels, conv.out_channels, conv.kernel_size, padding=conv.padding)
         fake.weight, fake.bias = conv.weight, conv.bias
         setattr(parent, layer, fake)
+
+
+def int8_graph(graph: bytes, convs: Mapping[str, Int8Conv], biases: Mapping[str, npt.NDArray[Any]]) -> bytes:
+    """A synthesis graph of `graphs.graphs_of` with QuantizeLinear and DequantizeLinear about these convolutions (QDQ).
+    biases: float, by the convolution's name.
+
+    ONNX Runtime fuses what stands between them into integer kernels. The graph names the int8 weights and their scales
+    as the model file does, `<name>` and `<name.scale>`, and holds none of them; ranges of activations and biases, which
+    are integers of a weight's and a range's units, stand in the graph. Needs onnx (the extra `train`).
+    """
+    model = onnx.load_from_string(graph)
+    editor, by_weight = _Editor(model.graph), {f"<{name}.weight>": name for name in convs}
+    nodes: list[Any] = []
+    for node in model.graph.node:
+        for index, value in enumerate(node.input):
+            node.input[index] = editor.renamed.get(value, value)
+        name = by_weight.get(node.input[1]) if node.op_type == "Conv" else None
+        nodes += [node] if name is None else editor.in_int8(node, name, convs[name], biases[name])
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    used = {value for node in nodes for value in node.input}
+    for tensor in [t for t in model.graph.initializer if t.name not in used]:
+        model.graph.initializer.remove(tensor)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+class _Editor:
+    """Nodes and constants in the making."""
+
+    def __init__(self, graph: Any) -> None:
+        self.graph, self.renamed = graph, dict[str, str]()
+
+    def in_int8(self, node: Any, name: str, conv: Int8Conv, bias: npt.NDArray[Any]) -> list[Any]:
+        scale = conv.weight.scale * conv.inputs.step
+        units = np.clip(np.rint(bias.astype(np.float64) / scale), -BIAS_LIMIT, BIAS_LIMIT).astype(np.int32)
+        zeros = np.zeros(len(scale), np.int8)
+        self._external(f"<{name}.weight>", conv.weight.values)
+        self._external(f"<{name}.weight.scale>", conv.weight.scale)
+        bias_inputs = [self._constant(f"{name}.{n}", v) for n, v in (("bias", units), ("bias_unit", scale))]
+        zero = self._constant(f"{name}.weight_zero", zeros)
+        before, x = self._through(node.input[0], f"{name}.in", conv.inputs)
+        weight = self._dequantised([f"<{name}.weight>", f"<{name}.weight.scale>", zero], f"{name}.w")
+        added = self._dequantised(bias_inputs, f"{name}.b")
+        output, node.output[0] = node.output[0], f"{name}.sum"
+        after, self.renamed[output] = self._through(f"{name}.sum", f"{name}.out", conv.outputs)
+        node.input[0], node.input[1], node.input[2] = x, f"{name}.w", f"{name}.b"
+        return [*before, weight, added, node, *after]
+
+    def _through(self, value: str, name: str, found: Range) -> tuple[list[Any], str]:
+        """A value rounded to eight bits and taken back to float."""
+        how = [self._constant(f"{name}.step", found.step), self._constant(f"{name}.zero", found.zero)]
+        rounded = helper.make_node("QuantizeLinear", [value, *how], [f"{name}.q"])
+        return [rounded, helper.make_node("DequantizeLinear", [f"{name}.q", *how], [f"{name}.dq"])], f"{name}.dq"
+
+    def _dequantised(self, inputs: list[str], output: str) -> Any:
+        return helper.make_node("DequantizeLinear", inputs, [output], axis=0)
+
+    def _constant(self, name: str, value: Any) -> str:
+        self.graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
+        return name
+
+    def _external(self, name: str, value: npt.NDArray[Any]) -> None:
+        """A tensor of the model file, in the place of one of this name."""
+        for tensor in [t for t in self.graph.initializer if t.name == name]:
+            self.graph.initializer.remove(tensor)
+        kind = helper.np_dtype_to_tensor_dtype(value.dtype)
+        tensor = onnx.TensorProto(name=name, data_type=kind, dims=value.shape)
+        refer(tensor, value.nbytes)
+        self.graph.initializer.append(tensor)

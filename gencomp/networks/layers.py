@@ -4,7 +4,9 @@ Every layer is local: no pooling over the image, no attention, no instance stati
 halo agree with the whole image.
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +26,6 @@ class Bottleneck(nn.Module):
         self.expand = nn.Conv2d(inner, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x [N, C, H, W] -> the same shape."""
         return self.expand(F.leaky_relu(self.spatial(F.leaky_relu(self.reduce(x), 0.01)), 0.01))
 
 
@@ -112,3 +113,21 @@ def relaxed_bits(bits: Callable[[Tensor], Tensor], residual: Tensor, noise: Tens
 def round_straight_through(x: Tensor) -> Tensor:
     """Round to the nearest integer; the gradient passes as if nothing had happened (Theis et al. 2017)."""
     return x + (torch.round(x) - x).detach()
+
+
+Watch = Callable[[str, tuple[Tensor, ...], Tensor], None]
+
+
+@contextlib.contextmanager
+def watched(network: nn.Module, names: Iterable[str], watch: Watch) -> Iterator[None]:
+    """Tells `watch` the inputs and the output of each of these modules whenever the network runs."""
+
+    def told(name: str, _: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        watch(name, inputs, output)
+
+    hooks = [network.get_submodule(name).register_forward_hook(partial(told, name)) for name in names]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -21,8 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gencomp.entropy.constants import KNOTS, LEVELS, ORDER, PASSES, SIGMA_MAX, SIGMA_MIN
-
+from ..entropy.constants import KNOTS, LEVELS, ORDER, PASSES, SIGMA_MAX, SIGMA_MIN
 from .contract import Quantized
 from .layers import lower_bound, relaxed_bits, round_straight_through
 from .transforms import quality_condition
@@ -58,20 +57,18 @@ def sigma_of(level: Tensor) -> Tensor:
 
 
 def gaussian_bits(offset: Tensor, level: Tensor) -> Tensor:
-    """-log2 of the mass of N(0, sigma(level)) on [offset - 1/2, offset + 1/2], element-wise, float32.
-
-    Balle et al. 2018, eq. 7 (a Gaussian convolved with a unit uniform), at the mirrored side for accuracy.
-    """
-    scale = 1 / (sigma_of(level) * math.sqrt(2))
-    distance = offset.abs()
-    mass = 0.5 * (torch.erfc((distance - 0.5) * scale) - torch.erfc((distance + 0.5) * scale))
-    return -torch.log2(lower_bound(mass, 1e-9))
+    """-log2 of the mass of N(0, sigma(level)) on [offset - 1/2, offset + 1/2], element-wise, float32."""
+    return _bits(offset, sigma_of(level))
 
 
 def scaled_bits(offset: Tensor, scale: Tensor) -> Tensor:
     """The same of N(0, scale), the scale bounded below by SIGMA_MIN (Balle et al. 2018)."""
-    inverse = 1 / (lower_bound(scale, SIGMA_MIN) * 2**0.5)
-    distance = offset.abs()
+    return _bits(offset, lower_bound(scale, SIGMA_MIN))
+
+
+def _bits(offset: Tensor, sigma: Tensor) -> Tensor:
+    """Balle et al. 2018, eq. 7 (a Gaussian convolved with a unit uniform), at the mirrored side for accuracy."""
+    inverse, distance = 1 / (sigma * math.sqrt(2)), offset.abs()
     mass = 0.5 * (torch.erfc((distance - 0.5) * inverse) - torch.erfc((distance + 0.5) * inverse))
     return -torch.log2(lower_bound(mass, 1e-9))
 
@@ -107,13 +104,10 @@ class HyperAnalysis(nn.Module):
 
     def __init__(self, latent_channels: int, config: PriorConfig) -> None:
         super().__init__()
-        self.channels = config.hyper_channels
         width = config.feature_width
         self.layers = nn.Sequential(
-            nn.Conv2d(latent_channels, width, 3, padding=1),
-            nn.LeakyReLU(0.01),
-            nn.Conv2d(width, width, 3, stride=2, padding=1),
-            nn.LeakyReLU(0.01),
+            *(nn.Conv2d(latent_channels, width, 3, padding=1), nn.LeakyReLU(0.01)),
+            *(nn.Conv2d(width, width, 3, stride=2, padding=1), nn.LeakyReLU(0.01)),
             nn.Conv2d(width, config.hyper_channels, 3, stride=2, padding=1),
         )
 
@@ -133,21 +127,12 @@ class HyperSynthesis(nn.Sequential):
     def __init__(self, config: PriorConfig) -> None:
         wide, width = config.hyper_width, config.feature_width
         super().__init__(
-            nn.Conv2d(config.hyper_channels + KNOTS, wide, 1),
-            nn.ReLU(),
-            nn.Conv2d(wide, wide, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(wide, 4 * width, 1),
-            nn.PixelShuffle(2),
-            nn.ReLU(),
-            nn.Conv2d(width, width, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(width, 4 * width, 1),
-            nn.PixelShuffle(2),
-            nn.ReLU(),
-            _depthwise(width, 3),
-            nn.Conv2d(width, width, 1),
-            nn.ReLU(),
+            *(nn.Conv2d(config.hyper_channels + KNOTS, wide, 1), nn.ReLU()),
+            *(nn.Conv2d(wide, wide, 3, padding=1), nn.ReLU()),
+            *(nn.Conv2d(wide, 4 * width, 1), nn.PixelShuffle(2), nn.ReLU()),
+            *(nn.Conv2d(width, width, 3, padding=1), nn.ReLU()),
+            *(nn.Conv2d(width, 4 * width, 1), nn.PixelShuffle(2), nn.ReLU()),
+            *(_depthwise(width, 3), nn.Conv2d(width, width, 1), nn.ReLU()),
         )
 
 
@@ -157,26 +142,12 @@ class ContextModel(nn.Sequential):
     def __init__(self, latent_channels: int, config: PriorConfig, *, first: bool) -> None:
         width = config.feature_width
         known = [nn.Conv2d(width + latent_channels, width, 1), nn.ReLU(), _depthwise(width, 5)]
-        super().__init__(
-            *([] if first else known),
-            nn.Conv2d(width, width, 1),
-            nn.ReLU(),
-            nn.Conv2d(width, 2 * latent_channels, 1),
-        )
-
-
-def mean_and_level(raw: Tensor) -> tuple[Tensor, Tensor]:
-    """Head output [N, 2 M, h, w] -> mean [N, M, h, w] in latent units, level [N, M, h, w] in 0..LEVELS-1."""
-    mean, level = raw.float().chunk(2, dim=1)
-    level = LEVEL_CENTRE + LEVEL_SPREAD * level
-    return mean, -lower_bound(-lower_bound(level, 0.0), -(LEVELS - 1.0))
+        last = [nn.Conv2d(width, width, 1), nn.ReLU(), nn.Conv2d(width, 2 * latent_channels, 1)]
+        super().__init__(*([] if first else known), *last)
 
 
 class Prior(nn.Module):
-    """All that stands between the latents and their probabilities, in floating point for training.
-
-    It is a `PassPrior` (contract.py).
-    """
+    """All that stands between the latents and their probabilities, in floating point for training: a `PassPrior`."""
 
     passes = PASSES
 
@@ -193,16 +164,15 @@ class Prior(nn.Module):
         return self.hyper_synthesis(torch.cat([z_hat, planes.to(z_hat.dtype)], 1))[:, :, :height, :width]
 
     def hyper_features(self, z_hat: Tensor, quality_step: Tensor, height: int, width: int) -> Tensor:
-        """See `PassPrior`."""
         return self.features(z_hat, quality_condition(quality_step), height, width)
 
     def mean_and_level(self, index: int, features: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-        """See `PassPrior`."""
         inputs = [features] if index == 0 else [features, known.to(features.dtype)]
-        return mean_and_level(self.contexts[index](torch.cat(inputs, 1)))
+        mean, level = self.contexts[index](torch.cat(inputs, 1)).float().chunk(2, dim=1)
+        level = LEVEL_CENTRE + LEVEL_SPREAD * level
+        return mean, -lower_bound(-lower_bound(level, 0.0), -(LEVELS - 1.0))
 
     def z_bits(self, z: Tensor) -> Tensor:
-        """See `PassPrior`."""
         return self.factorised.bits(z)
 
     def forward(self, y: Tensor, condition: Tensor, noise: Mapping[str, Tensor]) -> Quantized:
@@ -216,9 +186,8 @@ class Prior(nn.Module):
         features = self.features(round_straight_through(z), condition, *y.shape[2:])
         y = y.float()
         y_hat, y_bits, y_rounded = torch.zeros_like(y), torch.zeros_like(z_bits), torch.zeros_like(z_rounded)
-        for context, mask in zip(self.contexts, pass_masks(y.shape[1], y.shape[2], y.shape[3], y.device)):
-            known = [features] if context is self.contexts[0] else [features, y_hat.to(features.dtype)]
-            mean, level = mean_and_level(context(torch.cat(known, 1)))
+        for index, mask in enumerate(pass_masks(y.shape[1], y.shape[2], y.shape[3], y.device)):
+            mean, level = self.mean_and_level(index, features, y_hat)
             y_hat = y_hat + mask * (mean + round_straight_through(y - mean))
             bits = functools.partial(_masked_bits, level=level, mask=mask)
             relaxed, rounded = relaxed_bits(bits, y - mean, noise.get("y"))

@@ -4,11 +4,13 @@
     y_hat     [N, M, h, w]       --g_s--> x_hat [N, 3, 16 h, 16 w]
 
 The quality enters twice: gains scale each latent channel before rounding and undo it after (Cui et al. 2021), and the
-gains inside the blocks adapt the features. The synthesis also takes the realism, 0 to 1, and grain (grain.py).
+gains inside the blocks adapt the features. The synthesis also takes the realism, 0 to 1, and
+positional noise (positional_noise.py).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -49,6 +51,10 @@ class TransformConfig:
             stages.append(given[: 2 * depth] if self.decoder_inner else [width // 2] * (2 * depth))
             given = given[2 * depth :]
         return stages
+
+
+def transform_config(values: Mapping[str, Any]) -> TransformConfig:
+    return TransformConfig(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
 
 
 def quality_knots(step: Tensor) -> Tensor:

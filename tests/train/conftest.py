@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from gencomp.train.checkpoint import checkpoints, load_checkpoint
 from gencomp.train.loop import Options, run
 from gencomp.train.recipe import Recipe
 from gencomp.train.settings import recipe
 
 FAST = Options(save_every=4, log_every=2)
-
-
 NEVER = "1000000"  # a step at which a stage begins that no run here comes to
 
 
@@ -28,13 +28,28 @@ def lines(run_folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run_folder / "log.jsonl").read_text().splitlines()]
 
 
+def half_of(whole: Path, to: Path, step: int | None = None) -> Path:
+    """A run that ends at the first checkpoint of another, or at that of a step."""
+    saved = checkpoints(whole)[0] if step is None else whole / "checkpoints" / f"step-{step:08d}.safetensors"
+    (to / "checkpoints").mkdir(parents=True)
+    (to / "checkpoints" / saved.name).write_bytes(saved.read_bytes())
+    return to
+
+
+def same_end(*runs: Path) -> bool:
+    """Whether runs came to the same weights, moments and averages, bit for bit."""
+    first, *others = (load_checkpoint(checkpoints(run)[-1]).tensors for run in runs)
+    return all(
+        first.keys() == other.keys() and all(torch.equal(value, other[key]) for key, value in first.items())
+        for other in others
+    )
+
+
 def made_up(seed: int, side: int = 160) -> Image.Image:
     """Smooth colours with an edge and some noise, like a photograph from afar."""
     rng = np.random.default_rng(seed)
-    coarse = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)).resize(
-        (side, side), Image.Resampling.BICUBIC
-    )
-    pixels = np.asarray(coarse).astype(np.float64)
+    coarse = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8))
+    pixels = np.asarray(coarse.resize((side, side), Image.Resampling.BICUBIC)).astype(np.float64)
     pixels[side // 3 : side // 2] += 60 * rng.random()
     return Image.fromarray(np.clip(pixels + rng.normal(0, 6, pixels.shape), 0, 255).astype(np.uint8))
 

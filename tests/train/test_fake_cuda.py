@@ -14,8 +14,7 @@ from gencomp.networks.ladder import jpeg
 from gencomp.perceptual import wasserstein
 from gencomp.refine import objective, rate
 from gencomp.train.discriminators.patch import Patch
-from gencomp.train.losses import adversarial, feature_matching
-from gencomp.train.objective import bits_of, distortion_balance, rate_distortion, watched
+from gencomp.train.losses import adversarial, bits_of, distortion_balance, feature_matching, rate_distortion, watched
 from gencomp.train.recipes import RECIPES
 from gencomp.train.terms import Term, Wasserstein, build_terms, weighted
 
@@ -51,7 +50,7 @@ def test_training_and_coding_stay_on_the_gpu(name: str) -> None:
         network = build(recipe.model)
     inputs = inputs_of(network)
     output = network(inputs)
-    loss = rate_distortion(output.x_hat, bits_of(output), inputs.x, inputs.quality_step, recipe).loss
+    loss = rate_distortion(output.x_hat, bits_of(output), inputs.x, inputs.quality_step, recipe)
     assert there(loss, *watched(inputs, output).values())
     y = network.analyze(inputs.x, inputs.quality_step)
     z = network.hyper_analyze(y)
@@ -63,14 +62,11 @@ def test_training_and_coding_stay_on_the_gpu(name: str) -> None:
 def test_terms_and_discriminators_stay_on_the_gpu() -> None:
     losses = {"mse": Term(1.0), "l1": Term(1.0), "ms_ssim": Term(1.0), "grid_artefacts": Term(1.0, times_realism=True)}
     losses |= {f"wasserstein_{stack}": Wasserstein(1.0) for stack in ("laplacian", "steerable")}
-    x, y, rows = (
-        torch.rand(2, 3, SIDE, SIDE, device=GPU),
-        torch.rand(2, 3, SIDE, SIDE, device=GPU),
-        torch.arange(2).to(GPU),
-    )
+    x, y = torch.rand(2, 2, 3, SIDE, SIDE, device=GPU)
+    rows = torch.arange(2).to(GPU)
     balance = distortion_balance(torch.full((2,), STEPS, device=GPU), RECIPES["gan"])
-    found = weighted(build_terms(losses, None, GPU), x, y, torch.ones(2, device=GPU), balance, rows)
-    assert there(found.total, *found.metrics.values())
+    total, metrics = weighted(build_terms(losses, None, GPU), x, y, torch.ones(2, device=GPU), balance, rows)
+    assert there(total, *metrics.values())
     with GPU:
         judge = Patch(width=8).build(20).eval()
     judged = judge(torch.cat([x, y]), torch.rand(4, 20, SIDE // 16, SIDE // 16, device=GPU))

@@ -1,6 +1,6 @@
 """Every rung of the ladder, with a tiny network: it learns, resumes, and its files decode exactly."""
 
-import json
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,22 @@ from gencomp.bitstream import quality_to_step
 from gencomp.codec import Codec
 from gencomp.entropy.contract import Arithmetic, Evaluation
 from gencomp.networks import build, network_of
-from gencomp.networks.contract import TrainingInputs
+from gencomp.networks.contract import NetworkConfig, TrainingInputs
+from gencomp.networks.hific import HificConfig
+from gencomp.networks.hyperprior import HyperpriorConfig
+from gencomp.networks.priors import PriorConfig
+from gencomp.networks.transforms import TransformConfig
 from gencomp.runtime.torch import TorchRuntime
 from gencomp.train.checkpoint import checkpoints, exported, load_checkpoint
 from gencomp.train.export import Export, export
 from gencomp.train.loop import Options, run
-from gencomp.train.objective import rate_distortion
+from gencomp.train.losses import rate_distortion
 from gencomp.train.plan import loads
 from gencomp.train.recipe import Recipe
 from gencomp.train.recipes import LADDER
 from gencomp.train.settings import recipe
+
+from .conftest import half_of, lines, same_end
 
 STEPS = 40
 FAST = {"steps": str(STEPS), "batch": "4", "crop": "64", "warmup": "4", "ema": "0.9", "workers": "0", "precision": "no"}
@@ -34,19 +40,11 @@ TINY = {
     "balle2017": {"model.latent_channels": "8"},
     "balle2018": {"model.latent_channels": "8", "model.width": "8"},
     "minnen2018": {"model.latent_channels": "8", "model.width": "8"},
-    "santurkar2018": {
-        "model.latent_channels": "8",
-        "model.widths": "8,8,8,8,12",
-        "generator.discriminators.patch.width": "4",
-    },
+    "santurkar2018": {"model.latent_channels": "8", "model.widths": "8,8,8,8,12"}
+    | {"generator.discriminators.patch.width": "4"},
     "hybrid": {"model.learned_channels": "8", "model.width": "8"},
-    "light": {
-        "model.latent_channels": "8",
-        "model.widths": "8,8,12",
-        "model.depths": "1,1,1",
-        "model.hyper_channels": "4",
-        "model.hyper_width": "8",
-    },
+    "light": {"model.latent_channels": "8", "model.widths": "8,8,12", "model.depths": "1,1,1"}
+    | {"model.hyper_channels": "4", "model.hyper_width": "8"},
 }
 KEPT = Options(save_every=STEPS // 2, log_every=1)
 
@@ -63,38 +61,25 @@ class Climbed:
 
     def __init__(self, photographs: Path, folder: Path) -> None:
         self.photographs, self.folder = photographs, folder
-        self.exports: dict[str, Export] = {}
+        self.run, self.export = functools.cache(self._run), functools.cache(self._export)
 
-    def run(self, rung: str) -> Path:
-        out = self.folder / rung
-        if not out.exists():
-            run(tiny(rung), [str(self.photographs)], out, options=KEPT)
-        return out
+    def _run(self, rung: str) -> Path:
+        run(tiny(rung), [str(self.photographs)], self.folder / rung, options=KEPT)
+        return self.folder / rung
 
-    def export(self, rung: str) -> Export:
-        if rung not in self.exports:
-            file = self.folder / f"{rung}.safetensors"
-            self.exports[rung] = export(self.run(rung), file, graphs=True)
-        return self.exports[rung]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Networks so small lose by sharing."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    def _export(self, rung: str) -> Export:
+        return export(self.run(rung), self.folder / f"{rung}.safetensors", graphs=True)
 
 
 @pytest.fixture(scope="module")
-def climbed(tmp_path_factory: pytest.TempPathFactory) -> Climbed:
-    folder = tmp_path_factory.mktemp("ladder")
-    photographs = folder / "photographs"
-    photographs.mkdir()
+def climbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Climbed]:
+    folder, photographs = tmp_path_factory.mktemp("ladder"), tmp_path_factory.mktemp("photographs")
     for name in ("astronaut", "coffee", "chelsea"):
         Image.fromarray(getattr(data, name)()).save(photographs / f"{name}.png")
-    return Climbed(photographs, folder)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # networks so small lose by sharing
+    yield Climbed(photographs, folder)
+    torch.set_num_threads(threads)
 
 
 def test_every_rung_is_tried_here() -> None:
@@ -128,22 +113,18 @@ def test_the_loss_falls_on_photographs(climbed: Climbed, rung: str) -> None:
             output = network(inputs)
         assert output.x_hat.abs().max() < 8  # from the first step on about 0..1
         bits = torch.stack(list(output.rounded_bits.values())).sum(0)
-        losses.append(float(rate_distortion(output.x_hat, bits, x, steps, chosen).loss))
+        losses.append(float(rate_distortion(output.x_hat, bits, x, steps, chosen)))
     # an encoder around a generator of 20 steps cannot win much: test_generator.py shows that it learns
     assert losses[1] < (1.01 if len(chosen.stages) > 1 else 0.8) * losses[0]
-    lines = [json.loads(line) for line in (climbed.run(rung) / "log.jsonl").read_text().splitlines()]
-    assert len(lines) == STEPS
-    assert all(line["bpp"] > 0 for line in lines if line["stage"] == "rate_distortion")
+    logged = lines(climbed.run(rung))
+    assert len(logged) == STEPS
+    assert all(line["bpp"] > 0 for line in logged if line["stage"] == "rate_distortion")
 
 
 @rungs
 def test_a_run_that_was_stopped_goes_on_to_the_same_weights(climbed: Climbed, rung: str, tmp_path: Path) -> None:
-    whole = checkpoints(climbed.run(rung))
-    (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints" / whole[0].name).write_bytes(whole[0].read_bytes())
-    run(tiny(rung), [str(climbed.photographs)], tmp_path, options=KEPT)
-    expected, resumed = (load_checkpoint(saved[-1]).tensors for saved in (whole, checkpoints(tmp_path)))
-    assert all(torch.equal(value, resumed[name]) for name, value in expected.items())
+    run(tiny(rung), [str(climbed.photographs)], half_of(climbed.run(rung), tmp_path / "half"), options=KEPT)
+    assert same_end(climbed.run(rung), tmp_path / "half")
 
 
 @rungs
@@ -199,12 +180,18 @@ def test_the_log_names_the_rate_of_files(climbed: Climbed, rung: str) -> None:
     assert model.entropy.kind != "factorized" or coded > 0.9 * promised
 
 
-@rungs
+OTHERS: dict[str, NetworkConfig] = {
+    "hyperprior": HyperpriorConfig(TransformConfig(4, (8, 8), (2, 1), (8, 8, 8, 8), (1, 2, 1)), PriorConfig(4, 8, 8)),
+    "hific": HificConfig(8, (4, 8, 8, 16, 16), residual_blocks=2, hyper_channels=8),
+}
+
+
+@pytest.mark.parametrize("family", [*TINY, *OTHERS])
 @torch.no_grad()
-def test_tiles_are_as_the_whole_and_halos_no_wider_than_they_must(rung: str) -> None:
+def test_tiles_are_as_the_whole_and_halos_no_wider_than_they_must(family: str) -> None:
     """Change one place: nothing beyond the halo may change, and the halo may be generous by one latent at most."""
     torch.manual_seed(1)
-    network: Any = build(tiny(rung).model).double().eval()
+    network: Any = build(OTHERS.get(family) or tiny(family).model).double().eval()
     for parameter in network.parameters():
         if not parameter.any():  # what begins at zero would hide how far it will see
             torch.nn.init.normal_(parameter, std=0.1)

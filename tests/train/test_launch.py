@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -17,6 +18,8 @@ from gencomp.cli.main import main
 from gencomp.train.checkpoint import checkpoints
 from gencomp.train.data.batches import share_of
 from gencomp.train.settings import recipe
+
+from .conftest import lines
 
 FAST = ["--steps", "4", "--set", "realism.begin=2", "--log-every", "2", "--tracker", "none", "--validate-every", "0"]
 PLAIN = ["--tracker", "none", "--set", "precision=no"]
@@ -31,20 +34,18 @@ def test_two_nodes_on_loopback_are_one_run_of_two_processes(photographs: Path, t
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    pipes["env"] = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     nodes = []
     for rank in ("0", "1"):
         launch = ["--nnodes", "2", "--nproc_per_node", "1", "--node_rank", rank, "--master_addr", "127.0.0.1"]
         launch += ["--master_port", port, "-m", "gencomp.train", "tiny", "--data", str(photographs)]
         command = [sys.executable, "-m", "torch.distributed.run", *launch, "--out", str(tmp_path / "run"), *FAST]
-        environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-        nodes.append(
-            subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        )
+        nodes.append(subprocess.Popen(command, **pipes))
     ends = [node.communicate(timeout=600) for node in nodes]
     assert [node.returncode for node in nodes] == [0, 0], ends
     assert sum("done:" in out for out, _ in ends) == 1
-    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
-    assert [(line["step"], line["processes"]) for line in lines] == [(2, 2), (4, 2)]
+    assert [(line["step"], line["processes"]) for line in lines(tmp_path / "run")] == [(2, 2), (4, 2)]
 
 
 def test_sigterm_to_every_process_of_a_run_saves_its_state(photographs: Path, tmp_path: Path) -> None:
@@ -89,21 +90,20 @@ def test_validation_is_on_real_files_and_tracked(photographs: Path, tmp_path: Pa
     pytest.importorskip("tensorboard")
     options = [
         "--steps",
-        2,
+        "2",
         "--set",
         "realism.begin=1000000",
         "--log-every",
-        2,
+        "2",
         "--validate-every",
-        2,
+        "2",
         "--sample-every",
-        2,
+        "2",
     ]
     done = gencomp("train", "tiny", "--data", photographs, "--out", tmp_path, "--validate", photographs, *options)
     assert done.exit_code == 0, done.output
-    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert lines[-1]["file_bpp"] > 0
-    assert lines[-1]["validated_on"] == "held-out photographs"
+    assert lines(tmp_path)[-1]["file_bpp"] > 0
+    assert lines(tmp_path)[-1]["validated_on"] == "held-out photographs"
     assert list(tmp_path.rglob("events.out.tfevents*"))
 
 
@@ -161,26 +161,21 @@ def test_export_of_what_is_no_run_is_said_in_one_line(tmp_path: Path) -> None:
     assert "holds no checkpoint" in done.stderr
 
 
-def test_hub_upload_that_fails_is_said_in_one_line(
-    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_hub_gets_the_file_and_a_card_and_a_refusal_is_said_in_one_line(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import huggingface_hub
+
+    sent: dict[str, object] = {}
 
     def refuse(self: object, *_: object, **__: object) -> None:
         raise ConnectionError("no way to the hub")
 
     monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", refuse)
-    gencomp("train", "tiny", "--data", photographs, "--out", tmp_path / "run", *FAST)
-    done = gencomp("export", tmp_path / "run", "-o", tmp_path / "m.safetensors", "--push-to-hub", "someone/model")
+    done = gencomp("export", trained, "-o", tmp_path / "n.safetensors", "--push-to-hub", "someone/model")
     assert done.exit_code == 1
     assert "no way to the hub" in done.stderr
-    assert (tmp_path / "m.safetensors").is_file()
-
-
-def test_hub_gets_the_file_and_a_card(photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import huggingface_hub
-
-    sent: dict[str, object] = {}
+    assert (tmp_path / "n.safetensors").is_file()
 
     def create(self: object, name: str, **_: object) -> str:
         return f"hub:{name}"
@@ -190,8 +185,7 @@ def test_hub_gets_the_file_and_a_card(photographs: Path, tmp_path: Path, monkeyp
 
     monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", create)
     monkeypatch.setattr(huggingface_hub.HfApi, "upload_file", upload)
-    gencomp("train", "tiny", "--data", photographs, "--out", tmp_path / "run", *FAST)
-    done = gencomp("export", tmp_path / "run", "-o", tmp_path / "m.safetensors", "--push-to-hub", "someone/model")
+    done = gencomp("export", trained, "-o", tmp_path / "m.safetensors", "--push-to-hub", "someone/model")
     assert done.exit_code == 0, done.output
     assert sent["model.safetensors"] == tmp_path / "m.safetensors"
     assert b'gencomp.load("someone/model")' in bytes(sent["README.md"])  # type: ignore[call-overload]

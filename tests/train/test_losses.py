@@ -9,8 +9,8 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from gencomp.train import losses
+from gencomp.train.losses import text_l1, text_mask
 from gencomp.train.terms import shifted
-from gencomp.train.text import text_l1, text_mask
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:

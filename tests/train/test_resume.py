@@ -14,12 +14,7 @@ from safetensors.torch import save_file
 
 import gencomp.train.loop
 from gencomp.perceptual import WeightsError
-from gencomp.train.checkpoint import (
-    CheckpointError,
-    checkpoints,
-    load_checkpoint,
-    starting_point,
-)
+from gencomp.train.checkpoint import CheckpointError, checkpoints, load_checkpoint, starting_point
 from gencomp.train.data.batches import Batch
 from gencomp.train.data.sources import SourceError
 from gencomp.train.export import data_of
@@ -28,7 +23,7 @@ from gencomp.train.procedures.contract import Metrics, Stage
 from gencomp.train.resume import agreed, build_stage, model_file
 from gencomp.train.settings import recipe
 
-from .conftest import FAST, NEVER, lines, small
+from .conftest import FAST, NEVER, lines, same_end, small
 
 
 def test_sigterm_saves_and_the_run_goes_on_bit_identical(
@@ -47,33 +42,22 @@ def test_sigterm_saves_and_the_run_goes_on_bit_identical(
     monkeypatch.undo()
     run(small(), [str(photographs)], tmp_path, options=FAST)
     assert [line["step"] for line in lines(tmp_path) if "resumed_from" in line] == [6]
-    whole, stopped = (load_checkpoint(checkpoints(r)[-1]).tensors for r in (trained, tmp_path))
-    assert all(torch.equal(v, stopped[k]) for k, v in whole.items())
+    assert same_end(trained, tmp_path)
 
 
-def test_run_of_another_network_is_refused(trained: Path, photographs: Path) -> None:
-    with pytest.raises(CheckpointError, match="another network"):
-        run(small(**{"model.transform.latent_channels": "16"}), [str(photographs)], trained, options=FAST)
-
-
-def test_fewer_steps_than_done_are_refused(trained: Path, photographs: Path) -> None:
-    with pytest.raises(CheckpointError, match="already"):
-        run(small(steps="6"), [str(photographs)], trained, options=FAST)
-
-
-def test_gan_without_a_codec_to_start_from_is_refused(photographs: Path, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="--init"):
-        run(small(begin="0"), [str(photographs)], tmp_path, options=FAST)
-
-
-def test_absent_weights_are_named_before_anything_is_trained(photographs: Path, tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="alexnet"):
-        run(
-            small(begin="0", **{"realism.trains": "all", "realism.losses.lpips_alex": "1"}),
-            [str(photographs)],
-            tmp_path,
-            options=FAST,
-        )
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"model.transform.latent_channels": "16"}, "another network"),
+        ({"steps": "6"}, "already"),
+        ({"steps": "20", "begin": "12"}, "back to rate_distortion"),
+    ],
+)
+def test_what_does_not_go_on_with_a_run_is_refused(
+    trained: Path, photographs: Path, values: dict[str, str], said: str
+) -> None:
+    with pytest.raises(CheckpointError, match=said):
+        run(small(**values), [str(photographs)], trained, options=FAST)
 
 
 def copied(run_folder: Path, to: Path) -> Path:
@@ -81,10 +65,16 @@ def copied(run_folder: Path, to: Path) -> Path:
     return to
 
 
-def test_runs_that_cannot_start_leave_no_folder(photographs: Path, tmp_path: Path) -> None:
+def test_runs_that_cannot_start_leave_no_folder(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "run"
     with pytest.raises(CheckpointError, match="--init"):
         run(small(begin="0"), [str(photographs)], out, options=FAST)
+    absent = small(begin="0", **{"realism.trains": "all", "realism.losses.lpips_alex": "1"})
+    monkeypatch.setenv("TORCH_HOME", "/nonexistent")
+    with pytest.raises(WeightsError, match="alexnet"):
+        run(absent, [str(photographs)], out, options=FAST)
     with pytest.raises(SourceError):
         run(small(), [str(tmp_path / "absent")], out, options=FAST)
     with pytest.raises(ValueError, match=r"tracker|nobody"):
@@ -117,11 +107,6 @@ def test_other_photographs_are_said_logged_and_kept_beside_the_earlier_ones(
     facts = json.loads((out / "data.json").read_text())
     assert (facts["data"], facts["earlier"]) == ([str(other)], [{"data": [str(photographs)], "to_step": 8}])
     assert data_of(out).names == [str(other), str(photographs)]
-
-
-def test_a_run_is_not_taken_back_to_stage_one(trained: Path, photographs: Path) -> None:
-    with pytest.raises(CheckpointError, match="back to rate_distortion"):
-        run(small(steps="20", begin="12"), [str(photographs)], trained, options=FAST)
 
 
 def test_all_processes_take_the_checkpoint_that_the_first_one_sees(

@@ -1,16 +1,25 @@
-"""Recipes: what may be set, and what is refused."""
+"""Recipes: what may be set, what is refused, schedules, and what a recipe asks for before it is run."""
 
-import dataclasses
 import json
 
 import pytest
 import torch
 
 from gencomp.networks import build
+from gencomp.networks.cost import cost
 from gencomp.networks.hific import HificConfig, HificNetwork
 from gencomp.networks.hyperprior import HyperpriorConfig, HyperpriorNetwork
-from gencomp.train.plan import loads
-from gencomp.train.recipe import changes, model_config, to_dict, to_json
+from gencomp.train.plan import estimate, loads
+from gencomp.train.recipe import (
+    changes,
+    fitted,
+    learning_rate_factor,
+    model_config,
+    stage_at,
+    stage_spans,
+    to_dict,
+    to_json,
+)
 from gencomp.train.recipes import LADDER, RECIPES
 from gencomp.train.settings import RecipeError, recipe
 from gencomp.train.terms import minimised
@@ -112,8 +121,6 @@ def test_hific_recipes_have_the_papers_networks_and_constants(name: str, bpp: fl
 
 
 def test_plan_counts_what_the_model_counts() -> None:
-    from gencomp.networks.cost import cost
-
     chosen = recipe("tiny")
     assert isinstance(chosen.model, HyperpriorConfig)
     counted = cost(HyperpriorNetwork(chosen.model))
@@ -122,11 +129,6 @@ def test_plan_counts_what_the_model_counts() -> None:
     assert second.trained + second.frozen == first.trained
     assert second.discriminator > 0
     assert first.saved_bytes > 64 * 64 * 3 * 4
-
-
-def test_recipes_cannot_be_changed_in_place() -> None:
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        recipe("base").steps = 1  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
@@ -145,3 +147,46 @@ def test_what_a_recipe_minimises_has_the_name_of_a_metric(setting: str, named: s
     assert minimised(to_dict(recipe("gan", off))) == ["psnr"]
     name, _, value = setting.partition("=")
     assert set(minimised(to_dict(recipe("gan", off | {name: value})))) == {"psnr", named}
+
+
+def test_learning_rate_rises_holds_and_falls_in_each_stage() -> None:
+    chosen = recipe("tiny", {"steps": "200", "realism.begin": "100", "warmup": "10", "decay": "0.5"})
+    factors = [learning_rate_factor(chosen, step) for step in range(200)]
+    assert factors[0] == pytest.approx(0.1)
+    assert factors[10:49] == [1.0] * 39
+    assert factors[75] == pytest.approx(0.5)
+    assert factors[100:] == factors[:100]
+    assert [stage_at(chosen, s) for s in (0, 99, 100, 199)] == [0, 0, 1, 1]
+    assert stage_spans(chosen) == [(0, 100), (100, 200)]
+
+
+def test_hific_schedule_is_a_tenth_from_half_of_each_stage() -> None:
+    chosen = recipe("hific-lo")
+    steps = (0, 499_999, 500_000, 999_999, 1_000_000, 1_500_000)
+    assert [learning_rate_factor(chosen, s) for s in steps] == [1.0, 1.0, 0.1, 0.1, 1.0, 0.1]
+
+
+def test_warm_up_fits_short_runs() -> None:
+    assert fitted(200, 0, 100_000) == 200
+    assert fitted(200, 50, 150) == 10
+    factors = [learning_rate_factor(recipe("base", {"steps": "100"}), step) for step in range(100)]
+    assert max(factors) == 1.0
+    assert factors[9] == 1.0
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_every_recipe_can_be_counted(name: str) -> None:
+    counted = loads(RECIPES[name])
+    assert counted
+    for load in counted:
+        assert load.trained > 0
+        assert load.flops > 2e3 * load.kmac * RECIPES[name].batch * RECIPES[name].crop ** 2  # there is a way back, too
+
+
+def test_an_estimate_names_the_span_of_each_stage() -> None:
+    stages = estimate(recipe("tiny", {"steps": "8", "realism.begin": "4"}), 1, torch.device("cpu"))
+    assert [(stage["stage"], stage["begin"], stage["end"]) for stage in stages] == [
+        ("rate_distortion", 0, 4),
+        ("realism", 4, 8),
+    ]
+    assert all(stage["seconds_per_step"] > 0 for stage in stages)

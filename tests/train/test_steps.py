@@ -1,23 +1,34 @@
-"""Single steps: which gradients reach whom, true rates, and nothing that waits for a device."""
+"""Single steps: which gradients reach whom, true rates, nothing that waits for a device; HiFiC's; what hardware has."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gencomp.train.objective import rate_weight
-from gencomp.train.procedures.adversarial import against_one, both_losses
+from gencomp.networks.layers import relaxed_bits
+from gencomp.networks.priors import gaussian_bits
+from gencomp.perceptual import networks_present
+from gencomp.train import devices
+from gencomp.train.data.batches import StepSampler, batches, open_data
+from gencomp.train.devices import peak_memory_gib, precision_of
+from gencomp.train.losses import rate_weight
 from gencomp.train.procedures.contract import Stage
+from gencomp.train.procedures.shared import against_one, both_losses
 from gencomp.train.recipe import Recipe
 from gencomp.train.resume import build_stage
+from gencomp.train.settings import recipe
 from gencomp.train.steps import divided, train_step
 from gencomp.train.throughput import made_up_batch
 
 from .conftest import small
+
+CPU = torch.device("cpu")
 
 NARROW = {"realism.discriminators.patch.width": "8", "realism.losses.wasserstein_laplacian": "1"}
 ALL = {"realism.trains": "all", "rate.bpp": "0.2", "rate_distortion.losses.mse": "1"}
@@ -100,9 +111,6 @@ def test_the_logged_rate_is_that_of_rounded_latents() -> None:
 
 def test_dead_latents_cost_nothing_once_rounded() -> None:
     """A latent that is always 0 at the smallest sigma: 0.152 bits by additive noise, next to none in a file."""
-    from gencomp.networks.layers import relaxed_bits
-    from gencomp.networks.priors import gaussian_bits
-
     noise = torch.rand(1, 1, 200, 200, generator=torch.Generator().manual_seed(0)) - 0.5
 
     def bits(residual: Tensor) -> Tensor:
@@ -127,3 +135,60 @@ def test_micro_batches_are_equal_shares_with_the_rows_that_have_realism() -> Non
     for part in parts:
         rows = part.inputs.realism.nonzero().flatten()
         assert torch.equal(part.realistic, rows if len(rows) else torch.zeros(1, dtype=torch.long))
+
+
+@pytest.mark.parametrize("name", ["hific-lo", "hific-mi", "hific-hi"])
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_real_step_of_each_recipe(photographs: Path, name: str, number: int) -> None:
+    """hific-lo's stage 2 at the paper's widths, the others narrow; without LPIPS, whose weights are not here."""
+    values = {"batch": "1", "crop": "64", "workers": "0", "precision": "no"}
+    values |= {f"{stage}.losses.lpips_alex": "0" for stage in ("rate_distortion", "realism")}
+    if (name, number) != ("hific-lo", 1):
+        values |= {"model.widths": "4,8,8,16,16", "model.latent_channels": "8", "model.hyper_channels": "8"}
+        values |= {"realism.discriminators.patch.width": "8"}
+    chosen = recipe(name, values)
+    stage = build_stage(chosen, Accelerator(cpu=True), number)
+    sampler = StepSampler(chosen, stage.step, stage.step + 1)
+    network = stage.players.codec.module
+    before = [p.detach().clone() for p in list(network.parameters())[:3]]
+    data = open_data([str(photographs)], streamed=False)
+    metrics = train_step(stage, next(iter(batches(data, chosen, sampler))))
+    assert all(torch.isfinite(v).all() for v in metrics.values())
+    assert ("d_loss" in metrics) == (number == 1)
+    assert float(metrics["price"]) == 0.5 * 2**-4  # nothing is known of the rate yet, and it is early
+    assert any(not torch.equal(a, b) for a, b in zip(before, network.parameters()))
+
+
+@pytest.mark.skipif("alex" not in networks_present(), reason="without AlexNet's weights: gencomp weights --download")
+def test_a_reduced_recipe_learns_with_its_lpips_loss() -> None:
+    """The published loss on one batch, in the stage before the discriminator and in that with it."""
+    values = {"batch": "2", "crop": "64", "workers": "0", "precision": "no", "learning_rate": "0.002", "steps": "60"}
+    values |= {"model.widths": "8,8,16,16,32", "model.latent_channels": "16", "model.hyper_channels": "8"}
+    chosen = recipe("hific-lo", values | {"realism.discriminators.patch.width": "8", "realism.begin": "30"})
+    for number in (0, 1):
+        stage = build_stage(chosen, Accelerator(cpu=True), number)
+        assert {term.name for term in stage.terms} == {"mse", "lpips_alex"}
+        pixels = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(1))
+        batch = made_up_batch(chosen, 2)._replace(
+            pixels=(255 * F.interpolate(pixels, 64, mode="bicubic")).clamp(0, 255).byte()
+        )
+        losses = [float(train_step(stage, batch)["lpips_alex"]) for _ in range(30)]
+        assert sum(losses[-5:]) < 0.85 * sum(losses[:5])
+
+
+@pytest.mark.parametrize(("multiplies", "precision"), [(True, "bf16"), (False, "no")])
+def test_auto_is_bf16_only_where_the_processor_has_it(
+    multiplies: bool, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "multiplies_bfloat16", lambda device: multiplies)
+    assert precision_of("auto", CPU) == precision
+    assert precision_of("bf16", CPU) == "bf16"
+    assert precision_of("no", CPU) == "no"
+
+
+def test_apples_gpus_multiply_in_float32() -> None:
+    assert precision_of("auto", torch.device("mps")) == "no"
+
+
+def test_memory_is_that_of_this_process() -> None:
+    assert 0.05 < peak_memory_gib(CPU) < 64

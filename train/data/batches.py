@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -68,8 +68,6 @@ def scaled(recipe: Recipe, processes: int) -> tuple[int, float]:
 
 
 class Data(NamedTuple):
-    """The photographs of a run: a list, or a stream."""
-
     names: list[str]
     source: Sources | Stream
 
@@ -84,7 +82,6 @@ def open_data(names: list[str], *, streamed: bool) -> Data:
 
 
 def collate(samples: list[Sample]) -> Batch:
-    """Samples to a batch."""
     drawn = [s.random for s in samples]
     noise = {stream: torch.stack([d.noise[stream] for d in drawn]) for stream in drawn[0].noise}
     quality_step, realism = torch.stack([d.quality_step for d in drawn]), torch.stack([d.realism for d in drawn])
@@ -101,27 +98,15 @@ def _let_the_run_save_first(_: int) -> None:
 
 def batches(data: Data, recipe: Recipe, sampler: StepSampler) -> DataLoader[Batch]:
     """The batches of this process from step `sampler.start` on."""
-    pinned = torch.cuda.is_available()
+    shared: dict[str, Any] = {"collate_fn": collate, "pin_memory": torch.cuda.is_available()}
+    shared["worker_init_fn"] = _let_the_run_save_first
     if isinstance(data.source, Stream):
-        streamed = StreamedBatches(data.source, recipe, sampler, sampler.batch, sampler.start)
-        workers = min(1, recipe.workers)  # one reader, which decodes in `workers` threads
-        return DataLoader(
-            streamed,  # type: ignore[arg-type]
-            batch_size=None,
-            num_workers=workers,
-            collate_fn=collate,
-            pin_memory=pinned,
-            worker_init_fn=_let_the_run_save_first,
-        )
-    return DataLoader(
-        Crops(data.source, recipe),  # type: ignore[arg-type]
-        batch_sampler=sampler,
-        num_workers=recipe.workers,
-        collate_fn=collate,
-        prefetch_factor=8 if recipe.workers else None,
-        pin_memory=pinned,
-        worker_init_fn=_let_the_run_save_first,
-    )
+        streamed: Any = StreamedBatches(data.source, recipe, sampler, sampler.batch, sampler.start)
+        # one reader, which decodes in `workers` threads
+        return DataLoader(streamed, batch_size=None, num_workers=min(1, recipe.workers), **shared)
+    crops: Any = Crops(data.source, recipe)
+    ahead = 8 if recipe.workers else None
+    return DataLoader(crops, batch_sampler=sampler, num_workers=recipe.workers, prefetch_factor=ahead, **shared)
 
 
 def fixed_crops(data: Data, recipe: Recipe, count: int) -> list[Tensor]:

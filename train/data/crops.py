@@ -5,7 +5,9 @@ processes and workers, which makes runs repeatable and resumable: nothing but th
 (and so lambda) and realism are drawn for each sample, finer than for each batch.
 """
 
+import itertools
 from collections import OrderedDict
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -85,15 +87,22 @@ def random_inputs(number: int, recipe: Recipe) -> RandomInputs:
     return RandomInputs(quality_step, realism, noise)
 
 
-def is_graphics(number: int, recipe: Recipe) -> bool:
-    """Whether a sample is rendered instead of cut from a photograph."""
-    return bool(np.random.default_rng((recipe.seed, number, 1)).random() < recipe.graphics)
+def sample_of(
+    number: int, recipe: Recipe, rng: np.random.Generator, drawn: Iterable[tuple[str, Decoded | None]]
+) -> Sample:
+    """Sample `number`, rendered or cut from the first of the photographs drawn for it, by name, that can be read.
 
-
-def graphics_sample(number: int, recipe: Recipe) -> Sample:
-    """A sample that is rendered."""
-    pixels = rendered(np.random.default_rng((recipe.seed, number, 2)), recipe.crop)
-    return Sample(number, channels_first(pixels), random_inputs(number, recipe), [])
+    One that cannot be read is named, and the next stands in for it; SourceError after many in a row.
+    """
+    unreadable = list[str]()
+    if np.random.default_rng((recipe.seed, number, 1)).random() < recipe.graphics:
+        pixels = channels_first(rendered(np.random.default_rng((recipe.seed, number, 2)), recipe.crop))
+        return Sample(number, pixels, random_inputs(number, recipe), unreadable)
+    for name, photograph in itertools.islice(drawn, TRIES):
+        if photograph is not None:
+            return Sample(number, cut(photograph, recipe, rng), random_inputs(number, recipe), unreadable)
+        unreadable.append(name)
+    raise SourceError(f"{len(unreadable)} photographs in a row cannot be read, the last of them {unreadable[-1]}")
 
 
 class Cache:
@@ -104,7 +113,6 @@ class Cache:
         self.kept: OrderedDict[int, Decoded] = OrderedDict()
 
     def get(self, index: int) -> Decoded | None:
-        """The photograph, if it is kept."""
         if index in self.kept:
             self.kept.move_to_end(index)
         return self.kept.get(index)
@@ -127,7 +135,6 @@ class Crops(Dataset[Sample]):
         self.unreadable: set[int] = set()
 
     def photograph(self, index: int) -> Decoded | None:
-        """Decoded, from memory if it is there; None for an unreadable one."""
         if index in self.unreadable:
             return None
         found = self.cache.get(index) or decode(self.source[index])
@@ -138,15 +145,10 @@ class Crops(Dataset[Sample]):
         return found
 
     def __getitem__(self, number: int) -> Sample:
-        """An unreadable photograph is named and another drawn in its stead; SourceError after many in a row."""
-        if is_graphics(number, self.recipe):
-            return graphics_sample(number, self.recipe)
-        rng, unreadable = np.random.default_rng((self.recipe.seed, number)), list[str]()
-        for _ in range(TRIES):
+        rng = np.random.default_rng((self.recipe.seed, number))
+        return sample_of(number, self.recipe, rng, self._drawn(rng))
+
+    def _drawn(self, rng: np.random.Generator) -> Iterator[tuple[str, Decoded | None]]:
+        while True:
             index = int(rng.choice(len(self.source), p=self.odds))
-            found = self.photograph(index)
-            if found is not None:
-                pixels = cut(found, self.recipe, rng)
-                return Sample(number, pixels, random_inputs(number, self.recipe), unreadable)
-            unreadable.append(self.source.name(index))
-        raise SourceError(f"{TRIES} photographs in a row cannot be read, the last of them {unreadable[-1]}")
+            yield self.source.name(index), self.photograph(index)

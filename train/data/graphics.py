@@ -12,11 +12,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-Colour = tuple[int, int, int]
-Box = tuple[int, int, int, int]  # left, top, right, bottom
+Colour = tuple[int, ...]
+Rng = np.random.Generator
 
 _FONTS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSansMono", "DejaVuSerif", "DejaVuSerif-Italic")
-_SIZES = (10, 11, 12, 13, 14, 16, 18, 22, 28, 40)
 _LETTERS = "eeeeettttaaaooiinnsshhrrddlcumwfgypbvk"  # about as often as in English
 
 
@@ -29,14 +28,14 @@ class Sheet(NamedTuple):
     ink: Colour
 
 
-def rendered(rng: np.random.Generator, side: int) -> np.ndarray:
+def rendered(rng: Rng, side: int) -> np.ndarray:
     """A square of graphics, uint8 [side, side, 3]: a place in a larger sheet, so that things are cut at its edges."""
-    width, height = max(side + 128, 320), max(side + 128, 320)
+    whole = max(side + 128, 320)
     back, ink = _palette(rng)
-    image = Image.new("RGB", (width, height), back)
+    image = Image.new("RGB", (whole, whole), back)
     kind = _KINDS[int(rng.integers(len(_KINDS)))]
-    kind(Sheet(ImageDraw.Draw(image), (width, height), back, ink), rng)
-    left, top = (int(rng.integers(0, length - side + 1)) for length in (width, height))
+    kind(Sheet(ImageDraw.Draw(image), (whole, whole), back, ink), rng)
+    left, top = (int(rng.integers(0, whole - side + 1)) for _ in range(2))
     return np.asarray(image)[top : top + side, left : left + side]
 
 
@@ -48,44 +47,39 @@ def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)
 
 
-def _random_font(rng: np.random.Generator, sizes: tuple[int, ...] = _SIZES) -> ImageFont.FreeTypeFont:
-    return _font(str(rng.choice(_FONTS)), int(rng.choice(sizes)))
+def _random_font(rng: Rng, *sizes: int) -> ImageFont.FreeTypeFont:
+    return _font(str(rng.choice(_FONTS)), int(rng.choice(sizes or (10, 11, 12, 13, 14, 16, 18, 22, 28, 40))))
 
 
-def _palette(rng: np.random.Generator) -> tuple[Colour, Colour]:
+def _palette(rng: Rng) -> tuple[Colour, Colour]:
     """Background and ink: light or dark, often pure."""
     light, dark = rng.integers(225, 256, 3), rng.integers(0, 60, 3)
     if rng.random() < 0.5:
         light, dark = np.full(3, 255), np.full(3, int(rng.integers(0, 40)))
-    pair = _colour(light), _colour(dark)
+    pair = tuple(light.tolist()), tuple(dark.tolist())
     return pair if rng.random() < 0.65 else pair[::-1]
 
 
-def _colour(values: np.ndarray) -> Colour:
-    red, green, blue = (int(v) for v in values)
-    return red, green, blue
-
-
-def _any_colour(rng: np.random.Generator) -> Colour:
-    return _colour(rng.integers(0, 256, 3))
+def _any_colour(rng: Rng) -> Colour:
+    return tuple(rng.integers(0, 256, 3).tolist())
 
 
 def _between(a: Colour, b: Colour, share: float) -> Colour:
-    return _colour(np.round((1 - share) * np.array(a) + share * np.array(b)).astype(int))
+    return tuple(np.round((1 - share) * np.array(a) + share * np.array(b)).astype(int).tolist())
 
 
-def _word(rng: np.random.Generator) -> str:
+def _word(rng: Rng) -> str:
     if rng.random() < 0.08:
         return str(int(rng.integers(0, 100_000)))
     return "".join(_LETTERS[i] for i in rng.integers(0, len(_LETTERS), int(rng.integers(1, 10))))
 
 
-def _words(rng: np.random.Generator, count: int) -> str:
+def _words(rng: Rng, count: int) -> str:
     return " ".join(_word(rng) for _ in range(count)).capitalize()
 
 
-def _paragraph(sheet: Sheet, rng: np.random.Generator, box: Box, font: ImageFont.FreeTypeFont) -> None:
-    """Lines of words that fill a box."""
+def _paragraph(sheet: Sheet, rng: Rng, box: tuple[int, int, int, int], font: ImageFont.FreeTypeFont) -> None:
+    """Lines of words that fill a box: left, top, right, bottom."""
     left, top, right, bottom = box
     line_height = int(font.size * 1.35)
     for y in range(top, bottom - line_height, line_height):
@@ -95,8 +89,7 @@ def _paragraph(sheet: Sheet, rng: np.random.Generator, box: Box, font: ImageFont
         sheet.draw.text((left, y), line.capitalize() if rng.random() < 0.3 else line, font=font, fill=sheet.ink)
 
 
-def _text(sheet: Sheet, rng: np.random.Generator) -> None:
-    """One or two columns."""
+def _text(sheet: Sheet, rng: Rng) -> None:
     width, height = sheet.size
     columns = int(rng.integers(1, 3))
     for column in range(columns):
@@ -104,7 +97,7 @@ def _text(sheet: Sheet, rng: np.random.Generator) -> None:
         _paragraph(sheet, rng, (left + 12, 12, right - 12, height), _random_font(rng))
 
 
-def _diagram(sheet: Sheet, rng: np.random.Generator) -> None:
+def _diagram(sheet: Sheet, rng: Rng) -> None:
     """Boxes, ellipses, lines and polygons with labels."""
     for _ in range(int(rng.integers(8, 20))):
         x, y = (int(rng.integers(0, length)) for length in sheet.size)
@@ -120,13 +113,13 @@ def _diagram(sheet: Sheet, rng: np.random.Generator) -> None:
         else:
             corners = [tuple(int(rng.integers(0, length)) for length in sheet.size) for _ in range(3)]
             sheet.draw.polygon(corners, _any_colour(rng))
-        sheet.draw.text((x + 5, y + 5), _words(rng, 2), sheet.ink, _random_font(rng, (11, 13, 16, 20)))
+        sheet.draw.text((x + 5, y + 5), _words(rng, 2), sheet.ink, _random_font(rng, 11, 13, 16, 20))
 
 
-def _interface(sheet: Sheet, rng: np.random.Generator) -> None:
+def _interface(sheet: Sheet, rng: Rng) -> None:
     """A title bar, a list at the side, and cards with text and a button."""
     width, height = sheet.size
-    side, font = int(rng.integers(90, 160)), _random_font(rng, (11, 12, 13, 14))
+    side, font = int(rng.integers(90, 160)), _random_font(rng, 11, 12, 13, 14)
     sheet.draw.rectangle((0, 0, width, 32), _any_colour(rng))
     sheet.draw.rectangle((0, 32, side, height), _between(sheet.back, sheet.ink, 0.12))
     for y in range(44, height, 28):
@@ -139,11 +132,11 @@ def _interface(sheet: Sheet, rng: np.random.Generator) -> None:
         sheet.draw.text((width - 92, y + 37), _word(rng)[:8], (255, 255, 255), font)
 
 
-def _chart(sheet: Sheet, rng: np.random.Generator) -> None:
+def _chart(sheet: Sheet, rng: Rng) -> None:
     """Axes with curves or bars."""
     width, height = sheet.size
     left, top, right, bottom = 48, 30, width - 16, height - 30
-    font = _random_font(rng, (10, 11, 12, 13))
+    font = _random_font(rng, 10, 11, 12, 13)
     for y in range(top, bottom, max(24, (bottom - top) // 6)):
         sheet.draw.line((left, y, right, y), _between(sheet.back, sheet.ink, 0.25))
         sheet.draw.text((8, y - 6), str(int(rng.integers(0, 500))), sheet.ink, font)
@@ -157,7 +150,7 @@ def _chart(sheet: Sheet, rng: np.random.Generator) -> None:
         for x in range(left + 10, right - 24, 34):
             sheet.draw.rectangle((x, int(rng.integers(top, bottom)), x + 24, bottom), _any_colour(rng))
     sheet.draw.rectangle((left, top, right, bottom), None, sheet.ink)
-    sheet.draw.text((width // 4, 6), _words(rng, 3), sheet.ink, _random_font(rng, (13, 16)))
+    sheet.draw.text((width // 4, 6), _words(rng, 3), sheet.ink, _random_font(rng, 13, 16))
 
 
-_KINDS: tuple[Callable[[Sheet, np.random.Generator], None], ...] = (_text, _diagram, _interface, _chart)
+_KINDS: tuple[Callable[[Sheet, Rng], None], ...] = (_text, _diagram, _interface, _chart)

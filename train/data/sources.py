@@ -7,7 +7,7 @@ named. For sets that are larger than the disk, see streams.py.
 import io
 import itertools
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -39,41 +39,6 @@ class Decoded(NamedTuple):
     lossless: bool
 
 
-class Source(Protocol):
-    """A fixed list of photographs."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> Photograph: ...
-
-    def name(self, index: int) -> str:
-        """For messages, without reading."""
-        ...
-
-    def header(self, index: int) -> Path | None:
-        """The file in which Pillow finds the image's size at little cost; None where that would read the image."""
-        ...
-
-
-class Folder:
-    """The images that a walk over a folder found, sorted by path."""
-
-    def __init__(self, paths: list[Path]) -> None:
-        self.paths = paths
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> Photograph:
-        return Photograph(str(self.paths[index]), self.paths[index].read_bytes())
-
-    def name(self, index: int) -> str:
-        return str(self.paths[index])
-
-    def header(self, index: int) -> Path | None:
-        return self.paths[index]
-
-
 class Table:
     """Rows of a `datasets.Dataset` with a column of images."""
 
@@ -92,18 +57,16 @@ class Table:
     def name(self, index: int) -> str:
         return f"{self.place} row {index}"
 
-    def header(self, index: int) -> Path | None:
-        return None
+
+Source = list[Path] | Table
+"""The images of a folder, sorted by path, or rows of a table."""
 
 
 def photograph_of(cell: dict[str, Any] | bytes | None, name: str) -> Photograph:
     """A cell of an undecoded image column: bytes, or a dictionary of bytes or a path."""
-    if cell is None or isinstance(cell, bytes):
-        return Photograph(name, cell or b"")
-    data = cell.get("bytes")
-    if data is None and cell.get("path"):
-        path = Path(cell["path"])
-        data = path.read_bytes() if path.is_file() else b""
+    data = cell.get("bytes") if isinstance(cell, dict) else cell
+    if data is None and isinstance(cell, dict) and Path(cell.get("path") or "").is_file():
+        data = Path(cell["path"]).read_bytes()
     return Photograph(name, data or b"")
 
 
@@ -117,19 +80,15 @@ def image_column(name: str, features: Any) -> str:
     return found[0] if len(found) == 1 else "image"
 
 
-def open_source(name: str, walks: list[Walk] | None = None) -> Source:
-    """A folder of images or of parquet files, a parquet file, or a name on the hub. SourceError if it holds none.
-
-    walks: what a folder holds is added to it.
-    """
+def open_source(name: str, walks: list[Walk]) -> Source:
+    """A folder of images or of parquet files, whose walk is added to `walks`, a parquet file, or a name on the hub.
+    SourceError if it holds none."""
     path = Path(name)
     if path.is_dir():
         tables = walk(path, lambda file: file.suffix == ".parquet")
-        inside = tables if tables.files else walk(path, is_image)
-        walks = [] if walks is None else walks
-        walks.append(inside)
-        files = inside.files
-        source: Source = Table(name, load_rows("parquet", [*map(str, files)])) if tables.files else Folder(files)
+        walks.append(tables if tables.files else walk(path, is_image))
+        files = walks[-1].files
+        source: Source = Table(name, load_rows("parquet", [*map(str, files)])) if tables.files else files
     elif path.suffix == ".parquet":
         if not path.is_file():
             raise SourceError(f"no file {name}")
@@ -153,13 +112,13 @@ def load_rows(name: str, files: list[str] | None) -> Any:
     try:
         return datasets.load_dataset(name, data_files=files, split="train")
     except Exception as error:  # absent, offline, no access, no such split: each library has its own family
-        raise _not_loaded(name, error, hub=files is None) from error
+        hint = "" if files else f" (no folder of this name either; --data {name} was taken for a name on the hub)"
+        raise SourceError(f"{name} cannot be loaded: {first_line(error)}{hint}") from error
 
 
-def _not_loaded(name: str, error: Exception, *, hub: bool) -> SourceError:
-    first = (str(error).splitlines() or [type(error).__name__])[0]
-    hint = f" (no folder of this name either; --data {name} was taken for a name on the hub)" if hub else ""
-    return SourceError(f"{name} cannot be loaded: {first}{hint}")
+def first_line(error: Exception) -> str:
+    """What an error of another library says, for one line."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 class Sources:
@@ -175,18 +134,17 @@ class Sources:
         return self.ends[-1]
 
     def __getitem__(self, index: int) -> Photograph:
-        source, within = self._find(index)
-        return source[within]
+        source, within = self.find(index)
+        found = source[within]
+        return Photograph(str(found), found.read_bytes()) if isinstance(found, Path) else found
 
     def name(self, index: int) -> str:
-        source, within = self._find(index)
-        return source.name(within)
+        """For messages, without reading."""
+        source, within = self.find(index)
+        return source.name(within) if isinstance(source, Table) else str(source[within])
 
-    def header(self, index: int) -> Path | None:
-        source, within = self._find(index)
-        return source.header(within)
-
-    def _find(self, index: int) -> tuple[Source, int]:
+    def find(self, index: int) -> tuple[Source, int]:
+        """The source of a photograph, and its place there."""
         which = int(np.searchsorted(self.ends, index, side="right"))
         return self.parts[which], index - (self.ends[which - 1] if which else 0)
 
@@ -201,11 +159,11 @@ def odds(source: Sources) -> np.ndarray | None:
         return None
     areas = np.full(len(source), np.nan)
     for index in range(len(source)):
-        header = source.header(index)
-        if header is None:
+        part, within = source.find(index)
+        if isinstance(part, Table):
             continue
         try:
-            with open_image(header) as image:
+            with open_image(part[within]) as image:
                 areas[index] = min(AREA_CAP, image.width * image.height)
         except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError):
             areas[index] = 1  # it is drawn once in a long while, and then named

@@ -18,8 +18,8 @@ import numpy as np
 from torch.utils.data import IterableDataset
 
 from ..recipe import Recipe
-from .crops import TRIES, Sample, cut, graphics_sample, is_graphics, random_inputs
-from .sources import Photograph, SourceError, decode, image_column, photograph_of
+from .crops import Sample, sample_of
+from .sources import Photograph, SourceError, decode, first_line, image_column, photograph_of
 
 CHUNK = 64  # rows read at once: what a lane holds in memory
 READERS = 16  # files opened at once for their footers
@@ -38,11 +38,12 @@ class Stream:
     """The chunks under a parquet file, a folder of them, an fsspec address of either, or a name on the hub."""
 
     def __init__(self, name: str) -> None:
-        self.name = name
+        import datasets
+
         files = parquet_files(name)
         with ThreadPoolExecutor(READERS) as pool:
             footers = list(pool.map(_footer, files))
-        self.column = image_column(name, _features(footers[0][0]))
+        self.column = image_column(name, datasets.Features.from_arrow_schema(footers[0][0]))
         self.chunks = [
             Chunk(file, group, first, min(CHUNK, rows - first))
             for file, (_, groups) in zip(files, footers)
@@ -83,7 +84,7 @@ def parquet_files(name: str) -> list[str]:
         system, root = fsspec.core.url_to_fs(name)
         found = [root] if system.isfile(root) else sorted(system.glob(f"{root.rstrip('/')}/**/*.parquet"))
     except Exception as error:  # each file system has its own family of errors
-        raise SourceError(f"{name} cannot be listed: {(str(error).splitlines() or ['?'])[0]}") from error
+        raise SourceError(f"{name} cannot be listed: {first_line(error)}") from error
     if not found:
         raise SourceError(f"no parquet files under {name}: a stream reads nothing else")
     return [system.unstrip_protocol(path) for path in found]
@@ -95,10 +96,8 @@ def _hub_files(name: str) -> list[str]:
     try:
         files = datasets.load_dataset_builder(name).config.data_files["train"]
     except Exception as error:  # absent, offline, no access, no such split
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise SourceError(
-            f"{name} cannot be streamed: {first} (no folder of this name either; it was taken for a name on the hub)"
-        ) from error
+        hint = "no folder of this name either; it was taken for a name on the hub"
+        raise SourceError(f"{name} cannot be streamed: {first_line(error)} ({hint})") from error
     wrong = next((f for f in files if not f.endswith(".parquet")), None)
     if wrong:
         raise SourceError(f"{name} holds {Path(wrong).name}: a stream reads parquet files alone")
@@ -116,13 +115,7 @@ def _footer(file: str) -> tuple[Any, list[int]]:
             groups = [parquet.metadata.row_group(g).num_rows for g in range(parquet.num_row_groups)]
             return parquet.schema_arrow, groups
     except (OSError, pyarrow.ArrowException) as error:
-        raise SourceError(f"{file} cannot be read as parquet: {str(error).splitlines()[0]}") from error
-
-
-def _features(schema: Any) -> Any:
-    import datasets
-
-    return datasets.Features.from_arrow_schema(schema)
+        raise SourceError(f"{file} cannot be read as parquet: {first_line(error)}") from error
 
 
 def read_chunk(chunk: Chunk, column: str) -> list[Photograph]:
@@ -155,13 +148,5 @@ class StreamedBatches(IterableDataset[list[Sample]]):
                 yield list(pool.map(self._sample, numbers, rows))
 
     def _sample(self, number: int, rows: list[Photograph]) -> Sample:
-        if is_graphics(number, self.recipe):
-            return graphics_sample(number, self.recipe)
-        unreadable = list[str]()
-        for photograph in rows[:TRIES]:
-            found = decode(photograph)
-            if found is not None:
-                rng = np.random.default_rng((self.recipe.seed, number))
-                return Sample(number, cut(found, self.recipe, rng), random_inputs(number, self.recipe), unreadable)
-            unreadable.append(photograph.name)
-        raise SourceError(f"{len(unreadable)} photographs in a row cannot be read, the last of them {unreadable[-1]}")
+        rng = np.random.default_rng((self.recipe.seed, number))
+        return sample_of(number, self.recipe, rng, ((photograph.name, decode(photograph)) for photograph in rows))

@@ -1,20 +1,16 @@
-"""What a discriminator is, and the parts that several share.
-
-A new one is a file with its settings, which build it, and a row of `KINDS`.
+"""What a discriminator is.
 
 Spectral norms are brought forward by `advance_spectral_norms`, once a step, and by nothing else: the networks stay in
 evaluation mode, so that the number of processes, of accumulated parts and of forward passes changes nothing.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations, parametrize
+from torch.nn.utils import parametrize
 
 
 class DiscriminatorOutput(NamedTuple):
@@ -31,7 +27,7 @@ class Discriminator(ABC):
     weight: float = 0.0  # of the generator's loss against it
     feature_matching: float = 0.0
     gan: Literal["nonsaturating", "hinge", "relativistic"] = "nonsaturating"
-    spares_text: float = 0.0  # share of its gradient that text is not shown, see train/text.py
+    spares_text: float = 0.0  # share of its gradient that text is not shown, see losses.py
     r1: float = 0.0  # gradient penalty on real images, every 16th step
     width: int = 64  # channels of the first layer
     condition_channels: int = 12  # the latents are brought to so many channels; 0: unconditional
@@ -43,27 +39,6 @@ class Discriminator(ABC):
     @abstractmethod
     def build(self, latent_channels: int, weights: str | None = None) -> nn.Module:
         """Of images and latents, see the package; WeightsError for a network that is not in the folder `weights`."""
-
-
-class Condition(nn.Module):
-    """Latents brought to a few channels and to the image's size (HiFiC, Mentzer et al. 2020, figure A6)."""
-
-    def __init__(self, latent_channels: int, channels: int, norm: Callable[[nn.Module], nn.Module]) -> None:
-        super().__init__()
-        self.reduce = norm(nn.Conv2d(latent_channels, channels, 3, padding=1))
-
-    def forward(self, latents: Tensor, size: tuple[int, int]) -> Tensor:
-        """latents [N, M, h, w] -> [N, C, *size]."""
-        return F.interpolate(F.leaky_relu(self.reduce(latents), 0.2), size, mode="nearest")
-
-
-def norm_of(config: Discriminator) -> Callable[[nn.Module], nn.Module]:
-    """Spectral normalisation (Miyato et al. 2018), or nothing."""
-    return parametrizations.spectral_norm if config.spectral_norm else _unchanged
-
-
-def _unchanged(module: nn.Module) -> nn.Module:
-    return module
 
 
 @torch.no_grad()

@@ -6,41 +6,39 @@ from itertools import pairwise
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations
 
-from .contract import Condition, Discriminator, DiscriminatorOutput, norm_of
+from .contract import Discriminator, DiscriminatorOutput
 
 
 @dataclass(frozen=True)
 class Patch(Discriminator):
-    """See `Discriminator`."""
-
     def build(self, latent_channels: int, weights: str | None = None) -> nn.Module:
-        """See `Discriminator`."""
         return PatchDiscriminator(self, latent_channels)
 
 
 class PatchDiscriminator(nn.Module):
-    """HiFiC's: four 4x4 convolutions, width 64 to 512, then 1x1 to a logit per patch."""
+    """Four 4x4 convolutions, width 64 to 512, then 1x1 to a logit per patch, under spectral normalisation (Miyato et
+    al. 2018); the latents are brought to a few channels and to the image's size."""
 
     def __init__(self, config: Patch, latent_channels: int) -> None:
         super().__init__()
-        norm = norm_of(config)
+
+        def conv(inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0) -> nn.Module:
+            layer = nn.Conv2d(inputs, outputs, kernel, stride, padding)
+            return parametrizations.spectral_norm(layer) if config.spectral_norm else layer
+
         extra, width = config.condition_channels, config.width
-        self.condition = Condition(latent_channels, extra, norm) if extra else None
-        widths = (3 + extra, width, 2 * width, 4 * width, 8 * width)
-        layers = []
-        for index, (inputs, outputs) in enumerate(pairwise(widths)):
-            last = index == 3
-            conv = nn.Conv2d(inputs, outputs, 4, 1 if last else 2, 0 if last else 1)
-            layers.append(norm(conv))
-        self.layers = nn.ModuleList(layers)
-        self.head = norm(nn.Conv2d(widths[-1], 1, 1))
+        self.condition = nn.ModuleDict({"reduce": conv(latent_channels, extra, 3, 1, 1)}) if extra else None
+        widths = pairwise((3 + extra, width, 2 * width, 4 * width, 8 * width))
+        self.layers = nn.ModuleList(conv(i, o, 4, *form) for (i, o), form in zip(widths, [(2, 1)] * 3 + [(1, 0)]))
+        self.head = conv(8 * width, 1, 1)
 
     def forward(self, images: Tensor, latents: Tensor) -> DiscriminatorOutput:
-        """See the module."""
         x = 2 * images - 1
         if self.condition is not None:
-            condition = self.condition(latents, x.shape[2:])
+            condition = F.leaky_relu(self.condition["reduce"](latents), 0.2)
+            condition = F.interpolate(condition, x.shape[2:], mode="nearest")
             x = torch.cat([x.to(condition.dtype), condition], 1)
         features = []
         for index, layer in enumerate(self.layers):

@@ -28,7 +28,8 @@ from gencomp.networks.contract import Network, TrainingInputs, TrainingOutput
 
 from ..checkpoint import Checkpoint, CheckpointError, Start, restore_module
 from ..data.batches import Data
-from ..players import Keeper, Players, codec_optimiser
+from ..discriminators import Discriminator
+from ..players import Keeper, Players, RunningRate, codec_optimiser, opponents_of
 from ..recipe import Recipe
 from ..terms import ActiveTerm, Term
 from ..validation import sample_grid
@@ -90,7 +91,11 @@ class Stage:
 
 @dataclass(frozen=True)
 class Procedure:
-    """Settings and methods of one kind of training; the defaults train all of a codec from nothing, without realism."""
+    """Settings and methods of one kind of training; the defaults train all of a codec from nothing, without realism.
+
+    Fields `losses` (terms of images by their names in `terms.TERMS`) and `discriminators` (by their names in
+    `discriminators.KINDS`) are found by these names.
+    """
 
     begin: float = 0.0  # step of the run at which the stage begins; below 1 as a share of all steps
 
@@ -114,8 +119,11 @@ class Procedure:
 
     @property
     def image_losses(self) -> Mapping[str, Term]:
-        """Terms of images by their names in `terms.TERMS`."""
-        return {}
+        return getattr(self, "losses", {})
+
+    @property
+    def opponents(self) -> Mapping[str, Discriminator]:
+        return getattr(self, "discriminators", {})
 
     def check(self, recipe: Recipe) -> None:
         """ValueError where the recipe cannot be trained so."""
@@ -148,13 +156,11 @@ class Procedure:
         """The codec's optimiser, and its learning rate."""
         return codec_optimiser(recipe, parameters), recipe.learning_rate
 
-    def opponents(self) -> Mapping[str, Any]:
-        """Settings of discriminators by their names in `discriminators.KINDS`."""
-        return {}
-
     def others(self, recipe: Recipe, accelerator: Accelerator, weights: str | None) -> dict[str, Keeper]:
-        """The players beside the codec and its average, by name. weights: folder of feature networks' weights."""
-        return {}
+        """The players beside the codec and its average, by name: discriminators, and the running rate under a target.
+        weights: folder of feature networks' weights."""
+        rate = {"rate": RunningRate(recipe.rate.smoothing, accelerator.device)} if recipe.rate.bpp else {}
+        return {**opponents_of(self.opponents, recipe, accelerator, weights), **rate}
 
     def begin_stage(self, stage: Stage, start: Start | None, data: Data | None) -> None:
         """Fill the players of a stage at its first step. start: a model, a run, or the stage before; None: nothing."""
@@ -176,6 +182,9 @@ class Procedure:
 
     def after_step(self, stage: Stage, means: Metrics) -> None:
         """Called after each step with its metrics as means over the samples of all processes."""
+        rate = stage.players.others.get("rate")
+        if isinstance(rate, RunningRate) and "bpp" in means:
+            rate.follow(means["bpp"].float())
 
     def samples(self, network: Network, images: Tensor) -> Image.Image:
         """A grid that shows what the network makes of images [N, 3, H, W] in 0..1."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gencomp.networks.contract import Network, freeze_synthesis
 
-from ..objective import watched
+from ..losses import watched
 from ..recipe import Recipe
 from ..terms import TERMS, Term
 from .contract import Metrics, MicroBatch, Procedure, Stage
@@ -21,41 +21,25 @@ from .shared import image_terms, priced_bits
 
 @dataclass(frozen=True)
 class Encoder(Procedure):
-    """See the module."""
+    """See the module. The decoder knows realism already; the encoder, which does not see it, serves all of it."""
 
     name: ClassVar[str] = "encoder"
     losses: Mapping[str, Term] = field(default_factory=dict, metadata={"rows": TERMS})
 
-    @property
-    def teaches_realism(self) -> bool:
-        """The decoder knows it already; the encoder, which does not see it, serves all of them."""
-        return True
-
-    @property
-    def needs_codec(self) -> bool:
-        """See the contract."""
-        return True
-
-    @property
-    def image_losses(self) -> Mapping[str, Term]:
-        """See the contract."""
-        return self.losses
+    teaches_realism = needs_codec = True
 
     def check(self, recipe: Recipe) -> None:
-        """See the contract."""
         if not self.losses or recipe.rate.bpp:
             raise ValueError("encoder needs losses, and no target for the rate")
 
     def choose(self, network: Network) -> None:
-        """See the contract."""
         freeze_synthesis(network)
         for part in network.entropy_modules():
             part.requires_grad_(False)
 
     def loss(self, stage: Stage, micro: MicroBatch) -> tuple[Tensor, Metrics]:
-        """See the contract."""
         with stage.accelerator.autocast():
-            output = stage.players.codec.network(micro.inputs)
+            output = self.forward(stage.players.codec.network, micro.inputs)
         total, metrics = image_terms(stage, micro, output.x_hat)
         loss = (total + priced_bits(stage, micro.inputs, output)[0]).mean()
         return loss, metrics | watched(micro.inputs, output) | {"g_loss": loss.detach()}

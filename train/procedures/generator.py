@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from PIL import Image
 from torch import Tensor, nn
 
@@ -20,32 +19,22 @@ from gencomp.networks import FAMILIES
 from gencomp.networks.contract import Network, TrainingInputs, TrainingOutput, freeze_bits
 
 from ..discriminators import KINDS, Discriminator
-from ..players import Keeper, codec_optimiser, opponents_of
+from ..players import codec_optimiser
 from ..recipe import Recipe
-from .adversarial import against, check_opponents
 from .contract import Metrics, MicroBatch, Procedure, Stage
+from .shared import against
 
 
 @dataclass(frozen=True)
 class Generator(Procedure):
-    """See the module."""
-
     name: ClassVar[str] = "generator"
     codes: ClassVar[bool] = False
     discriminators: Mapping[str, Discriminator] = field(default_factory=dict, metadata={"rows": KINDS})
 
-    @property
-    def trains_bits(self) -> bool:
-        """See the contract."""
-        return False
-
-    def opponents(self) -> Mapping[str, Discriminator]:
-        """See the contract."""
-        return self.discriminators
+    trains_bits = False
 
     def check(self, recipe: Recipe) -> None:
         """Images that were drawn and real ones have nothing to do with one another."""
-        check_opponents(self.discriminators)
         if not FAMILIES[recipe.model.family].network.has_generator:
             raise ValueError(f"generator: networks of the family {recipe.model.family} are not trained as generators")
         if any(d.condition_channels or d.feature_matching for d in self.discriminators.values()):
@@ -54,17 +43,12 @@ class Generator(Procedure):
             raise ValueError("generator needs a discriminator whose weight is above 0: nothing else trains it")
 
     def choose(self, network: Network) -> None:
-        """See the contract."""
         freeze_bits(network)
 
     def optimiser(self, recipe: Recipe, parameters: list[nn.Parameter]) -> tuple[torch.optim.Optimizer, float]:
         """With the moments of its opponent, whose learning rate it has, too."""
         opponent = next(iter(self.discriminators.values()))
         return codec_optimiser(recipe, parameters, (opponent.beta1, opponent.beta2)), opponent.learning_rate
-
-    def others(self, recipe: Recipe, accelerator: Accelerator, weights: str | None) -> dict[str, Keeper]:
-        """See the contract."""
-        return {**opponents_of(self.discriminators, recipe, accelerator, weights)}
 
     def forward(self, network: Any, inputs: TrainingInputs) -> TrainingOutput:
         """Of latents that are drawn."""
@@ -76,7 +60,6 @@ class Generator(Procedure):
         return torch.ones_like(drawn)
 
     def loss(self, stage: Stage, micro: MicroBatch) -> tuple[Tensor, Metrics]:
-        """See the contract."""
         with stage.accelerator.autocast():
             output = self.forward(stage.players.codec.network, micro.inputs)
         judged = against(stage, micro, output)

@@ -8,13 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from accelerate import Accelerator
 from torch import Tensor
 
 from gencomp.networks.contract import Network, freeze_synthesis
 
-from ..objective import bits_of, rate_distortion, watched
-from ..players import Keeper, RunningRate
+from ..losses import bits_of, rate_distortion, watched
 from ..recipe import Recipe
 from ..terms import TERMS, Term
 from .contract import Metrics, MicroBatch, Procedure, Stage
@@ -23,44 +21,26 @@ from .shared import image_terms, priced_bits
 
 @dataclass(frozen=True)
 class RateDistortion(Procedure):
-    """See the module."""
-
     name: ClassVar[str] = "rate_distortion"
     keeps_synthesis: bool = False  # the synthesis stays as it is, and all else is trained around it
     losses: Mapping[str, Term] = field(default_factory=dict, metadata={"rows": TERMS})  # under a target for the rate
 
-    @property
-    def image_losses(self) -> Mapping[str, Term]:
-        """See the contract."""
-        return self.losses
-
     def check(self, recipe: Recipe) -> None:
-        """See the contract."""
         if bool(self.losses) != bool(recipe.rate.bpp):
             raise ValueError("rate_distortion.losses and rate.bpp go together: lambda weighs MSE and MS-SSIM alone")
 
     def choose(self, network: Network) -> None:
-        """See the contract."""
         if self.keeps_synthesis:
             freeze_synthesis(network)
 
-    def others(self, recipe: Recipe, accelerator: Accelerator, weights: str | None) -> dict[str, Keeper]:
-        """See the contract."""
-        return RunningRate.wanted(recipe, accelerator)
-
     def loss(self, stage: Stage, micro: MicroBatch) -> tuple[Tensor, Metrics]:
-        """See the contract."""
         inputs, recipe = micro.inputs, stage.recipe
         with stage.accelerator.autocast():
-            output = stage.players.codec.network(inputs)
+            output = self.forward(stage.players.codec.network, inputs)
         if not recipe.rate.bpp:
-            loss = rate_distortion(output.x_hat, bits_of(output), inputs.x, inputs.quality_step, recipe).loss
+            loss = rate_distortion(output.x_hat, bits_of(output), inputs.x, inputs.quality_step, recipe)
             return loss, watched(inputs, output) | {"g_loss": loss.detach()}
         total, values = image_terms(stage, micro, output.x_hat)
         priced, price = priced_bits(stage, inputs, output)
         loss = (total + priced).mean()
         return loss, watched(inputs, output) | values | price | {"g_loss": loss.detach()}
-
-    def after_step(self, stage: Stage, means: Metrics) -> None:
-        """See the contract."""
-        RunningRate.follow_in(stage.players.others, means)

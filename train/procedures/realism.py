@@ -7,7 +7,7 @@ teacher; the more realism, the more the terms of realism and the discriminators 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from accelerate import Accelerator
@@ -19,66 +19,40 @@ from gencomp.networks.contract import Network, TrainingInputs, freeze_bits
 from ..checkpoint import Start
 from ..data.batches import Data
 from ..discriminators import KINDS, Discriminator
-from ..losses import mse
-from ..objective import distortion_balance, watched
-from ..players import Keeper, RunningRate, Still, opponents_of
+from ..losses import distortion_balance, mse, watched
+from ..players import Keeper, Still
 from ..recipe import Recipe
 from ..terms import TERMS, Term
-from .adversarial import against, check_opponents
 from .contract import Metrics, MicroBatch, Procedure, Stage
-from .shared import image_terms, priced_bits
+from .shared import against, image_terms, priced_bits
 
 
 @dataclass(frozen=True)
 class Realism(Procedure):
-    """See the module."""
-
     name: ClassVar[str] = "realism"
     trains: Literal["synthesis", "all"] = "synthesis"  # "synthesis" leaves all files as they are
     losses: Mapping[str, Term] = field(default_factory=dict, metadata={"rows": TERMS})
     teacher: float = 0.0  # MSE to the image of the decoder that the stage began with, times 1 - realism
     discriminators: Mapping[str, Discriminator] = field(default_factory=dict, metadata={"rows": KINDS})
 
+    teaches_realism = True
+
     @property
     def trains_bits(self) -> bool:
-        """See the contract."""
         return self.trains == "all"
 
     @property
-    def teaches_realism(self) -> bool:
-        """See the contract."""
-        return True
-
-    @property
     def needs_codec(self) -> bool:
-        """See the contract."""
         return not self.trains_bits
 
-    @property
-    def image_losses(self) -> Mapping[str, Term]:
-        """See the contract."""
-        return self.losses
-
-    def opponents(self) -> Mapping[str, Discriminator]:
-        """See the contract."""
-        return self.discriminators
-
-    def check(self, recipe: Recipe) -> None:
-        """See the contract."""
-        check_opponents(self.discriminators)
-
     def choose(self, network: Network) -> None:
-        """See the contract."""
         if not self.trains_bits:
             freeze_bits(network)
 
     def others(self, recipe: Recipe, accelerator: Accelerator, weights: str | None) -> dict[str, Keeper]:
-        """The decoder that the stage begins with; discriminators; the running rate under a target."""
-        teacher: dict[str, Any] = {}
-        if self.teacher:
-            teacher["teacher"] = Still("teacher", build(recipe.model).to(accelerator.device))
-        rate = RunningRate.wanted(recipe, accelerator)
-        return teacher | opponents_of(self.discriminators, recipe, accelerator, weights) | rate
+        """With the decoder that the stage begins with."""
+        teacher = {"teacher": Still("teacher", build(recipe.model).to(accelerator.device))} if self.teacher else {}
+        return {**teacher, **super().others(recipe, accelerator, weights)}
 
     def begin_stage(self, stage: Stage, start: Start | None, data: Data | None) -> None:
         """Discriminators go on from a run that had them."""
@@ -94,11 +68,11 @@ class Realism(Procedure):
 
     def loss(self, stage: Stage, micro: MicroBatch) -> tuple[Tensor, Metrics]:
         """The codec's loss and the discriminators', from one pass of each."""
-        inputs, players = micro.inputs, stage.players
+        inputs = micro.inputs
         if not self.trains_bits:
             inputs = inputs._replace(noise={})  # bits are logged alone, and those of rounded latents
         with stage.accelerator.autocast():
-            output = players.codec.network(inputs, train_bits=self.trains_bits)
+            output = self.forward(stage.players.codec.network, inputs)
         total, metrics = image_terms(stage, micro, output.x_hat)
         if stage.recipe.rate.bpp or self.trains_bits:
             priced, price = priced_bits(stage, inputs, output)
@@ -119,7 +93,3 @@ class Realism(Procedure):
             if self.trains_bits:
                 return teacher(inputs._replace(realism=still), train_bits=False).x_hat
             return teacher.synthesize(y_hat, inputs.quality_step, still)
-
-    def after_step(self, stage: Stage, means: Metrics) -> None:
-        """See the contract."""
-        RunningRate.follow_in(stage.players.others, means)

@@ -12,7 +12,7 @@
     base, gan       this project's own: gencomp/networks/hyperprior.py
 
 Read them in this order, each from its docstring: the paper, its equations, what was kept and what differs. Every
-network here has one file and one row of `FAMILIES`; its recipe is a row of train/ladder.py. All of them write the same
+network here has one file and one row of `FAMILIES`; its recipe is a row of train/recipes.py. All of them write the same
 files, most of them with latents at 1/16 of the image's sides, and each has every quality in one model: the quality
 divides the latents by a finer or coarser step, in place of the one model for each rate that most of the papers train.
 """

@@ -4,7 +4,7 @@
 
 Rounding has no gradient. The paper adds noise of the same spread instead, in training alone: the density of y~ is then
 that of y convolved with a unit box, which passes through the probabilities of the rounded y (figure 3), and the loss is
-that of a variational autoencoder whose posterior is the box. Divisive normalisation (gdn.py) makes the channels nearly
+that of a variational autoencoder whose posterior is the box. Divisive normalisation makes the channels nearly
 independent, as the factorised density supposes.
 
 Kept: g_a of convolutions 9 x 9 with stride 4, 5 x 5 with stride 2 and 5 x 5 with stride 2, each followed by GDN, g_s
@@ -14,65 +14,82 @@ Differs: narrower (the paper has 128 or 256 channels); gains for all rates in on
 mixture of three logistics where the paper has splines; gamma of GDN need not be symmetric; one learning rate for all.
 """
 
-import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from itertools import pairwise
+from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..contract import Halo, Quantized, TrainingInputs
+from ..contract import Halo, NetworkConfig, Quantized, TrainingInputs
+from ..layers import lower_bound
 from ..priors import FactorisedPrior
 from ..transforms import LatentGains, quality_condition
 from .factorized import FactorizedCodec
-from .gdn import Gdn
-from .strided import STRIDE, Kernel, analysis_reach, down, synthesis_reach, up
+from .strided import Kernel, analysis_reach, down, synthesis_reach, up
 
 KERNELS = (Kernel(9, 4), Kernel(5, 2), Kernel(5, 2))
+PEDESTAL = 2.0**-18  # squared: added before the root and taken off after the square
+BETA_MIN = 1e-6
 
 
 @dataclass(frozen=True)
-class Balle2017Config:
+class Balle2017Config(NetworkConfig):
     """Channels of every layer and of the latents: the paper has one number for both, too."""
 
     family: ClassVar[str] = "balle2017"
     latent_channels: int = 96
 
-    def noise_shapes(self, crop: int) -> dict[str, tuple[int, ...]]:
-        """Shape of the noise that stands for rounding."""
-        return {"y": (self.latent_channels, crop // STRIDE, crop // STRIDE)}
 
-    def to_dict(self) -> dict[str, Any]:
-        """A plain dictionary for JSON."""
-        return dataclasses.asdict(self)
+class Gdn(nn.Module):
+    """Generalised divisive normalisation (Balle, Laparra and Simoncelli 2016, "Density modeling of images using a
+    generalized normalization transformation"), in the form of the paper (eq. 1): x [N, C, H, W] -> the same shape.
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Balle2017Config":
-        """The reverse of `to_dict`; unknown keys raise TypeError."""
-        return cls(**values)
+        GDN    y_i = x_i / sqrt(beta_i + sum_j gamma_ij x_j^2)
+        IGDN   y_i = x_i * sqrt(beta_i + sum_j gamma_ij x_j^2)        its approximate inverse, for the synthesis
+
+    at each position alone. beta > 0 and gamma >= 0 are squares of what is trained, minus a small pedestal, so that a
+    gradient step near zero is small, and a value at zero can leave it again (Balle 2018, "Efficient nonlinear
+    transforms", section 3). Starts at beta = 1, gamma = 0.1 on the diagonal.
+    """
+
+    def __init__(self, channels: int, *, inverse: bool = False) -> None:
+        super().__init__()
+        self.inverse = inverse
+        self.beta = nn.Parameter(torch.ones(channels))
+        self.gamma = nn.Parameter((0.1 * torch.eye(channels) + PEDESTAL**2).sqrt()[:, :, None, None])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """In the weights' precision within, as squares of half-precision activations lose what the root needs."""
+        beta = lower_bound(self.beta, (BETA_MIN + PEDESTAL**2) ** 0.5).square() - PEDESTAL**2
+        gamma = lower_bound(self.gamma, PEDESTAL).square() - PEDESTAL**2
+        device = "cpu" if x.is_meta else x.device.type  # where networks are only counted there is no autocast
+        with torch.autocast(device, enabled=False):
+            wide = x.to(gamma.dtype)
+            norm = F.conv2d(wide.square(), gamma, beta)
+            return (wide * (norm.sqrt() if self.inverse else norm.rsqrt())).to(x.dtype)
 
 
-def gdn_analysis(width: int) -> nn.Sequential:
-    """g_a: [N, 3, 16 h, 16 w] -> [N, width, h, w]."""
-    inputs = zip((3, width, width), KERNELS)
-    stages = [(down(channels, width, kernel, rectified=False), Gdn(width)) for channels, kernel in inputs]
-    return nn.Sequential(*(module for stage in stages for module in stage))
+def gdn_analysis(channels: Sequence[int], kernels: Sequence[Kernel]) -> list[nn.Module]:
+    """Strided convolutions through all numbers of channels, GDN after each."""
+    steps = zip(pairwise(channels), kernels)
+    return [layer for (i, o), kernel in steps for layer in (down(i, o, kernel, rectified=False), Gdn(o))]
 
 
-def gdn_synthesis(width: int) -> nn.Sequential:
-    """g_s: [N, width, h, w] -> [N, 3, 16 h, 16 w]."""
-    outputs = zip((width, width, 3), KERNELS[::-1])
-    stages = [(Gdn(width, inverse=True), up(width, channels, kernel, rectified=False)) for channels, kernel in outputs]
-    return nn.Sequential(*(module for stage in stages for module in stage))
+def gdn_synthesis(channels: Sequence[int], kernels: Sequence[Kernel]) -> list[nn.Module]:
+    """The reverse: IGDN before each transposed convolution."""
+    steps = zip(pairwise(channels), kernels)
+    return [layer for (i, o), kernel in steps for layer in (Gdn(i, inverse=True), up(i, o, kernel, rectified=False))]
 
 
 class Balle2017Network(FactorizedCodec):
-    """See the contract for shapes."""
-
     def __init__(self, config: Balle2017Config) -> None:
         width = config.latent_channels
-        super().__init__(config, gdn_analysis(width), gdn_synthesis(width))
+        channels = (3, width, width, width)
+        analysis, synthesis = gdn_analysis(channels, KERNELS), gdn_synthesis(channels[::-1], KERNELS[::-1])
+        super().__init__(config, nn.Sequential(*analysis), nn.Sequential(*synthesis))
         self.gains, self.prior = LatentGains(width), FactorisedPrior(width)
         with torch.no_grad():  # as wide as what GDN gives: a wider density would charge empty channels for long
             self.prior.mean.mul_(0.5)
@@ -80,7 +97,7 @@ class Balle2017Network(FactorizedCodec):
 
     @property
     def halo(self) -> Halo:
-        """From the kernels; GDN sees its own position alone."""
+        """GDN sees its own position alone."""
         return Halo(analysis_reach(KERNELS), synthesis_reach(KERNELS[::-1]))
 
     def quantize(self, inputs: TrainingInputs) -> Quantized:
@@ -93,23 +110,17 @@ class Balle2017Network(FactorizedCodec):
         return Quantized(noisy, {"y": self.bits(noisy, gain).sum((1, 2, 3))}, {"y": rounded.detach()})
 
     def encode_gain(self, quality_step: Tensor) -> Tensor:
-        """See `FactorizedCodec`."""
         return self.gains.encode(self.gains.log_encode.new_ones(1, 1, 1, 1), quality_condition(quality_step))
 
     def decode_gain(self, quality_step: Tensor) -> Tensor:
-        """See `FactorizedCodec`."""
         return self.gains.decode(self.gains.log_encode.new_ones(1, 1, 1, 1), quality_condition(quality_step))
 
     def mass(self, y: Tensor, gain: Tensor) -> Tensor:
-        """See `FactorizedCodec`."""
         return self.prior.mass(y, gain)
 
-    def synthesis_modules(self) -> Iterator[nn.Module | nn.Parameter]:
-        """g_s, and the gains before it."""
-        yield self.synthesis
-        yield self.gains.log_decode
+    def synthesis_modules(self) -> Sequence[nn.Module | nn.Parameter]:
+        return [self.synthesis, self.gains.log_decode]
 
-    def entropy_modules(self) -> Iterator[nn.Module]:
+    def entropy_modules(self) -> Sequence[nn.Module]:
         """The prior and the gains, of which bits take those of the encoder."""
-        yield self.prior
-        yield self.gains
+        return [self.prior, self.gains]

@@ -11,85 +11,68 @@ latents for the synthesis in training (see hyperprior.py); p(z) is a mixture of 
 small layers (6.1); the last ReLU of h_s is the lower bound of the scale.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from itertools import chain
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from ..contract import Halo
-from .gdn import Gdn
-from .hyperprior import GainedCodec, OnePassPrior, noise_shapes
+from ..contract import Halo, NetworkConfig
+from .balle2017 import gdn_analysis, gdn_synthesis
+from .hyperprior import ConvolutionalPrior, GainedCodec
 from .strided import Kernel, analysis_reach, down, synthesis_reach, up
 
 HALVE = Kernel(5, 2)  # of every strided convolution here
+KERNELS = (HALVE,) * 4
 
 
 @dataclass(frozen=True)
-class Balle2018Config:
+class Balle2018Config(NetworkConfig):
     """The paper's N and M."""
 
     family: ClassVar[str] = "balle2018"
     width: int = 64  # N, of the transforms and of z
     latent_channels: int = 96  # M
 
-    def noise_shapes(self, crop: int) -> dict[str, tuple[int, ...]]:
-        """Shapes of the quantisation noise of y and z for a crop of crop x crop pixels."""
-        return noise_shapes(crop, self.latent_channels, self.width)
-
-    def to_dict(self) -> dict[str, Any]:
-        """A plain dictionary for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Balle2018Config":
-        """The reverse of `to_dict`; unknown keys raise TypeError."""
-        return cls(**values)
+    @property
+    def hyper_channels(self) -> int:
+        return self.width
 
 
 class Magnitude(nn.Module):
     """|x|: scales do not depend on signs."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape."""
         return x.abs()
 
 
-def gdn_analysis(width: int, latents: int) -> nn.Sequential:
-    """g_a: [N, 3, 16 h, 16 w] -> [N, M, h, w]."""
-    stages = [(down(inputs, width, HALVE, rectified=False), Gdn(width)) for inputs in (3, width, width)]
-    return nn.Sequential(*chain(*stages), down(width, latents, HALVE, rectified=False))
+def g_a(width: int, latents: int) -> nn.Sequential:
+    """[N, 3, 16 h, 16 w] -> [N, M, h, w]."""
+    return nn.Sequential(*gdn_analysis((3, width, width, width, latents), KERNELS)[:-1])
 
 
-def gdn_synthesis(width: int, latents: int) -> nn.Sequential:
-    """g_s: [N, M, h, w] -> [N, 3, 16 h, 16 w]."""
-    channels = (latents, width, width)
-    stages = [(up(inputs, width, HALVE, rectified=False), Gdn(width, inverse=True)) for inputs in channels]
-    return nn.Sequential(*chain(*stages), up(width, 3, HALVE, rectified=False))
+def g_s(width: int, latents: int) -> nn.Sequential:
+    """[N, M, h, w] -> [N, 3, 16 h, 16 w]."""
+    return nn.Sequential(*gdn_synthesis((latents, width, width, width, 3), KERNELS)[1:])
 
 
 class GdnCodec(GainedCodec):
     """The paper's transforms with one prior or another."""
 
-    def __init__(self, config: Any, prior: OnePassPrior) -> None:
-        transforms = [make(config.width, config.latent_channels) for make in (gdn_analysis, gdn_synthesis)]
-        super().__init__(config, transforms[0], prior, transforms[1])
+    def __init__(self, config: Any, prior: ConvolutionalPrior) -> None:
+        width, latents = config.width, config.latent_channels
+        super().__init__(config, g_a(width, latents), prior, g_s(width, latents))
 
     @property
     def halo(self) -> Halo:
-        """From the kernels."""
-        return Halo(analysis_reach([HALVE] * 4), synthesis_reach([HALVE] * 4))
+        return Halo(analysis_reach(KERNELS), synthesis_reach(KERNELS))
 
 
 class Balle2018Network(GdnCodec):
-    """The transforms with a scale hyperprior."""
-
     def __init__(self, config: Balle2018Config) -> None:
         width, latents = config.width, config.latent_channels
         h_a = [nn.Conv2d(latents, width, 3, padding=1), nn.ReLU()]
         h_a += [down(width, width, HALVE), nn.ReLU(), down(width, width, HALVE)]
         h_s = [up(width, width, HALVE), nn.ReLU(), up(width, width, HALVE), nn.ReLU()]
         h_s += [nn.Conv2d(width, latents, 3, padding=1)]
-        prior = OnePassPrior(nn.Sequential(Magnitude(), *h_a), nn.Sequential(*h_s), width, zero_mean=True)
+        prior = ConvolutionalPrior(nn.Sequential(Magnitude(), *h_a), nn.Sequential(*h_s), width, zero_mean=True)
         super().__init__(config, prior)

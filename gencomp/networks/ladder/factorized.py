@@ -13,7 +13,7 @@ the integer tables of P(y) for a row of qualities (freeze.py).
 """
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from ...entropy.contract import EntropyModel
 from ..contract import Calibration, Network
 from ..freeze import MAX_LATENT, freeze_sets
 from ..layers import lower_bound
-from .strided import STRIDE, to_pixels, to_signal
+from .strided import to_pixels, to_signal
 
 
 class FactorizedCodec(Network):
@@ -33,12 +33,8 @@ class FactorizedCodec(Network):
     analysis: signal -> u; synthesis: decoded u -> signal. The gains are the only part that heeds the quality.
     """
 
-    stride = STRIDE
-    knows_realism = False
-
     def __init__(self, config: Any, analysis: nn.Module, synthesis: nn.Module) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.analysis, self.synthesis = analysis, synthesis
 
     @abstractmethod
@@ -54,36 +50,22 @@ class FactorizedCodec(Network):
         """P(y) [N, M, h, w] of y [N, M, h, w] under the encoder's gain [N, M, 1, 1]."""
 
     def bits(self, y: Tensor, gain: Tensor) -> Tensor:
-        """-log2 P(y), the same shape."""
         return -torch.log2(lower_bound(self.mass(y, gain), 1e-9))
 
     def analyze(self, x: Tensor, quality_step: Tensor) -> Tensor:
-        """x [N, 3, H, W] in 0..1 -> y [N, M, H / 16, W / 16]."""
         return self.analysis(to_signal(x)).float() * self.encode_gain(quality_step)
 
-    def hyper_analyze(self, y: Tensor) -> None:
-        """There are none."""
-        return None
-
     def condition(self, y_hat: Tensor, quality_step: Tensor) -> Tensor:
-        """y_hat in the units of the analysis."""
         return y_hat * self.decode_gain(quality_step)
 
     def synthesize(self, y_hat: Tensor, quality_step: Tensor, realism: Tensor, origin: Tensor | None = None) -> Tensor:
-        """y_hat [N, M, h, w] -> x_hat [N, 3, 16 h, 16 w]."""
         return to_pixels(self.synthesis(self.condition(y_hat, quality_step)))
 
-    def synthesis_modules(self) -> Iterator[nn.Module | nn.Parameter]:
-        """g_s."""
-        yield self.synthesis
-
     def freeze(self, calibration: Sequence[Calibration]) -> EntropyModel:
-        """The tables of P(y) for a row of qualities."""
         return freeze_sets(self._masses_at)
 
     @torch.no_grad()
     def bits_of(self, calibration: Calibration) -> float:
-        """Bits under the float prior."""
         gain = self.encode_gain(torch.tensor([calibration.quality_step]))
         return float(self.bits(torch.round(calibration.y), gain).sum())
 

@@ -19,9 +19,9 @@ coding leaves out; g_s sees the decoded one, and may mend it. The learned latent
 thumbnail's bytes. The thumbnail is not trained, and its bits have no gradient.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -32,20 +32,20 @@ from ...entropy.constants import KNOTS, MEAN_UNIT, SEGMENT
 from ...entropy.contract import EntropyModel
 from ...entropy.hybrid import CENTRE, CHANNELS, Hybrid, to_planes, write_planes
 from ...entropy.hyperprior import Hyperprior
-from ..contract import Calibration, Halo, Network, Quantized, TrainingInputs
+from ..contract import Calibration, Halo, NetworkConfig, Quantized, TrainingInputs
+from ..one_pass import OnePassCodec
 from ..transforms import LatentGains, quality_condition, quality_knots
-from .balle2018 import HALVE, gdn_analysis, gdn_synthesis
-from .hyperprior import OnePassPrior, noise_shapes
+from .balle2018 import KERNELS, g_a, g_s
 from .jpeg import jpeg_planes
 from .minnen2018 import mean_scale_prior
-from .strided import SIGNAL, STRIDE, analysis_reach, synthesis_reach
+from .strided import SIGNAL, analysis_reach, synthesis_reach
 
 REDUCED = 8  # pixels a side for one place of the thumbnail
 RED, GREEN, BLUE = 0.299, 0.587, 0.114  # of luma (ITU-T T.871, JFIF)
 
 
 @dataclass(frozen=True)
-class HybridConfig:
+class HybridConfig(NetworkConfig):
     """width, learned_channels: N and M of the learned part; coarsest, finest: JPEG's step at quality 1 and 100."""
 
     family: ClassVar[str] = "hybrid"
@@ -59,38 +59,30 @@ class HybridConfig:
         """Those of the thumbnail, then the learned ones."""
         return CHANNELS + self.learned_channels
 
+    @property
+    def hyper_channels(self) -> int:
+        return self.width
+
     def noise_shapes(self, crop: int) -> dict[str, tuple[int, ...]]:
-        """Shapes of the quantisation noise of the learned y and z for a crop of crop x crop pixels."""
-        return noise_shapes(crop, self.learned_channels, self.width)
-
-    def to_dict(self) -> dict[str, Any]:
-        """A plain dictionary for JSON."""
-        return asdict(self)
-
-    @staticmethod
-    def from_dict(values: Mapping[str, Any]) -> "HybridConfig":
-        """The reverse of `to_dict`; unknown keys raise TypeError."""
-        return HybridConfig(**values)
+        """Of the learned y and z."""
+        shapes = super().noise_shapes(crop)
+        return shapes | {"y": (self.learned_channels, *shapes["y"][1:])}
 
 
-class HybridNetwork(Network):
+class HybridNetwork(OnePassCodec):
     """See the contract for shapes. Channels 0..11 of y are the thumbnail's bytes, minus 128, over 64."""
 
-    stride = STRIDE
-    knows_realism = False
-
     def __init__(self, config: HybridConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.analysis = gdn_analysis(config.width, config.learned_channels)
+        super().__init__(config)
+        self.analysis = g_a(config.width, config.learned_channels)
         self.gains = LatentGains(config.learned_channels)
-        self.prior: OnePassPrior = mean_scale_prior(config.width, config.learned_channels)
-        self.synthesis = gdn_synthesis(config.width, config.latent_channels)
+        self.prior = mean_scale_prior(config.width, config.learned_channels)
+        self.synthesis = g_s(config.width, config.latent_channels)
 
     @property
     def halo(self) -> Halo:
-        """From the kernels; what is taken off before g_a looks beyond its own place of 8 pixels by another."""
-        return Halo(analysis_reach([HALVE] * 4, REDUCED), synthesis_reach([HALVE] * 4))
+        """What is taken off before g_a looks beyond its own place of 8 pixels by another."""
+        return Halo(analysis_reach(KERNELS, REDUCED), synthesis_reach(KERNELS))
 
     def quantize(self, inputs: TrainingInputs) -> Quantized:
         """The learned part differentiably, the thumbnail as it will be decoded."""
@@ -104,14 +96,12 @@ class HybridNetwork(Network):
         return Quantized(both, learned.bits | {"jpeg": bits}, rounded | {"jpeg": bits})
 
     def analyze(self, x: Tensor, quality_step: Tensor) -> Tensor:
-        """x [N, 3, H, W] -> the thumbnail and scaled latents [N, 12 + M, h, w], float32."""
         thumbnail = reduced(x)
         y = self.analysis((x - enlarged(thumbnail)) * SIGNAL).float()
         learned = self.gains.encode(y, quality_condition(quality_step))
         return torch.cat([F.pixel_unshuffle(thumbnail, 2).float(), learned], 1)
 
     def hyper_analyze(self, y: Tensor) -> Tensor:
-        """h_a of the learned part."""
         return self.prior.hyper_latents(y[:, CHANNELS:])
 
     def condition(self, y_hat: Tensor, quality_step: Tensor) -> Tensor:
@@ -120,18 +110,11 @@ class HybridNetwork(Network):
         return torch.cat([y_hat[:, :CHANNELS], learned], 1)
 
     def synthesize(self, y_hat: Tensor, quality_step: Tensor, realism: Tensor, origin: Tensor | None = None) -> Tensor:
-        """y_hat [N, 12 + M, h, w] -> x_hat [N, 3, H, W]."""
         base = enlarged(F.pixel_shuffle(y_hat[:, :CHANNELS], 2))
         return base.float() + self.synthesis(self.condition(y_hat, quality_step)).float() / SIGNAL
 
-    def synthesis_modules(self) -> Iterator[nn.Module | nn.Parameter]:
-        """g_s, and the gains before it."""
-        yield self.synthesis
-        yield self.gains.log_decode
-
-    def entropy_modules(self) -> Iterator[nn.Module]:
-        """The prior."""
-        yield self.prior
+    def synthesis_modules(self) -> Sequence[nn.Module | nn.Parameter]:
+        return [self.synthesis, self.gains.log_decode]
 
     def freeze(self, calibration: Sequence[Calibration]) -> EntropyModel:
         """The integer prior, and the quantiser's steps."""
@@ -141,8 +124,7 @@ class HybridNetwork(Network):
 
     def bits_of(self, calibration: Calibration) -> float:
         """Bits under the float prior, and of the scans as they are written."""
-        assert calibration.z_hat is not None
-        learned = self.prior.bits(calibration.y[:, CHANNELS:], calibration.z_hat)
+        learned = self.prior.bits_of(calibration.y[:, CHANNELS:], calibration.z_hat)
         step = int(self.steps_at(torch.tensor([calibration.quality_step])))
         return learned + 8 * len(write_planes(to_planes(calibration.y[0, :CHANNELS].numpy()), step))
 

@@ -14,23 +14,22 @@ The prior is that of `minnen2018` (mean and scale in one pass), separable, too; 
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..contract import Halo
-from .hyperprior import GainedCodec, OnePassPrior, noise_shapes
+from ..contract import Halo, NetworkConfig
+from .hyperprior import ConvolutionalPrior, GainedCodec
 from .strided import scale_kept
 
 EXPANSION = 2  # channels of a block's depthwise convolution over its own
 
 
 @dataclass(frozen=True)
-class LightConfig:
+class LightConfig(NetworkConfig):
     """Widths and depths at 1/4, 1/8 and 1/16 of the image's sides, the same in both transforms."""
 
     family: ClassVar[str] = "light"
@@ -39,20 +38,6 @@ class LightConfig:
     depths: tuple[int, int, int] = (1, 3, 3)
     hyper_channels: int = 48
     hyper_width: int = 96
-
-    def noise_shapes(self, crop: int) -> dict[str, tuple[int, ...]]:
-        """Shapes of the quantisation noise of y and z for a crop of crop x crop pixels."""
-        return noise_shapes(crop, self.latent_channels, self.hyper_channels)
-
-    def to_dict(self) -> dict[str, Any]:
-        """A plain dictionary for JSON."""
-        return asdict(self)
-
-    @staticmethod
-    def from_dict(values: Mapping[str, Any]) -> "LightConfig":
-        """The reverse of `to_dict`; unknown keys raise TypeError."""
-        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return LightConfig(**plain)
 
 
 class InvertedResidual(nn.Module):
@@ -66,26 +51,22 @@ class InvertedResidual(nn.Module):
             self.project.weight.mul_(0.3)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x [N, C, H, W] -> the same shape."""
         return x + self.project(F.relu(self.spatial(F.relu(self.expand(x)))))
 
 
 def depthwise(channels: int, stride: int = 1) -> nn.Conv2d:
-    """3x3, each channel alone."""
     conv = nn.Conv2d(channels, channels, 3, stride, padding=1, groups=channels)
     scale_kept(conv, 2 * conv.weight[0].numel())  # no rectifier follows
     return conv
 
 
 def pointwise(inputs: int, outputs: int) -> nn.Conv2d:
-    """1x1."""
     conv = nn.Conv2d(inputs, outputs, 1)
     scale_kept(conv, 2 * inputs)
     return conv
 
 
 def blocks(channels: int, depth: int) -> list[nn.Module]:
-    """Blocks of one resolution."""
     return [InvertedResidual(channels) for _ in range(depth)]
 
 
@@ -111,7 +92,7 @@ def light_synthesis(config: LightConfig) -> nn.Sequential:
     )
 
 
-def light_prior(config: LightConfig) -> OnePassPrior:
+def light_prior(config: LightConfig) -> ConvolutionalPrior:
     """h_a and h_s of separable convolutions; h_s of the layers that have an integer form."""
     latents, wide, hyper = config.latent_channels, config.hyper_width, config.hyper_channels
     h_a = [
@@ -124,12 +105,10 @@ def light_prior(config: LightConfig) -> OnePassPrior:
         *(depthwise(wide), nn.Conv2d(wide, 4 * wide, 1), nn.PixelShuffle(2), nn.ReLU()),
         *(depthwise(wide), nn.Conv2d(wide, 2 * latents, 1)),
     ]
-    return OnePassPrior(nn.Sequential(*h_a), nn.Sequential(*h_s), hyper)
+    return ConvolutionalPrior(nn.Sequential(*h_a), nn.Sequential(*h_s), hyper)
 
 
 class LightNetwork(GainedCodec):
-    """Transforms and prior of separable convolutions."""
-
     def __init__(self, config: LightConfig) -> None:
         super().__init__(config, light_analysis(config), light_prior(config), light_synthesis(config))
 

@@ -15,7 +15,7 @@ from typing import ClassVar
 from torch import nn
 
 from .balle2018 import HALVE, Balle2018Config, GdnCodec
-from .hyperprior import OnePassPrior
+from .hyperprior import ConvolutionalPrior
 from .strided import down, up
 
 
@@ -26,18 +26,16 @@ class Minnen2018Config(Balle2018Config):
     family: ClassVar[str] = "minnen2018"
 
 
-def mean_scale_prior(width: int, latents: int) -> OnePassPrior:
+def mean_scale_prior(width: int, latents: int) -> ConvolutionalPrior:
     """h_a and h_s for latents of M channels, N channels of z."""
     wide = 3 * latents // 2
     first = nn.Conv2d(latents, width, 3, padding=1)
     h_a = [first, nn.LeakyReLU(0.01), down(width, width, HALVE), nn.LeakyReLU(0.01), down(width, width, HALVE)]
     last = nn.Conv2d(wide, 2 * latents, 3, padding=1)
     h_s = [up(width, latents, HALVE), nn.ReLU(), up(latents, wide, HALVE), nn.ReLU(), last]
-    return OnePassPrior(nn.Sequential(*h_a), nn.Sequential(*h_s), width)
+    return ConvolutionalPrior(nn.Sequential(*h_a), nn.Sequential(*h_s), width)
 
 
 class Minnen2018Network(GdnCodec):
-    """The transforms with a mean and scale hyperprior."""
-
     def __init__(self, config: Minnen2018Config) -> None:
         super().__init__(config, mean_scale_prior(config.width, config.latent_channels))

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-STRIDE = 16  # pixels per latent, both ways
 SIGNAL = 4.0  # one over the standard deviation of pixels, about
 
 
@@ -40,7 +39,6 @@ def convolutions(channels: Sequence[int], kernels: Sequence[Kernel]) -> nn.Seque
 
 
 def transposed_convolutions(channels: Sequence[int], kernels: Sequence[Kernel]) -> nn.Sequential:
-    """The same upwards."""
     return _stack([up(inputs, outputs, kernel) for (inputs, outputs), kernel in zip(pairwise(channels), kernels)])
 
 

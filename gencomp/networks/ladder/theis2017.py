@@ -19,22 +19,21 @@ at 1/8 of the sides as in the paper; the file has them at 1/16, each channel as 
 density and scale.
 """
 
-import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...entropy.constants import KNOTS
-from ..contract import Halo, Quantized, TrainingInputs
+from ..contract import Halo, NetworkConfig, Quantized, TrainingInputs
 from ..layers import lower_bound, round_straight_through
 from ..transforms import quality_condition
 from .factorized import FactorizedCodec
-from .strided import STRIDE, Kernel, analysis_reach, down, scale_kept, synthesis_reach
+from .strided import Kernel, analysis_reach, down, scale_kept, synthesis_reach
 
 HALVE, FLAT, SHUFFLE = Kernel(5, 2), Kernel(3, 1), Kernel(1, 2)
 BLOCKS = 3
@@ -44,26 +43,12 @@ LEAST_LOG_SCALE = -5.0
 
 
 @dataclass(frozen=True)
-class Theis2017Config:
+class Theis2017Config(NetworkConfig):
     """Channels at 1/2 and 1/4 of the image's sides, and of the latents: at 1/16, four times those at 1/8."""
 
     family: ClassVar[str] = "theis2017"
     latent_channels: int = 96
     widths: tuple[int, int] = (32, 48)
-
-    def noise_shapes(self, crop: int) -> dict[str, tuple[int, ...]]:
-        """Shape of the noise at which the density is taken."""
-        return {"y": (self.latent_channels, crop // STRIDE, crop // STRIDE)}
-
-    def to_dict(self) -> dict[str, Any]:
-        """A plain dictionary for JSON."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Theis2017Config":
-        """The reverse of `to_dict`; unknown keys raise TypeError."""
-        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return cls(**plain)
 
 
 class ResidualBlock(nn.Module):
@@ -76,7 +61,6 @@ class ResidualBlock(nn.Module):
         nn.init.zeros_(self.second.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x [N, C, H, W] -> the same shape."""
         return x + self.second(F.leaky_relu(self.first(x), 0.01))
 
 
@@ -153,8 +137,6 @@ class GaussianScaleMixture(nn.Module):
 
 
 class Theis2017Network(FactorizedCodec):
-    """See the contract for shapes."""
-
     def __init__(self, config: Theis2017Config) -> None:
         if config.latent_channels % PHASES:
             raise ValueError(f"{config.latent_channels} latent channels are no multiple of {PHASES}")
@@ -164,7 +146,6 @@ class Theis2017Network(FactorizedCodec):
 
     @property
     def halo(self) -> Halo:
-        """From the kernels."""
         residual = [FLAT] * (2 * BLOCKS)
         upwards = [SHUFFLE, FLAT, SHUFFLE, *residual, FLAT, SHUFFLE, FLAT, SHUFFLE]
         return Halo(analysis_reach([HALVE, HALVE, *residual, HALVE, SHUFFLE]), synthesis_reach(upwards))
@@ -181,19 +162,14 @@ class Theis2017Network(FactorizedCodec):
         return Quantized(y_hat, {"y": -torch.log2(lower_bound(density, 1e-9)).sum((1, 2, 3))}, {"y": rounded})
 
     def encode_gain(self, quality_step: Tensor) -> Tensor:
-        """See `FactorizedCodec`."""
-        scale: Tensor = self.scales(quality_step)
-        return scale
+        return self.scales(quality_step)
 
     def decode_gain(self, quality_step: Tensor) -> Tensor:
-        """See `FactorizedCodec`."""
         return 1 / self.encode_gain(quality_step)
 
     def mass(self, y: Tensor, gain: Tensor) -> Tensor:
-        """See `FactorizedCodec`."""
         return self.prior.mass(y, gain)
 
-    def entropy_modules(self) -> Iterator[nn.Module]:
+    def entropy_modules(self) -> Sequence[nn.Module]:
         """The prior, and the scales that widen it."""
-        yield self.prior
-        yield self.scales
+        return [self.prior, self.scales]

@@ -17,62 +17,36 @@ A rounding error on steps of sqrt(12) w has the standard deviation w of the nois
 scales t, from 3 at quality 1 to 1/3 at quality 100. The decoder must know w, and so it belongs to a channel, not an
 image: log s(x) = log w_c + d_c(x), where d is what the encoder says, less its mean over the batch, and w is a
 parameter. (Yang et al. place digits by each latent's own s, which asks for another coder.) A channel that the KL term
-has switched off has w near 1 and rounds to 0 for nothing. The tables are counted on calibration images (counts.py).
+has switched off has w near 1 and rounds to 0 for nothing. The tables are counted on calibration images (counted.py).
 
 `draw_prior` draws u from N(0, 1): g then shows what the model takes for images. In the training log `psnr` is that of
 noisy latents, `bpp` an estimate of what rounded means take at each sample's quality; the loss has the KL divergence.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from ...entropy.contract import EntropyModel
-from ..contract import Calibration, Halo, Network, Quantized, TrainingInputs
-from ..counts import estimated_bits
-from .grid import Grid
-from .strided import (
-    STRIDE,
-    Kernel,
-    analysis_reach,
-    convolutions,
-    synthesis_reach,
-    to_pixels,
-    to_signal,
-    transposed_convolutions,
-)
+from ..contract import NetworkConfig, Quantized, TrainingInputs
+from .counted import CountedCodec, Grid, estimated_bits
+from .strided import Kernel, convolutions, to_signal, transposed_convolutions
 
-KERNELS = (Kernel(5, 2),) * 4
-GRID = Grid(3 * math.sqrt(12), math.sqrt(12) / 3)  # in widths of the posterior: beyond, g gets worse or no better
 FIRST_WIDTH = 0.2  # of the posterior, before training
 NORMAL = 0.4999999  # uniform noise is cut to -NORMAL..NORMAL: 5.2 standard deviations
 
 
 @dataclass(frozen=True)
-class VaeConfig:
-    """Channels at 1/2, 1/4 and 1/8 of the image's sides, and of the latents."""
+class VaeConfig(NetworkConfig):
+    """Channels at 1/2, 1/4 and 1/8 of the image's sides, and of the latents. The noise is the posterior's, uniform as
+    all noise comes."""
 
     family: ClassVar[str] = "vae"
     latent_channels: int = 48
     widths: tuple[int, int, int] = (32, 64, 96)
-
-    def noise_shapes(self, crop: int) -> dict[str, tuple[int, ...]]:
-        """Of the posterior's noise, uniform as all noise comes."""
-        return {"y": (self.latent_channels, crop // STRIDE, crop // STRIDE)}
-
-    def to_dict(self) -> dict[str, Any]:
-        """A plain dictionary for JSON."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "VaeConfig":
-        """The reverse of `to_dict`; unknown keys raise TypeError."""
-        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return cls(**plain)
 
 
 class Posterior(nn.Module):
@@ -80,7 +54,7 @@ class Posterior(nn.Module):
 
     def __init__(self, config: VaeConfig) -> None:
         super().__init__()
-        self.layers = convolutions((3, *config.widths, 2 * config.latent_channels), KERNELS)
+        self.layers = convolutions((3, *config.widths, 2 * config.latent_channels), VaeNetwork.kernels)
         self.log_width = nn.Parameter(torch.full((config.latent_channels, 1, 1), math.log(FIRST_WIDTH)))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -88,76 +62,45 @@ class Posterior(nn.Module):
         mean, deviation = self.layers(to_signal(x)).float().chunk(2, dim=1)
         return mean, self.log_width + deviation - deviation.mean((0, 2, 3), keepdim=True)
 
-    def scaled_mean(self, x: Tensor) -> Tensor:
-        """The mean in widths of its channel."""
-        mean, _ = self.layers(to_signal(x)).float().chunk(2, dim=1)
-        return mean * torch.exp(-self.log_width)
 
+class VaeNetwork(CountedCodec):
+    """y is m / D(q)."""
 
-class VaeNetwork(Network):
-    """See the contract for shapes; y is m / D(q)."""
-
-    stride = STRIDE
-    knows_realism = False
     has_prior = True
+    kernels = (Kernel(5, 2),) * 4
+    grid = Grid(3 * math.sqrt(12), math.sqrt(12) / 3)  # in widths of the posterior: beyond, g gets worse or no better
 
     def __init__(self, config: VaeConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.posterior = Posterior(config)
-        self.synthesis = transposed_convolutions((config.latent_channels, *config.widths[::-1], 3), KERNELS)
-
-    @property
-    def halo(self) -> Halo:
-        """From the kernels."""
-        return Halo(analysis_reach(KERNELS), synthesis_reach(KERNELS))
+        self.synthesis = transposed_convolutions((config.latent_channels, *config.widths[::-1], 3), self.kernels)
 
     def quantize(self, inputs: TrainingInputs) -> Quantized:
         """A sample of the posterior with its KL divergence; without noise, rounded means with their bits."""
         mean, log_deviation = self.posterior(inputs.x)
-        width, step = torch.exp(self.posterior.log_width), GRID.step(inputs.quality_step)
+        width, step = torch.exp(self.posterior.log_width), self.grid.step(inputs.quality_step)
         file_bits = {"y": estimated_bits(mean / width, step)}
         if not inputs.noise:
             return Quantized(torch.round(mean / (width * step)), file_bits)
         sampled = mean + torch.exp(log_deviation) * to_normal(inputs.noise["y"])
         return Quantized(sampled / (width * step), {"y": kl_bits(mean, log_deviation)}, file_bits)
 
-    def analyze(self, x: Tensor, quality_step: Tensor) -> Tensor:
-        """x [N, 3, H, W] in 0..1 -> y [N, M, H / 16, W / 16]."""
-        return self.posterior.scaled_mean(x) / GRID.step(quality_step)
-
-    def hyper_analyze(self, y: Tensor) -> None:
-        """There are none."""
-        return None
+    def latents(self, x: Tensor) -> Tensor:
+        """The mean in widths of its channel."""
+        mean, _ = self.posterior.layers(to_signal(x)).float().chunk(2, dim=1)
+        return mean * torch.exp(-self.posterior.log_width)
 
     def condition(self, y_hat: Tensor, quality_step: Tensor) -> Tensor:
-        """y_hat in the units of the prior."""
-        return y_hat * (GRID.step(quality_step) * torch.exp(self.posterior.log_width))
-
-    def synthesize(self, y_hat: Tensor, quality_step: Tensor, realism: Tensor, origin: Tensor | None = None) -> Tensor:
-        """y_hat [N, M, h, w] -> x_hat [N, 3, 16 h, 16 w]."""
-        return to_pixels(self.synthesis(self.condition(y_hat, quality_step)))
+        return y_hat * (self.grid.step(quality_step) * torch.exp(self.posterior.log_width))
 
     def draw_prior(self, height: int, width: int, quality_step: Tensor, generator: torch.Generator) -> Tensor:
         """u of N(0, 1), in units of y."""
         u = torch.randn(1, self.config.latent_channels, height, width, generator=generator)
-        return u.to(quality_step.device) / (GRID.step(quality_step) * torch.exp(self.posterior.log_width.detach()))
+        return u.to(quality_step.device) / (self.grid.step(quality_step) * torch.exp(self.posterior.log_width.detach()))
 
-    def synthesis_modules(self) -> Iterator[nn.Module | nn.Parameter]:
-        """g."""
-        yield self.synthesis
-
-    def entropy_modules(self) -> Iterator[nn.Module]:
+    def entropy_modules(self) -> Sequence[nn.Module]:
         """The posterior, whose means were counted."""
-        yield self.posterior
-
-    def freeze(self, calibration: Sequence[Calibration]) -> EntropyModel:
-        """Tables by counting."""
-        return GRID.freeze(calibration)
-
-    def bits_of(self, calibration: Calibration) -> None:
-        """Counts have no float form."""
-        return None
+        return [self.posterior]
 
 
 def kl_bits(mean: Tensor, log_deviation: Tensor) -> Tensor:

@@ -1,33 +1,40 @@
-"""Float priors to exact integer models: the price in bits."""
+"""Float priors to exact integer models: the price in bits, and tables fitted to what is coded."""
+
+import dataclasses
 
 import numpy as np
+import pytest
 import torch
 
 from gencomp.entropy import KINDS
 from gencomp.entropy.constants import LEVELS, SIGMA_MAX, SIGMA_MIN
 from gencomp.entropy.contract import Arithmetic, Latents
 from gencomp.entropy.evaluate import Evaluation
-from gencomp.entropy.tables import sigma_of_level
+from gencomp.entropy.hyperprior import Hyperprior as IntegerHyperprior
+from gencomp.entropy.tables import TOTAL, default_tables, sigma_of_level
 from gencomp.networks.contract import Calibration
-from gencomp.networks.convert import side_by_side
 from gencomp.networks.freeze import (
     float_pass,
-    freeze_counts,
-    freeze_factorized,
-    freeze_mean_scale,
     freeze_prior,
+    freeze_sets,
     latents_of,
     rate_change,
+    with_fitted_tables,
 )
 from gencomp.networks.hific import HificConfig, Hyperprior
-from gencomp.networks.priors import FactorisedPrior, Prior, PriorConfig
+from gencomp.networks.ladder.counted import counted_masses
+from gencomp.networks.priors import Prior, PriorConfig
 
 ARITHMETICS: tuple[Arithmetic, ...] = ("float64", "int64")
 
 
-def test_a_frozen_prior_costs_nearly_what_the_float_prior_does() -> None:
+@pytest.fixture
+def prior() -> Prior:
     torch.manual_seed(3)
-    prior = Prior(16, PriorConfig(hyper_channels=8, hyper_width=16, feature_width=16)).eval()
+    return Prior(16, PriorConfig(hyper_channels=8, hyper_width=16, feature_width=16)).eval()
+
+
+def test_a_frozen_prior_costs_nearly_what_the_float_prior_does(prior: Prior) -> None:
     drawn = [
         Calibration(torch.randn(1, 16, 8, 8), torch.randint(-2, 3, (1, 8, 2, 2)).float(), step)
         for step in (0, 512, 1024)
@@ -50,9 +57,10 @@ def test_a_mean_and_scale_hyperprior_keeps_its_rate_and_its_latents_come_back() 
             z_hat = torch.randint(-3, 4, (1, 8, 3, 4)).float()
             mean, scale = prior.mean_and_scale(z_hat, 9, 13)
             drawn.append(Calibration(mean + scale.clamp(min=SIGMA_MIN) * torch.randn(mean.shape), z_hat, 0))
-    frozen = freeze_mean_scale(side_by_side(prior.mean, prior.scale), prior.factorised, drawn[:2])
+    frozen = prior.freeze(drawn[:2])
+    assert isinstance(frozen, IntegerHyperprior)
     assert (frozen.kind, frozen.quality_inputs, frozen.hyper_stride) == ("hyperprior", 0, 4)
-    change = rate_change(lambda image: prior.bits(image.y, image.z_hat), frozen, drawn[2:])  # type: ignore[arg-type]
+    change = rate_change(lambda image: prior.bits_of(image.y, image.z_hat), frozen, drawn[2:])
     assert abs(change) < 0.005
     again = KINDS[frozen.kind](frozen.arrays())
     coded = frozen.encode(latents_of(drawn[3]), 0, Evaluation(check=True))
@@ -70,25 +78,6 @@ def test_a_mean_and_scale_hyperprior_keeps_its_rate_and_its_latents_come_back() 
 
 
 @torch.no_grad()
-def test_a_factorized_prior_keeps_its_rate_around_any_centre() -> None:
-    torch.manual_seed(4)
-    prior = FactorisedPrior(5)
-    with torch.no_grad():
-        prior.mean.add_(3 * torch.randn(1, 5, 1, 1))
-        prior.log_scale.add_(torch.randn(3, 5, 1, 1))
-    centres = prior.mean[1, :, 0, 0].detach().double().numpy()
-    y = torch.randn(1, 5, 40, 40) * 3 + prior.mean[1]
-    for chosen in (None, centres):
-        frozen = freeze_factorized(prior, chosen)
-        shift = torch.from_numpy(frozen.centres / 64).float()[:, None, None]
-        exact = float(prior.bits(torch.round(y - shift) + shift).sum())
-        coded = frozen.encode(Latents(y[0].numpy(), None), 0)
-        assert abs(coded.bits / exact - 1) < 0.005
-        assert np.array_equal(frozen.decode(coded.payload, 40, 40, 0).y_int, coded.y_int)
-        assert np.abs(coded.y_int / 64 - y[0].numpy()).max() < 0.501
-
-
-@torch.no_grad()
 def test_counted_sets_cost_what_the_counts_say_at_every_quality() -> None:
     """Latents that the quality scales, against the entropy of their own histogram."""
     draw = torch.Generator().manual_seed(5)
@@ -97,7 +86,7 @@ def test_counted_sets_cost_what_the_counts_say_at_every_quality() -> None:
     def symbols(step: int) -> torch.Tensor:
         return torch.round(spread * 2 ** (step / 256))
 
-    frozen = freeze_counts(symbols, sets=5)
+    frozen = freeze_sets(lambda step: counted_masses(symbols(step), 1023), sets=5)
     for step in (0, 256, 600, 1024):
         y = symbols(step).reshape(3, 64, 64)
         histograms = [np.unique(channel, return_counts=True)[1] for channel in y.numpy()]
@@ -110,7 +99,34 @@ def test_counted_sets_cost_what_the_counts_say_at_every_quality() -> None:
 
 
 def test_what_was_never_counted_can_be_coded() -> None:
-    frozen = freeze_counts(lambda step: torch.zeros(2, 100), sets=2)
+    frozen = freeze_sets(lambda step: counted_masses(torch.zeros(2, 100), 1023), sets=2)
     y = np.full((2, 3, 3), 7.0, np.float32)
     coded = frozen.encode(Latents(y, None), 512)
     assert np.array_equal(frozen.decode(coded.payload, 3, 3, 512).y_int, 64 * y)
+
+
+def test_fitted_tables_take_fewer_bits_of_other_images_and_give_the_same_latents(prior: Prior) -> None:
+    peaked = torch.distributions.Laplace(0.0, 0.3)
+    drawn = [
+        Calibration(peaked.sample((1, 16, 24, 24)), torch.randint(-2, 3, (1, 8, 6, 6)).float(), step)
+        for step in (0, 512, 1024, 600)
+    ]
+    frozen = freeze_prior(prior, drawn[:1])
+    before = dataclasses.replace(frozen, tables=default_tables(frozen.tables.z))
+    after = with_fitted_tables(before, drawn[:3])
+    for model in (before, after):
+        assert all(int(table.sum()) == TOTAL and table.min() >= 1 for table in model.tables.y)
+    latents, step = latents_of(drawn[3]), drawn[3].quality_step
+    old, new = before.encode(latents, step, Evaluation(check=True)), after.encode(latents, step, Evaluation(check=True))
+    assert new.bits < 0.97 * old.bits
+    assert np.array_equal(new.y_int, old.y_int)
+    assert np.array_equal(after.decode(new.payload, 24, 24, step).y_int, new.y_int)
+
+
+def test_levels_that_were_never_seen_keep_their_tables(prior: Prior) -> None:
+    zeros = Calibration(torch.zeros(1, 16, 8, 8), torch.zeros(1, 8, 2, 2), 512)
+    model = freeze_prior(prior, [zeros])
+    seen = set(np.concatenate([levels for _, levels in model.symbols(latents_of(zeros), 512)]).tolist())
+    fitted = with_fitted_tables(model, [zeros])
+    for level, (a, b) in enumerate(zip(model.tables.y, fitted.tables.y, strict=True)):
+        assert level in seen or np.array_equal(a, b)

@@ -1,4 +1,4 @@
-"""Crops and batches: a pure function of seed and number, whatever the processes, workers and broken images."""
+"""Crops, streams and batches: pure functions of seed and number, whatever the processes, workers, broken images."""
 
 from pathlib import Path
 
@@ -9,11 +9,15 @@ from PIL import Image
 from torch import Tensor
 
 from gencomp.bitstream import STEPS
-from gencomp.train.data.batches import Batch, StepSampler, batches, open_data, scaled, share_of
+from gencomp.train.data import streams
+from gencomp.train.data.batches import Batch, StepSampler, batches, fixed_crops, open_data, scaled, share_of
 from gencomp.train.data.crops import Cache, Crops, RandomInputs, cut, random_inputs
-from gencomp.train.data.sources import AREA_CAP, Decoded, SourceError, Sources
+from gencomp.train.data.sources import AREA_CAP, Decoded, Photograph, SourceError, Sources, decode
+from gencomp.train.data.streams import CHUNK, Chunk, Stream
 from gencomp.train.recipe import Recipe
 from gencomp.train.settings import recipe
+
+from ..conftest import parquet
 
 
 def tiny(**values: str) -> Recipe:
@@ -24,10 +28,10 @@ def crops_of(folder: Path, chosen: Recipe) -> Crops:
     return Crops(Sources([str(folder)]), chosen)
 
 
-def collected(place: Path, chosen: Recipe, processes: int = 1, *, start: int = 0) -> list[Batch]:
-    """Whole batches of three steps, put together from all processes."""
-    data = open_data([str(place)], streamed=False)
-    shares = [list(batches(data, chosen, StepSampler(chosen, start, 3, r, processes))) for r in range(processes)]
+def collected(place: Path, chosen: Recipe, processes: int = 1, *, start: int = 0, stop: int = 3) -> list[Batch]:
+    """Whole batches of some steps, put together from all processes; the table is streamed."""
+    data = open_data([str(place)], streamed=place.name.startswith("stream"))
+    shares = [list(batches(data, chosen, StepSampler(chosen, start, stop, r, processes))) for r in range(processes)]
     return [joined(list(step)) for step in zip(*shares)]
 
 
@@ -43,26 +47,33 @@ def joined(shares: list[Batch]) -> Batch:
     return Batch(torch.cat([b.numbers for b in shares]), torch.cat([b.pixels for b in shares]), whole, unreadable)
 
 
-def flat(batch: Batch) -> list[Tensor]:
-    drawn = batch.random
-    return [batch.numbers, batch.pixels, drawn.quality_step, drawn.realism, *drawn.noise.values()]
-
-
 def same(a: list[Batch], b: list[Batch]) -> bool:
+    def flat(batch: Batch) -> list[Tensor]:
+        drawn = batch.random
+        return [batch.numbers, batch.pixels, drawn.quality_step, drawn.realism, *drawn.noise.values()]
+
     return len(a) == len(b) and all(torch.equal(p, q) for x, y in zip(a, b) for p, q in zip(flat(x), flat(y)))
 
 
-@pytest.mark.parametrize("processes", [2, 4])
-def test_processes_share_the_batch_of_one(photographs: Path, processes: int) -> None:
-    assert same(collected(photographs, tiny()), collected(photographs, tiny(), processes))
+@pytest.fixture(scope="module")
+def table(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of six parquet files, each of five rows in row groups of two, one row broken."""
+    folder = tmp_path_factory.mktemp("stream")
+    for index in range(6):
+        parquet(photographs, folder / f"part{index}.parquet", rows_per_group=2)
+    return folder
 
 
-def test_workers_change_nothing(photographs: Path) -> None:
-    assert same(collected(photographs, tiny()), collected(photographs, tiny(workers="2")))
-
-
-def test_resumed_data_is_the_rest_of_the_unbroken(photographs: Path) -> None:
-    assert same(collected(photographs, tiny())[1:], collected(photographs, tiny(), start=1))
+@pytest.mark.parametrize("kind", ["photographs", "table"])
+def test_processes_share_the_batch_of_one_workers_change_nothing_and_a_resume_takes_the_rest(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    place = request.getfixturevalue(kind)
+    whole = collected(place, tiny())
+    assert same(whole, collected(place, tiny(), 2))
+    assert same(whole, collected(place, tiny(), 4))
+    assert same(whole, collected(place, tiny(workers="2")))
+    assert same(whole[1:], collected(place, tiny(), start=1))
 
 
 @pytest.mark.parametrize("processes", [3, 8, 64])
@@ -153,20 +164,15 @@ def test_broken_photographs_are_skipped_and_named(photographs: Path, tmp_path: P
     assert "broken.png" in named
 
 
-def test_a_folder_of_broken_photographs_is_an_error(tmp_path: Path) -> None:
+def test_a_folder_of_broken_photographs_is_an_error_and_grey_ones_become_colour(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"nothing")
     with pytest.raises(SourceError, match=r"a\.png"):
         crops_of(tmp_path, tiny())[0]
-
-
-def test_grey_photographs_become_colour(tmp_path: Path) -> None:
-    Image.new("L", (100, 90), 50).save(tmp_path / "grey.png")
+    Image.new("L", (100, 90), 50).save(tmp_path / "a.png")
     assert (crops_of(tmp_path, tiny())[0].pixels == 50).all()
 
 
 def test_large_jpegs_are_decoded_small_and_still_above_the_cap(tmp_path: Path) -> None:
-    from gencomp.train.data.sources import Photograph, decode
-
     path = tmp_path / "large.jpg"
     Image.new("RGB", (5000, 3400), (10, 200, 30)).save(path)
     found = decode(Photograph("large", path.read_bytes()))
@@ -174,3 +180,83 @@ def test_large_jpegs_are_decoded_small_and_still_above_the_cap(tmp_path: Path) -
     height, width = found.pixels.shape[:2]
     assert (height, width) == (1700, 2500)
     assert height * width >= AREA_CAP
+
+
+def test_every_row_is_seen_once_in_an_epoch(table: Path) -> None:
+    stream = Stream(str(table))
+    assert sum(chunk.rows for chunk in stream.chunks) == 30
+    lanes = [stream.lane(j, 3, 0) for j in range(3)]
+    seen = [next(lane)[0].name for _ in range(8) for lane in lanes]  # lanes differ by a row or two at most
+    assert len(set(seen)) == len(seen)
+
+
+def test_a_resume_goes_on_where_the_run_stood_and_reads_nothing_before(
+    table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unbroken = collected(table, tiny(), stop=30)
+    reads, read = list[Chunk](), streams.read_chunk
+
+    def counted(chunk: Chunk, column: str) -> object:
+        reads.append(chunk)
+        return read(chunk, column)
+
+    monkeypatch.setattr(streams, "read_chunk", counted)
+    assert same(unbroken[28:], collected(table, tiny(), start=28, stop=30))
+    assert len(reads) <= 8  # two rows of four lanes, where the run before read about sixty chunks
+
+
+def test_a_process_reads_the_chunks_of_its_own_lanes_alone(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: dict[int, set[Chunk]] = {}
+    read = streams.read_chunk
+    data, chosen = open_data([str(table)], streamed=True), tiny()
+    for rank in range(2):
+
+        def counted(chunk: Chunk, column: str, rank: int = rank) -> object:
+            reads.setdefault(rank, set()).add(chunk)
+            return read(chunk, column)
+
+        monkeypatch.setattr(streams, "read_chunk", counted)
+        list(batches(data, chosen, StepSampler(chosen, 0, 4, rank, 2)))
+    assert not reads[0] & reads[1]
+
+
+def test_nothing_but_footers_is_read_to_open_a_stream(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("the set was loaded")
+
+    monkeypatch.setattr(streams, "read_chunk", refuse)
+    monkeypatch.setattr(datasets, "load_dataset", refuse)
+    assert len(Stream(str(table)).chunks) == 6 * 3
+
+
+def test_fixed_crops_of_a_stream_are_the_same_every_time(table: Path) -> None:
+    data = open_data([str(table)], streamed=True)
+    once, again = (fixed_crops(data, tiny(), 5) for _ in range(2))
+    assert len(once) == 5
+    assert all(torch.equal(a, b) for a, b in zip(once, again))
+
+
+def test_streams_come_from_any_file_system(table: Path) -> None:
+    import fsspec
+
+    memory = fsspec.filesystem("memory")
+    for path in table.glob("*.parquet"):
+        memory.pipe(f"/set/{path.name}", path.read_bytes())
+    here, there = Stream(str(table)), Stream("memory://set")
+    assert [next(here.lane(0, 4, 0))[0].data] == [next(there.lane(0, 4, 0))[0].data]
+
+
+def test_long_row_groups_are_read_in_chunks(photographs: Path, tmp_path: Path) -> None:
+    path = parquet(photographs, tmp_path / "long.parquet", copies=20)
+    stream = Stream(str(path))
+    assert [chunk.rows for chunk in stream.chunks] == [CHUNK, 100 - CHUNK]
+    assert streams.read_chunk(stream.chunks[1], stream.column)[0].name.endswith(f"row {CHUNK}")
+
+
+def test_streams_that_are_not_there_are_named_and_a_stream_is_one_place(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    for names, said in ((["folder"], "folder"), (["absent.parquet"], "absent"), (["a", "b"], "one parquet folder")):
+        with pytest.raises(SourceError, match=said):
+            open_data([str(tmp_path / name) for name in names], streamed=True)

@@ -1,24 +1,23 @@
-"""Sources of photographs: folders, tables, and what their bytes say."""
+"""Sources of photographs: folders, tables, and what their bytes say; and rendered graphics."""
 
 import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from gencomp.train.data import sources
-from gencomp.train.data.sources import SourceError, Sources, is_lossless, odds, open_source
+from gencomp.train.data.graphics import rendered
+from gencomp.train.data.sources import SourceError, Sources, is_lossless, odds
 
 from ..conftest import parquet
 
 
 def test_sources_that_are_not_there_are_named(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="no photographs"):
-        open_source(str(tmp_path))
-    with pytest.raises(SourceError, match="no folder"):
-        open_source(str(tmp_path / "absent"))
-    with pytest.raises(SourceError, match="no file"):
-        open_source(str(tmp_path / "absent.parquet"))
+    for name, said in ((".", "no photographs"), ("absent", "no folder"), ("absent.parquet", "no file")):
+        with pytest.raises(SourceError, match=said):
+            Sources([str(tmp_path / name)])
 
 
 def test_parquet_gives_the_images_of_its_folder(photographs: Path, tmp_path: Path) -> None:
@@ -61,3 +60,21 @@ def test_lossless_files_are_told_by_their_bytes(kind: str, options: dict[str, ob
     file = io.BytesIO()
     Image.effect_noise((40, 30), 60).convert("RGB").save(file, kind, **options)
     assert is_lossless(file.getvalue()) == lossless
+
+
+def test_graphics_are_a_function_of_the_generator_of_the_size_that_is_asked_for() -> None:
+    assert np.array_equal(rendered(np.random.default_rng(3), 96), rendered(np.random.default_rng(3), 96))
+    assert not np.array_equal(rendered(np.random.default_rng(3), 96), rendered(np.random.default_rng(4), 96))
+    for side in (64, 192, 448):
+        assert rendered(np.random.default_rng(0), side).shape == (side, side, 3)
+
+
+def test_graphics_are_flat_colour_with_hard_edges() -> None:
+    """Half of the pixels at least equal their neighbour exactly, and steps of over 100 grey levels are common."""
+    flat, hard = [], []
+    for number in range(40):
+        steps = np.abs(np.diff(rendered(np.random.default_rng(number), 128).astype(int), axis=1)).max(-1)
+        flat.append((steps == 0).mean())
+        hard.append((steps > 100).any())
+    assert np.mean(flat) > 0.5
+    assert np.mean(hard) > 0.8

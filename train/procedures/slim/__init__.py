@@ -2,8 +2,7 @@
 
     widths.py    which widths a synthesis may have, what they cost, how they are drawn within a budget, and the search
                  for those that follow the teacher most closely
-    channels.py  the teacher's channels by importance, and the first of them as a narrower synthesis
-    supernet.py  the teacher whose synthesis runs at any of these widths, all of which share its weights
+    channels.py  the teacher's channels by importance, the first of them as a narrower synthesis, and the supernet
     reconstruct.py  what is left after the removal, solved by least squares against the teacher's features
     stages.py    the procedures: the supernet learns; then the search; what was found learns alone
 

@@ -1,4 +1,5 @@
-"""The channels of a synthesis: which weights belong to them, which matter most, and a part of them as a network.
+"""The channels of a synthesis: which weights belong to them, which matter most, and a part of them as a network, for
+good or for a pass of the supernet, all of whose widths share its weights.
 
 Every axis of a weight counts the channels of a *group*: those of one resolution (w16, w8, w4, w2), which all its layers
 share, or those after the first and the second layer inside one bottleneck. The order within a group is of no account,
@@ -10,7 +11,10 @@ from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
+from gencomp.networks.hyperprior import HyperpriorNetwork
+from gencomp.networks.layers import watched
 from gencomp.networks.transforms import Synthesis, TransformConfig
 
 UPSCALED = 4  # convolution outputs per channel of a pixel shuffle by 2
@@ -45,7 +49,6 @@ def groups_of(name: str) -> tuple[str | None, ...]:
 
 
 def group_sizes(config: TransformConfig) -> dict[str, int]:
-    """Channels of every group."""
     sizes = dict(zip(("w16", "w8", "w4", "w2"), config.decoder_widths))
     for stage, inner in zip((16, 8, 4), config.inner_by_stage()):
         for index, width in enumerate(inner):
@@ -72,7 +75,6 @@ def chosen(weights: Mapping[str, Tensor], channels: Mapping[str, Tensor]) -> dic
 
 
 def _places(name: str, axis: int, channels: Tensor, length: int) -> Tensor:
-    """Where channels lie along an axis."""
     if name.startswith("up") and axis == 0:
         return (UPSCALED * channels[:, None] + torch.arange(UPSCALED, device=channels.device)).flatten()
     return torch.cat([channels, channels + length // 2]) if name.endswith(".gains") else channels
@@ -92,20 +94,36 @@ def importance_order(synthesis: Synthesis, config: TransformConfig, run: Callabl
     the weights on it, summed over these layers.
     """
     scores = {group: torch.zeros(size) for group, size in group_sizes(config).items()}
+    convs = {name: module for name, module in synthesis.named_modules() if isinstance(module, nn.Conv2d)}
 
-    def watch(name: str, conv: nn.Conv2d, x: Tensor) -> None:
+    def watch(name: str, inputs: tuple[Tensor, ...], _: Tensor) -> None:
         group = groups_of(f"{name}.weight")[1]
         if group is not None:
-            scores[group] += (x.float().square().mean((0, 2, 3)) * conv.weight.square().sum((0, 2, 3))).cpu()
+            energy = inputs[0].float().square().mean((0, 2, 3))
+            scores[group] += (energy * convs[name].weight.square().sum((0, 2, 3))).cpu()
 
-    handles = [
-        module.register_forward_pre_hook(lambda conv, inputs, name=name: watch(name, conv, inputs[0]))
-        for name, module in synthesis.named_modules()
-        if isinstance(module, nn.Conv2d)
-    ]
-    try:
+    with watched(synthesis, convs, watch):
         run()
-    finally:
-        for handle in handles:
-            handle.remove()
     return {group: score.argsort(descending=True, stable=True) for group, score in scores.items()}
+
+
+class Supernet(HyperpriorNetwork):
+    """Weights and names are those of the family. widths: what the synthesis runs at; None: all of it."""
+
+    widths: TransformConfig | None = None
+
+    def draw(self, y_hat: Tensor, condition: Tensor, realism: Tensor, origin: Tensor) -> Tensor:
+        if self.widths is None:
+            return super().draw(y_hat, condition, realism, origin)
+        with torch.device("meta"):
+            shell = Synthesis(self.widths)
+        weights = narrowed(dict(self.synthesis.named_parameters()), self.widths)
+        return functional_call(shell, weights, (y_hat, condition, realism, origin), strict=True)
+
+
+def removed_for_good(supernet: dict[str, Tensor], widths: TransformConfig) -> dict[str, Tensor]:
+    """The weights of a whole network with the synthesis at `widths`, from those of the supernet."""
+    prefix = "synthesis."
+    wide = {name.removeprefix(prefix): value for name, value in supernet.items() if name.startswith(prefix)}
+    rest = {name: value for name, value in supernet.items() if not name.startswith(prefix)}
+    return rest | {prefix + name: value.clone() for name, value in narrowed(wide, widths).items()}

@@ -10,12 +10,13 @@ No gradients are needed, and training starts from there. The teacher's channels 
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from gencomp.networks.layers import Block
+from gencomp.networks.layers import Block, watched
 from gencomp.networks.transforms import Synthesis
 
 RIDGE = 1e-3  # times the mean square of the features
@@ -27,9 +28,8 @@ Run = Callable[[], object]
 def reconstruct(narrow: Synthesis, run: Run, teacher: Synthesis, run_teacher: Run) -> None:
     """Solve the layers of `narrow` in place; the runs show both the same latents. 1x1 layers alone are solved."""
     for stage, up in (("stage16", "up8.0"), ("stage8", "up4.0"), ("stage4", "up2.0")):
-        blocks = [
-            name for name, module in teacher.named_modules() if name.startswith(stage) and isinstance(module, Block)
-        ]
+        modules = teacher.named_modules()
+        blocks = [name for name, module in modules if name.startswith(stage) and isinstance(module, Block)]
         taught = _inputs_of(teacher, [*blocks, up], run_teacher)
         for name in blocks:
             x, condition = _inputs_of(narrow, [name], run)[name]
@@ -38,12 +38,8 @@ def reconstruct(narrow: Synthesis, run: Run, teacher: Synthesis, run_teacher: Ru
         _solve(conv, _inputs_of(narrow, [up], run)[up][0], wide(taught[up][0]))
 
 
-def _solve_block(
-    block: nn.Module, x: Tensor, condition: Tensor, wide: nn.Module, t: Tensor, wide_condition: Tensor
-) -> None:
-    """Both bottlenecks of a block, from what comes in: x for the narrower one, t for the teacher's."""
-    assert isinstance(block, Block)
-    assert isinstance(wide, Block)
+def _solve_block(block: Any, x: Tensor, condition: Tensor, wide: Any, t: Tensor, wide_condition: Tensor) -> None:
+    """Both bottlenecks of a `Block`, from what comes in: x for the narrower one, t for the teacher's."""
     for half, gain, wide_gain in zip(("first", "second"), _gains(block, condition), _gains(wide, wide_condition)):
         bottleneck, teaching = getattr(block, half), getattr(wide, half)
         if teaching is not None:
@@ -58,10 +54,8 @@ def _gains(block: Block, condition: Tensor) -> tuple[Tensor, ...]:
     return (1 + condition @ block.gains)[:, :, None, None].chunk(2, dim=1)
 
 
-def _solve(conv: nn.Module, features: Tensor, target: Tensor) -> None:
+def _solve(conv: Any, features: Tensor, target: Tensor) -> None:
     """The weights and bias of a 1x1 convolution: features [N, I, h, w] -> the first O channels of target."""
-    assert isinstance(conv, nn.Conv2d)
-    assert conv.bias is not None
     f = features.transpose(0, 1).flatten(1).double()
     f = torch.cat([f, torch.ones_like(f[:1])])
     t = target[:, : conv.out_channels].transpose(0, 1).flatten(1).double()
@@ -77,16 +71,9 @@ def _inputs_of(network: Synthesis, names: list[str], run: Run) -> dict[str, tupl
     """The inputs of modules while a network runs, float32, one sample after the other."""
     seen: dict[str, list[tuple[Tensor, ...]]] = {name: [] for name in names}
 
-    def keep(name: str, inputs: tuple[Tensor, ...]) -> None:
+    def keep(name: str, inputs: tuple[Tensor, ...], _: Tensor) -> None:
         seen[name].append(tuple(value.float() for value in inputs))
 
-    handles = [
-        network.get_submodule(name).register_forward_pre_hook(lambda _, inputs, name=name: keep(name, inputs))
-        for name in names
-    ]
-    try:
+    with watched(network, names, keep):
         run()
-    finally:
-        for handle in handles:
-            handle.remove()
     return {name: tuple(torch.cat(values) for values in zip(*found)) for name, found in seen.items()}

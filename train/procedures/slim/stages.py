@@ -9,10 +9,12 @@ latents, noise and realism; the pupil minimises the distance to the teacher's im
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor
@@ -21,24 +23,20 @@ from gencomp.networks import build
 from gencomp.networks.contract import Network, TrainingInputs, freeze_bits
 from gencomp.networks.cost import cost
 from gencomp.networks.int8 import fake_int8
-from gencomp.networks.transforms import TransformConfig
+from gencomp.networks.transforms import TransformConfig, transform_config
 
 from ...checkpoint import CheckpointError, Start, restore_module
 from ...data.batches import Data, StepSampler, batches
 from ...discriminators import KINDS, Discriminator
-from ...losses import mse
-from ...objective import distortion_balance, watched
-from ...players import Keeper, Still, opponents_of
-from ...recipe import Recipe, model_config
-from ...schedule import stage_spans
+from ...losses import distortion_balance, mse, watched
+from ...players import Keeper, Still
+from ...recipe import Recipe, model_config, stage_spans
 from ...steps import divided
 from ...terms import TERMS, Term
-from ..adversarial import against, check_opponents
 from ..contract import Metrics, MicroBatch, Procedure, Stage
-from ..shared import image_terms
-from .channels import chosen, importance_order
+from ..shared import against, image_terms
+from .channels import Supernet, chosen, importance_order, removed_for_good
 from .reconstruct import reconstruct
-from .supernet import Supernet, drawn_widths, removed_for_good
 from .widths import Elastic, best_widths, synthesis_kmac
 
 WATCHED_STEPS = 2  # batches by which channels are sorted and sub-networks compared
@@ -56,28 +54,14 @@ class _Distillation(Procedure):
     transform: TransformConfig | None = field(default=None, metadata=FILLED_IN)
     realistic: bool = field(default=True, metadata=FILLED_IN)
 
-    @property
-    def trains_bits(self) -> bool:
-        """See the contract."""
-        return False
+    trains_bits = False
+    needs_codec = True
 
     @property
     def teaches_realism(self) -> bool:
-        """See the contract."""
         return self.realistic
 
-    @property
-    def needs_codec(self) -> bool:
-        """See the contract."""
-        return True
-
-    @property
-    def image_losses(self) -> Mapping[str, Term]:
-        """See the contract."""
-        return self.losses
-
     def choose(self, network: Network) -> None:
-        """See the contract."""
         freeze_bits(network)
 
     def resume(self, recipe: Recipe, saved: dict[str, Any]) -> Recipe:
@@ -86,27 +70,22 @@ class _Distillation(Procedure):
             facts = saved["stages"][stage.name]
             known = {key: facts[key] for key in ("realistic", "synthesis_kmac") if key in facts}
             if facts["transform"] is not None:
-                values: dict[str, Any] = {
-                    key: tuple(v) if isinstance(v, list) else v for key, v in facts["transform"].items()
-                }
-                known["transform"] = TransformConfig(**values)
+                known["transform"] = transform_config(facts["transform"])
             recipe = with_stage(recipe, dataclasses.replace(stage, **known))
         return dataclasses.replace(recipe, model=model_config(saved))
 
     def others(self, recipe: Recipe, accelerator: Accelerator, weights: str | None) -> dict[str, Keeper]:
-        """The teacher, and discriminators where there are some."""
         wider = recipe.model if self.transform is None else dataclasses.replace(recipe.model, transform=self.transform)
         teacher = Still("teacher", build(wider).to(accelerator.device))
-        return {"teacher": teacher, **opponents_of(self.opponents(), recipe, accelerator, weights)}
+        return {"teacher": teacher, **super().others(recipe, accelerator, weights)}
 
     def loss(self, stage: Stage, micro: MicroBatch) -> tuple[Tensor, Metrics]:
-        """See the module."""
         inputs = micro.inputs
         with stage.accelerator.autocast():
-            output = stage.players.codec.network(inputs, train_bits=False)
+            output = self.forward(stage.players.codec.network, inputs)
         total, metrics = image_terms(stage, micro, output.x_hat)
         with torch.no_grad(), stage.accelerator.autocast():
-            taught = taught_images(stage, inputs, output.y_hat)
+            taught = shown(stage.players.still("teacher"), inputs, output.y_hat)
         value = self.distance(inputs, output.x_hat, taught)
         balance = distortion_balance(inputs.quality_step, stage.recipe)
         loss = (total + balance * self.teacher * value).mean()
@@ -131,7 +110,6 @@ class Shared(_Distillation):
     synthesis_kmac: float = field(default=0.0, metadata=FILLED_IN)  # the budget of g_s
 
     def check(self, recipe: Recipe) -> None:
-        """See the contract."""
         if not 0 < self.arithmetic <= 1:
             raise ValueError("shared.arithmetic is a share, above 0 and at most 1")
 
@@ -154,7 +132,6 @@ class Shared(_Distillation):
         return dataclasses.replace(with_stage(recipe, settings), model=start.network)
 
     def network(self, recipe: Recipe) -> Network:
-        """See the contract."""
         return Supernet(recipe.model)
 
     def begin_stage(self, stage: Stage, start: Start | None, data: Data | None) -> None:
@@ -165,18 +142,19 @@ class Shared(_Distillation):
             raise CheckpointError(f"{stage.recipe.name} trains in one process")
         still = stage.players.still("teacher")
         restore_module(still, "", start.codec)
-        order = importance_order(still.synthesis, self.transform, lambda: _watched(stage, data))
+        order = importance_order(still.synthesis, self.transform, lambda: samples_of(stage, data))
         order = {group: channels.to(stage.device) for group, channels in order.items()}
-        ordered = chosen(still.synthesis.state_dict(), order)
-        still.synthesis.load_state_dict(ordered)  # the same function, whose channels have the order of the pupil's
+        # the same function, whose channels have the order of the pupil's
+        still.synthesis.load_state_dict(chosen(still.synthesis.state_dict(), order))
         stage.players.codec.module.load_state_dict(still.state_dict())
         stage.players.average_codec()
 
     def loss(self, stage: Stage, micro: MicroBatch) -> tuple[Tensor, Metrics]:
-        """Of the step's sub-network."""
+        """Of the step's sub-network: some budget about the one asked for, and random widths within it."""
         assert self.transform is not None
-        rng = (stage.recipe.seed, stage.step, 4)
-        stage.players.codec.module.widths = drawn_widths(self.transform, rng, self.synthesis_kmac, self.spread)
+        rng, elastic = np.random.default_rng((stage.recipe.seed, stage.step, 4)), Elastic(self.transform)
+        widths = elastic.config(elastic.drawn(rng, self.synthesis_kmac * rng.uniform(*self.spread)))
+        stage.players.codec.module.widths = widths
         return super().loss(stage, micro)
 
 
@@ -189,37 +167,28 @@ class Narrow(_Distillation):
     int8: bool = False  # learns what eight bits will make of its bottlenecks (`gencomp int8` quantises them)
     discriminators: Mapping[str, Discriminator] = field(default_factory=dict, metadata={"rows": KINDS})
 
-    def opponents(self) -> Mapping[str, Discriminator]:
-        """See the contract."""
-        return self.discriminators
-
-    def check(self, recipe: Recipe) -> None:
-        """See the contract."""
-        check_opponents(self.discriminators)
-
     def succeed(self, finished: Stage, data: Data) -> Recipe:
         """The widths that follow the teacher most closely."""
         recipe, shared = finished.recipe, finished.procedure
         supernet = Supernet(recipe.model).to(finished.device).eval().requires_grad_(False)
         supernet.load_state_dict(finished.players.exported().state_dict())
-        seen = _watched(finished, data)
+        seen = samples_of(finished, data)
 
+        @torch.no_grad()
         def loss_of(widths: TransformConfig) -> float:
-            supernet.widths = widths
-            return sum(_distance(finished, supernet, watched) for watched in seen)
+            supernet.widths, total = widths, 0.0
+            for inputs, y_hat, taught in seen:
+                with finished.accelerator.autocast():
+                    x_hat = shown(supernet, inputs, y_hat)
+                total += float(shared.distance(inputs, x_hat, taught).mean())
+            return total
 
-        budget = shared.synthesis_kmac
-        found = best_widths(Elastic(shared.transform), budget, loss_of, self.candidates, recipe.seed)
+        found = best_widths(Elastic(shared.transform), shared.synthesis_kmac, loss_of, self.candidates, recipe.seed)
         settings = dataclasses.replace(self, transform=shared.transform, realistic=shared.realistic)
         model = dataclasses.replace(recipe.model, transform=found)
         return dataclasses.replace(with_stage(recipe, settings), model=model)
 
-    def network(self, recipe: Recipe) -> Network:
-        """See the contract."""
-        return build(recipe.model)
-
     def choose(self, network: Network) -> None:
-        """See the contract."""
         if self.int8:
             fake_int8(network)
         super().choose(network)
@@ -229,18 +198,15 @@ class Narrow(_Distillation):
         if start is None or self.transform is None or data is None:
             raise CheckpointError("narrow comes after shared")
         codec, still = stage.players.codec.module, stage.players.still("teacher")
-        restore_module(still, "teacher", {k: v for k, v in start.others.items() if k.startswith("teacher.")})
+        restore_module(still, "teacher", start.others)
         restore_module(codec, "", removed_for_good(start.codec, codec.config.transform))
-        seen = _watched(stage, data)
+        seen = samples_of(stage, data)
 
-        def runs(network: Network) -> Callable[[], None]:
-            def run() -> None:
-                for inputs, y_hat, _ in seen:
-                    network.synthesize(y_hat, inputs.quality_step, inputs.realism, inputs.origin)
+        def run(network: Network) -> None:
+            for inputs, y_hat, _ in seen:
+                shown(network, inputs, y_hat)
 
-            return run
-
-        reconstruct(codec.synthesis, runs(codec), still.synthesis, runs(still))
+        reconstruct(codec.synthesis, partial(run, codec), still.synthesis, partial(run, still))
         stage.players.average_codec()
 
 
@@ -250,13 +216,11 @@ def with_stage(recipe: Recipe, settings: Procedure) -> Recipe:
     return dataclasses.replace(recipe, stages=stages)
 
 
-def taught_images(stage: Stage, inputs: TrainingInputs, y_hat: Tensor) -> Tensor:
-    """What the teacher shows of the same latents."""
-    shown: Tensor = stage.players.still("teacher").synthesize(y_hat, inputs.quality_step, inputs.realism, inputs.origin)
-    return shown
+def shown(network: Network, inputs: TrainingInputs, y_hat: Tensor) -> Tensor:
+    return network.synthesize(y_hat, inputs.quality_step, inputs.realism, inputs.origin)
 
 
-class Watched(NamedTuple):
+class Sample(NamedTuple):
     """A part of a batch with its latents, and the teacher's images of them."""
 
     inputs: TrainingInputs
@@ -265,21 +229,13 @@ class Watched(NamedTuple):
 
 
 @torch.no_grad()
-def _watched(stage: Stage, data: Data) -> list[Watched]:
+def samples_of(stage: Stage, data: Data) -> list[Sample]:
     """Samples from beyond the last step, shown to the teacher."""
-    recipe = dataclasses.replace(stage.recipe, workers=0)
-    sampler = StepSampler(recipe, recipe.steps, recipe.steps + WATCHED_STEPS)
-    seen = []
+    recipe, teacher = dataclasses.replace(stage.recipe, workers=0), stage.players.still("teacher")
+    sampler, seen = StepSampler(recipe, recipe.steps, recipe.steps + WATCHED_STEPS), []
     for batch in batches(data, recipe, sampler):
-        for micro in divided(stage, batch):
+        for inputs, _ in divided(stage, batch):
             with stage.accelerator.autocast():
-                y_hat = stage.players.still("teacher").quantize(micro.inputs._replace(noise={})).y_hat
-                seen.append(Watched(micro.inputs, y_hat, taught_images(stage, micro.inputs, y_hat)))
+                y_hat = teacher.quantize(inputs._replace(noise={})).y_hat
+                seen.append(Sample(inputs, y_hat, shown(teacher, inputs, y_hat)))
     return seen
-
-
-@torch.no_grad()
-def _distance(stage: Stage, network: Supernet, seen: Watched) -> float:
-    with stage.accelerator.autocast():
-        x_hat = network.synthesize(seen.y_hat, seen.inputs.quality_step, seen.inputs.realism, seen.inputs.origin)
-    return float(stage.procedure.distance(seen.inputs, x_hat, seen.taught).mean())

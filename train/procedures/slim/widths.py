@@ -38,17 +38,12 @@ class Elastic:
         w16, w8, w4, w2, *inner = (self.notches[i][place] for i, place in enumerate(places))
         return dataclasses.replace(self.teacher, decoder_widths=(w16, w8, w4, w2), decoder_inner=tuple(inner))
 
-    def widest(self) -> list[int]:
-        """The teacher's own."""
-        return [len(notches) - 1 for notches in self.notches]
-
     def narrowest(self) -> TransformConfig:
-        """The least of every place."""
         return self.config([0] * len(self.notches))
 
     def drawn(self, rng: np.random.Generator, kmac: float) -> list[int]:
         """Random places of at most `kmac` thousand multiplications per pixel."""
-        return self.lowered(rng, self.widest(), kmac)
+        return self.lowered(rng, [len(notches) - 1 for notches in self.notches], kmac)
 
     def changed(self, rng: np.random.Generator, places: Sequence[int], kmac: float) -> list[int]:
         """One to three places raised by a notch, and others lowered for it."""
