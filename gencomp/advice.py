@@ -10,17 +10,18 @@ By PSNR at realism 1, which prefers any blur to drawn texture, ten would.
 from __future__ import annotations
 
 import io
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, features
 
-from .kinds import open_image
-from .rate_search import largest_step, sketch_of
+from gencomp.kinds import open_image
+from gencomp.rate_search import largest_step, sketch_of
 
 if TYPE_CHECKING:
-    from .codec import Codec
+    from gencomp.codec import Codec
 
 Pixels = npt.NDArray[np.uint8]
 SPEED, SLOW = 8, 6  # of the AVIF encoder: for a look, for a file that is kept
@@ -55,22 +56,18 @@ def advise(codec: Codec, pixels: Pixels, quality: float, bpp: float) -> Advice |
     from the image that the codec need not be asked, as with photographs.
     """
     sketch = sketch_of(pixels)
-    if not _near(sketch, avif_within(sketch, round(bpp * sketch[..., 0].size / 8), SPEED)):
+
+    def deviation(avif: bytes | None) -> float:
+        if avif is None:
+            return math.inf
+        with open_image(io.BytesIO(avif)) as image:
+            return gmsd(sketch, np.asarray(image.convert("RGB")))
+
+    if deviation(avif_within(sketch, round(bpp * sketch[..., 0].size / 8), SPEED)) >= NEAR:
         return None
     data = codec.compress(sketch, quality=quality)
-    other = avif_within(sketch, len(data), SPEED)
-    return (
-        None if other is None else Advice(gmsd(sketch, np.asarray(codec.decompress(data))), gmsd(sketch, _read(other)))
-    )
-
-
-def _near(pixels: Pixels, avif: bytes | None) -> bool:
-    return avif is not None and gmsd(pixels, _read(avif)) < NEAR
-
-
-def _read(avif: bytes) -> Pixels:
-    with open_image(io.BytesIO(avif)) as image:
-        return np.asarray(image.convert("RGB"))
+    other = deviation(avif_within(sketch, len(data), SPEED))
+    return None if other == math.inf else Advice(gmsd(sketch, np.asarray(codec.decompress(data))), other)
 
 
 def avif_within(pixels: Pixels, limit: int, speed: int = SLOW) -> bytes | None:

@@ -106,15 +106,16 @@ def with_alpha(image: Image.Image, content: bytes | None) -> Image.Image:
 
 
 def filled(rgb: Image.Image, alpha: Image.Image) -> Image.Image:
-    """The colours with those that are not seen at all, alpha 0, made smooth: means of what lies around at 2, 4, 8, ..
-    pixels (push-pull, Gortler et al. 1996, section 3.5), so that they cost next to no bits."""
+    """The colours with those that are not seen at all, alpha 0, made smooth, so that they cost next to no bits."""
     seen = np.asarray(alpha) > 0
     if seen.all():
         return rgb
-    return Image.fromarray(np.rint(_filled(np.asarray(rgb, np.float32), seen)).astype(np.uint8))
+    return Image.fromarray(np.rint(spread(np.asarray(rgb, np.float32), seen)).astype(np.uint8))
 
 
-def _filled(pixels: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float32]:
+def spread(pixels: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """[H, W, 3] with what is not known, [H, W], taken from means of what lies around at 2, 4, 8, .. pixels (push-pull,
+    Gortler et al. 1996, The Lumigraph, section 3.5)."""
     height, width = known.shape
     if known.all():
         return pixels
@@ -125,14 +126,10 @@ def _filled(pixels: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np
     sums = np.pad(pixels, (*even, (0, 0))) * weight[..., None]
     blocks = (weight.shape[0] // 2, 2, weight.shape[1] // 2, 2)
     count, total = weight.reshape(blocks).sum((1, 3)), sums.reshape(*blocks, 3).sum((1, 3))
-    half = _filled(total / np.maximum(count, 1)[..., None], count > 0)
-    shown = np.stack([_doubled(half[..., channel], width, height) for channel in range(3)], -1)
-    return np.where(known[..., None], pixels, shown)
-
-
-def _doubled(plane: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
-    box = (0, 0, width / 2, height / 2)
-    return np.asarray(Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR, box))
+    half = spread(total / np.maximum(count, 1)[..., None], count > 0)
+    box, smooth = (0, 0, width / 2, height / 2), Image.Resampling.BILINEAR
+    planes = (Image.fromarray(half[..., channel]).resize((width, height), smooth, box) for channel in range(3))
+    return np.where(known[..., None], pixels, np.stack([np.asarray(plane) for plane in planes], -1))
 
 
 def _saved(image: Image.Image, form: str, **options: object) -> bytes:

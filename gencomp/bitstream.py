@@ -83,34 +83,40 @@ class Header:
 
 
 class Inspection(NamedTuple):
-    """What a file says of itself.
+    """What a file says of itself, read once.
 
     sections: bytes by name: header, checksums, optional sections, payload; they add up to the file. extras: content of
-    the optional sections by kind, those of unknown kinds too.
+    the optional sections by kind, those of unknown kinds too. payload: empty unless it was asked for.
     """
 
     header: Header
     sections: dict[str, int]
     checksum_ok: bool
     extras: dict[int, bytes]
+    payload: bytes
+
+    def checked(self) -> Inspection:
+        """Itself; BitstreamError for a wrong checksum."""
+        if not self.checksum_ok:
+            raise BitstreamError("damaged file: its checksum does not match (cut short, altered or extended)")
+        return self
 
 
 def pack(header: Header, payload: bytes, extras: Mapping[int, bytes] | None = None) -> bytes:
     """The file's bytes: header, checksums, optional sections by kind, payload. Version 1 holds no such sections."""
-    head = b"".join(
-        (
-            MAGIC,
-            bytes([header.version]),
-            header.model_id,
-            varint(header.width),
-            varint(header.height),
-            _STEP_AND_LATENTS_CRC.pack(header.quality_step, header.latents_crc),
-        )
-    )
-    body = _pack_sections(extras or {}, payload) if header.version >= SECTIONS_VERSION else payload
-    if extras and header.version < SECTIONS_VERSION:
+    head = MAGIC + bytes([header.version]) + header.model_id + varint(header.width) + varint(header.height)
+    head += _STEP_AND_LATENTS_CRC.pack(header.quality_step, header.latents_crc)
+    extras = extras or {}
+    if sum(map(len, extras.values())) > MAX_SECTION_BYTES:
+        raise ValueError(f"optional sections may have {MAX_SECTION_BYTES:,} bytes together")
+    if not all(_PAYLOAD < kind < 256 for kind in extras):
+        raise ValueError("kinds of optional sections lie in 1 to 255")
+    if header.version >= SECTIONS_VERSION:
+        sections = [*sorted(extras.items()), (_PAYLOAD, payload)]
+        payload = b"".join(bytes([kind]) + varint(len(content)) + content for kind, content in sections)
+    elif extras:
         raise ValueError(f"format version {header.version} holds no sections")
-    return head + _CRC.pack(zlib.crc32(body, zlib.crc32(head))) + body
+    return head + _CRC.pack(zlib.crc32(payload, zlib.crc32(head))) + payload
 
 
 def payload_room(size: int, header: Header, extras: Mapping[int, bytes] | None = None) -> int:
@@ -123,30 +129,31 @@ def payload_room(size: int, header: Header, extras: Mapping[int, bytes] | None =
 
 def unpack(data: bytes) -> tuple[Header, bytes]:
     """Header and payload of a whole file. Raises BitstreamError for anything that `pack` did not write."""
-    inspection = inspect(data)
-    if not inspection.checksum_ok:
-        raise BitstreamError("damaged file: its checksum does not match (cut short, altered or extended)")
-    return inspection.header, bytes(data[len(data) - inspection.sections["payload"] :])
+    inspection = inspect(data).checked()
+    return inspection.header, inspection.payload
 
 
 def inspect(data: bytes) -> Inspection:
     """The same without raising on a wrong checksum; still raises BitstreamError where header or sections are broken."""
     if not isinstance(data, bytes | bytearray | memoryview):
         raise TypeError(f"the bytes of a .gnc file are expected, not {type(data).__name__}")
-    return inspect_file(io.BytesIO(data), max_pixels=None)
+    return inspect_file(io.BytesIO(data), max_pixels=None, keep=True)
 
 
-def inspect_file(file: IO[bytes], max_pixels: int | None = MAX_PIXELS) -> Inspection:
-    """`inspect` of an open file, in the memory of a header and its optional sections.
+def inspect_file(file: IO[bytes], max_pixels: int | None = MAX_PIXELS, *, keep: bool = False) -> Inspection:
+    """`inspect` of an open file, which is bounded by what its header claims and by max_pixels.
 
-    Reads on for the checksum, but no further than `read` would: a file that does not end raises BitstreamError.
+    keep: the payload, too; without it the memory is that of a header and its optional sections. No file is larger than
+    its raw image, its optional sections and a margin for the padding of small images: a foreign file, or one that does
+    not end, raises BitstreamError before it fills the memory.
     """
     header, stored, extras, rest = _read_front(file, max_pixels)
+    kept: list[bytes] | None = [] if keep else None
     if header.version == 1:
-        payload = rest.skip(None)
+        payload = rest.skip(None, kept)
     else:
         payload = _read_length(rest)
-        if rest.skip(payload) < payload:
+        if rest.skip(payload, kept) < payload:
             raise BitstreamError("damaged file: it ends inside the payload")
         if rest.skip(1):
             raise BitstreamError("damaged file: it goes on after its payload")
@@ -154,7 +161,7 @@ def inspect_file(file: IO[bytes], max_pixels: int | None = MAX_PIXELS) -> Inspec
     checksums = 2 * _CRC.size
     header_bytes = rest.total - checksums - payload - sum(named.values())
     sections = {"header": header_bytes, "checksums": checksums, **named, "payload": payload}
-    return Inspection(header, sections, _CRC.unpack(stored)[0] == rest.crc, extras)
+    return Inspection(header, sections, _CRC.unpack(stored)[0] == rest.crc, extras, b"".join(kept or ()))
 
 
 def peek(file: IO[bytes]) -> tuple[Header, dict[int, bytes]]:
@@ -185,28 +192,6 @@ def read_header(data: bytes) -> tuple[Header, int]:
         raise BitstreamError(f"damaged file: {error}") from None
 
 
-def read(file: IO[bytes], max_pixels: int | None = MAX_PIXELS) -> bytes:
-    """The bytes of a .gnc file from an open one, bounded by what its header claims and by max_pixels.
-
-    No file is larger than its raw image, its optional sections and a margin for the padding of small images: a foreign
-    file, or one that does not end, raises BitstreamError before it fills the memory. Checks nothing else.
-    """
-    head = file.read(MAX_HEADER_BYTES)
-    header, _ = read_header(head)
-    limit = read_limit(header, max_pixels)
-    data = head + file.read(limit + 1 - len(head))
-    if len(data) > limit:
-        raise BitstreamError(f"damaged file: longer than an image of {header.width}x{header.height} can be")
-    return data
-
-
-def read_limit(header: Header, max_pixels: int | None = MAX_PIXELS) -> int:
-    """Bytes that no file of this header exceeds: raw pixels, a margin for padding, and the optional sections."""
-    pixels = header.width * header.height
-    raw = 65_536 + 3 * (pixels if max_pixels is None else min(pixels, max_pixels))
-    return raw + (MAX_SECTION_BYTES if header.version >= SECTIONS_VERSION else 0)
-
-
 def quality_to_step(quality: float) -> int:
     """The stored step of a quality in 1 .. 100; neighbouring steps are 0.097 apart. Raises ValueError outside."""
     if not MIN_QUALITY <= quality <= MAX_QUALITY:
@@ -222,11 +207,15 @@ def step_to_quality(step: int) -> float:
 
 
 class _Rest:
-    """What follows a header, read from front to back. crc: of all bytes read; total: their number, header included."""
+    """A header and what follows it, read from front to back. crc: of all bytes read; total: how many."""
 
-    def __init__(self, head: bytes, end: int, file: IO[bytes], limit: int) -> None:
+    def __init__(self, head: bytes, file: IO[bytes], max_pixels: int | None) -> None:
+        self.header, end = read_header(head)
         self.crc, self.total = zlib.crc32(head[:end]), end
-        self._ahead, self._file, self._limit = head[end:], file, limit
+        self._ahead, self._file = head[end:], file
+        pixels = self.header.width * self.header.height
+        self._limit = 65_536 + 3 * (pixels if max_pixels is None else min(pixels, max_pixels))
+        self._limit += MAX_SECTION_BYTES if self.header.version >= SECTIONS_VERSION else 0
 
     def take(self, count: int, counted: bool = True) -> bytes:
         """The next `count` bytes; BitstreamError where the file ends before. counted: whether the CRC covers them."""
@@ -237,18 +226,21 @@ class _Rest:
         self.crc = zlib.crc32(data, self.crc) if counted else self.crc
         return data
 
-    def skip(self, count: int | None) -> int:
-        """Read on for `count` bytes, or to the end, a piece at a time; how many there were."""
+    def skip(self, count: int | None, kept: list[bytes] | None = None) -> int:
+        """Read on for `count` bytes, or to the end, a piece at a time; how many there were. kept: gets the pieces."""
         before = self.total
         while count is None or self.total - before < count:
             left = _CHUNK if count is None else min(_CHUNK, count - (self.total - before))
             data = self._read(left)
             self.total += len(data)
             if self.total > self._limit:
-                raise BitstreamError(f"damaged file: longer than an image of its size can be ({self._limit:,} bytes)")
+                size = f"{self.header.width}x{self.header.height}"
+                raise BitstreamError(f"damaged file: longer than an image of {size} can be")
             self.crc = zlib.crc32(data, self.crc)
             if not data:
                 break
+            if kept is not None:
+                kept.append(data)
         return self.total - before
 
     def _read(self, count: int) -> bytes:
@@ -258,20 +250,9 @@ class _Rest:
 
 def _read_front(file: IO[bytes], max_pixels: int | None) -> tuple[Header, bytes, dict[int, bytes], _Rest]:
     """What stands before the payload: header, file CRC, optional sections; and the rest."""
-    head = file.read(MAX_HEADER_BYTES)
-    header, end = read_header(head)
-    rest = _Rest(head, end, file, read_limit(header, max_pixels))
+    rest = _Rest(file.read(MAX_HEADER_BYTES), file, max_pixels)
     stored = rest.take(_CRC.size, counted=False)
-    return header, stored, _read_extras(rest) if header.version >= SECTIONS_VERSION else {}, rest
-
-
-def _pack_sections(extras: Mapping[int, bytes], payload: bytes) -> bytes:
-    if sum(map(len, extras.values())) > MAX_SECTION_BYTES:
-        raise ValueError(f"optional sections may have {MAX_SECTION_BYTES:,} bytes together")
-    if not all(_PAYLOAD < kind < 256 for kind in extras):
-        raise ValueError("kinds of optional sections lie in 1 to 255")
-    sections = [*sorted(extras.items()), (_PAYLOAD, payload)]
-    return b"".join(bytes([kind]) + varint(len(content)) + content for kind, content in sections)
+    return rest.header, stored, _read_extras(rest) if rest.header.version >= SECTIONS_VERSION else {}, rest
 
 
 def _read_extras(rest: _Rest) -> dict[int, bytes]:

@@ -1,7 +1,7 @@
 """Images to .gnc files and back: the only place where bytes, integers and floats meet.
 
 image --runtime.analyze--> y, z --entropy.encode--> payload --bitstream.pack--> file
-file --bitstream.unpack--> payload --entropy.decode--> y_int --/64, runtime.synthesize--> image
+file --bitstream.inspect--> payload --entropy.decode--> y_int --/64, runtime.synthesize--> image
 """
 
 import contextlib
@@ -20,34 +20,35 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from . import alpha, bitstream
-from .bitstream import (
+from gencomp import alpha, bitstream
+from gencomp.bitstream import (
     DEFAULT_QUALITY,
     FORMAT_VERSION,
     MAX_PIXELS,
     SECTIONS_VERSION,
     BitstreamError,
     Header,
+    Inspection,
     ModelError,
 )
-from .eager import eager
-from .effort import AIMS, checked_aim, steps_of
-from .entropy.constants import MEAN_UNIT, TILE
-from .entropy.contract import Arithmetic, Coded, Evaluation, Latents, Quantizer
-from .image import ImageError, Source, read_image, warn_if_large
-from .memory import memory_for
-from .metadata import to_info
-from .model import Model, load_model
-from .once import making
-from .rate_search import LARGE, largest_step, largest_step_by_sketch, sketch_of
-from .regions import region
-from .runtime import open_runtime
-from .runtime.tiling import latent_size
+from gencomp.eager import eager
+from gencomp.effort import AIMS, checked_aim, steps_of
+from gencomp.entropy.constants import MEAN_UNIT, TILE
+from gencomp.entropy.contract import Arithmetic, Coded, Evaluation, Latents, Quantizer
+from gencomp.image import ImageError, Source, read_image, warn_if_large
+from gencomp.machine import memory_for
+from gencomp.metadata import to_info
+from gencomp.model import Model, load_model
+from gencomp.once import making
+from gencomp.rate_search import LARGE, largest_step, largest_step_by_sketch, sketch_of
+from gencomp.regions import region
+from gencomp.runtime import open_runtime
+from gencomp.runtime.tiling import latent_size
 
 if TYPE_CHECKING:
-    from .refine.encode import Gain, Refined
-    from .refine.refine import Progress
-    from .runtime.torch import TorchRuntime
+    from gencomp.refine.encode import Gain, Refined
+    from gencomp.refine.refine import Progress
+    from gencomp.runtime.torch import TorchRuntime
 
 EMBEDDED = "gencomp-base"  # the model in the package
 _LOADED: WeakValueDictionary[tuple[object, ...], "Codec"] = WeakValueDictionary()
@@ -195,24 +196,25 @@ class Codec:
 
     @eager
     def decompress(
-        self, data: bytes, *, realism: float | None = None, max_pixels: int | None = MAX_PIXELS
+        self, data: bytes | Inspection, *, realism: float | None = None, max_pixels: int | None = MAX_PIXELS
     ) -> Image.Image:
         """The image in a .gnc file, mode RGB, or RGBA where it keeps alpha; `info` holds the metadata that it keeps.
 
-        realism: 0 is the least distortion, 1 (the default) the most realistic; a model that does not know it
-        (`knows_realism`) warns that it has no effect. max_pixels: refuse larger images before any work. Raises
-        BitstreamError for every file that does not decode exactly.
+        data: the file's bytes, or what bitstream.py has read of them, the payload too. realism: 0 is the least
+        distortion, 1 (the default) the most realistic; a model that does not know it (`knows_realism`) warns that it
+        has no effect. max_pixels: refuse larger images before any work. Raises BitstreamError for every file that does
+        not decode exactly.
         """
         if realism is not None and not 0 <= realism <= 1:
             raise ValueError(f"realism must lie in 0 to 1, not {realism:g}")
         if realism is not None and not self.knows_realism:
             warnings.warn(f"the model {self.model_name} does not know realism: it has no effect", stacklevel=3)
-        header, y_int = self._exact(data, max_pixels)
+        file, y_int = self._exact(data, max_pixels)
+        header = file.header
         with memory_for(header.width, header.height, BitstreamError), region("synthesis"):
             image = self._shown(y_int, (header.height, header.width), header.quality_step, realism)
-        extras = bitstream.inspect(data).extras
-        image.info.update(to_info(extras))
-        return alpha.with_alpha(image, extras.get(alpha.KIND))
+        image.info.update(to_info(file.extras))
+        return alpha.with_alpha(image, file.extras.get(alpha.KIND))
 
     @eager
     def round_trip(
@@ -241,35 +243,33 @@ class Codec:
         what random bits decode to. quality, realism: as in `compress` and `decompress`. seed: equal ones give equal
         images on one machine. ModelError for a model that cannot be drawn from.
         """
-        from .sampling import draw_latents
+        from gencomp.sampling import draw_latents
 
         if width < 1 or height < 1 or width * height > MAX_PIXELS:
             raise ValueError(f"an image of {width}x{height} pixels cannot be drawn: 1 to {MAX_PIXELS} pixels")
         quality_step = bitstream.quality_to_step(quality)
         with memory_for(width, height, ImageError):
-            y_hat = draw_latents(
-                self.model, *latent_size(height, width, self.model.stride), quality_step, seed, self._how
-            )
-            return Image.fromarray(
-                self.runtime.synthesize(y_hat, (height, width), quality_step, self.strength(realism))
-            )
+            size = latent_size(height, width, self.model.stride)
+            y_hat = draw_latents(self.model, *size, quality_step, seed, self._how)
+            shown = self.runtime.synthesize(y_hat, (height, width), quality_step, self.strength(realism))
+            return Image.fromarray(shown)
 
     @eager
-    def verify(self, data: bytes, *, max_pixels: int | None = MAX_PIXELS) -> Verified:
+    def verify(self, data: bytes | Inspection, *, max_pixels: int | None = MAX_PIXELS) -> Verified:
         """Decode the integers alone and compare them with the file's checksum; BitstreamError as for `decompress`."""
-        header, coded = self._read(data, max_pixels)
-        return Verified(header.stored_crc(checksum(coded.y_int)) == header.latents_crc, coded.bits)
+        file, coded = self._read(data, max_pixels)
+        return Verified(file.header.stored_crc(checksum(coded.y_int)) == file.header.latents_crc, coded.bits)
 
     @eager
-    def latents(self, data: bytes, *, max_pixels: int | None = MAX_PIXELS) -> npt.NDArray[np.int32]:
+    def latents(self, data: bytes | Inspection, *, max_pixels: int | None = MAX_PIXELS) -> npt.NDArray[np.int32]:
         """The integer latents of a .gnc file, int32 [M, h, w], in units of 1/64; equal on every machine."""
         return self._exact(data, max_pixels)[1]
 
-    def _exact(self, data: bytes, max_pixels: int | None) -> tuple[Header, npt.NDArray[np.int32]]:
-        header, coded = self._read(data, max_pixels)
-        if header.stored_crc(checksum(coded.y_int)) != header.latents_crc:
+    def _exact(self, data: bytes | Inspection, max_pixels: int | None) -> tuple[Inspection, npt.NDArray[np.int32]]:
+        file, coded = self._read(data, max_pixels)
+        if file.header.stored_crc(checksum(coded.y_int)) != file.header.latents_crc:
             raise BitstreamError("the decoded latents are not those that were encoded (another coder or a forged file)")
-        return header, coded.y_int
+        return file, coded.y_int
 
     def strength(self, realism: float | None) -> float:
         """The realism that the synthesis is given."""
@@ -282,8 +282,9 @@ class Codec:
         y_hat = y_int.astype(np.float32) / np.float32(MEAN_UNIT)
         return Image.fromarray(self.runtime.synthesize(y_hat, size, quality_step, self.strength(realism)))
 
-    def _read(self, data: bytes, max_pixels: int | None) -> tuple[Header, Coded]:
-        header, payload = bitstream.unpack(data)
+    def _read(self, data: bytes | Inspection, max_pixels: int | None) -> tuple[Inspection, Coded]:
+        file = (data if isinstance(data, Inspection) else bitstream.inspect(data)).checked()
+        header = file.header
         if header.model_id != self.model_id:
             raise BitstreamError(
                 f"written by another model (id {header.model_id.hex()}); this one is {self.model_name} "
@@ -297,7 +298,7 @@ class Codec:
         warn_if_large(header.width, header.height, max_pixels)
         size = latent_size(header.height, header.width, self.model.stride)
         with memory_for(header.width, header.height, BitstreamError):
-            return header, self.model.entropy.decode(payload, *size, header.quality_step, self._how)
+            return file, self.model.entropy.decode(file.payload, *size, header.quality_step, self._how)
 
     def _code(self, pixels: npt.NDArray[np.uint8], quality_step: int, check: bool = False) -> Coded:
         """check: for what is going to be kept; see `EntropyModel.encode`."""
@@ -345,7 +346,7 @@ class Codec:
         progress: "Progress | None",
     ) -> "Refined":
         """What the latents give when they are refined, starting from a plain coding; limit: bytes of the payload."""
-        from .refine.encode import encode_refined
+        from gencomp.refine.encode import encode_refined
 
         def code(latents: Latents, step: int) -> Coded:
             return self.model.entropy.encode(latents, step, self._how._replace(check=True))
@@ -358,7 +359,7 @@ class Codec:
     @property
     def _torch(self) -> "TorchRuntime":
         """The transforms where they can be differentiated."""
-        from .runtime.torch import torch_runtime
+        from gencomp.runtime.torch import torch_runtime
 
         with making:
             if self._differentiable is None:
@@ -413,8 +414,8 @@ def checksum(y_int: npt.NDArray[np.int32]) -> int:
 
 def _exact_arithmetic(model: Model) -> Arithmetic:
     """The quicker arithmetic that passes the known-answer test here; ModelError if none does."""
-    arithmetics: tuple[Arithmetic, ...] = ("float64", "int64")
-    for arithmetic in arithmetics:
+    arithmetic: Arithmetic
+    for arithmetic in ("float64", "int64"):
         if model.entropy.known_answer(arithmetic) == model.answer:
             return arithmetic
     raise ModelError("the model fails its known-answer test: it is damaged, or this machine cannot decode exactly")

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .bitstream import ModelError
+from gencomp.bitstream import ModelError
 
 NAMES = frozenset({"analysis", "hyper_analysis", "synthesis"})
 MAX_BYTES = 4 << 20
@@ -127,10 +127,8 @@ def _from_the_model_file(tensor: Mapping[str, Any], name: str, given: Mapping[st
     kind, dims = tensor.get("kind", 0), tuple(tensor.get("dims", ()))
     if kind not in _SIZES or len(dims) > 8 or not all(0 <= side < 1 << 31 for side in dims):
         raise ModelError(f"the tensor {name!r} has an unknown type or shape")
-    size, external = (
-        math.prod(dims) * _SIZES[kind],
-        [(e.get("key"), e.get("value")) for e in tensor.get("external", [])],
-    )
+    size = math.prod(dims) * _SIZES[kind]
+    external = [(e.get("key"), e.get("value")) for e in tensor.get("external", [])]
     if tensor.get("location", 0) != _EXTERNAL:
         if external or len(tensor.get("raw", b"")) != size or tensor.get("location", 0):
             raise ModelError(f"the tensor {name!r} is incomplete")

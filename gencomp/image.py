@@ -44,7 +44,7 @@ from gencomp.bitstream import MAX_PIXELS, SECTION_KINDS
 from gencomp.colour import as_rgb, file_of, profile_of, to_srgb
 from gencomp.files import write_atomically
 from gencomp.kinds import ImageError, check_opened, open_image
-from gencomp.memory import memory_for
+from gencomp.machine import memory_for
 from gencomp.metadata import ImageWarning, collect, save_options
 
 if TYPE_CHECKING:
@@ -52,28 +52,18 @@ if TYPE_CHECKING:
 
 Source = str | Path | BinaryIO | Image.Image | NDArray[Any]
 
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+_TURNS = ["FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90"]
+_UPRIGHT = {orientation: Image.Transpose[turn] for orientation, turn in enumerate(_TURNS, 2)}
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
 
 
-class _Format(NamedTuple):
-    name: str
-    options: dict[str, Any]
-
-
-_PNG = _Format("PNG", {})
-_JPEG = _Format("JPEG", {"quality": 95, "subsampling": "4:4:4"})
-_WEBP = _Format("WEBP", {"lossless": True})
-_TIFF = _Format("TIFF", {"compression": "tiff_adobe_deflate"})
-_FORMATS = {".png": _PNG, ".jpg": _JPEG, ".jpeg": _JPEG, ".webp": _WEBP, ".tif": _TIFF, ".tiff": _TIFF}
+_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "PNG": {},
+    "JPEG": {"quality": 95, "subsampling": "4:4:4"},
+    "WEBP": {"lossless": True},
+    "TIFF": {"compression": "tiff_adobe_deflate"},
+}
 
 
 def read_image(source: Source, max_pixels: int | None = MAX_PIXELS) -> Image.Image:
@@ -118,20 +108,16 @@ def read_layers(source: Source, keep: Collection[str] = (), max_pixels: int | No
     try:
         if isinstance(source, Image.Image):
             check_opened(source)
-            _check_size(source, max_pixels)
-            return _convert(source, keep)
+            return _convert(source, keep, max_pixels)
         with _pillow_limit(max_pixels), open_image(source) as image:
             _check_kind(image)
-            _check_size(image, max_pixels)
-            return _convert(image, keep)
-    except ImageError:
-        raise
+            return _convert(image, keep, max_pixels)
     except UnidentifiedImageError:
         raise ImageError("not an image that can be read") from None
     except Image.DecompressionBombError as error:
         raise ImageError(str(error)) from None
     except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, ImageError) or (isinstance(error, OSError) and error.errno is not None):
             raise
         # Pillow's readers raise nearly everything on damaged input: struct.error, SyntaxError, zlib.error, ...
         raise ImageError(f"the image cannot be read: {error}") from error
@@ -148,18 +134,17 @@ def encoded_image(image: Image.Image, path: str | Path, info: Mapping[Any, Any] 
     info: metadata to write into it, named as in `Image.info`; what the format cannot hold is left out with an
     ImageWarning. Raises ImageError for an unknown suffix or an image that the format cannot hold.
     """
-    name, options = image_format(path)
+    name = image_format(path)
     if name == "JPEG" and image.mode == "RGBA":
         warnings.warn("JPEG holds no alpha: composited on white", ImageWarning, stacklevel=2)
         image = flattened(image.convert("RGB"), image.getchannel("A"))
     try:
-        encoded = _encoded(image, name, {**options, **save_options(info or {}, name)})
+        return _encoded(image, name, save_options(info or {}, name))
     except Exception as error:  # metadata come from outside: they must not cost the image
         if not info:
             raise
         warnings.warn(f"its metadata cannot be written as {name} ({error})", ImageWarning, stacklevel=2)
-        encoded = _encoded(image, name, options)
-    return encoded.getbuffer()
+        return _encoded(image, name, {})
 
 
 def warn_if_large(width: int, height: int, max_pixels: int | None) -> None:
@@ -170,8 +155,8 @@ def warn_if_large(width: int, height: int, max_pixels: int | None) -> None:
         warnings.warn(text, Image.DecompressionBombWarning, stacklevel=3)
 
 
-def image_format(path: str | Path) -> _Format:
-    """The format that a path's suffix stands for; raises ImageError naming those that can be written."""
+def image_format(path: str | Path) -> str:
+    """The format that a path's suffix stands for, as Pillow names it; ImageError naming those that can be written."""
     suffix = Path(path).suffix.lower()
     if suffix not in _FORMATS:
         what = f"suffix {suffix}" if suffix else "a name without a suffix"
@@ -196,23 +181,14 @@ def to_uint8(tensor: torch.Tensor) -> NDArray[np.uint8]:
     return np.ascontiguousarray(planes.transpose(1, 2, 0))
 
 
-def pad_to_multiple(x: torch.Tensor, multiple: int) -> torch.Tensor:
-    """NxCxHxW with the right and bottom edges repeated until `multiple` divides H and W; works from 1x1 up."""
-    from torch.nn import functional as F
-
-    height, width = x.shape[-2:]
-    return F.pad(x, (0, -width % multiple, 0, -height % multiple), mode="replicate")
-
-
-def _encoded(image: Image.Image, name: str, options: dict[str, Any]) -> io.BytesIO:
+def _encoded(image: Image.Image, name: str, more: dict[str, Any]) -> memoryview:
     encoded = io.BytesIO()
     try:
-        image.save(encoded, name, **options)
+        image.save(encoded, name, **{**_OPTIONS[name], **more})
     except (OSError, ValueError) as error:
-        width, height = image.size
-        what = f"a {image.mode} image of {width}x{height}"
+        what = f"a {image.mode} image of {image.width}x{image.height}"
         raise ImageError(f"{what} cannot be written as {name}: {error}") from error
-    return encoded
+    return encoded.getbuffer()
 
 
 def _from_array(array: NDArray[Any]) -> Image.Image:
@@ -242,14 +218,6 @@ def _pillow_limit(max_pixels: int | None) -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = pillow_limit
 
 
-def _check_size(image: Image.Image, max_pixels: int | None) -> None:
-    width, height = image.size
-    if not width * height:
-        raise ImageError(f"an image of {width}x{height} has no pixels")
-    if max_pixels is not None and width * height > max_pixels:
-        raise ImageError(f"{width}x{height} pixels are more than the limit of {max_pixels} (max_pixels)")
-
-
 def _check_kind(image: Image.Image) -> None:
     """Refuse or warn by what the file says before its pixels are decoded."""
     raw_modes = str([tile[3] for tile in getattr(image, "tile", [])])
@@ -260,8 +228,12 @@ def _check_kind(image: Image.Image) -> None:
         warnings.warn(f"only the first of {frames} frames is used", ImageWarning, stacklevel=3)
 
 
-def _convert(image: Image.Image, keep: Collection[str]) -> Layers:
+def _convert(image: Image.Image, keep: Collection[str], max_pixels: int | None) -> Layers:
     width, height = image.size
+    if not width * height:
+        raise ImageError(f"an image of {width}x{height} has no pixels")
+    if max_pixels is not None and width * height > max_pixels:
+        raise ImageError(f"{width}x{height} pixels are more than the limit of {max_pixels} (max_pixels)")
     profile, key = profile_of(image), _scaled_key(image)  # both can be seen before the pixels are decoded, not after
     with memory_for(width, height, ImageError):
         image.load()

@@ -10,11 +10,10 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
-from . import bitstream
-from .bitstream import DEFAULT_QUALITY
-from .codec import Codec
-from .entropy.constants import MEAN_UNIT
-from .image import ImageError, Source, read_image
+from gencomp.bitstream import DEFAULT_QUALITY, quality_to_step
+from gencomp.codec import Codec
+from gencomp.entropy.constants import MEAN_UNIT
+from gencomp.image import ImageError, Source, read_image
 
 
 def interpolate(
@@ -26,19 +25,11 @@ def interpolate(
     """
     if frames < 2:
         raise ValueError(f"from one image to another there are at least 2 frames, not {frames}")
-    first, last = (read_image(image) for image in (a, b))
+    ends = first, last = [read_image(image) for image in (a, b)]
     if first.size != last.size:
         sizes = f"{first.width}x{first.height} and {last.width}x{last.height}"
         raise ImageError(f"the images have {sizes} pixels: bring them to one size first")
-    return _frames(codec, first, last, frames, quality, realism)
-
-
-def _frames(
-    codec: Codec, a: Image.Image, b: Image.Image, frames: int, quality: float, realism: float | None
-) -> Iterator[Image.Image]:
-    y_a, y_b = (codec.latents(codec.compress(x, quality=quality)).astype(np.float64) / MEAN_UNIT for x in (a, b))
-    quality_step = bitstream.quality_to_step(quality)
-    strength = (1.0 if realism is None else realism) if codec.knows_realism else 0.0
-    for t in np.linspace(0, 1, frames):
-        y = ((1 - t) * y_a + t * y_b).astype(np.float32)
-        yield Image.fromarray(codec.runtime.synthesize(y, (a.height, a.width), quality_step, strength))
+    y_a, y_b = (codec.latents(codec.compress(x, quality=quality)).astype(np.float64) / MEAN_UNIT for x in ends)
+    size, step, strength = (first.height, first.width), quality_to_step(quality), codec.strength(realism)
+    latents = (((1 - t) * y_a + t * y_b).astype(np.float32) for t in np.linspace(0, 1, frames))
+    return (Image.fromarray(codec.runtime.synthesize(y, size, step, strength)) for y in latents)

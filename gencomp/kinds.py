@@ -41,12 +41,11 @@ _IMAGE = (
     (0, b"\x0a\x05\x01", "PCX"), (0, b"GNC", "GNC"),
 )  # fmt: skip
 _PPM = re.compile(rb"P([1-6]|F|f)[\s#]")
-_AVIF_BRANDS, _HEIF_BRANDS = (
-    {b"avif", b"avis"},
-    {b"mif1", b"msf1", b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"},
-)
+_AVIF_BRANDS = {b"avif", b"avis"}
+_HEIF_BRANDS = {b"mif1", b"msf1", b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"}
 _RAW_BRANDS = {b"crx ": "Canon CR3"}
 _PLUGINS = {"HEIF": ("pillow_heif", "pillow-heif"), "JXL": ("pillow_jxl", "pillow-jxl-plugin")}
+_VECTOR_SAID = "{} is a vector format: draw it at the size you want first"
 _SUBFILE, _INSIDE, _WIDTH, _HEIGHT, _PHOTOMETRIC = 254, 330, 256, 257, 262  # tags of TIFF
 _MOSAIC = {32803, 34892}  # photometric interpretations of raw samples
 _LENGTHS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}  # TIFF's types of whole numbers
@@ -91,7 +90,7 @@ def open_image(source: str | Path | BinaryIO) -> Image.Image:
 def check_opened(image: Image.Image) -> None:
     """The same refusals for an image that Pillow has opened for the caller, before its pixels are asked for."""
     if image.format in {"EPS", "WMF"}:
-        raise ImageError(_vector(image.format))
+        raise ImageError(_VECTOR_SAID.format(image.format))
     file = getattr(image, "fp", None)
     if image.format == "TIFF" and file is not None and image.tell() == 0:
         at = file.tell()
@@ -110,7 +109,7 @@ def _reader_for(file: BinaryIO) -> str:
     if what == "raw":
         raise ImageError(f"a raw photograph ({name}): develop it first, to TIFF or PNG; only its preview could be read")
     if what == "vector":
-        raise ImageError(_vector(name))
+        raise ImageError(_VECTOR_SAID.format(name))
     if kind == "film":
         raise ImageError("a video: extract an image first")
     if kind == "GNC":
@@ -121,10 +120,6 @@ def _reader_for(file: BinaryIO) -> str:
         _check_tiff(file)
         file.seek(0)
     return kind
-
-
-def _vector(name: str) -> str:
-    return f"{name} is a vector format: draw it at the size you want first"
 
 
 def _plug_in(kind: str) -> None:
@@ -166,9 +161,8 @@ def _check_tiff(file: BinaryIO) -> None:
     mosaic = any(d.get(_PHOTOMETRIC, [0])[0] in _MOSAIC for d in directories)
     larger = any(_area(d) > _area(first) and not d.get(_SUBFILE, [0])[0] & 1 for d in inside)
     if mosaic or larger or first.get(_SUBFILE, [0])[0] & 1:
-        raise ImageError(
-            "its first image is a preview of another inside it: develop a raw photograph, or save that alone"
-        )
+        how = "develop a raw photograph, or save that alone"
+        raise ImageError(f"its first image is a preview of another inside it: {how}")
 
 
 def _area(directory: dict[int, list[int]]) -> int:

@@ -1,4 +1,7 @@
-"""What this process may use of the machine: cores and memory, as affinity and control groups (containers) allow."""
+"""What this process may use of the machine: cores and memory, as affinity and control groups (containers) allow.
+
+Running out of memory is said in the caller's own kind of error and with the size that asked for it.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,15 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _PROC = Path("/proc/self")
+_OUT_OF_MEMORY = re.compile(
+    r"out of memory|can(no|')t allocate memory|failed to allocate|unable to allocate|DefaultCPUAllocator|bad[_ ]alloc|"
+    r"ALLOC_FAILED|failed to map segment",
+    re.IGNORECASE,
+)
 
 
 def cores() -> int:
@@ -30,8 +39,8 @@ def memory() -> int:
         whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
         whole = sys.maxsize
-    limits = [_number(folder / name) for folder, name in _files("memory", "memory.max", "memory.limit_in_bytes")]
-    return min([whole, *(limit for limit in limits if limit)])
+    limits = [_read(folder / name) for folder, name in _files("memory", "memory.max", "memory.limit_in_bytes")]
+    return min([whole, *(int(limit) for limit in limits if limit.isdecimal() and int(limit))])
 
 
 def status(field: str) -> int | None:
@@ -69,6 +78,22 @@ def threads(processes: int = 1) -> int:
     return int(asked) if asked.isdecimal() and int(asked) else max(1, cores() // processes)
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error is Python's, torch's or another library's way of saying that memory has run out."""
+    return isinstance(error, MemoryError) or bool(_OUT_OF_MEMORY.search(str(error)))
+
+
+@contextmanager
+def memory_for(width: int, height: int, kind: type[ValueError]) -> Iterator[None]:
+    """Turn running out of memory over an image of width x height pixels into an error of `kind`."""
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise kind(f"not enough memory for an image of {width}x{height} pixels") from error
+
+
 def _quotas() -> Iterator[float]:
     """The cores of each quota that holds here."""
     for folder, name in _files("cpu", "cpu.max", "cpu.cfs_quota_us"):
@@ -98,11 +123,6 @@ def _files(controller: str, v2: str, v1: str) -> Iterator[tuple[Path, str]]:
         for each in (folder, *folder.parents):
             if each == top or top in each.parents:
                 yield each, v2 if kind[0] == "cgroup2" else v1
-
-
-def _number(path: Path) -> int | None:
-    text = _read(path)
-    return int(text) if text.isdecimal() else None
 
 
 def _read(path: Path) -> str:

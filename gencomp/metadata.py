@@ -62,9 +62,8 @@ def checked(keep: Collection[str]) -> frozenset[str]:
     """`keep` as a set, with "all" for every kind but gps; ValueError for an unknown name."""
     names = frozenset(KINDS if "all" in keep else ()) | frozenset(keep) - {"all"}
     if unknown := sorted(names - {*KINDS, "gps"}):
-        raise ValueError(
-            f"no kind of metadata is called {', '.join(map(repr, unknown))}; known: {' '.join(KINDS)} gps all"
-        )
+        known = " ".join(KINDS)
+        raise ValueError(f"no kind of metadata is called {', '.join(map(repr, unknown))}; known: {known} gps all")
     return names
 
 
@@ -80,16 +79,14 @@ def collect(image: Image.Image, keep: Collection[str], profile: bytes | None = N
         "exif": lambda: _exif(image, gps),
         "xmp": lambda: _xmp(image, gps),
         "icc": lambda: _icc(image.mode, image.info.get("icc_profile") if profile is None else profile),
-        "dpi": lambda: _dpi(image),
-        "comment": lambda: _comment(image),
+        "dpi": lambda: _packed_dpi(image.info["dpi"]) if image.info.get("dpi") is not None else None,
+        "comment": lambda: _utf8(image.info.get("comment") or image.info.get("Comment") or b""),
     }
     for name, collector in collectors.items():
         if name not in asked:
             continue
         try:
-            content = collector()
-            if content and len(content) > LIMITS[name]:
-                raise ValueError(f"{len(content):,} bytes, over {LIMITS[name]:,}")
+            content = _bounded(name, collector() or b"")
         except Exception as error:  # metadata come from outside and break their readers in every way
             warnings.warn(f"its {name} cannot be kept ({_line(error)})", ImageWarning, stacklevel=2)
             continue
@@ -106,9 +103,7 @@ def to_info(sections: Mapping[int, bytes]) -> dict[str, Any]:
         if kind not in sections:
             continue
         try:
-            if len(sections[kind]) > LIMITS[name]:
-                raise ValueError(f"{len(sections[kind]):,} bytes, over {LIMITS[name]:,}")
-            key, value = _restored(name, sections[kind])
+            key, value = _restored(name, _bounded(name, sections[kind]))
         except Exception as error:  # as above
             warnings.warn(f"the file's {name} is damaged and left out ({_line(error)})", ImageWarning, stacklevel=2)
         else:
@@ -143,7 +138,7 @@ def from_options(options: Mapping[str, Any]) -> dict[int, bytes]:
     ValueError for what cannot be stored; here the caller asks for exactly these bytes, a place in them included.
     """
     packers: dict[str, Callable[[Any], bytes | None]] = {
-        "exif": _given_exif,
+        "exif": lambda exif: (exif.tobytes() if isinstance(exif, Image.Exif) else bytes(exif)).removeprefix(_PREFIX),
         "xmp": _utf8,
         "icc_profile": rgb_profile,
         "dpi": _packed_dpi,
@@ -198,10 +193,6 @@ def _orientation_at(exif: bytes) -> int | None:
     return None
 
 
-def _given_exif(exif: Any) -> bytes:
-    return (exif.tobytes() if isinstance(exif, Image.Exif) else bytes(exif)).removeprefix(_PREFIX)
-
-
 def rgb_profile(profile: bytes | None) -> bytes | None:
     """An ICC profile if it is one of RGB colours; ValueError for another."""
     if not profile:
@@ -227,10 +218,7 @@ def _xmp(image: Image.Image, gps: bool) -> bytes | None:
     packet = image.info.get("xmp") or getattr(image, "tag_v2", {}).get(_XMP_TAG)
     if not packet:
         return None
-    packet = _utf8(packet).strip(b"\0 \t\r\n")
-    if len(packet) > LIMITS["xmp"]:
-        raise ValueError(f"{len(packet):,} bytes, over {LIMITS['xmp']:,}")
-    return harmless(packet, gps)
+    return harmless(_bounded("xmp", _utf8(packet).strip(b"\0 \t\r\n")), gps)
 
 
 def _icc(mode: str, profile: bytes | None) -> bytes | None:
@@ -240,21 +228,11 @@ def _icc(mode: str, profile: bytes | None) -> bytes | None:
     return usable
 
 
-def _dpi(image: Image.Image) -> bytes | None:
-    dpi = image.info.get("dpi")
-    return None if dpi is None else _packed_dpi(dpi)
-
-
 def _packed_dpi(dpi: Any) -> bytes:
     across, down = (float(value) for value in dpi)
     if not all(math.isfinite(value) and 0 < value < 1e6 for value in (across, down)):
         raise ValueError(f"{across:g} by {down:g} pixels per inch")
     return _DPI.pack(across, down)
-
-
-def _comment(image: Image.Image) -> bytes | None:
-    comment = image.info.get("comment") or image.info.get("Comment")
-    return _utf8(comment) if comment else None
 
 
 def _utf8(text: bytes | str) -> bytes:
@@ -282,6 +260,12 @@ def _restored(name: str, content: bytes) -> tuple[str, Any]:
         _packed_dpi((across, down))
         return "dpi", (across, down)
     return "comment", content.decode()
+
+
+def _bounded(name: str, content: bytes) -> bytes:
+    if len(content) > LIMITS[name]:
+        raise ValueError(f"{len(content):,} bytes, over {LIMITS[name]:,}")
+    return content
 
 
 def _line(error: Exception) -> str:

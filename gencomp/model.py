@@ -26,12 +26,12 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from .bitstream import MODEL_ID_BYTES, STEPS, ModelError
-from .entropy import KINDS
-from .entropy.constants import HYPER_UNIT, KNOTS, LEVELS, MAX_RESIDUAL, MEAN_UNIT, ORDER
-from .entropy.contract import EntropyModel
-from .files import write_atomically
-from .graph import NAMES, Form, form_of, tensors_named
+from gencomp.bitstream import MODEL_ID_BYTES, STEPS, ModelError
+from gencomp.entropy import KINDS
+from gencomp.entropy.constants import HYPER_UNIT, KNOTS, LEVELS, MAX_RESIDUAL, MEAN_UNIT, ORDER
+from gencomp.entropy.contract import EntropyModel
+from gencomp.files import write_atomically
+from gencomp.graph import NAMES, Form, form_of, tensors_named
 
 FORMAT, FIRST_FORMAT = "gencomp-model-2", "gencomp-model-1"
 MAX_FILE_BYTES = 1 << 30

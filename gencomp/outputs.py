@@ -1,4 +1,4 @@
-"""What a command may write: one rule for every verb.
+"""What a command may write, and what its outputs are called: one rule for every verb.
 
 1. Never a file that the command reads, nor one in a folder that it reads. Files are told apart by device and inode, so
    that no link, no `..`, no second name, and no file system that ignores case or spells accents anew, hides one.
@@ -10,17 +10,24 @@
 4. New files are no more open than the file that they are made from (`like`), or the most private of several.
 
 All of it is checked before any work, and again when the file is written: it is created exclusively then.
+
+An output has its input's name with another suffix: `a.jpg` becomes `a.gnc`. Where two would become one (`a.jpg` and
+`a.png`, or `A.jpg` and `a.jpg`, which some disks do not tell apart) each keeps its whole name: `a.jpg.gnc`. A name of
+more than 255 bytes is cut, and a digest of the whole put at its end.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+import posixpath
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from gencomp.files import replaceable, shown, write_atomically
+from gencomp.files import fitted, replaceable, shown, write_atomically
 
 FileId = tuple[int, int]
 """Device and inode: what a file is, whatever it is called."""
@@ -110,3 +117,46 @@ def local_path(name: str | Path) -> Path:
         if text.startswith(protocol):
             return Path(text.removeprefix(protocol))
     return Path(name)
+
+
+def output_names(
+    names: Sequence[str], suffix: str, taken: Collection[str] = (), key: Callable[[str], str] | None = None
+) -> list[str]:
+    """The outputs' names, with slashes, for those of the inputs, in their order (rules in the module docstring).
+
+    suffix: with its dot; what has it already keeps its name. taken: names that no output may have. key: equal for names
+    that are one file; by default `name_key`. Distinct names give distinct outputs; those of one key may keep theirs.
+    """
+    key = key or name_key
+    held, whole = Counter(map(key, taken)), set[str]()
+    keep = {name for name in names if name.lower().endswith(suffix) and name not in taken}
+    while True:
+        outputs = [_cut(name + suffix if name in whole else with_suffix(name, suffix)) for name in names]
+        count = Counter(map(key, outputs)) + held
+        again = {n for n, output in zip(names, outputs) if count[key(output)] > 1} - whole - keep
+        if not again:
+            break
+        whole |= again
+    used, free = {*taken}, []
+    for output in outputs:
+        while output in used:
+            output += suffix
+        used.add(output)
+        free.append(output)
+    return free
+
+
+def name_key(name: str) -> str:
+    """Equal for names that some disk does not tell apart: by case, by how an accent is spelled, by `./`."""
+    return unicodedata.normalize("NFC", posixpath.normpath(name)).casefold()
+
+
+def with_suffix(name: str, suffix: str) -> str:
+    """`./a.b/c.d.jpg` -> `./a.b/c.d.gnc`; what has no suffix gets one."""
+    return posixpath.splitext(name)[0] + suffix
+
+
+def _cut(name: str) -> str:
+    """The name, its last part no longer than a disk takes."""
+    folder, slash, last = name.rpartition("/")
+    return f"{folder}{slash}{fitted(last)}"

@@ -28,8 +28,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 from PIL import Image, ImageFile
 
-from gencomp.bitstream import MAGIC, SECTION_KINDS, inspect_file, peek, read
-from gencomp.memory import is_out_of_memory
+from gencomp.bitstream import MAGIC, SECTION_KINDS, inspect_file, peek
+from gencomp.machine import is_out_of_memory
 from gencomp.once import making
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ class GncImageFile(ImageFile.ImageFile):
     def load(self) -> Any:
         if getattr(self, "_coded", False):
             with _as_oserror():
-                image = _default_codec().decompress(read(self._rewound(), _max_pixels()), max_pixels=_max_pixels())
+                file = inspect_file(self._rewound(), _max_pixels(), keep=True)
+                image = _default_codec().decompress(file, max_pixels=_max_pixels())
             self.im, self._mode, self._coded = image.im, image.mode, False
             if self._exclusive_fp and self.fp:
                 self.fp.close()
@@ -69,8 +70,7 @@ class GncImageFile(ImageFile.ImageFile):
     def verify(self) -> None:
         """Check the checksum of the file; the file is then closed, as always in Pillow."""
         with _as_oserror():
-            if not inspect_file(self._rewound(), _max_pixels()).checksum_ok:
-                raise ValueError("damaged file: its checksum does not match")
+            inspect_file(self._rewound(), _max_pixels()).checked()
         super().verify()
 
     def _rewound(self) -> IO[bytes]:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from .bitstream import STEPS
+from gencomp.bitstream import STEPS
 
 LARGE = 1_500_000
 """Pixels above which a sketch is coded first."""

@@ -12,16 +12,14 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
-from .bitstream import DEFAULT_QUALITY, STEPS, quality_to_step
-from .codec import Codec
-from .entropy.constants import MEAN_UNIT
-from .refine.objective import Aim, Price, price_of
-from .refine.refine import Progress, refine
-from .runtime.torch import torch_runtime
+from gencomp.alpha import spread
+from gencomp.bitstream import DEFAULT_QUALITY, STEPS, quality_to_step
+from gencomp.codec import Codec
+from gencomp.entropy.constants import MEAN_UNIT
+from gencomp.refine.objective import Aim, Price, price_of
+from gencomp.refine.refine import Progress, refine
+from gencomp.runtime.torch import torch_runtime
 
 Pixels = npt.NDArray[np.uint8]
 RELAXATIONS = 60
@@ -50,15 +48,13 @@ def inpaint(
     if mask.all():
         raise ValueError("the mask covers the whole image: no pixel is left to restore it from")
     known, step = ~mask, quality_to_step(quality)
-    x = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float()
-    weight = torch.from_numpy(known)[None, None].float()
-    filled = _pixels(_membrane(x, weight))
+    x = pixels.astype(np.float32)
+    filled = _pixels(_membrane(x, known))
     price = price_of(codec.model.facts, step)
     for number in range(ROUNDS):
         report = None if progress is None else _shifted(progress, number)
         shown = _restored(codec, filled, step, price, known, realism, effort, report)
-        drawn = torch.from_numpy(shown.copy()).permute(2, 0, 1)[None].float()
-        fitted = _pixels(drawn + _membrane(x - drawn, weight))
+        fitted = _pixels(shown + _membrane(x - shown, known))
         filled = np.where(known[..., None], pixels, fitted)
     return filled
 
@@ -81,31 +77,19 @@ def denoise(
     return _restored(codec, pixels, min(max(step, 0), STEPS), Price(lam, 0.0), None, realism, effort, progress)
 
 
-def _membrane(values: Tensor, known: Tensor) -> Tensor:
-    """[1, 3, H, W] with what is not known, [1, 1, H, W] of 0 and 1, as smooth as its rim allows: Laplace's equation, by
-    relaxation from a start that is right in the large."""
-    filled = _smooth_fill(values, known)
+def _membrane(values: npt.NDArray[np.float32], known: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+    """[H, W, 3] with what is not known, [H, W], as smooth as its rim allows: Laplace's equation, by relaxation from a
+    start that is right in the large."""
+    filled = spread(values, known)
     for _ in range(RELAXATIONS):
-        padded = F.pad(filled, (1, 1, 1, 1), "replicate")
-        sides = padded[..., 1:-1, :-2] + padded[..., 1:-1, 2:] + padded[..., :-2, 1:-1] + padded[..., 2:, 1:-1]
-        filled = torch.where(known > 0, values, sides / 4)
+        padded = np.pad(filled, ((1, 1), (1, 1), (0, 0)), "edge")
+        sides = padded[1:-1, :-2] + padded[1:-1, 2:] + padded[:-2, 1:-1] + padded[2:, 1:-1]
+        filled = np.where(known[..., None], values, sides / 4)
     return filled
 
 
-def _pixels(image: Tensor) -> Pixels:
-    return image[0].permute(1, 2, 0).round().clamp(0, 255).to(torch.uint8).numpy()
-
-
-def _smooth_fill(pixels: Tensor, known: Tensor) -> Tensor:
-    """[1, 3, H, W] with what is not known, [1, 1, H, W] of 0 and 1, taken from means over 2x2, 4x4, ... pixels: a start
-    near enough for single latents to find the rest (push and pull, Gortler et al. 1996, The Lumigraph, section 3.5)."""
-    if bool(known.all()):
-        return pixels
-    size = pixels.shape[2:]
-    weight = F.avg_pool2d(known, 2, ceil_mode=True)
-    mean = F.avg_pool2d(known * pixels, 2, ceil_mode=True) / weight.clamp_min(1e-6)
-    coarse = _smooth_fill(mean, (weight > 0).float())
-    return torch.where(known > 0, pixels, F.interpolate(coarse, size=size, mode="bilinear"))
+def _pixels(image: npt.NDArray[np.float32]) -> Pixels:
+    return np.rint(image).clip(0, 255).astype(np.uint8)
 
 
 def _restored(
@@ -122,18 +106,8 @@ def _restored(
     runtime = torch_runtime(codec.runtime, codec.model)
     latents = runtime.analyze(pixels, quality_step)
     strength = codec.strength(realism)
-    latents = refine(
-        codec.model,
-        runtime.network,
-        pixels,
-        latents,
-        quality_step,
-        effort,
-        aim=Aim(strength),
-        price=price,
-        counted=counted,
-        progress=progress,
-    )
+    how = {"aim": Aim(strength), "price": price, "counted": counted, "progress": progress}
+    latents = refine(codec.model, runtime.network, pixels, latents, quality_step, effort, **how)
     coded = codec.model.entropy.encode(latents, quality_step)
     y_hat = coded.y_int.astype(np.float32) / np.float32(MEAN_UNIT)
     return runtime.synthesize(y_hat, (pixels.shape[0], pixels.shape[1]), quality_step, strength)

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from .bitstream import STEPS, step_to_quality
+from gencomp.bitstream import STEPS, step_to_quality
 
 if TYPE_CHECKING:
-    from .codec import Codec
+    from gencomp.codec import Codec
 
 Pixels = npt.NDArray[np.uint8]
 FINE = 4  # quality steps, 0.4 of quality, to which the search goes
@@ -36,15 +36,11 @@ def at_least(decibels: float, x: Pixels) -> Callable[[Pixels], bool]:
 
 def at_most(distance: float, x: Pixels) -> Callable[[Pixels], bool]:
     """Whether an image is so near to x by DISTS. WeightsError where VGG's weights are not on this disk."""
-    import torch
+    from gencomp.image import to_tensor
+    from gencomp.perceptual.dists import dists
 
-    from .perceptual.dists import dists
-
-    def tensor(pixels: Pixels) -> torch.Tensor:
-        return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
-
-    metric, original = dists(), tensor(x)
-    return lambda y: metric(original, tensor(y)) <= distance
+    metric, original = dists(), to_tensor(x)
+    return lambda y: metric(original, to_tensor(y)) <= distance
 
 
 def least_quality(codec: Codec, pixels: Pixels, good: Callable[[Pixels], bool]) -> float:

@@ -11,4 +11,4 @@ since no bit is wanted. No gradient passes. 0.08 s of one core for 224 x 224 pix
     from gencomp.augment import CodecAugment as A; a = A(); x = Image.fromarray(astronaut()[:224, :224])" "a(x)"
 """
 
-from .transforms import CodecAugment as CodecAugment
+from gencomp.augment.transforms import CodecAugment as CodecAugment

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..bitstream import MAX_QUALITY, MIN_QUALITY
-from ..codec import Codec, load
+from gencomp.bitstream import MAX_QUALITY, MIN_QUALITY
+from gencomp.codec import Codec, load
 
 Range = tuple[float, float]
 
@@ -57,22 +57,15 @@ class Coding:
         return flat.reshape(images.shape)
 
 
-def checked(name: str, given: Range | float, low: float, high: float) -> Range:
-    """A range from two numbers or one; ValueError unless it lies within `low` to `high`."""
-    ends = (float(given), float(given)) if isinstance(given, int | float) else (float(given[0]), float(given[1]))
-    if not low <= ends[0] <= ends[1] <= high:
-        raise ValueError(f"{name} is a range within {low:g} to {high:g}, not {given}")
-    return ends
-
-
-def quality_range(given: Range | float) -> Range:
-    """See `checked`."""
-    return checked("quality", given, MIN_QUALITY, MAX_QUALITY)
-
-
-def realism_range(given: Range | float) -> Range:
-    """See `checked`."""
-    return checked("realism", given, 0.0, 1.0)
+def ranges(quality: Range | float, realism: Range | float) -> tuple[Range, Range]:
+    """Both as ranges, from two numbers or one; ValueError for one beyond what a codec takes."""
+    found = []
+    for name, given, low, high in (("quality", quality, MIN_QUALITY, MAX_QUALITY), ("realism", realism, 0.0, 1.0)):
+        ends = (float(given), float(given)) if isinstance(given, int | float) else (float(given[0]), float(given[1]))
+        if not low <= ends[0] <= ends[1] <= high:
+            raise ValueError(f"{name} is a range within {low:g} to {high:g}, not {given}")
+        found.append(ends)
+    return found[0], found[1]
 
 
 def _pixels(image: Tensor) -> np.ndarray:

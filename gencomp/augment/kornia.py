@@ -7,7 +7,7 @@ from kornia.augmentation import IntensityAugmentationBase2D
 from kornia.augmentation.random_generator import PlainUniformGenerator
 from torch import Tensor
 
-from .coding import Coding, Range, quality_range, realism_range
+from gencomp.augment.coding import Coding, Range, ranges
 
 
 class CodecAugment(IntensityAugmentationBase2D):
@@ -19,13 +19,18 @@ class CodecAugment(IntensityAugmentationBase2D):
     """
 
     def __init__(
-        self, quality: Range | float = (10.0, 80.0), realism: Range | float = (0.0, 1.0), p: float = 0.5,
-        same_on_batch: bool = False, keepdim: bool = False, model: str | Path | None = None, device: str = "cpu",
-    ) -> None:  # fmt: skip
+        self,
+        quality: Range | float = (10.0, 80.0),
+        realism: Range | float = (0.0, 1.0),
+        p: float = 0.5,
+        same_on_batch: bool = False,
+        keepdim: bool = False,
+        model: str | Path | None = None,
+        device: str = "cpu",
+    ) -> None:
         super().__init__(p=p, same_on_batch=same_on_batch, keepdim=keepdim)
-        self._param_generator = PlainUniformGenerator(
-            (quality_range(quality), "quality", None, None), (realism_range(realism), "realism", None, None)
-        )
+        named = zip(ranges(quality, realism), ("quality", "realism"))
+        self._param_generator = PlainUniformGenerator(*((ends, name, None, None) for ends, name in named))
         self.coding = Coding(model, device)
 
     def apply_transform(

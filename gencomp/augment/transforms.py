@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from .coding import Coding, Range, quality_range, realism_range
+from gencomp.augment.coding import Coding, Range, ranges
 
 
 def _is_plain(value: Any) -> bool:
@@ -36,13 +36,17 @@ class CodecAugment(v2.Transform):
     _transformed_types = (Image.Image, tv_tensors.Image, tv_tensors.Video, _is_plain)
 
     def __init__(
-        self, quality: Range | float = (10.0, 80.0), realism: Range | float = (0.0, 1.0), p: float = 1.0,
-        model: str | Path | None = None, device: str = "cpu",
-    ) -> None:  # fmt: skip
+        self,
+        quality: Range | float = (10.0, 80.0),
+        realism: Range | float = (0.0, 1.0),
+        p: float = 1.0,
+        model: str | Path | None = None,
+        device: str = "cpu",
+    ) -> None:
         super().__init__()
         if not 0 <= p <= 1:
             raise ValueError(f"p is a probability, not {p}")
-        self.quality, self.realism, self.p = quality_range(quality), realism_range(realism), p
+        (self.quality, self.realism), self.p = ranges(quality, realism), p
         self.coding = Coding(model, device)
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:

@@ -56,10 +56,10 @@ class Rewriting:
             if index not in rewritten:
                 self._copy(chunk)
             elif index == min(rewritten):
-                rest = [leaf.part for leaf in self._leaves[1:]]
+                first, *others = self._leaves
                 kept: list[Any] = []
-                self._rewrite(chunks[rewritten[0]], self._leaves[0], _keeping(cells, rest, kept))
-                for leaf in self._leaves[1:]:
+                self._rewrite(chunks[first.number], first, _keeping(cells, [leaf.part for leaf in others], kept))
+                for leaf in others:
                     self._rewrite(chunks[leaf.number], leaf, iter(kept))
         group[_BYTES] = Field(I64, sum(chunk[_META].value[_PLAIN_SIZE].value for chunk in chunks))
         if _STORED in group:
@@ -103,10 +103,12 @@ class Rewriting:
             self._after.append((chunk, _OFFSETS, data))
 
     def _rewrite(self, chunk: Struct, leaf: Leaf, cells: Iterator[Any]) -> None:
+        import pyarrow as pa
+
         meta, start, plain, count = chunk[_META].value, self._at, 0, 0
         codec = meta[_CODEC].value if meta[_CODEC].value in _CODECS else 1
         for values, page in _pages(cells, leaf):
-            data = _compressed(page, _CODECS[codec])
+            data = bytes(pa.Codec(_CODECS[codec]).compress(page, asbytes=True)) if codec else page
             of_data = _integers({1: values, 2: _PLAIN, 3: _RLE, 4: _RLE})
             head = write_struct({**_integers({1: 0, 2: len(page), 3: len(data)}), 5: Field(STRUCT, of_data)})
             self._write(head + data)
@@ -203,9 +205,3 @@ def _start_of(meta: Mapping[int, Field]) -> int:
 
 def _integers(values: Mapping[int, int]) -> Struct:
     return {number: Field(I32, value) for number, value in values.items()}
-
-
-def _compressed(data: bytes, codec: str | None) -> bytes:
-    import pyarrow as pa
-
-    return data if codec is None else bytes(pa.Codec(codec).compress(data, asbytes=True))

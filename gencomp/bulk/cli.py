@@ -9,18 +9,21 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from gencomp import bitstream
+from gencomp.bitstream import DEFAULT_QUALITY
 from gencomp.bulk.settings import DIRECTIONS, FORMATS, Settings
 from gencomp.cli import options
 from gencomp.cli.batch import echo
 from gencomp.cli.group import WrongUsage
 from gencomp.files import shown
+
+if TYPE_CHECKING:
+    from gencomp.bulk.plan import Source
+    from gencomp.bulk.run import Result
 
 
 class _Part(click.ParamType):
@@ -39,18 +42,14 @@ class _Part(click.ParamType):
 @click.argument("source")
 @click.argument("dest")
 @click.option("--direction", type=click.Choice(DIRECTIONS), default="code", show_default=True)
-@click.option(
-    "--quality",
-    type=click.FloatRange(bitstream.MIN_QUALITY, bitstream.MAX_QUALITY),
-    help=f"1 (smallest) to 100 (best).  [default: {bitstream.DEFAULT_QUALITY:g}]",
-)
-@click.option("--bpp", type=click.FloatRange(min=0, min_open=True), help="Instead: at most so many bits per pixel.")
+@options.quality(f"1 (smallest) to 100 (best).  [default: {DEFAULT_QUALITY:g}]", default=None)
+@click.option("--bpp", type=options.POSITIVE, help="Instead: at most so many bits per pixel.")
 @click.option("--bytes", type=click.IntRange(min=1), metavar="N", help="Instead: at most N bytes per image.")
 @options.effort
 @options.aim
 @options.keep
 @options.background
-@click.option("--realism", type=click.FloatRange(0, 1), help="For decode; 0: least distortion, 1: most realistic.")
+@options.realism("For decode; 0: least distortion, 1: most realistic.", default=None)
 @click.option("--format", type=click.Choice(FORMATS), default="png", show_default=True, help="For decode.")
 @click.option(
     "--column",
@@ -70,10 +69,10 @@ class _Part(click.ParamType):
 @click.option("--gpus-per-worker", type=click.FloatRange(min=0), default=0.0, help="For Ray: 0.25 puts four on a GPU.")
 @click.option("--dry-run", is_flag=True, help="Code a hundred images, write nothing, predict the whole.")
 @click.option("--report", "report_only", is_flag=True, help="Code nothing; sum up all parts and write the report.")
-@click.option("--model", metavar="NAME|FILE", help="Model to use instead of the embedded one.")
+@options.model
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda; workers share out several GPUs.")
-@click.option("--max-pixels", type=click.IntRange(min=1), default=bitstream.MAX_PIXELS, show_default=True)
-@click.option("--quiet", is_flag=True, help="No progress.")
+@options.max_pixels
+@options.quiet
 @click.option("--json", "as_json", is_flag=True, help="The outcome as one JSON object on standard output.")
 def bulk(source: str, dest: str, **given: Any) -> None:
     """Code, decode or verify a data set, shard by shard.
@@ -91,8 +90,9 @@ def bulk(source: str, dest: str, **given: Any) -> None:
     gencomp bulk coded/ seen/ --direction decode --format webp
     gencomp bulk coded/ checked/ --direction verify
     """
-    for note in options.aim_notes(given["effort"], given["aim"]):
-        click.echo(f"Note: {note}", err=True)
+    notes = options.aim_notes(given["effort"], given["aim"])
+    for note in [] if given["quiet"] else notes:
+        echo(f"Note: {note}", err=True)
     try:
         settings = Settings(**{field.name: given[field.name] for field in fields(Settings)})
     except ValueError as error:
@@ -102,7 +102,7 @@ def bulk(source: str, dest: str, **given: Any) -> None:
     elif given["report_only"]:
         from gencomp.bulk.plan import find_shards
 
-        _report(dest, find_shards(source, settings), {})
+        _report(dest, find_shards(source, settings), {}, given["quiet"])
     else:
         _run(source, dest, settings, given)
 
@@ -110,38 +110,30 @@ def bulk(source: str, dest: str, **given: Any) -> None:
 def _run(source: str, dest: str, settings: Settings, given: dict[str, Any]) -> None:
     from gencomp.bulk.run import default_jobs, local_engine, run_bulk
 
-    jobs = given["jobs"] or default_jobs()
+    jobs, quiet = given["jobs"] or default_jobs(), given["quiet"]
     if given["engine"] == "ray":
         from gencomp.bulk.ray_engine import ray_engine
 
         engine = ray_engine(jobs, given["ray_address"], given["gpus_per_worker"])
     else:
         engine = local_engine(jobs, given["timeout"])
-    result = run_bulk(
-        source,
-        dest,
-        settings,
-        engine=engine,
-        part=given["part"],
-        retry_failed=given["retry_failed"],
-        overwrite=given["overwrite"],
-        quiet=given["quiet"],
-    )
-    report = _report(dest, result.source, result.broken) if given["part"][1] == 1 else None
+    how = {name: given[name] for name in ("part", "retry_failed", "overwrite", "quiet")}
+    result = run_bulk(source, dest, settings, engine=engine, **how)
+    report = _report(dest, result.source, result.broken, quiet) if given["part"][1] == 1 else None
     outcome = "shards broken" if result.broken else "images failed" if result.tally.failed else "done"
     if given["as_json"]:
         record = {**result.tally.to_json(), "shards": result.shards, "broken": result.broken, "report": report}
         record |= {"left_out": dict(result.source.left.counts), "outcome": outcome}
         click.echo(json.dumps({**record, "seconds_of_run": round(result.seconds, 2)}))
-    else:
-        echo(_summary(settings.direction, result), sys.stdout)
+    elif not quiet:
+        echo(_summary(settings.direction, result))
     for shard, error in result.broken.items():
-        echo(f"Error: shard {shown(shard)}: {error}", sys.stderr)
+        echo(f"Error: shard {shown(shard)}: {error}", err=True)
     if outcome != "done":
         click.get_current_context().exit(1)
 
 
-def _summary(direction: str, result: Any) -> str:
+def _summary(direction: str, result: Result) -> str:
     from gencomp.bulk.monitor import size_text, time_text
 
     total, run = result.tally, result.run
@@ -157,7 +149,7 @@ def _summary(direction: str, result: Any) -> str:
     return ", ".join(parts) + (f"; left out: {'; '.join(left)}" if left else "")
 
 
-def _report(dest: str, source: Any, broken: dict[str, str]) -> str:
+def _report(dest: str, source: Source, broken: dict[str, str], quiet: bool) -> str:
     from gencomp.bulk.report import merge, write_report
     from gencomp.bulk.storage import Place
 
@@ -165,8 +157,9 @@ def _report(dest: str, source: Any, broken: dict[str, str]) -> str:
     merged = merge(destination, source.shards)
     path = write_report(destination, merged, broken, source.left.lines())
     for error, count in merged.errors.most_common(3):
-        echo(f"Failed: {error} ({count:,})", sys.stderr)
-    echo(f"{merged.finished:,} shards finished, {merged.unfinished:,} not; report: {path}", sys.stderr)
+        echo(f"Failed: {error} ({count:,})", err=True)
+    if not quiet:
+        echo(f"{merged.finished:,} shards finished, {merged.unfinished:,} not; report: {path}", err=True)
     return path
 
 
@@ -183,12 +176,11 @@ def _dry_run(source: str, settings: Settings, given: dict[str, Any]) -> None:
     found = find_shards(source, settings)
     with tqdm(total=SAMPLES, unit="image", disable=given["quiet"] or None) as bar:
         seen = forecast(found, Transform(settings), lambda: bar.update() and None)
-    jobs = given["jobs"] or default_jobs()
-    hours = seen.core_hours / jobs / given["part"][1]
+    jobs, parts = given["jobs"] or default_jobs(), given["part"][1]
+    hours, machines = seen.core_hours / jobs / parts, f" on each of {parts} machines" if parts > 1 else ""
     if given["as_json"]:
         click.echo(json.dumps({**seen._asdict(), "shards": len(found.shards), "jobs": jobs, "hours": hours}))
         return
-    machines = f" on each of {given['part'][1]} machines" if given["part"][1] > 1 else ""
     click.echo(
         f"{seen.images:,.0f} images in {len(found.shards):,} shards; {seen.sampled} were tried, {seen.failed} failed\n"
         f"bytes        {size_text(seen.bytes_in)} -> {size_text(seen.bytes_out)} (within {seen.margin:.0%})\n"
@@ -197,4 +189,4 @@ def _dry_run(source: str, settings: Settings, given: dict[str, Any]) -> None:
         f"hours        {hours:,.2f} with {jobs} processes{machines}"
     )
     for line in found.left.lines():
-        echo(f"left out     {line}", sys.stdout)
+        echo(f"left out     {line}")

@@ -9,12 +9,11 @@ from typing import NamedTuple
 
 from gencomp.bulk.parquet import read_images
 from gencomp.bulk.plan import Shard, Source, join, samples
-from gencomp.bulk.recorder import Recorder, Watch
 from gencomp.bulk.settings import Settings
 from gencomp.bulk.status import DONE, Row, tally_of
 from gencomp.bulk.storage import Place
 from gencomp.bulk.tar import images_of_tar
-from gencomp.bulk.transform import Transform
+from gencomp.bulk.transform import Recorder, Transform
 
 SAMPLES = 100
 _SHARDS = 20
@@ -42,8 +41,9 @@ def forecast(source: Source, transform: Transform, tried: Callable[[], None], co
     Bytes follow from the ratio of bytes out and in, the number of images from the bytes of the shards that were read:
     exact for folders, an estimate for tar and parquet files. ValueError where no image can be had.
     """
-    chosen = _spread(source.shards, _SHARDS)
-    recorder = Recorder(transform, (), {}, Watch())
+    most = min(_SHARDS, len(source.shards))
+    chosen = [source.shards[(2 * i + 1) * len(source.shards) // (2 * most)] for i in range(most)]
+    recorder = Recorder(transform)
     images = weight = 0.0
     for shard in chosen:
         drawn, holds = _draw(source.place, shard, transform.settings, math.ceil(count / len(chosen)))
@@ -70,12 +70,6 @@ def _predict(rows: Sequence[Row], images: float) -> Forecast:
     speed = tally.pixels / 1e6 / sum(row.seconds for row in done) if done else 0.0
     hours = images * seconds / 3600
     return Forecast(len(rows), tally.failed, images, images * read, images * written, margin, hours, seconds, speed)
-
-
-def _spread(items: Sequence[Shard], count: int) -> list[Shard]:
-    """At most `count` of the items, evenly."""
-    count = min(count, len(items))
-    return [items[(2 * i + 1) * len(items) // (2 * count)] for i in range(count)]
 
 
 def _draw(place: Place, shard: Shard, settings: Settings, count: int) -> tuple[list[tuple[str, bytes]], float]:

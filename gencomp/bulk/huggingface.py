@@ -30,12 +30,11 @@ from typing import Any, ClassVar
 import datasets
 from PIL import Image
 
-from gencomp.bulk.naming import with_suffix
-from gencomp.bulk.recorder import one_line
 from gencomp.bulk.settings import Settings
-from gencomp.bulk.transform import Transform, is_coded
+from gencomp.bulk.transform import Transform, is_coded, one_line
 from gencomp.cli.group import explain
 from gencomp.files import CODED_SUFFIX
+from gencomp.outputs import with_suffix
 
 
 class CodeImages:
@@ -98,12 +97,9 @@ def _coded(cell: dict[str, Any] | None, settings: Settings) -> dict[str, Any] | 
             data = file.read()
     if data is None or is_coded(data):
         return cell
-    output = _transform(settings, os.getpid())(data).data
     name = PurePath(path).name if path else ""
-    return {
-        "bytes": output,
-        "path": with_suffix(name, CODED_SUFFIX) if "." in name else None,
-    }
+    coded = _transform(settings, os.getpid())(data).data
+    return {"bytes": coded, "path": with_suffix(name, CODED_SUFFIX) if "." in name else None}
 
 
 @lru_cache(maxsize=2)

@@ -10,14 +10,13 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import click
 
-from gencomp.bulk.events import Broken, Event, Finished, Lost, Sampled, Stopped
 from gencomp.bulk.plan import Shard
 from gencomp.bulk.status import Tally
 from gencomp.bulk.storage import BULK, Place
+from gencomp.bulk.workers import Broken, Event, Finished, Lost, Sampled
 
 _BAR_EVERY, _FILE_EVERY, _LINE_EVERY = 0.5, 5.0, 60.0  # seconds
 
@@ -47,20 +46,18 @@ class Progress:
     def hear(self, event: Event) -> None:
         if isinstance(event, Sampled):
             self.under_way.setdefault(event.shard, Tally()).add(event.row)
-        elif isinstance(event, Finished):
+            return
+        if event is not None:
             self.under_way.pop(event.shard, None)
+        if isinstance(event, Lost):
+            self.lost += 1
+        elif isinstance(event, Finished):
             self.now += event.tally
             self.finished += 1
             self.weight_done += self.shards[event.shard]
         elif isinstance(event, Broken):
-            self.under_way.pop(event.shard, None)
             self.broken[event.shard] = event.error
             self.weight_done += self.shards[event.shard]
-        elif isinstance(event, Lost):
-            self.under_way.pop(event.shard, None)
-            self.lost += 1
-        elif isinstance(event, Stopped):
-            self.stopped = event.error
 
     @property
     def run(self) -> Tally:
@@ -83,17 +80,18 @@ class Monitor:
     """Shows and stores a run's progress. quiet: no line at all; the status file is written all the same."""
 
     def __init__(self, progress: Progress, destination: Place, file: str, quiet: bool) -> None:
-        self.progress = progress
-        self._destination, self._file = destination, f"{BULK}/{file}"
-        self._bar = None if quiet or not sys.stderr.isatty() else _bar()
+        from tqdm import tqdm
+
+        self.progress, self._destination, self._file = progress, destination, f"{BULK}/{file}"
+        shows = not quiet and sys.stderr.isatty()
+        self._bar = tqdm(total=1000, bar_format="{percentage:3.0f}%|{bar:20}|{postfix}") if shows else None
         self._lines = not quiet and self._bar is None
-        self._shown = self._stored = self._said = time.monotonic()
-        self._began = time.monotonic()
+        self._shown = self._stored = self._said = self._began = time.monotonic()
 
     def hear(self, event: Event) -> None:
         self.progress.hear(event)
         now = time.monotonic()
-        if self._bar is not None and now - self._shown >= _BAR_EVERY:
+        if now - self._shown >= _BAR_EVERY:
             self._shown = now
             self._draw()
         if self._lines and now - self._said >= _LINE_EVERY:
@@ -101,51 +99,38 @@ class Monitor:
             click.echo(self.line(), err=True)
         if now - self._stored >= _FILE_EVERY:
             self._stored = now
-            with contextlib.suppress(OSError):  # the next one, or the outputs, will say what is wrong
-                self.store("running")
+            self._store("running")
 
     def close(self, state: str) -> None:
         """state: "finished", "stopped" or "interrupted"."""
+        self._draw()
         if self._bar is not None:
-            self._draw()
             self._bar.close()
-        with contextlib.suppress(OSError):
-            self.store(state)
+        self._store(state)
 
     def line(self) -> str:
         """images, images and megapixels per second, bytes saved, failures, time left."""
         run, elapsed = self.progress.run, self.elapsed
-        left = self.progress.seconds_left(elapsed)
-        parts = [
-            f"{self.progress.share:.1%}",
-            f"{run.samples:,} images",
-            f"{run.samples / elapsed:.1f} images/s",
-            f"{run.pixels / 1e6 / elapsed:.2f} megapixels/s",
-            f"{size_text(run.bytes_in - run.bytes_out)} saved",
-            f"{run.failed:,} failed",
-            f"{time_text(left)} left",
-        ]
-        return ", ".join(parts)
+        return (
+            f"{self.progress.share:.1%}, {run.samples:,} images, {run.samples / elapsed:.1f} images/s, "
+            f"{run.pixels / 1e6 / elapsed:.2f} megapixels/s, {size_text(run.bytes_in - run.bytes_out)} saved, "
+            f"{run.failed:,} failed, {time_text(self.progress.seconds_left(elapsed))} left"
+        )
 
     @property
     def elapsed(self) -> float:
         return max(time.monotonic() - self._began, 1e-3)
 
-    def store(self, state: str) -> None:
-        self._destination.publish(json.dumps(self._record(state), indent=2).encode() + b"\n", self._file)
-
     def _draw(self) -> None:
-        assert self._bar is not None
-        self._bar.n = round(1000 * self.progress.share)
-        self._bar.set_postfix_str(self.line().partition(", ")[2])
+        if self._bar is not None:
+            self._bar.n = round(1000 * self.progress.share)
+            self._bar.set_postfix_str(self.line().partition(", ")[2])
 
-    def _record(self, state: str) -> dict[str, Any]:
+    def _store(self, state: str) -> None:
         progress, run, elapsed = self.progress, self.progress.run, self.elapsed
-        total = progress.before + run
-        counts = {
-            name: getattr(total, name) for name in ("done", "skipped", "failed", "pixels", "bytes_in", "bytes_out")
-        }
-        return {
+        total, form = progress.before + run, "%Y-%m-%dT%H:%M:%SZ"
+        counted = ("done", "skipped", "failed", "pixels", "bytes_in", "bytes_out")
+        record = {
             "state": state,
             "share": round(progress.share, 4),
             "shards": len(progress.shards),
@@ -153,16 +138,18 @@ class Monitor:
             "shards_broken": progress.broken,
             "workers_lost": progress.lost,
             "error": progress.stopped,
-            **counts,
+            **{name: getattr(total, name) for name in counted},
             "images_per_second": round(run.samples / elapsed, 3),
             "megapixels_per_second": round(run.pixels / 1e6 / elapsed, 4),
             "seconds": round(elapsed, 1),
             "seconds_left": progress.seconds_left(elapsed),
-            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(progress.started)),
-            "updated": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "started": time.strftime(form, time.gmtime(progress.started)),
+            "updated": time.strftime(form, time.gmtime()),
             "host": socket.gethostname(),
             "pid": os.getpid(),
         }
+        with contextlib.suppress(OSError):  # the next one, or the outputs, will say what is wrong
+            self._destination.publish(json.dumps(record, indent=2).encode() + b"\n", self._file)
 
 
 def size_text(size: float) -> str:
@@ -180,9 +167,3 @@ def time_text(seconds: float | None) -> str:
         return "?"
     hours, rest = divmod(round(seconds), 3600)
     return f"{hours}:{rest // 60:02d}:{rest % 60:02d}"
-
-
-def _bar() -> Any:
-    from tqdm import tqdm
-
-    return tqdm(total=1000, bar_format="{percentage:3.0f}%|{bar:20}|{postfix}", leave=True)

@@ -14,13 +14,15 @@ import contextlib
 import functools
 import itertools
 import posixpath
+from collections import deque
 from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING, Any
 
 from gencomp.bulk.chunks import Leaf, Rewriting
-from gencomp.bulk.naming import with_suffix
-from gencomp.bulk.recorder import Recorder
+from gencomp.bulk.storage import Place
+from gencomp.bulk.transform import Recorder
 from gencomp.files import CODED_SUFFIX, IMAGE_SUFFIXES
+from gencomp.outputs import with_suffix
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -49,22 +51,20 @@ def find_column(schema: pa.Schema, asked: str | None) -> str:
     return column
 
 
-def has_images(file: IO[bytes], column: str | None) -> bool:
+def has_images(place: Place, path: str, column: str | None) -> bool:
     """Whether a file has a column that may hold images; True for one that cannot be read, whose error is to be said."""
     try:
-        with _damage_said():
+        with place.open(path) as file, _damage_said():
             find_column(_open(file).schema_arrow, column)
-    except ColumnError:
-        return False
-    except ValueError:
-        return True
+    except ValueError as error:
+        return not isinstance(error, ColumnError)
     return True
 
 
 def read_images(file: IO[bytes], column: str | None) -> tuple[int, Iterator[bytes]]:
     """The number of rows, and the images of those that have one. ColumnError as `rewrite_parquet`."""
     opened = _open(file)
-    cells = itertools.chain.from_iterable(_Images(opened, column).cells(i) for i in range(opened.num_row_groups))
+    cells = _Images(opened, column).all_cells()
     return opened.metadata.num_rows, (data for data in map(_bytes_of, cells) if data is not None)
 
 
@@ -83,16 +83,12 @@ def rewrite_parquet(
         out = None if target is None else Rewriting(source, target, images.leaves())
         kept: Iterator[Any] = itertools.repeat(None)
         if before is not None:
-            again = _open(before)
-            kept = itertools.chain.from_iterable(
-                _Images(again, images.name).cells(i) for i in range(again.num_row_groups)
-            )
+            kept = _Images(_open(before), images.name).all_cells()
         row = itertools.count()
         for number in range(opened.num_row_groups):
             cells = (_recode(c, images, str(next(row)), next(kept), recorder) for c in images.cells(number))
             if out is None:
-                for _ in cells:
-                    pass
+                deque(cells, maxlen=0)
             else:
                 out.row_group(number, cells)
         if out is not None:
@@ -109,7 +105,9 @@ class _Images:
         field = file.schema_arrow.field(file.schema_arrow.names.index(find_column(file.schema_arrow, column)))
         self.name, self.is_struct, self.nullable = field.name, pa.types.is_struct(field.type), field.nullable
         fields = [inner.name for inner in field.type] if self.is_struct else []
-        self.has_path = fields.count("path") == 1 and _is_text(field.type.field("path").type)
+        self.has_path = fields.count("path") == 1 and _is_binary(
+            field.type.field("path").type, "string large_string string_view"
+        )
         self.further = len(fields) > 1 + self.has_path
         parts = ["bytes", "path"][: 1 + self.has_path]
         self.paths = [f"{self.name}.{part}" for part in parts] if self.is_struct else [self.name]
@@ -126,6 +124,9 @@ class _Images:
             part = path.rpartition(".")[2] if self.is_struct else ""
             found.append(Leaf(number, columns[number].max_definition_level, inner, part))
         return found
+
+    def all_cells(self) -> Iterator[Any]:
+        return itertools.chain.from_iterable(map(self.cells, range(self._file.num_row_groups)))
 
     def cells(self, row_group: int) -> Iterator[Any]:
         """The values of the image column, of a struct `bytes` and `path`."""
@@ -170,11 +171,8 @@ def _damage_said() -> Iterator[None]:
     except (pa.ArrowException, ValueError, LookupError, TypeError, AttributeError, OverflowError, OSError) as error:
         if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
             raise
-        said = (
-            " ".join(str(error).split())
-            if isinstance(error, (ValueError, OSError))
-            else "its footer contradicts itself"
-        )
+        known = isinstance(error, (ValueError, OSError))
+        said = " ".join(str(error).split()) if known else "its footer contradicts itself"
         raise ValueError(f"a damaged parquet file, or none: {said}") from error
 
 
@@ -185,22 +183,15 @@ def _bytes_of(cell: Any) -> bytes | None:
 
 
 def _holds_images(kind: Any) -> bool:
-    import pyarrow as pa
+    from pyarrow import types
 
-    if pa.types.is_struct(kind):
+    if types.is_struct(kind):
         return [field.name for field in kind].count("bytes") == 1 and _is_binary(kind.field("bytes").type)
     return _is_binary(kind)
 
 
-def _is_binary(kind: Any) -> bool:
-    import pyarrow as pa
+def _is_binary(kind: Any, forms: str = "binary large_binary binary_view") -> bool:
+    from pyarrow import types
 
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))
-
-
-def _is_text(kind: Any) -> bool:
-    import pyarrow as pa
-
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+    kind = kind.value_type if types.is_dictionary(kind) else kind
+    return any(getattr(types, f"is_{form}")(kind) for form in forms.split())

@@ -13,10 +13,8 @@ folder again. What is not taken is counted, by what it is, with the first names 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import os
 import re
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,26 +24,13 @@ from typing import NamedTuple
 from gencomp.bulk.settings import Settings
 from gencomp.bulk.storage import BULK, Place, Stat
 from gencomp.files import fitted, shown
+from gencomp.outputs import name_key
 from gencomp.results import VERIFIED
 from gencomp.walk import is_coded, is_image
 
 _TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 _FILES = (*_TAR, ".parquet")
-_ARCHIVES = (
-    ".zip",
-    ".7z",
-    ".rar",
-    ".zst",
-    ".gz",
-    ".bz2",
-    ".xz",
-    ".lz4",
-    ".cab",
-    ".iso",
-    ".zarr",
-    ".arrow",
-    ".tfrecord",
-)
+_ARCHIVE = re.compile(r"\.(zip|7z|rar|zst|gz|bz2|xz|lz4|cab|iso|zarr|arrow|tfrecord)$", re.I)
 _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _PEEK = 1 << 16  # bytes at each end of a file that are looked at to see whether it is another one
 _LOOKED_AT = 10_000  # files of a folder
@@ -122,7 +107,9 @@ def find_shards(url: str, settings: Settings) -> Source:
         files += [join(folder, name) for name in archives]
         taken = samples(place, folder, names, settings)
         for name in sorted({*names} - {*archives} - {*taken}):
-            left.add(_why_not(name), join(folder, name))
+            is_archive = _ARCHIVE.search(name)
+            why = "archives that bulk does not open" if is_archive else "files of another kind"
+            left.add(why, join(folder, name))
         shards += _of_folder(place, folder, taken, settings, archives)
     if files and settings.pack:
         raise SourceError(f"{shown(url)}: only images in folders can be packed into tar files")
@@ -131,7 +118,11 @@ def find_shards(url: str, settings: Settings) -> Source:
         kind = ".gnc files" if settings.direction != "code" else "images"
         lines = "; left out: " + "; ".join(left.lines()) if left.counts else ""
         raise SourceError(f"{shown(url)}: no tar file, no parquet file and no {kind} here{lines}")
-    _check_distinct(shards)
+    seen: dict[str, str] = {}
+    for shard in shards:
+        other = seen.setdefault(name_key(shard.name), shard.path)
+        if other != shard.path:
+            raise SourceError(f"{shown(other)} and {shown(shard.path)} would both become {shown(shard.target)}")
     few = shards[:: -(-len(shards) // SAMPLES)]  # the samples of a report come from all over the source
     most = {shard.name: -(-SAMPLES // len(few)) for shard in few}
     return Source(place, [shard._replace(shown=most.get(shard.name, 0)) for shard in shards], left, named is None)
@@ -155,7 +146,7 @@ def join(folder: str, name: str) -> str:
 
 def fingerprint_of(place: Place, shard: Shard, names: Sequence[str]) -> str:
     """Of a shard's inputs as they are now: names, sizes and times; of a file on this disk its ends, too."""
-    folder, names = (shard.path, names) if shard.kind == "folder" else _split(shard.path)
+    folder, names = (shard.path, names) if shard.kind == "folder" else split(shard.path)
     return _digest(place, folder, place.stat(folder, names), peek=shard.kind != "folder")
 
 
@@ -171,14 +162,10 @@ def _digest(place: Place, folder: str, stats: Mapping[str, Stat], peek: bool) ->
     return digest.hexdigest()
 
 
-def _split(path: str) -> tuple[str, list[str]]:
+def split(path: str) -> tuple[str, list[str]]:
+    """The folder of a file, and its name."""
     folder, _, name = path.rpartition("/")
     return folder, [name]
-
-
-def part_of(shards: Sequence[Shard], index: int, count: int) -> list[Shard]:
-    """The shards of machine `index` of `count`, dealt out in turn."""
-    return list(itertools.islice(shards, index, None, count))
 
 
 def _walk(place: Place, left: LeftOut) -> Iterator[str]:
@@ -195,10 +182,6 @@ def _walk(place: Place, left: LeftOut) -> Iterator[str]:
             left.add(what, join(folder, name))
         yield folder
         waiting.extend(join(folder, inner) for inner in reversed(listing.folders))
-
-
-def _why_not(name: str) -> str:
-    return "archives that bulk does not open" if name.lower().endswith(_ARCHIVES) else "files of another kind"
 
 
 def _named_files(url: str) -> tuple[Place, list[str] | None]:
@@ -229,34 +212,22 @@ def _expand(url: str) -> Iterator[str]:
 
 
 def _of_files(place: Place, files: Sequence[str], settings: Settings, left: LeftOut, mixed: bool) -> Iterator[Shard]:
-    stems = {path: _stem(path) for path in files}
+    stems = {path: path[: -max(len(suffix) for suffix in _FILES if path.lower().endswith(suffix))] for path in files}
+    from gencomp.bulk.parquet import has_images
+
     tars = {stem for path, stem in stems.items() if path.lower().endswith(_TAR)}
     for path, stem in stems.items():
         is_tar = path.lower().endswith(_TAR)
         if not is_tar and stem in tars:
             left.add("tables beside their tar files", path)
-            continue
-        if not is_tar and (mixed or tars) and not _has_images(place, path, settings):
+        elif not is_tar and (mixed or tars) and not has_images(place, path, settings.column):
             left.add("tables without images", path)
-            continue
-        kind, suffix = ("tar", ".tar") if is_tar else ("parquet", ".parquet")
-        stat = place.stat_of(path)
-        if stat is None:
+        elif (stat := place.stat_of(path)) is None:
             left.add("files that cannot be read", path)
-            continue
-        shard = Shard(stem, kind, path, stem + suffix, 0, 0, max(stat.size, 1), "")
-        yield shard._replace(fingerprint=fingerprint_of(place, shard, ()))
-
-
-def _stem(path: str) -> str:
-    return path[: -max(len(suffix) for suffix in _FILES if path.lower().endswith(suffix))]
-
-
-def _has_images(place: Place, path: str, settings: Settings) -> bool:
-    from gencomp.bulk.parquet import has_images
-
-    with place.open(path) as file:
-        return has_images(file, settings.column)
+        else:
+            kind = "tar" if is_tar else "parquet"
+            shard = Shard(stem, kind, path, f"{stem}.{kind}", 0, 0, max(stat.size, 1), "")
+            yield shard._replace(fingerprint=fingerprint_of(place, shard, ()))
 
 
 def _of_folder(
@@ -273,11 +244,3 @@ def _of_folder(
         weight = sum(stat.size for stat in seen.values())
         mark = _digest(place, folder, seen, peek=False)
         yield Shard(name, "folder", folder, target, start, start + len(chunk), max(weight, 1), mark)
-
-
-def _check_distinct(shards: Sequence[Shard]) -> None:
-    seen: dict[str, str] = {}
-    for shard in shards:
-        other = seen.setdefault(unicodedata.normalize("NFC", shard.name).casefold(), shard.path)
-        if other != shard.path:
-            raise SourceError(f"{shown(other)} and {shown(shard.path)} would both become {shown(shard.target)}")

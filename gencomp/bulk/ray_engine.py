@@ -16,12 +16,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
-from gencomp.bulk.events import Broken, Event, Finished, Stopped
 from gencomp.bulk.plan import Shard
-from gencomp.bulk.run import SAMPLE_TIMEOUT, Engine, RunError
+from gencomp.bulk.run import SAMPLE_TIMEOUT, Engine
 from gencomp.bulk.status import Tally
 from gencomp.bulk.storage import BULK
-from gencomp.bulk.workers import DEATHS, Job, run_workers
+from gencomp.bulk.workers import DEATHS, Broken, Event, Finished, Job, RunError, run_workers
 from gencomp.processes import guarded
 
 
@@ -45,8 +44,7 @@ class ShardActor:
         shard = Shard(**row)
         answer = {"shard": shard.name, "tally": "", "error": "", "stop": False}
         try:
-            tally = self._bring(shard)
-            return {**answer, "tally": json.dumps(tally.to_json())}
+            return {**answer, "tally": json.dumps(self._bring(shard).to_json())}
         except Exception as error:
             return {**answer, "error": explain(error), "stop": isinstance(error, DestinationError)}
 
@@ -62,10 +60,8 @@ class ShardActor:
         begun = int(job.destination.read(attempts)) if job.destination.exists(attempts) else 0
         job.destination.publish(str(begun + 1).encode(), attempts)
         if begun < DEATHS:
-            retry, over = job.retry_failed, job.overwrite
-            tally = transform_shard(
-                job.source, shard, job.destination, self.transform, retry_failed=retry, overwrite=over
-            )
+            again = {"retry_failed": job.retry_failed, "overwrite": job.overwrite}
+            tally = transform_shard(job.source, shard, job.destination, self.transform, **again)
         else:
             tally = self._bring_apart(shard)
         job.destination.remove(attempts)
@@ -75,7 +71,7 @@ class ShardActor:
         for event in run_workers(self.job, [shard], 1, SAMPLE_TIMEOUT):
             if isinstance(event, Finished):
                 return event.tally
-            if isinstance(event, Broken | Stopped):
+            if isinstance(event, Broken):
                 raise RunError(event.error)
         raise RunError("its process ended without an error message")
 
@@ -111,8 +107,8 @@ def ray_engine(jobs: int, address: str | None = None, gpus_per_worker: float = 0
             )
             for answer in answers.iter_rows():
                 if answer["stop"]:
-                    yield Stopped(answer["error"])
-                elif answer["error"]:
+                    raise RunError(answer["error"])
+                if answer["error"]:
                     yield Broken(answer["shard"], answer["error"])
                 else:
                     yield Finished(answer["shard"], Tally.from_json(json.loads(answer["tally"])))

@@ -64,12 +64,16 @@ def write_report(destination: Place, merged: Merged, broken: Mapping[str, str], 
     page = string.Template(template.read_text(encoding="utf-8")).substitute(
         title=html.escape(title),
         totals=_table(_totals(merged)),
-        settings=_table((name, _text(value)) for name, value in settings.items()),
+        settings=_table(
+            (name, ", ".join(map(str, value if isinstance(value, list) else [value])))
+            for name, value in settings.items()
+        ),
         notes=_notes(merged, left),
         samples=_samples(merged),
         bpp=_histogram(merged.tally.bpp, "bits per pixel"),
         seconds=_histogram(merged.tally.seconds, "seconds"),
-        broken=_broken(broken),
+        broken=f"<h2>Shards that could not be done ({len(broken):,})</h2>{_table(sorted(broken.items()))}"
+        * bool(broken),
         failures=_failures(merged),
     )
     destination.publish(page.encode("utf-8", "backslashreplace"), FILE)
@@ -97,21 +101,13 @@ def _samples(merged: Merged) -> str:
 
 
 def _image(data: bytes | None, what: str) -> str:
-    return f'<img alt="{what}" title="{what}" src="{_source(data)}">' if data else ""
-
-
-def _source(data: bytes) -> str:
-    return f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
+    source = f"data:image/jpeg;base64,{base64.b64encode(data or b'').decode()}"
+    return f'<img alt="{what}" title="{what}" src="{source}">' if data else ""
 
 
 def _sizes(row: Row) -> str:
     sizes = f"{size_text(row.bytes_in or 0)} -> {size_text(row.bytes_out or 0)}"
-    note = f"; {row.note}" if row.note else ""
-    return f"{row.width}x{row.height}, {sizes}{note}"
-
-
-def _text(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return f"{row.width}x{row.height}, {sizes}" + (f"; {row.note}" if row.note else "")
 
 
 def _totals(merged: Merged) -> list[tuple[str, str]]:
@@ -166,12 +162,6 @@ def _histogram(counts: Counter[int], unit: str) -> str:
     )
 
 
-def _broken(broken: Mapping[str, str]) -> str:
-    if not broken:
-        return ""
-    return f"<h2>Shards that could not be done ({len(broken):,})</h2>{_table(sorted(broken.items()))}"
-
-
 def _failures(merged: Merged) -> str:
     if not merged.failures:
         return "<p>None.</p>"
@@ -183,8 +173,6 @@ def _failures(merged: Merged) -> str:
 
 
 def _figure(shard: str, row: Row) -> str:
-    image = '<div class="none">nothing to see</div>'
-    if row.thumbnail:
-        image = f'<img alt="" src="{_source(row.thumbnail)}">'
+    image = _image(row.thumbnail, "") or '<div class="none">nothing to see</div>'
     name, error = html.escape(shown(f"{shard}: {row.sample}")), html.escape(row.error or "")
     return f"<figure>{image}<figcaption><b>{name}</b><br>{error}</figcaption></figure>"

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from gencomp import machine
 from gencomp.bulk.claim import check_apart, claim
-from gencomp.bulk.events import Event, Tick
 from gencomp.bulk.monitor import Monitor, Progress
-from gencomp.bulk.plan import Shard, Source, find_shards, join, part_of
+from gencomp.bulk.plan import Shard, Source, find_shards, join
 from gencomp.bulk.settings import Settings
 from gencomp.bulk.shard import forget, table_of
 from gencomp.bulk.status import Footer, Tally
 from gencomp.bulk.storage import BULK, Place
-from gencomp.bulk.workers import Job, run_workers
+from gencomp.bulk.workers import Event, Job, RunError, run_workers
 
 SAMPLE_TIMEOUT = 1800.0
 _READERS = 16
@@ -24,10 +23,6 @@ _MOSTLY = 0.5  # a run in which more than this share of at least _ENOUGH samples
 _ENOUGH = 200
 
 Engine = Callable[[Job, Sequence[Shard]], Iterator[Event]]
-
-
-class RunError(ValueError):
-    """The run stopped before its end; the same command goes on."""
 
 
 class Result(NamedTuple):
@@ -77,7 +72,7 @@ def run_bulk(
     if source.whole:
         gone = tables_of(destination) - {shard.name for shard in source.shards}
         forget(destination, sorted(gone))
-    shards = part_of(source.shards, *part)
+    shards = source.shards[part[0] :: part[1]]
     retry_failed = retry_failed or overwrite
     todo, before = survey(destination, shards, retry_failed)
     file = "status.json" if part[1] == 1 else f"status-{part[0]:04d}-of-{part[1]:04d}.json"
@@ -137,15 +132,15 @@ def _follow(events: Iterator[Event], monitor: Monitor) -> None:
     try:
         for event in events:
             monitor.hear(event)
-            error = monitor.progress.stopped or (_mostly_failing(monitor.progress.run) if event == Tick() else None)
-            if error is not None:
-                state, monitor.progress.stopped = "stopped", error
+            if event is None and (error := _mostly_failing(monitor.progress.run)):
                 raise RunError(error)
         state = "finished"
+    except RunError as error:
+        state, monitor.progress.stopped = "stopped", str(error)
+        raise
     finally:
-        close = getattr(events, "close", None)
-        if close is not None:
-            close()
+        if isinstance(events, Generator):
+            events.close()
         monitor.close(state)
 
 

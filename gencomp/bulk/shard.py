@@ -10,23 +10,22 @@ tables, and for the time until they are written by a note (`.bulk/begun/SHARD`) 
 
 from __future__ import annotations
 
+import functools
 import json
+import operator
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from gencomp.bulk import status
-from gencomp.bulk.naming import key, output_names
 from gencomp.bulk.parquet import rewrite_parquet
-from gencomp.bulk.plan import Shard, SourceError, fingerprint_of, join, samples
-from gencomp.bulk.recorder import Recorder, UnreadableError, Watch
+from gencomp.bulk.plan import Shard, SourceError, fingerprint_of, join, samples, split
 from gencomp.bulk.status import Footer, Row, Tally
 from gencomp.bulk.storage import BULK, Place, StandsError
 from gencomp.bulk.tar import pack_tar, rewrite_tar
-from gencomp.bulk.transform import Transform
-from gencomp.outputs import Outputs, file_ids
+from gencomp.bulk.transform import Hear, Recorder, Transform, UnreadableError
+from gencomp.outputs import Outputs, file_ids, name_key, output_names
 
 _KEPT = "exists and is kept: --overwrite replaces it"
 
@@ -39,13 +38,13 @@ def transform_shard(
     *,
     retry_failed: bool = False,
     overwrite: bool = False,
-    poison: Mapping[str, str] | None = None,
-    watch: Watch | None = None,
+    fatal: Mapping[str, str] | None = None,
+    hear: Hear | None = None,
 ) -> Tally:
     """Bring one shard of `source` to `destination`, unless it is finished, and say what became of its samples.
 
     retry_failed: repeat the failed samples of a finished shard, and them alone; overwrite: replace files of others, but
-    never an input. poison: samples that are not to be tried, with the error that is reported of each (they have killed
+    never an input. fatal: samples that are not to be tried, with the error that is reported of each (they have killed
     their process). Raises DestinationError where outputs cannot be written, SourceError or OSError where the shard
     cannot be read or has no place; its status table is then not written, and of the shard's outputs none but whole
     files of a folder.
@@ -58,9 +57,9 @@ def transform_shard(
     if before is not None and before.fingerprint == shard.fingerprint and (intact or not shard.target):
         with destination.open(shard.table) as file:
             rows = status.read_rows(file)
-    recorder = Recorder(transform, rows, poison or {}, watch or Watch(), shard.shown)
+    recorder = Recorder(transform, rows, fatal, hear, shard.shown)
     try:
-        made = _Shard(source, shard, destination, recorder, overwrite).bring(again=bool(rows))
+        made = _Shard(source, shard, destination, recorder, overwrite).bring()
     except (ValueError, EOFError) as error:
         raise SourceError(f"{source.path(shard.path)}: {error}") from error
     except StandsError as error:
@@ -114,8 +113,8 @@ class _Shard(NamedTuple):
     recorder: Recorder
     overwrite: bool
 
-    def bring(self, again: bool) -> int | None:
-        """Write the outputs; the size of the one file, if it is one. again: those of an earlier attempt may be kept."""
+    def bring(self) -> int | None:
+        """Write the outputs, or keep those of an earlier attempt; the size of the one file, if it is one."""
         source, shard, destination, recorder = self.source, self.shard, self.destination, self.recorder
         settings, names = recorder.transform.settings, list[str]()
         writes = settings.direction != "verify"
@@ -125,7 +124,7 @@ class _Shard(NamedTuple):
             self._check_unchanged(names, "since the run began")
             if not shard.target:
                 outputs = output_names(listed, settings.suffix)
-                first = {key(output): output for output in reversed(outputs)}
+                first = {name_key(output): output for output in reversed(outputs)}
                 pairs = list(zip(names, outputs[shard.start : shard.stop]))
                 self._bring_files(pairs, first if writes else {})
                 self._check_unchanged(names, "while it was read")
@@ -136,7 +135,7 @@ class _Shard(NamedTuple):
                 if refused := self._refusals([shard.target]).get(shard.target):
                     raise StandsError(refused)
                 stands = destination.exists(shard.target)
-                if again and stands:
+                if recorder.before and stands:
                     before = stack.enter_context(destination.open(shard.target))
                 mode = self._mode(names)
                 target = stack.enter_context(destination.part(shard.target, shard.name, mode, new=not stands))
@@ -154,30 +153,27 @@ class _Shard(NamedTuple):
         targets = [join(folder, output) for _, output in pairs] if first else []
         refused = self._refusals(targets)
         modes, sizes = self.source.stat(folder, [name for name, _ in pairs]), dict[str, int]()
-        if self.recorder.has_old:
+        if recorder.before:
             there = destination.stat(folder, [output for _, output in pairs])
             sizes = {join(folder, name): stat.size for name, stat in there.items()}
         for name, output in pairs:
             path, target = join(folder, name), join(folder, output)
             old = recorder.old(path)
             if old is not None and (not first or (old.output is not None and sizes.get(target) == old.bytes_out)):
-                recorder.keep(old)
-            elif first and first[key(output)] != output:
-                recorder.fail(path, f"its output would share a name with {first[key(output)]} on some disks")
+                recorder.rows.append(old)
+            elif first and first[name_key(output)] != output:
+                recorder.fail(path, f"its output would share a name with {first[name_key(output)]} on some disks")
             elif target in refused:
                 recorder.fail(path, f"its output {refused[target]}")
             else:
-                data = recorder.code(path, partial(_read, self.source, path), lambda: None, target)
-                if data is not None:
-                    self._publish(data, target, modes[name].mode if name in modes else None)
-
-    def _publish(self, data: bytes, target: str, mode: int | None) -> None:
-        try:
-            new = not self.destination.stands(target)
-            self.destination.publish(data, target, self.shard.name, mode, new)
-        except StandsError as error:
-            last = self.recorder.rows.pop()
-            self.recorder.fail(last.sample, str(error))
+                data = recorder.code(path, functools.partial(_read, self.source, path), lambda: None, target)
+                if data is None:
+                    continue
+                mode, new = modes[name].mode if name in modes else None, not destination.stands(target)
+                try:
+                    destination.publish(data, target, self.shard.name, mode, new)
+                except StandsError as error:
+                    recorder.fail(recorder.rows.pop().sample, str(error))
 
     def _check_unchanged(self, names: Sequence[str], when: str) -> None:
         if fingerprint_of(self.source, self.shard, names) != self.shard.fingerprint:
@@ -186,15 +182,9 @@ class _Shard(NamedTuple):
 
     def _mode(self, names: Sequence[str]) -> int | None:
         """What the output may be read by: those who may read all of the inputs."""
-        if self.shard.kind == "folder":
-            seen = list(self.source.stat(self.shard.path, names).values())
-        else:
-            seen = [one for one in [self.source.stat_of(self.shard.path)] if one]
-        modes = [stat.mode for stat in seen if stat.mode is not None]
-        mode = 0o666
-        for one in modes:
-            mode &= one
-        return mode if modes else None
+        folder, names = (self.shard.path, names) if self.shard.kind == "folder" else split(self.shard.path)
+        modes = [stat.mode for stat in self.source.stat(folder, names).values() if stat.mode is not None]
+        return functools.reduce(operator.and_, modes, 0o666) if modes else None
 
     def _refusals(self, targets: Sequence[str]) -> dict[str, str]:
         """Those of the outputs that may not be written, and why."""
@@ -213,8 +203,7 @@ class _Shard(NamedTuple):
                 refused[target] = _KEPT
             elif destination.local:
                 try:
-                    rule = Outputs(inputs, overwrite=True)
-                    rule.check(Path(destination.path(target)), Path(destination.root))
+                    Outputs(inputs, overwrite=True).check(Path(destination.path(target)), Path(destination.root))
                 except OSError as error:
                     refused[target] = f"cannot be written: {str(error).removesuffix(' with -o')}"
         return refused

@@ -81,10 +81,8 @@ class Tally:
         elif row.status == SKIPPED:
             self.skipped += 1
             self.notes[row.note or ""] += 1
-        else:
-            self._add_done(row)
-
-    def _add_done(self, row: Row) -> None:
+        if row.status != DONE:
+            return
         pixels = (row.width or 0) * (row.height or 0)
         self.done += 1
         self.warned.update([re.sub(r"\d[\d,.]*", "_", row.note)] if row.note else [])

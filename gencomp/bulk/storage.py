@@ -134,10 +134,6 @@ class Place(NamedTuple):
         """Whether there is anything of this name, a broken link included."""
         return os.path.lexists(self.path(name)) if self.local else self.exists(name)
 
-    def make_folder(self, name: str) -> None:
-        with destination_errors(self):
-            self.fs.makedirs(self.path(name), exist_ok=True)
-
     def publish(self, data: bytes, name: str, shard: str = "", mode: int | None = PRIVATE, new: bool = False) -> None:
         """Write a small file whole or not at all; DestinationError, StandsError. The others are those of `part`."""
         with self.part(name, shard, mode, new) as file:
@@ -207,7 +203,8 @@ class Place(NamedTuple):
             with tempfile.TemporaryDirectory(prefix="gencomp-bulk-") as folder:
                 yield folder
             return
-        self.make_folder(f"{BULK}/parts")
+        with destination_errors(self):
+            Path(self.path(f"{BULK}/parts")).mkdir(parents=True, exist_ok=True)
         yield self.path(f"{BULK}/parts")
 
     def _settle(self, beside: Path, name: str, new: bool) -> None:
@@ -244,11 +241,9 @@ class _Part(io.FileIO):
 
 
 def _kind_of(entry: os.DirEntry[str]) -> str:
-    if entry.is_file():
-        return "file"
-    if entry.is_dir():
-        return "directory" if not entry.is_symlink() else "links to folders, not followed"
-    return "broken links" if entry.is_symlink() else "pipes, sockets or devices"
+    if entry.is_symlink() and not entry.is_file():
+        return "links to folders, not followed" if entry.is_dir() else "broken links"
+    return "file" if entry.is_file() else "directory" if entry.is_dir() else "pipes, sockets or devices"
 
 
 def _local_stat(path: str) -> Stat | None:

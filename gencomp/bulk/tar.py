@@ -25,11 +25,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any, NamedTuple
 
-from gencomp.bulk.naming import output_names
-from gencomp.bulk.recorder import Read, Recorder
 from gencomp.bulk.settings import Settings
-from gencomp.bulk.transform import MAX_FILE_BYTES, is_label
+from gencomp.bulk.transform import MAX_FILE_BYTES, Read, Recorder, is_label
 from gencomp.kinds import START_BYTES, UNMISTAKABLE, kind_of
+from gencomp.outputs import output_names
 
 _BLOCK = tarfile.BLOCKSIZE
 _EXTENSIONS = (b"x", b"X", b"L", b"K")

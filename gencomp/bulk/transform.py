@@ -1,16 +1,22 @@
-"""One image in, one out: bytes to bytes, by the codec's public interface alone."""
+"""What is done with each sample, whatever its shard is: bytes to bytes by the codec, one row, and an output or none."""
 
 from __future__ import annotations
 
+import contextlib
 import io
+import time
 import warnings
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from gencomp.bitstream import MAGIC, BitstreamError, unpack
+from gencomp.bitstream import MAGIC, BitstreamError, inspect
 from gencomp.bulk.settings import Settings
+from gencomp.bulk.status import DONE, FAILED, SKIPPED, Row
+from gencomp.cli.group import explain
+from gencomp.files import shown
 from gencomp.image import ImageWarning, encoded_image
 from gencomp.kinds import open_image
 
@@ -18,10 +24,22 @@ if TYPE_CHECKING:
     from gencomp.codec import Codec
 
 SIDE, SHOWN_SIDE = 96, 288  # pixels of thumbnails: of what failed, and of what the report shows
-_MAX_PIXELS = 50_000_000
-_END_OF_JPEG = b"\xff\xd9"  # what is missing of one that is cut short; other formats do not read so far
+THUMBNAILS = 20  # of failures per shard
 MAX_FILE_BYTES = 1 << 30
 """A single image's file beyond this is not read into memory."""
+_MAX_PIXELS = 50_000_000  # of what a thumbnail is made of
+_MAX_SHOWN = 4_000_000  # pixels of a sample for the report, which is decoded once more
+_MAX_TEXT = 300
+_END_OF_JPEG = b"\xff\xd9"  # what is missing of one that is cut short; other formats do not read so far
+
+Read = Callable[[], bytes | None]
+"""Reads when asked to: a sample, or its output from an earlier attempt; None where there is none."""
+Hear = Callable[[str | Row], None]
+"""Told the name of a sample when work on it begins, and its row when it is done, skipped or failed."""
+
+
+class UnreadableError(Exception):
+    """One sample's file cannot be read; the others can."""
 
 
 class Output(NamedTuple):
@@ -41,7 +59,6 @@ class Transform:
 
         self.settings = settings
         self.codec = codec or codecs.load(settings.model, device=settings.device)
-        self.model_id = self.codec.model_id.hex()
 
     def __call__(self, data: bytes) -> Output:
         """Raises what the codec raises: ImageError, BitstreamError, RateError, MemoryError, ..."""
@@ -55,27 +72,6 @@ class Transform:
             output = {"code": self._code, "decode": self._decode, "verify": self._verify}[self.settings.direction](data)
         return output._replace(note="; ".join(dict.fromkeys(str(w.message) for w in caught)) or None)
 
-    def _code(self, data: bytes) -> Output:
-        asked = self.settings
-        encoded = self.codec.encode(
-            io.BytesIO(data),
-            quality=asked.quality,
-            bpp=asked.bpp,
-            bytes=asked.bytes,
-            max_pixels=asked.max_pixels,
-            keep=asked.keep,
-            background=asked.background,
-            effort=asked.effort,
-            aim=asked.aim,
-        )
-        return Output(encoded.data, encoded.width, encoded.height, None)
-
-    def _decode(self, data: bytes) -> Output:
-        realism = self.settings.realism if self.codec.knows_realism else None
-        image = self.codec.decompress(data, realism=realism, max_pixels=self.settings.max_pixels)
-        encoded = encoded_image(image, f"x.{self.settings.format}", image.info)
-        return Output(bytes(encoded), image.width, image.height, None)
-
     def seen(self, output: bytes) -> bytes:
         """An output as an image's file that anything can show."""
         if self.settings.direction != "code":
@@ -84,11 +80,109 @@ class Transform:
             warnings.simplefilter("ignore")
             return bytes(encoded_image(self.codec.decompress(output, max_pixels=self.settings.max_pixels), "x.png"))
 
+    def _code(self, data: bytes) -> Output:
+        names = ("quality", "bpp", "bytes", "max_pixels", "keep", "background", "effort", "aim")
+        encoded = self.codec.encode(io.BytesIO(data), **{name: getattr(self.settings, name) for name in names})
+        return Output(encoded.data, encoded.width, encoded.height, None)
+
+    def _decode(self, data: bytes) -> Output:
+        realism = self.settings.realism if self.codec.knows_realism else None
+        image = self.codec.decompress(data, realism=realism, max_pixels=self.settings.max_pixels)
+        encoded = encoded_image(image, f"x.{self.settings.format}", image.info)
+        return Output(bytes(encoded), image.width, image.height, None)
+
     def _verify(self, data: bytes) -> Output:
-        if not self.codec.verify(data, max_pixels=self.settings.max_pixels).latents_ok:
+        file = inspect(data)
+        if not self.codec.verify(file, max_pixels=self.settings.max_pixels).latents_ok:
             raise BitstreamError("its latents do not decode to what was coded")
-        header, _ = unpack(data)
-        return Output(None, header.width, header.height, None)
+        return Output(None, file.header.width, file.header.height, None)
+
+
+class Recorder:
+    """before: rows of an earlier attempt at the same inputs, whose failed samples alone are repeated; fatal: samples
+    not to be tried, with the error to report; samples: how many are kept for the report. `rows` grows by one with every
+    call of `code`, `leave` and `fail`.
+    """
+
+    def __init__(
+        self,
+        transform: Transform,
+        before: Sequence[Row] = (),
+        fatal: Mapping[str, str] | None = None,
+        hear: Hear | None = None,
+        samples: int = 0,
+    ) -> None:
+        self.transform = transform
+        self.rows: list[Row] = []
+        self.before, self._fatal, self._hear = before, fatal or {}, hear or (lambda _: None)
+        self._thumbnails, self._samples = 0, samples
+
+    def old(self, name: str) -> Row | None:
+        """The row of the next sample in the earlier attempt, unless it failed there."""
+        row = self.before[len(self.rows)] if len(self.rows) < len(self.before) else None
+        return row if row is not None and row.sample == shown(name) and row.status != FAILED else None
+
+    def leave(self, name: str, note: str, size: int | None = None, output: str | None = None) -> None:
+        """A sample that is not touched."""
+        self._add(Row(shown(name), SKIPPED, note=note, bytes_in=size, bytes_out=size, output=output))
+
+    def fail(self, name: str, error: str) -> None:
+        self._add(Row(shown(name), FAILED, one_line(error)))
+
+    def code(self, name: str, read: Read, read_kept: Read, output: str | None = None) -> bytes | None:
+        """The sample's output, or None where there is none to write: it failed, is null, or nothing is written.
+
+        output: what the output is called, for the row.
+        """
+        old = self.old(name)
+        if old is not None:
+            kept = read_kept()
+            if kept is not None or self.transform.settings.direction == "verify":
+                self.rows.append(old)
+                return kept
+        self._hear(shown(name))
+        row, data = self._attempt(shown(name), read)
+        self._add(row._replace(output=None if data is None or output is None else output))
+        return data
+
+    def _add(self, row: Row) -> None:
+        self.rows.append(row)
+        self._hear(row)
+
+    def _attempt(self, sample: str, read: Read) -> tuple[Row, bytes | None]:
+        if sample in self._fatal:
+            return Row(sample, FAILED, self._fatal[sample]), None
+        try:
+            data = read()
+        except UnreadableError as error:
+            return Row(sample, FAILED, one_line(str(error))), None
+        if data is None:
+            return Row(sample, SKIPPED, note="no image"), None
+        if self.transform.settings.direction == "code" and is_coded(data):
+            return Row(sample, SKIPPED, note="a .gnc file already", bytes_in=len(data), bytes_out=len(data)), data
+        start = time.perf_counter()
+        try:
+            output = self.transform(data)
+        except Exception as error:  # whatever a decoder raises for broken bytes: this sample failed, the rest go on
+            seconds = time.perf_counter() - start
+            small = thumbnail(data) if self._thumbnails < THUMBNAILS else None
+            self._thumbnails += small is not None
+            said = one_line(explain(error))
+            return Row(sample, FAILED, said, bytes_in=len(data), seconds=seconds, thumbnail=small), None
+        seconds, note = time.perf_counter() - start, output.note and one_line(output.note)
+        size = None if output.data is None else len(output.data)
+        row = Row(sample, DONE, None, note, len(data), size, output.width, output.height, seconds)
+        if self._samples and output.data is not None and output.width * output.height <= _MAX_SHOWN:
+            with contextlib.suppress(Exception):  # the output stands, and this is for looking at alone
+                decoded = thumbnail(self.transform.seen(output.data), SHOWN_SIDE)
+                self._samples -= 1
+                row = row._replace(thumbnail=thumbnail(data, SHOWN_SIDE), decoded=decoded)
+        return row, output.data
+
+
+def one_line(text: str) -> str:
+    text = shown(" ".join(text.split()))
+    return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 3] + "..."
 
 
 def is_coded(data: bytes) -> bool:
@@ -100,13 +194,11 @@ def is_label(data: bytes) -> bool:
 
     A GIF always has a palette, so there it says nothing.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with open_image(io.BytesIO(data)) as image:
-                return image.format != "GIF" and (image.mode in {"1", "P", "PA", "F"} or image.mode.startswith("I"))
-    except Exception:  # not one of these, or damaged: coding it will say so
-        return False
+    with warnings.catch_warnings(), contextlib.suppress(Exception):  # of what is damaged coding will say so
+        warnings.simplefilter("ignore")
+        with open_image(io.BytesIO(data)) as image:
+            return image.format != "GIF" and (image.mode in {"1", "P", "PA", "F"} or image.mode.startswith("I"))
+    return False
 
 
 def thumbnail(data: bytes, side: int = SIDE) -> bytes | None:
@@ -114,21 +206,19 @@ def thumbnail(data: bytes, side: int = SIDE) -> bytes | None:
 
     Of a file that is cut short it shows what there is.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with open_image(io.BytesIO(data + _END_OF_JPEG)) as seen:
-                if seen.width * seen.height > _MAX_PIXELS:
-                    return None
-                seen.load()
-            small = _to_grey(seen) if seen.mode in {"F", "I"} or seen.mode.startswith("I;") else seen.convert("RGB")
-            small.thumbnail((side, side))
-            small.info = {}
-            encoded = io.BytesIO()
-            small.save(encoded, "JPEG", quality=75 if side == SIDE else 88)
-            return encoded.getvalue()
-    except Exception:  # it is for looking at alone
-        return None
+    with warnings.catch_warnings(), contextlib.suppress(Exception):  # it is for looking at alone
+        warnings.simplefilter("ignore")
+        with open_image(io.BytesIO(data + _END_OF_JPEG)) as seen:
+            if seen.width * seen.height > _MAX_PIXELS:
+                return None
+            seen.load()
+        small = _to_grey(seen) if seen.mode in {"F", "I"} or seen.mode.startswith("I;") else seen.convert("RGB")
+        small.thumbnail((side, side))
+        small.info = {}
+        encoded = io.BytesIO()
+        small.save(encoded, "JPEG", quality=75 if side == SIDE else 88)
+        return encoded.getvalue()
+    return None
 
 
 def _to_grey(image: Image.Image) -> Image.Image:

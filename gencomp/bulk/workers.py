@@ -13,16 +13,50 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from gencomp.bulk.events import Broken, Event, Finished, Lost, Sampled, Stopped, Tick
 from gencomp.bulk.plan import Shard
 from gencomp.bulk.settings import Settings
-from gencomp.bulk.status import Row
+from gencomp.bulk.status import Row, Tally
 from gencomp.bulk.storage import DestinationError, Place
 from gencomp.cli.group import explain
 from gencomp.processes import Died, Do, Returned, Say, Told, Workers
 
 DEATHS = 3
 _TICK = 0.5  # seconds
+
+
+class RunError(ValueError):
+    """The run stopped before its end (a full disk, no model that can be loaded); the same command goes on."""
+
+
+class Sampled(NamedTuple):
+    """A sample of a shard was tried; row: without its thumbnail."""
+
+    shard: str
+    row: Row
+
+
+class Finished(NamedTuple):
+    """A shard's output and status table stand."""
+
+    shard: str
+    tally: Tally
+
+
+class Broken(NamedTuple):
+    """A shard cannot be brought over in this run: it cannot be read, or its processes die."""
+
+    shard: str
+    error: str
+
+
+class Lost(NamedTuple):
+    """A worker died; its shard begins again."""
+
+    shard: str
+
+
+Event = Sampled | Finished | Broken | Lost | None
+"""What an engine says while it works; None: time has passed."""
 
 
 class Job(NamedTuple):
@@ -36,10 +70,10 @@ class Job(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """A worker's task. poison: the error of each sample that is not to be tried."""
+    """A worker's task. fatal: the error of each sample that is not to be tried."""
 
     shard: Shard
-    poison: dict[str, str]
+    fatal: dict[str, str]
 
 
 class _Begun(NamedTuple):
@@ -47,9 +81,9 @@ class _Begun(NamedTuple):
 
 
 def run_workers(job: Job, shards: Sequence[Shard], jobs: int, timeout: float) -> Iterator[Event]:
-    """Bring all shards over with `jobs` processes; yields what happens, and a Tick now and then.
+    """Bring all shards over with `jobs` processes; yields what happens, and None now and then.
 
-    timeout: seconds for one sample. Ends after a Stopped event, or when each shard is Finished or Broken.
+    timeout: seconds for one sample. Ends when each shard is Finished or Broken; RunError where it cannot go on.
     """
     with Workers(functools.partial(_prepare, job), min(jobs, len(shards)), threads=1) as workers:
         run = _Run(workers, deque(Attempt(shard, {}) for shard in shards), timeout)
@@ -57,7 +91,7 @@ def run_workers(job: Job, shards: Sequence[Shard], jobs: int, timeout: float) ->
             for event in workers.run(run.waiting, _TICK):
                 yield from run.heard(event)
         except Exception as error:  # no worker lives, or none can go on
-            yield Stopped(explain(error))
+            raise RunError(explain(error)) from error
 
 
 @dataclass
@@ -76,7 +110,7 @@ class _Run:
                 if time.monotonic() - since > self.timeout and number not in self.late:
                     self.late.add(number)
                     self.workers.kill(number)
-            yield Tick()
+            yield None
             return
         if isinstance(event, Told) and isinstance(event.message, _Begun):
             self.begun[event.worker] = event.message.sample, time.monotonic()
@@ -88,53 +122,41 @@ class _Run:
             yield event.message if isinstance(event, Told) else event.result
 
     def _died(self, event: Died, sample: str | None) -> Iterator[Event]:
-        shard, poison = event.task
+        shard, fatal = event.task
         self.deaths[shard.name, sample] += 1
         if event.worker in self.late:
             self.late.remove(event.worker)
-            poison = {**poison, str(sample): f"took longer than {self.timeout:g} seconds"}
+            fatal = {**fatal, str(sample): f"took longer than {self.timeout:g} seconds"}
         elif self.deaths[shard.name, sample] >= DEATHS:
             error = f"its process died {DEATHS} times ({event.fault}; out of memory?)"
             if sample is None:
                 yield Broken(shard.name, error)
                 return
-            poison = {**poison, sample: error}
+            fatal = {**fatal, sample: error}
         yield Lost(shard.name)
-        self.waiting.appendleft(Attempt(shard, poison))
+        self.waiting.appendleft(Attempt(shard, fatal))
 
 
 def _prepare(job: Job, number: int, say: Say) -> tuple[None, Do]:
     from gencomp.bulk.claim import claim
-    from gencomp.bulk.recorder import Watch
     from gencomp.bulk.shard import transform_shard
     from gencomp.bulk.transform import Transform
 
     transform = Transform(replace(job.settings, device=_own_device(job.settings.device, number)))
     claim(job.destination, job.source, job.settings)
 
-    class Speaking(Watch):
-        def __init__(self, shard: str) -> None:
-            self.shard = shard
-
-        def begin(self, sample: str) -> None:
-            say(_Begun(sample))
-
-        def end(self, row: Row) -> None:
-            say(Sampled(self.shard, row._replace(thumbnail=None, decoded=None)))
-
     def bring(attempt: Attempt) -> Finished | Broken:
-        shard, poison = attempt
+        shard, fatal = attempt
+
+        def hear(what: str | Row) -> None:
+            if isinstance(what, str):
+                say(_Begun(what))
+            else:
+                say(Sampled(shard.name, what._replace(thumbnail=None, decoded=None)))
+
+        again = {"retry_failed": job.retry_failed, "overwrite": job.overwrite}
         try:
-            tally = transform_shard(
-                job.source,
-                shard,
-                job.destination,
-                transform,
-                retry_failed=job.retry_failed,
-                overwrite=job.overwrite,
-                poison=poison,
-                watch=Speaking(shard.name),
-            )
+            tally = transform_shard(job.source, shard, job.destination, transform, **again, fatal=fatal, hear=hear)
             return Finished(shard.name, tally)
         except (DestinationError, BrokenPipeError):
             raise

@@ -18,10 +18,9 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 import click
 
 from gencomp import machine
-from gencomp.bitstream import ModelError
+from gencomp.bitstream import Inspection, ModelError, step_to_quality
 from gencomp.cli.group import debugging, explain
-from gencomp.cli.inputs import check_regular
-from gencomp.cli.planning import load_codec
+from gencomp.cli.planning import check_regular
 from gencomp.files import shown
 from gencomp.processes import Died, Do, Returned, Say, WorkerError, Workers
 
@@ -64,8 +63,6 @@ class Crew(NamedTuple):
     do: Callable[[Sequence[Path]], Iterable[Done]]
 
 
-Work = Callable[[Path], Outcome]
-CodecWork = Callable[["Codec", Path], Outcome]
 Print = Callable[[str, IO[str]], None]
 
 
@@ -77,7 +74,7 @@ def default_jobs(files: int, device: str) -> int:
 
 
 @contextmanager
-def crew(work: CodecWork, model: str | None, device: str, jobs: int) -> Iterator[Crew]:
+def crew(work: Callable[[Codec, Path], Outcome], model: str | None, device: str, jobs: int) -> Iterator[Crew]:
     """Those who do `work`, ready: in this process for one job, else in `jobs` others, which end with the context.
 
     work: a function that can be pickled. ModelError where the model cannot be loaded.
@@ -90,8 +87,12 @@ def crew(work: CodecWork, model: str | None, device: str, jobs: int) -> Iterator
             raise ModelError(f"{error}: try --jobs 1") from None
 
 
-def _prepare(work: CodecWork, model: str | None, device: str, number: int, say: Say) -> tuple[Facts, Do]:
-    codec = load_codec(model, device)
+def _prepare(
+    work: Callable[[Codec, Path], Outcome], model: str | None, device: str, number: int, say: Say
+) -> tuple[Facts, Do]:
+    from gencomp import codec as codecs
+
+    codec = codecs.load(model, device=device)
     return Facts(codec.model_name, codec.knows_realism), functools.partial(attempt, functools.partial(work, codec))
 
 
@@ -119,23 +120,25 @@ def report(
     notes: Sequence[str] = (),
     left_out: str = "",
     out: IO[str] | None = None,
+    quiet: bool = False,
 ) -> None:
     """Say what came of each file, as it comes; exits with status 1 if any failed or has a problem.
 
     A failure is one line on stderr and, with as_json, a record of `path` and `error` on stdout. notes: said before;
-    left_out: said in the last line; out: instead of stdout. On a terminal a progress bar goes with several files.
+    left_out: said in the last line; out: instead of stdout; quiet: problems and records alone. On a terminal a progress
+    bar goes with several files.
     """
-    for note in notes:
-        echo(f"Note: {note}", sys.stderr)
-    with _progress(results, total) as (shown_results, say):
-        failed = sum([not _report(done, as_json, say, out or sys.stdout) for done in shown_results])
-    if left_out:
-        echo(f"Left out: {left_out}", sys.stderr)
+    for note in [] if quiet else notes:
+        echo(f"Note: {note}", err=True)
+    with _progress(results, total, quiet) as (shown_results, say):
+        failed = sum([not _report(done, as_json, say, out or sys.stdout, quiet) for done in shown_results])
+    if left_out and not quiet:
+        echo(f"Left out: {left_out}", err=True)
     if failed:
         click.get_current_context().exit(1)
 
 
-def attempt(work: Work, source: Path) -> Done:
+def attempt(work: Callable[[Path], Outcome], source: Path) -> Done:
     """`work` on one file, whatever happens but an interruption; with GENCOMP_DEBUG=1 errors go through."""
     notes: list[str] = []
     try:
@@ -148,6 +151,28 @@ def attempt(work: Work, source: Path) -> Done:
         return Done(source, None, explain(error).removeprefix(f"{shown(source)}: "), notes)
 
 
+def describe(path: Path, inspection: Inspection) -> dict[str, Any]:
+    """The record of a .gnc file: what it says of itself, without the model."""
+    header, sections = inspection.header, inspection.sections
+    size = sum(sections.values())
+    return {
+        "path": str(path),
+        "width": header.width,
+        "height": header.height,
+        "bytes": size,
+        "bpp": 8 * size / (header.width * header.height),
+        "quality": step_to_quality(header.quality_step),
+        "model": header.model_id.hex(),
+        "format_version": header.version,
+        "checksum_ok": inspection.checksum_ok,
+        "sections": sections,
+    }
+
+
+def size_text(record: dict[str, Any]) -> str:
+    return f"{record['bytes']:,} bytes, {record['bpp']:.4g} bpp"
+
+
 def echo(text: str, stream: IO[str] | None = None, *, err: bool = False) -> None:
     """Print lines, whatever names they hold and whatever the stream can encode: nothing in them reaches a terminal as
     a command. stream: standard output, or with `err` standard error, by default."""
@@ -157,26 +182,28 @@ def echo(text: str, stream: IO[str] | None = None, *, err: bool = False) -> None
     click.echo("\n".join(lines).encode(encoding, "backslashreplace").decode(encoding), file=stream)
 
 
-def _report(done: Done, as_json: bool, say: Print, out: IO[str]) -> bool:
+def _report(done: Done, as_json: bool, say: Print, out: IO[str], quiet: bool) -> bool:
     """Say what came of a file; whether it went well."""
-    for note in done.notes:
+    for note in [] if quiet else done.notes:
         say(f"Note: {shown(done.source)}: {note}", sys.stderr)
     problem = done.error
+    record: dict[str, Any] = {"path": str(done.source), "error": done.error}
     if done.outcome is not None:
         problem = done.outcome.problem
         record = {**done.outcome.record, "notes": done.notes} if done.notes else done.outcome.record
-        say(json.dumps(record) if as_json else done.outcome.text, out)
+        if not as_json and not quiet:
+            say(done.outcome.text, out)
     if problem:
         say(f"Error: {shown(done.source)}: {problem}", sys.stderr)
-    if done.error and as_json:
-        say(json.dumps({"path": str(done.source), "error": done.error}), out)
+    if as_json:
+        say(json.dumps(record), out)
     return not problem
 
 
 @contextmanager
-def _progress(results: Iterable[Done], total: int) -> Iterator[tuple[Iterable[Done], Print]]:
+def _progress(results: Iterable[Done], total: int, quiet: bool) -> Iterator[tuple[Iterable[Done], Print]]:
     """The results, with a bar on a terminal if they are several, and a way of printing that does not tear it."""
-    if total < 2 or not sys.stderr.isatty():
+    if total < 2 or quiet or not sys.stderr.isatty():
         yield results, echo
         return
     from tqdm import tqdm

@@ -11,11 +11,9 @@ import click
 
 from gencomp import bitstream
 from gencomp.cli import options
-from gencomp.cli.batch import Outcome, crew, default_jobs, report, step_bar
+from gencomp.cli.batch import Outcome, crew, default_jobs, describe, report, size_text, step_bar
 from gencomp.cli.group import WrongUsage
-from gencomp.cli.output import describe, size_text
-from gencomp.cli.pipes import STREAM, content
-from gencomp.cli.planning import Plan, plan
+from gencomp.cli.planning import STREAM, Plan, content, plan
 from gencomp.files import CODED_SUFFIX, shown
 from gencomp.walk import is_image
 
@@ -28,36 +26,25 @@ if TYPE_CHECKING:
 @options.paths("PHOTO...")
 @options.output
 @options.overwrite
-@click.option(
-    "--quality",
-    type=click.FloatRange(bitstream.MIN_QUALITY, bitstream.MAX_QUALITY),
-    callback=options.finite,
-    help=f"1 (smallest) to 100 (best), any number between.  [default: {bitstream.DEFAULT_QUALITY:g}]",
+@options.quality(
+    f"1 (smallest) to 100 (best), any number between.  [default: {bitstream.DEFAULT_QUALITY:g}]", default=None
 )
-@click.option(
-    "--bpp",
-    type=click.FloatRange(min=0, min_open=True),
-    callback=options.finite,
-    help="Instead: the best quality of at most so many bits per pixel.",
-)
+@click.option("--bpp", type=options.POSITIVE, help="Instead: the best quality of at most so many bits per pixel.")
 @click.option(
     "--bytes",
-    "size",
     type=click.IntRange(min=1),
     metavar="N",
     help="Instead: the best quality of at most N bytes, the whole file counted.",
 )
 @click.option(
     "--psnr",
-    type=click.FloatRange(min=0, min_open=True),
-    callback=options.finite,
+    type=options.POSITIVE,
     metavar="DB",
     help="Instead: the lowest quality with at least this PSNR at realism 1, before any refinement.",
 )
 @click.option(
     "--dists",
-    type=click.FloatRange(min=0, min_open=True),
-    callback=options.finite,
+    type=options.POSITIVE,
     metavar="D",
     help="Instead: the lowest quality with at most this DISTS at realism 1, before any refinement. Needs VGG's weights "
     "(gencomp weights --download).",
@@ -71,28 +58,21 @@ if TYPE_CHECKING:
 @options.max_pixels
 @options.jobs
 @click.option("--auto", is_flag=True, help="Write an .avif file of as many bytes where AVIF serves better.")
-@click.option("--quiet", is_flag=True, help="Do not look whether AVIF would serve better.")
+@options.quiet
 @options.as_json
 def compress(
     paths: tuple[Path, ...],
     output: str | None,
     overwrite: bool,
-    quality: float | None,
-    bpp: float | None,
-    size: int | None,
     psnr: float | None,
     dists: float | None,
-    keep: tuple[str, ...],
-    background: str | None,
-    effort: int,
-    aim: str,
     model: str | None,
     device: str,
-    max_pixels: int,
     jobs: int | None,
     auto: bool,
     quiet: bool,
     as_json: bool,
+    **asked: Any,
 ) -> None:
     """Code photographs as .gnc files.
 
@@ -111,23 +91,19 @@ def compress(
     gencomp compress photo.jpg --effort 3
     gencomp compress photo.jpg --effort 3 --aim pixels
     """
-    if sum(value is not None for value in (quality, bpp, size, psnr, dists)) > 1:
+    if sum(value is not None for value in (asked["quality"], asked["bpp"], asked["bytes"], psnr, dists)) > 1:
         raise WrongUsage("give one of --quality, --bpp, --bytes, --psnr and --dists, not several")
-    if auto and quiet:
-        raise WrongUsage("--auto looks for a better format, --quiet does not: give one of them")
-    if auto and keep:
+    if auto and asked["keep"]:
         raise WrongUsage("--auto keeps no metadata in an .avif file: leave out --keep")
     planned = plan(paths, is_image, output, CODED_SUFFIX, overwrite, bitstream.MAGIC)
     if any(target != STREAM and target.suffix.lower() != CODED_SUFFIX for target in planned.targets.values()):
         raise WrongUsage(f"-o {output}: a coded file is named .gnc; for a folder, end the name in a slash")
-    files, notes = list(planned.targets), planned.notes + options.aim_notes(effort, aim)
-    asked: dict[str, Any] = {"quality": quality, "bpp": bpp, "bytes": size, "effort": effort, "aim": aim}
-    asked |= {"max_pixels": max_pixels, "keep": keep, "background": background}
-    further = Further(effort > 0 and len(files) == 1, psnr, dists, not quiet, auto)
-    work = functools.partial(_code, planned, asked, further)
+    files, notes = list(planned.targets), planned.notes + options.aim_notes(asked["effort"], asked["aim"])
+    shows_steps = asked["effort"] > 0 and len(files) == 1 and not quiet
+    work = functools.partial(_code, planned, asked, Further(shows_steps, psnr, dists, auto or not quiet, auto))
     jobs = 1 if planned.piped else jobs or default_jobs(len(files), device)
     with crew(work, model, device, jobs) as workers:
-        report(workers.do(files), len(files), as_json, notes, planned.left_out, planned.said_on)
+        report(workers.do(files), len(files), as_json, notes, planned.left_out, planned.said_on, quiet)
 
 
 class Further(NamedTuple):
@@ -146,8 +122,7 @@ def _code(planned: Plan, asked: dict[str, Any], further: Further, codec: Codec, 
     from gencomp.alpha import read_with_alpha
     from gencomp.image import ImageWarning
 
-    target = planned.place(source)
-    given = content(source)
+    target, given = planned.place(source), content(source)
     pixels = np.asarray(read_with_alpha(given, (), asked["max_pixels"], asked["background"])[0])
     if not isinstance(given, Path):
         given.seek(0)
@@ -158,7 +133,9 @@ def _code(planned: Plan, asked: dict[str, Any], further: Further, codec: Codec, 
         asked = {**asked, "quality": least_quality(codec, pixels, good)}
     with step_bar(source, shows=further.shows_steps) as progress:
         encoded = codec.encode(given, **asked, progress=progress)
-    better, avif = _better(codec, pixels, encoded, further)
+    inspection = bitstream.inspect(encoded.data)
+    has_alpha = bitstream.SECTION_KINDS["alpha"] in inspection.extras
+    better, avif = _better(codec, pixels, encoded, further.takes) if further.looks and not has_alpha else ("", None)
     if avif is not None:
         path = planned.write(source, avif, ".avif")
         record = {"source": str(source), "path": str(path), "bytes": len(avif), "format": "avif", "why": better}
@@ -169,27 +146,23 @@ def _code(planned: Plan, asked: dict[str, Any], further: Further, codec: Codec, 
     if asked["quality"] is None and encoded.quality == bitstream.MAX_QUALITY:
         warnings.warn("even quality 100 takes less than was asked for", ImageWarning, stacklevel=1)
     record = {
-        **describe(target, bitstream.inspect(encoded.data)),
+        **describe(target, inspection),
         "source": str(source),
         "model_name": codec.model_name,
         "runtime": codec.runtime.name,
         "entropy_bits": encoded.entropy_bits,
     }
     text = f"{shown(source)} -> {shown(target)}: {size_text(record)}, quality {record['quality']:.1f}"
-    if encoded.gain is not None:
-        gain = encoded.gain
+    if (gain := encoded.gain) is not None:
         record |= {"effort": asked["effort"], "aim": asked["aim"], "bits_change": gain.bits, "psnr_change": gain.psnr}
         record["distortion_change"] = gain.distortion
-        text += (
-            f", refined for {asked['aim']}: {100 * gain.bits:+.1f} % bits, {100 * gain.distortion:+.1f} % distortion"
-        )
+        changes = f"{100 * gain.bits:+.1f} % bits, {100 * gain.distortion:+.1f} % distortion"
+        text += f", refined for {asked['aim']}: {changes}"
     return Outcome(text, record)
 
 
-def _better(codec: Codec, pixels: Pixels, encoded: Encoded, further: Further) -> tuple[str, bytes | None]:
-    """Why AVIF serves better, "" where it does not or nobody looks; and such a file, where it is to be taken."""
-    if not further.looks or bitstream.SECTION_KINDS["alpha"] in bitstream.inspect(encoded.data).extras:
-        return "", None
+def _better(codec: Codec, pixels: Pixels, encoded: Encoded, takes: bool) -> tuple[str, bytes | None]:
+    """Why AVIF serves better, "" where it does not; and such a file, where it is to be taken."""
     from gencomp.advice import advise, avif_within
 
     advice = advise(codec, pixels, encoded.quality, 8 * len(encoded.data) / (encoded.width * encoded.height))
@@ -197,4 +170,4 @@ def _better(codec: Codec, pixels: Pixels, encoded: Encoded, further: Further) ->
         return "", None
     figures = f"GMSD {advice.avif:.3f}, not {advice.gnc:.3f}"
     why = f"AVIF of as many bytes is {advice.times:.1f} times nearer at edges ({figures})"
-    return why, avif_within(pixels, len(encoded.data)) if further.takes else None
+    return why, avif_within(pixels, len(encoded.data)) if takes else None

@@ -10,17 +10,14 @@ import click
 
 from gencomp import bitstream
 from gencomp.cli import options
-from gencomp.cli.batch import Outcome, crew, default_jobs, echo, report
+from gencomp.cli.batch import Outcome, crew, default_jobs, describe, echo, report
 from gencomp.cli.group import WrongUsage
-from gencomp.cli.output import describe
-from gencomp.cli.pipes import STREAM, opened
-from gencomp.cli.planning import Plan, plan
+from gencomp.cli.planning import STREAM, Plan, opened, plan
 from gencomp.files import shown
 from gencomp.walk import is_coded
 
 if TYPE_CHECKING:
     from gencomp.codec import Codec
-
 
 _PIPED = "a.png"  # the format of what goes to standard output
 
@@ -29,14 +26,7 @@ _PIPED = "a.png"  # the format of what goes to standard output
 @options.paths("FILE...")
 @options.output
 @options.overwrite
-@click.option(
-    "--realism",
-    type=click.FloatRange(0, 1),
-    default=1.0,
-    show_default=True,
-    callback=options.finite,
-    help="0: least distortion; 1: most realistic. One file serves both.",
-)
+@options.realism("0: least distortion; 1: most realistic. One file serves both.")
 @options.model
 @options.device
 @options.max_pixels
@@ -91,11 +81,11 @@ def _decode(planned: Plan, realism: float, max_pixels: int, codec: Codec, source
 
     target = planned.place(source)
     with opened(source) as file:
-        data = bitstream.read(file, max_pixels)
+        data = bitstream.inspect_file(file, max_pixels, keep=True)
     image = codec.decompress(data, realism=realism if codec.knows_realism else None, max_pixels=max_pixels)
     planned.write(source, encoded_image(image, _PIPED if target == STREAM else target, image.info))
     record = {
-        **describe(source, bitstream.inspect(data)),
+        **describe(source, data),
         "output": str(target),
         "model_name": codec.model_name,
         "runtime": codec.runtime.name,

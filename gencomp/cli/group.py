@@ -17,15 +17,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gencomp.files import shown
-from gencomp.memory import is_out_of_memory
+from gencomp.machine import is_out_of_memory
 from gencomp.processes import guarded
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-_ENTRY_POINTS = "gencomp.commands"
-_DISTRIBUTION_OF = {"skimage": "scikit-image"}
-"""Where the importable name is not the one that is installed."""
+_DISTRIBUTION_OF = {"skimage": "scikit-image"}  # where the importable name is not the one that is installed
 
 
 class WrongUsage(click.ClickException):
@@ -41,7 +39,8 @@ class Verbs(click.Group):
     """A click group with the verbs of other packages in it."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*self.commands, *sorted(_entry_points().keys() - self.commands.keys())]
+        others = {name: self.get_command(ctx, name) for name in sorted(_entry_points().keys() - self.commands.keys())}
+        return [*self.commands, *sorted(others, key=lambda name: isinstance(others[name], _Unavailable))]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         command = super().get_command(ctx, cmd_name)
@@ -132,7 +131,7 @@ def explain(error: BaseException, extra: str | None = None) -> str:
 def _entry_points() -> dict[str, EntryPoint]:
     from importlib import metadata  # slow to import, and only needed for verbs that are not the codec's own
 
-    return {entry_point.name: entry_point for entry_point in metadata.entry_points(group=_ENTRY_POINTS)}
+    return {entry_point.name: entry_point for entry_point in metadata.entry_points(group="gencomp.commands")}
 
 
 def _load(entry_point: EntryPoint) -> click.Command:
@@ -144,23 +143,18 @@ def _load(entry_point: EntryPoint) -> click.Command:
     except Exception as error:
         if debugging():
             raise
-        return _unavailable(entry_point.name, explain(error, *entry_point.extras[:1]))
+        return _Unavailable(entry_point.name, explain(error, *entry_point.extras[:1]))
 
 
-def _unavailable(name: str, reason: str) -> click.Command:
-    """A verb that stands in for one that cannot be loaded and says so, whatever its arguments."""
+class _Unavailable(click.Command):
+    """Stands in for a verb that cannot be loaded, and says so whatever its arguments."""
 
-    def refuse(arguments: tuple[str, ...]) -> None:
-        raise click.ClickException(f"{name} is not available: {reason}")
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(name, add_help_option=False, short_help=f"(not available: {reason})")
+        self.reason = reason
 
-    return click.Command(
-        name,
-        callback=refuse,
-        params=[click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED)],
-        context_settings={"ignore_unknown_options": True},
-        add_help_option=False,
-        short_help=f"(not available: {reason})",
-    )
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        raise click.ClickException(f"{self.name} is not available: {self.reason}")
 
 
 def _extra_of_verb(name: str | None) -> str | None:
@@ -175,12 +169,15 @@ def _missing(module: str, extra: str | None) -> str:
         return f"this installation lacks {module}"
     distribution = _DISTRIBUTION_OF.get(package, package)
     extra = extra or _extra_of(distribution)
-    return f"it needs {distribution}: pip install " + (f"'gencomp[{extra}]'" if extra else distribution)
+    return f"{distribution} is not installed: pip install " + (f"'gencomp[{extra}]'" if extra else distribution)
 
 
 def _extra_of(distribution: str) -> str | None:
     """The extra of gencomp that installs a distribution, by the package's own metadata."""
     from importlib import metadata
+
+    def plain(name: str) -> str:
+        return re.sub(r"[-_.]+", "-", name).lower()
 
     try:
         requirements = metadata.requires("gencomp") or []
@@ -189,10 +186,6 @@ def _extra_of(distribution: str) -> str | None:
     for requirement in requirements:
         name = re.match(r"[\w.-]+", requirement)
         extra = re.search(r"""extra == ["']([\w-]+)["']""", requirement)
-        if name and extra and _normalised(name[0]) == _normalised(distribution):
+        if name and extra and plain(name[0]) == plain(distribution):
             return extra[1]
     return None
-
-
-def _normalised(distribution: str) -> str:
-    return re.sub(r"[-_.]+", "-", distribution).lower()

@@ -11,10 +11,9 @@ import click
 
 from gencomp.cli.compress import compress
 from gencomp.cli.decompress import decompress
+from gencomp.cli.generate import interpolate, sample
 from gencomp.cli.group import Verbs
 from gencomp.cli.info import info
-from gencomp.cli.interpolate import interpolate
-from gencomp.cli.sample import sample
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -26,7 +25,7 @@ def main() -> None:
     gencomp compress photo.jpg                photo.gnc beside it
     gencomp decompress photo.gnc -o seen.png  and back
     gencomp info photo.gnc                    what a file holds
-    gencomp demo                              see it on a photograph, beside JPEG, WebP and AVIF
+    gencomp web                               code, decode and compare in the browser
     """
 
 

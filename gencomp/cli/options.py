@@ -8,19 +8,32 @@ from typing import Any
 
 import click
 
-from gencomp import bitstream
+from gencomp.bitstream import DEFAULT_QUALITY, MAX_PIXELS, MAX_QUALITY, MIN_QUALITY
 from gencomp.cli.group import WrongUsage
-from gencomp.cli.pipes import named
+from gencomp.cli.planning import named
 from gencomp.effort import AIMS, MAX_EFFORT
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def finite(_: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
-    """A callback for options: no NaN and no infinity, which pass through click's ranges."""
-    if value is not None and not math.isfinite(value):
-        raise click.BadParameter("not a finite number", param=parameter)
-    return value
+class Number(click.FloatRange):
+    """A finite number: NaN and infinity pass through click's ranges."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail("not a finite number", param, ctx)
+        return number
+
+
+POSITIVE = Number(min=0, min_open=True)
+
+
+class _InputPath(click.Path):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not value:
+            self.fail("an empty name", param, ctx)
+        return named(str(super().convert(value, param, ctx)))
 
 
 def filled(_: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
@@ -30,7 +43,23 @@ def filled(_: click.Context, parameter: click.Parameter, value: str | None) -> s
     return value
 
 
-def colour(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+def paths(metavar: str) -> Decorator:
+    """The files and folders that a verb works on."""
+    return click.argument("paths", nargs=-1, required=True, metavar=metavar, type=_InputPath())
+
+
+def quality(help: str, default: float | None = DEFAULT_QUALITY) -> Decorator:
+    """`--quality`, a number of 1 to 100."""
+    kind = Number(MIN_QUALITY, MAX_QUALITY)
+    return click.option("--quality", type=kind, default=default, show_default=True, help=help)
+
+
+def realism(help: str, default: float | None = 1.0) -> Decorator:
+    """`--realism`, a number of 0 to 1."""
+    return click.option("--realism", type=Number(0, 1), default=default, show_default=True, help=help)
+
+
+def _colour(_: click.Context, param: click.Parameter, value: str | None) -> str | None:
     """A colour that Pillow knows, by its name or as #rrggbb."""
     if value is not None:
         from PIL import ImageColor
@@ -42,16 +71,14 @@ def colour(ctx: click.Context, param: click.Parameter, value: str | None) -> str
     return value
 
 
-class _InputPath(click.Path):
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not value:
-            self.fail("an empty name", param, ctx)
-        return named(str(super().convert(value, param, ctx)))
+def _kept(_: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """Names of metadata with commas between them."""
+    from gencomp.metadata import checked
 
-
-def paths(metavar: str) -> Decorator:
-    """The files and folders that a verb works on."""
-    return click.argument("paths", nargs=-1, required=True, metavar=metavar, type=_InputPath())
+    try:
+        return tuple(sorted(checked([name.strip() for name in value.split(",")]))) if value is not None else ()
+    except ValueError as error:
+        raise click.BadParameter(str(error), param=parameter) from None
 
 
 output = click.option(
@@ -65,10 +92,7 @@ overwrite = click.option(
     "--overwrite", "--force", is_flag=True, help="Replace outputs that exist.  [default: keep them]"
 )
 background = click.option(
-    "--background",
-    metavar="COLOUR",
-    callback=colour,
-    help="Composite on this colour.  [default: keep alpha]",
+    "--background", metavar="COLOUR", callback=_colour, help="Composite on this colour.  [default: keep alpha]"
 )
 model = click.option("--model", metavar="NAME|FILE", callback=filled, help="Model to use instead of the embedded one.")
 device = click.option(
@@ -81,23 +105,10 @@ device = click.option(
 max_pixels = click.option(
     "--max-pixels",
     type=click.IntRange(min=1),
-    default=bitstream.MAX_PIXELS,
+    default=MAX_PIXELS,
     show_default=True,
     help="Refuse larger images; raise it for images that you trust.",
 )
-as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object a file on standard output.")
-
-
-def names(_: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
-    """A callback for --keep: names with commas between them."""
-    from gencomp.metadata import checked
-
-    try:
-        return tuple(sorted(checked([name.strip() for name in value.split(",")]))) if value is not None else ()
-    except ValueError as error:
-        raise click.BadParameter(str(error), param=parameter) from None
-
-
 effort = click.option(
     "--effort",
     type=click.IntRange(0, MAX_EFFORT),
@@ -113,6 +124,20 @@ aim = click.option(
     show_default=True,
     help="With an effort: what people see at realism 1, or PSNR and MS-SSIM at realism 0.",
 )
+keep = click.option(
+    "--keep",
+    metavar="NAMES",
+    callback=_kept,
+    help="Metadata to keep: exif,xmp,icc,dpi,comment or all; the GPS position only with gps.  [default: none]",
+)
+jobs = click.option(
+    "--jobs",
+    type=click.IntRange(1, 1024),
+    metavar="N",
+    help="Processes for several files.  [default: over the cores, one where there are few files]",
+)
+quiet = click.option("--quiet", is_flag=True, help="Print problems alone (and with --json the records).")
+as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object a file on standard output.")
 
 
 def aim_notes(effort: int, aim: str) -> list[str]:
@@ -127,18 +152,3 @@ def aim_notes(effort: int, aim: str) -> list[str]:
     if {"alex", "lite"} <= networks_present().keys():
         return []
     return ["refined without feature networks: `gencomp weights --download` fetches them, for about twice the gain"]
-
-
-keep = click.option(
-    "--keep",
-    metavar="NAMES",
-    callback=names,
-    help="Metadata to keep: exif,xmp,icc,dpi,comment or all; the GPS position only with gps.  [default: none]",
-)
-
-jobs = click.option(
-    "--jobs",
-    type=click.IntRange(1, 1024),
-    metavar="N",
-    help="Processes for several files.  [default: over the cores, one where there are few files]",
-)

@@ -1,42 +1,50 @@
-"""What the outputs of a command are called, decided before any work.
+"""What files a command works on and what their outputs are called, decided before any work.
 
-* Without `-o` an output stands beside its input, with another suffix.
-* With one input file `-o` is a file, or a folder if it is one already or ends in a slash.
-* With a folder, `-o` is a folder, made if missing, in which the input's tree is mirrored; with several inputs each
-  folder's tree stands below its own name, as with `cp -r`.
-* `-` is standard input, whose output is standard output unless `-o` names a file; `-o -` is standard output.
-* A name of more than 255 bytes is cut, and a digest of the whole put at its end.
-* Outputs that would share a name (`a.jpg` and `a.png`; names that differ in case alone are one) keep their inputs'
-  whole names instead (`a.jpg.gnc`), and this is said. What still shares a name, may not be written (outputs.py), or
-  has no folder to stand in, is a problem of that one file: it fails in its turn, before it is coded.
+* A folder among the inputs is walked (walk.py); what it leaves out is said in the last line. A file is taken once,
+  however it is spelled. What cannot be read (a missing file, a folder without a fitting file) fails in its turn.
+* `-` is standard input, whose output is standard output unless `-o` names a file; `-o -` is standard output. Pipes that
+  a shell makes of `<(command)` are inputs like files.
+* Without `-o` an output stands beside its input, with another suffix. With one input file `-o` is a file, or a folder
+  if it is one already or ends in a slash. With a folder, `-o` is a folder, made if missing, in which the input's tree
+  is mirrored; with several inputs each folder's tree stands below its own name, as with `cp -r`.
+* What outputs are called when names are shared, and what may be written, outputs.py says. An output that still shares
+  its name, may not be written, or has no folder to stand in, is a problem of that one file, which fails in its turn,
+  before it is coded.
 
 Paths are compared by what they are on the disk, not by how they are spelled.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import sys
-import unicodedata
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, BinaryIO, NamedTuple
 
 from gencomp.cli.group import WrongUsage
-from gencomp.cli.inputs import Inputs, Source, find_inputs
-from gencomp.cli.pipes import STREAM, is_pipe, named, put
-from gencomp.files import fitted, shown
-from gencomp.outputs import Outputs, protecting
-from gencomp.walk import Taken, file_kind
+from gencomp.files import shown
+from gencomp.outputs import Outputs, name_key, output_names, protecting
+from gencomp.walk import Taken, Walk, file_kind, kind_text, merged, walk
 
-if TYPE_CHECKING:
-    from gencomp.codec import Codec
+STREAM = Path("-")
+_DESCRIPTORS = (Path("/dev/fd"), Path("/proc/self/fd"))
+_LIMIT = 2 << 30  # bytes: a pipe may never end
 
 
 class NamingError(ValueError):
     """An input whose output has no place."""
+
+
+class Inputs(NamedTuple):
+    """places: the files to work on, each with where it stands below the folder that the user named (its name if it is
+    named itself); left_out: in words, what folders hold besides."""
+
+    places: dict[Path, Path]
+    left_out: str
 
 
 class Plan(NamedTuple):
@@ -73,7 +81,8 @@ class Plan(NamedTuple):
         """Write the output of a source, no more open than it is; where. suffix: another than was planned."""
         target = self.targets[source]
         if target == STREAM:
-            put(data)
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
             return target
         below = self._below(target)
         if suffix:
@@ -96,79 +105,115 @@ class Plan(NamedTuple):
 
 
 def plan(
-    paths: Sequence[Path],
-    taken: Taken,
-    output: str | None,
-    suffix: str,
-    overwrite: bool = False,
-    own: bytes = b"",
+    paths: Sequence[Path], taken: Taken, output: str | None, suffix: str, overwrite: bool = False, own: bytes = b""
 ) -> Plan:
     """Where the output of each input goes. suffix: of outputs whose name is not given, with its dot.
 
     taken: which files of a folder are inputs; overwrite, own: as in outputs.py. Writes nothing; WrongUsage where `-o`
     cannot be meant.
     """
-    inputs = find_inputs(paths, taken)
-    outputs = protecting([source.path for source in inputs.sources], overwrite, own)
+    places, left_out = find_inputs(paths, taken)
+    outputs = protecting(places, overwrite, own)
     if STREAM in paths and len(paths) > 1:
         raise WrongUsage("- is standard input: name no other file beside it")
-    if output is None and STREAM not in paths:
-        return _plan(inputs, outputs, None, suffix)
-    target = named(output or "-")
-    is_folder = target != STREAM and (file_kind(target) == stat.S_IFDIR or str(output).endswith(("/", os.sep)))
-    if is_folder and STREAM in paths:
-        raise WrongUsage(f"-o {output} is a folder, and what comes from standard input has no name: name a file")
-    if len(paths) == 1 and file_kind(paths[0]) != stat.S_IFDIR and not is_folder:
-        targets = {source.path: target for source in inputs.sources}
-        return Plan(targets, {}, None, True, outputs, [], inputs.left_out)
-    if target == STREAM:
-        raise WrongUsage("-o - is standard output, which takes one file")
-    if file_kind(target) not in (stat.S_IFDIR, None):
-        raise WrongUsage(f"-o {output} is a file: several inputs, or a folder, need a folder")
-    return _plan(inputs, outputs, target, suffix)
+    target = None if output is None and STREAM not in paths else named(output or "-")
+    if target is not None:
+        is_folder = target != STREAM and (file_kind(target) == stat.S_IFDIR or str(output).endswith(("/", os.sep)))
+        if is_folder and STREAM in paths:
+            raise WrongUsage(f"-o {output} is a folder, and what comes from standard input has no name: name a file")
+        if len(paths) == 1 and file_kind(paths[0]) != stat.S_IFDIR and not is_folder:
+            return Plan(dict.fromkeys(places, target), {}, None, True, outputs, [], left_out)
+        if target == STREAM:
+            raise WrongUsage("-o - is standard output, which takes one file")
+        if file_kind(target) not in (stat.S_IFDIR, None):
+            raise WrongUsage(f"-o {output} is a file: several inputs, or a folder, need a folder")
+    targets, problems = _targets(places, target, suffix)
+    whole = [source for source, made in targets.items() if source.suffix and made.name == source.name + suffix]
+    names = ", ".join(map(shown, whole[:4])) + (", ..." if len(whole) > 4 else "")
+    notes = [f"outputs that would share a name keep their inputs' whole names, as in a.jpg{suffix}: {names}"]
+    return Plan(targets, problems, target, False, outputs, notes if whole else [], left_out)
 
 
-def load_codec(model: str | None, device: str) -> Codec:
-    """The codec of a model named as the user does. Imports torch: --help and info answer without."""
-    from gencomp import codec
-
-    return codec.load(model, device=device)
-
-
-def _plan(inputs: Inputs, outputs: Outputs, folder: Path | None, suffix: str) -> Plan:
-    """One output for each source: the short name, or the whole one where the short one is not its own."""
-
-    def target(source: Source, whole: bool) -> Path:
-        place = source.path if folder is None else folder / source.inside
-        if not place.name:  # "." or "/", in which there was no file: fails in its turn
-            return place / suffix
-        return place.with_name(fitted((place if whole else place.with_suffix("")).name + suffix))
-
-    short = {source.path: target(source, whole=False) for source in inputs.sources}
-    notes = []
-    shared = _sharing(short, folder)
-    targets = {s.path: target(s, whole=s.path in shared) for s in inputs.sources}
-    if shared:
-        names = ", ".join(shown(path) for path in list(shared)[:4]) + (", ..." if len(shared) > 4 else "")
-        notes.append(f"outputs that would share a name keep their inputs' whole names, as in a.jpg{suffix}: {names}")
-    problems = {
-        source: f"it would become {shown(targets[source])}, as {shown(first)} does: give it another -o"
-        for source, first in _sharing(targets, folder).items()
-        if source != first
-    }
-    return Plan(targets, problems, folder, False, outputs, notes, inputs.left_out)
+def find_inputs(paths: Iterable[Path], taken: Taken) -> Inputs:
+    """The files that `paths` name, folders replaced by the files in them that are `taken` (module docstring)."""
+    paths = list(paths)
+    walks = [walk(path, taken) if _is_folder(path) else Walk([], {}) for path in paths]
+    seen, places = set(), dict[Path, Path]()
+    for path, inside in zip(paths, walks):
+        top = Path(path.resolve().name) if len(paths) > 1 else Path()
+        for file in inside.files or [path]:
+            identity = os.path.realpath(file.parent), file.name
+            if identity not in seen:
+                seen.add(identity)
+                name = file.absolute() if inside.files and file == STREAM else file  # a file of the folder "."
+                places[name] = top / file.relative_to(path) if inside.files else Path(path.name)
+    return Inputs(places, merged(walks).told())
 
 
-def _sharing(targets: dict[Path, Path], folder: Path | None) -> dict[Path, Path]:
-    """The sources whose outputs are one file, each with the first that would write it."""
-    writers = defaultdict(list)
-    for source, target in targets.items():
-        writers[_identity(target, folder)].append(source)
-    return {source: sources[0] for sources in writers.values() if len(sources) > 1 for source in sources}
+def check_regular(path: Path) -> None:
+    """Raise OSError for what would block or never end when it is read, and for a folder without a file to work on."""
+    kind = stat.S_IFREG if is_pipe(path) else file_kind(path)
+    if kind == stat.S_IFDIR:
+        with os.scandir(path):  # which names the reason if the folder cannot be read
+            raise IsADirectoryError("no file to work on in this folder")
+    if kind not in (stat.S_IFREG, None):
+        raise OSError(f"{kind_text(kind)}, not a file")
 
 
-def _identity(target: Path, folder: Path | None) -> tuple[str, str]:
-    """What a path is: links followed, and below the folder of the outputs without regard to case."""
-    real, root = os.path.realpath(target), os.path.realpath(target.parent if folder is None else folder)
-    root = root if real.startswith(root.rstrip(os.sep) + os.sep) else str(Path(real).parent)
-    return root, unicodedata.normalize("NFC", real[len(root) :]).casefold()
+def named(name: str) -> Path:
+    """The path that a user's name stands for: `-`, `/dev/stdin` and `/dev/stdout` are STREAM, `./-` is a file."""
+    path = Path(name)
+    if name in ("-", "/dev/stdin", "/dev/stdout"):
+        return STREAM
+    return path.absolute() if path == STREAM else path
+
+
+def is_pipe(path: Path) -> bool:
+    """Whether a path is STREAM, or a pipe that this process was started with: somebody writes to it."""
+    return path == STREAM or (path.parent in _DESCRIPTORS and file_kind(path) == stat.S_IFIFO)
+
+
+def content(path: Path) -> Path | BinaryIO:
+    """The path, or all that comes through a pipe; OSError for a terminal, and for more than 2 GiB."""
+    if not is_pipe(path):
+        return path
+    if path == STREAM and sys.stdin.isatty():
+        raise OSError("standard input is a terminal: name a file, or pipe one in")
+    with nullcontext(sys.stdin.buffer) if path == STREAM else path.open("rb") as file:
+        data = file.read(_LIMIT + 1)
+    if len(data) > _LIMIT:
+        raise OSError("more than 2 GiB come through the pipe: too large for an image")
+    return io.BytesIO(data)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """What `content` gives, to be read from any place in it."""
+    given = content(path)
+    with given.open("rb") if isinstance(given, Path) else given as file:
+        yield file
+
+
+def _is_folder(path: Path) -> bool:
+    return path != STREAM and file_kind(path) == stat.S_IFDIR
+
+
+def _targets(places: Mapping[Path, Path], folder: Path | None, suffix: str) -> tuple[dict[Path, Path], dict[Path, str]]:
+    """One output for each source, below the folder or beside it; and why a source has none of its own."""
+
+    def identity(name: str) -> str:
+        """Links followed, and below the folder of the outputs without regard to case."""
+        real, root = os.path.realpath(name), os.path.realpath(Path(name).parent if folder is None else folder)
+        root = root if real.startswith(root.rstrip(os.sep) + os.sep) else str(Path(real).parent)
+        return root + name_key(real[len(root) :])
+
+    wholes = {source: source if folder is None else folder / inside for source, inside in places.items()}
+    problems, writers = dict[Path, str](), dict[str, Path]()
+    for source, place in wholes.items():
+        output = place.with_name(place.name + suffix) if place.name else place / suffix
+        first = writers.setdefault(identity(str(output)), source)
+        if first != source:
+            problems[source] = f"it would become {shown(output)}, as {shown(first)} does: give it another -o"
+    alone = {source: place.as_posix() for source, place in wholes.items() if place.name and source not in problems}
+    made = dict(zip(alone, map(Path, output_names([*alone.values()], suffix, key=identity))))
+    return {source: made.get(source, place / suffix) for source, place in wholes.items()}, problems

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from gencomp import bitstream
 from gencomp.cli import options
 from gencomp.cli.batch import echo, step_bar
 from gencomp.cli.group import WrongUsage
@@ -14,37 +13,24 @@ from gencomp.effort import MAX_EFFORT
 from gencomp.files import shown
 from gencomp.outputs import protecting
 
+_FILE = click.Path(path_type=Path)
+
 
 @click.command()
-@click.argument("image", type=click.Path(path_type=Path))
-@click.option("--mask", type=click.Path(path_type=Path), metavar="FILE", help="Fill what is white in this image.")
+@click.argument("image", type=_FILE)
+@click.option("--mask", type=_FILE, metavar="FILE", help="Fill what is white in this image.")
 @click.option(
     "--denoise",
     "sigma",
-    type=click.FloatRange(0, min_open=True),
-    callback=options.finite,
+    type=options.POSITIVE,
     metavar="SIGMA",
     help="Take away noise of this standard deviation, in grey levels of 0..255.",
 )
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), metavar="FILE", help="Output image.")
+@click.option("-o", "--output", required=True, type=_FILE, metavar="FILE", help="Output image.")
 @options.overwrite
 @click.option("--effort", type=click.IntRange(1, MAX_EFFORT), default=3, show_default=True, help="As of compress.")
-@click.option(
-    "--quality",
-    type=click.FloatRange(bitstream.MIN_QUALITY, bitstream.MAX_QUALITY),
-    default=bitstream.DEFAULT_QUALITY,
-    show_default=True,
-    callback=options.finite,
-    help="With --mask: higher follows the surroundings more closely, lower trusts the model more.",
-)
-@click.option(
-    "--realism",
-    type=click.FloatRange(0, 1),
-    default=0.0,
-    show_default=True,
-    callback=options.finite,
-    help="0: nearest to the truth on average; 1: the texture that looks most real.",
-)
+@options.quality("With --mask: higher follows the surroundings more closely, lower trusts the model more.")
+@options.realism("0: nearest to the truth on average; 1: the texture that looks most real.", default=0.0)
 @options.model
 @options.device
 @options.max_pixels
@@ -84,13 +70,12 @@ def restore(
     outputs = protecting([image, mask, model], overwrite)
     outputs.check(output)
     pixels = np.asarray(read_image(image, max_pixels))
+    hole = None if mask is None else read_mask(mask, max_pixels)
     codec = codecs.load(model, device=device)
     with step_bar(image) as progress:
-        if mask is not None:
-            hole = read_mask(mask, max_pixels)
+        if hole is not None:
             found = inpaint(codec, pixels, hole, quality=quality, realism=realism, effort=effort, progress=progress)
         else:
-            assert sigma is not None
-            found = denoise(codec, pixels, sigma, realism=realism, effort=effort, progress=progress)
+            found = denoise(codec, pixels, sigma or 0.0, realism=realism, effort=effort, progress=progress)
     outputs.write(output, encoded_image(Image.fromarray(found), output), like=image)
     echo(f"{shown(image)} -> {shown(output)}: {found.shape[1]}x{found.shape[0]}")

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from .. import machine
 from ..bitstream import ModelError
 from ..entropy.contract import Latents
-from ..memory import is_out_of_memory
+from ..machine import is_out_of_memory
 from ..model import Model
 from ..once import making
 from ..regions import region

@@ -21,11 +21,10 @@ import pyarrow.parquet as pq
 from mutate_file import mutate_bytes
 
 from gencomp.bulk.parquet import rewrite_parquet
-from gencomp.bulk.recorder import Recorder, Watch
 from gencomp.bulk.settings import Settings
 from gencomp.bulk.status import DONE, FAILED
 from gencomp.bulk.tar import rewrite_tar
-from gencomp.bulk.transform import Output
+from gencomp.bulk.transform import Output, Recorder
 
 LONG = "long/" * 30
 NAMES = (
@@ -57,7 +56,7 @@ def _recorder(settings: Settings) -> Recorder:
 
     transform: Any = functools.partial(turn)
     transform.settings = settings
-    return Recorder(transform, (), {}, Watch())
+    return Recorder(transform)
 
 
 def _refused(error: ValueError, sound: bool) -> str:

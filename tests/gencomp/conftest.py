@@ -16,7 +16,7 @@ from PIL import Image
 import gencomp
 from gencomp import bitstream, pillow
 from gencomp.alpha import KIND, read_with_alpha, with_alpha
-from gencomp.bitstream import BitstreamError, Header, ModelError, inspect, pack, unpack
+from gencomp.bitstream import BitstreamError, Header, Inspection, ModelError, inspect, pack
 from gencomp.metadata import to_info
 
 MODEL_ID = b"fake"
@@ -75,22 +75,26 @@ class FakeCodec:
         return self.encode(image, **asked).data
 
     def decompress(
-        self, data: bytes, *, realism: float = 1.0, max_pixels: int | None = bitstream.MAX_PIXELS
+        self, data: bytes | Inspection, *, realism: float = 1.0, max_pixels: int | None = bitstream.MAX_PIXELS
     ) -> Image.Image:
-        header, payload = unpack(data)
+        file = read(data)
+        header = file.header
         if header.model_id != MODEL_ID:
             raise ModelError("the file needs another model")
         if max_pixels is not None and header.width * header.height > max_pixels:
             raise BitstreamError("the image is larger than the limit")
-        image = Image.frombytes("RGB", (header.width, header.height), zlib.decompress(payload))
-        image.info.update(to_info(inspect(data).extras))
-        return with_alpha(image, inspect(data).extras.get(KIND))
+        image = Image.frombytes("RGB", (header.width, header.height), zlib.decompress(file.payload))
+        image.info.update(to_info(file.extras))
+        return with_alpha(image, file.extras.get(KIND))
 
-    def verify(self, data: bytes, *, max_pixels: int | None = bitstream.MAX_PIXELS) -> Verified:
-        header, payload = unpack(data)
-        return Verified(
-            header.stored_crc(zlib.crc32(zlib.decompress(payload))) == header.latents_crc, 8.0 * len(payload)
-        )
+    def verify(self, data: bytes | Inspection, *, max_pixels: int | None = bitstream.MAX_PIXELS) -> Verified:
+        file = read(data)
+        crc = zlib.crc32(zlib.decompress(file.payload))
+        return Verified(file.header.stored_crc(crc) == file.header.latents_crc, 8.0 * len(file.payload))
+
+
+def read(data: bytes | Inspection) -> Inspection:
+    return (data if isinstance(data, Inspection) else inspect(data)).checked()
 
 
 @pytest.fixture

@@ -106,11 +106,6 @@ def test_an_unreachable_rate_is_an_error_that_names_the_smallest_file(codec: Cod
     assert len(codec.compress(image, bytes=smallest)) <= smallest
 
 
-def test_two_wishes_for_the_rate_are_refused(codec: Codec) -> None:
-    with pytest.raises(ValueError, match="one of"):
-        codec.compress(noise(16, 16), quality=3, bpp=0.1)
-
-
 def test_a_file_of_another_model_is_refused(codec: Codec) -> None:
     header, payload = bitstream.unpack(codec.compress(noise(20, 20)))
     foreign = bitstream.Header(b"none", header.width, header.height, header.quality_step, header.latents_crc)
@@ -266,12 +261,6 @@ def test_a_decode_warns_where_pillow_warns_and_refuses_where_it_refuses(
             call(data, max_pixels=None)
         with pytest.raises(BitstreamError, match="over the limit"):
             call(data, max_pixels=599)
-
-
-def test_the_smallest_image_is_coded_without_a_warning(codec: Codec) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert codec.decompress(codec.compress(noise(1, 1))).size == (1, 1)
 
 
 FORK = """

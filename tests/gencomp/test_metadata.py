@@ -18,7 +18,7 @@ from PIL.ExifTags import IFD, Base
 from gencomp.bitstream import MAX_SECTION_BYTES, SECTION_KINDS
 from gencomp.bulk.transform import thumbnail
 from gencomp.image import read_image, write_image
-from gencomp.metadata import LIMITS, ImageWarning, checked, collect, from_options, to_info
+from gencomp.metadata import LIMITS, ImageWarning, checked, collect, to_info
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 XMP = """<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">
@@ -56,13 +56,6 @@ def _ifd(exif: bytes, tag: int) -> dict[int, Any]:
 def test_nothing_is_kept_unasked(image: Image.Image) -> None:
     assert collect(image, ()) == {}
     assert collect(image, ["dpi"]).keys() == {SECTION_KINDS["dpi"]}
-
-
-def test_image_without_metadata_keeps_none() -> None:
-    orientation = Image.Exif()
-    orientation[Base.Orientation] = 6
-    assert collect(_opened("PNG"), ["all", "gps"]) == {}
-    assert collect(_opened("PNG", exif=orientation), ["all", "gps"]) == {}
 
 
 def test_all_that_is_asked_for_comes_back(image: Image.Image) -> None:
@@ -267,9 +260,3 @@ def test_every_format_is_given_what_it_can_hold(
         if "comment" not in missing:
             comment = seen.info.get("comment") or seen.info.get("Comment") or seen.getexif()[Base.ImageDescription]
             assert comment in ("hi", b"hi")
-
-
-def test_options_of_save_are_taken_as_they_are() -> None:
-    exif = _exif()
-    sections = from_options({"exif": exif, "comment": b"caf\xe9", "quality": 3, "dpi": None})
-    assert sections == {1: exif.tobytes().removeprefix(b"Exif\0\0"), 4: "café".encode()}

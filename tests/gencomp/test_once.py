@@ -16,7 +16,7 @@ from PIL import Image
 
 import gencomp
 from gencomp import codec as codec_module
-from gencomp import memory, pillow
+from gencomp import machine, pillow
 from gencomp.bitstream import BitstreamError
 from gencomp.codec import Codec, load
 from gencomp.image import ImageError
@@ -127,7 +127,7 @@ SAID = [
 def test_memory_that_runs_out_in_a_run_time_is_named_with_the_image_and_not_blamed_on_the_model(
     said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert memory.is_out_of_memory(RuntimeError(said))
+    assert machine.is_out_of_memory(RuntimeError(said))
     codec = Codec(codec_module.load_model(TINY), "cpu", runtime="onnx")
     data = codec.compress(PIXELS)
 

@@ -45,9 +45,8 @@ def test_what_stands_is_kept_and_what_is_new_beside_inputs_is_written() -> None:
         protecting(["in"]).write(Path("out/old.png"), b"new")
     protecting(["in"]).write(Path("in/new.png"), b"new")
     protecting(["in"], overwrite=True).write(Path("out/old.png"), b"new")
-    assert [Path(name).read_bytes() for name in ("in/new.png", "out/old.png", "in/photo.png")] == [b"new"] * 2 + [
-        b"mine"
-    ]
+    names = ("in/new.png", "out/old.png", "in/photo.png")
+    assert [Path(name).read_bytes() for name in names] == [b"new", b"new", b"mine"]
 
 
 @pytest.mark.parametrize("content", [b"", b"GNC rest", b"GN"])

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageOps
 
 from gencomp.bitstream import Header, pack
 
@@ -32,14 +32,6 @@ def _saved(photo: Image.Image, **options: Any) -> io.BytesIO:
 def _pixels(photo: Image.Image) -> bytes:
     """The photo's bytes, which the stand-in codec keeps at quality 100."""
     return photo.tobytes()
-
-
-def test_picture_is_saved_and_opened_by_suffix(tmp_path: Path, photo: Image.Image) -> None:
-    photo.save(tmp_path / "a.gnc", quality=100)
-    with Image.open(tmp_path / "a.gnc") as opened:
-        assert (opened.format, opened.mode, opened.size) == ("GNC", "RGB", photo.size)
-        assert opened.get_format_mimetype() == "image/x-gnc"
-        assert opened.tobytes() == _pixels(photo)
 
 
 def test_opening_reads_the_header_alone(photo: Image.Image, fake_codec: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,11 +114,6 @@ def test_verify_finds_damage_without_decoding(photo: Image.Image) -> None:
 def test_truncated_file_is_an_oserror(photo: Image.Image, options: dict[str, str], cut: int) -> None:
     with pytest.raises(OSError, match="damaged file"):
         Image.open(io.BytesIO(_saved(photo, **options).getvalue()[:cut])).load()
-
-
-def test_foreign_file_is_left_to_other_plugins() -> None:
-    with pytest.raises(UnidentifiedImageError):
-        Image.open(io.BytesIO(b"GNX" + bytes(40)))
 
 
 def test_file_for_another_model_is_an_oserror() -> None:
@@ -215,13 +202,6 @@ def test_running_out_of_memory_is_an_oserror(
     monkeypatch.setattr(fake_codec, "decompress", fail)
     with pytest.raises(OSError, match="memory"):
         opened.load()
-
-
-def test_images_that_pillow_warns_of_are_warned_of(photo: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = _saved(photo)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.warns(Image.DecompressionBombWarning):
-        Image.open(data)
 
 
 ORDERS = [Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_180, Image.Transpose.FLIP_TOP_BOTTOM]

@@ -67,12 +67,8 @@ def test_folder_of_another_verb_of_inputs_or_of_links_is_refused(tmp_path: Path)
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "tables").symlink_to(tmp_path / "b")
     (tmp_path / "alias").symlink_to(tmp_path / "b")
-    for folder, inputs in (
-        ("a", []),
-        ("b", [tmp_path / "alias" / "records"]),
-        ("b", [f"file://{tmp_path}/b"]),
-        ("c", []),
-    ):
+    held = [tmp_path / "alias" / "records"], [f"file://{tmp_path}/b"]
+    for folder, inputs in (("a", []), ("b", held[0]), ("b", held[1]), ("c", [])):
         with pytest.raises(Refused):
             claim(tmp_path / folder, "eval", NAMES, inputs, overwrite=True)
     (tmp_path / "a" / LIST).write_text("no list")
@@ -80,8 +76,10 @@ def test_folder_of_another_verb_of_inputs_or_of_links_is_refused(tmp_path: Path)
         claim(tmp_path / "a", "train", NAMES)
 
 
-@pytest.mark.parametrize(("modes", "file", "folder"), [([0o600], 0o600, 0o700), ([0o644, 0o640], 0o640, 0o750),
-                                                       ([0o644], 0o644, 0o755), ([0o444], 0o644, 0o755)])  # fmt: skip
+MODES = [([0o600], 0o600, 0o700), ([0o644, 0o640], 0o640, 0o750), ([0o644], 0o644, 0o755), ([0o444], 0o644, 0o755)]
+
+
+@pytest.mark.parametrize(("modes", "file", "folder"), MODES)
 def test_outputs_are_closed_to_whom_an_input_is_closed(
     tmp_path: Path, modes: list[int], file: int, folder: int
 ) -> None:

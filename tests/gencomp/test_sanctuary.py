@@ -24,40 +24,20 @@ from click.testing import CliRunner
 from PIL import Image
 
 import gencomp
-from gencomp.bulk.events import Broken, Event, Finished
 from gencomp.bulk.plan import Shard
 from gencomp.bulk.shard import transform_shard
 from gencomp.bulk.transform import Transform
-from gencomp.bulk.workers import Job
+from gencomp.bulk.workers import Broken, Event, Finished, Job
 from gencomp.cli.main import main
 
 TINY = Path(__file__).parent.parent / "golden" / "tiny.safetensors"
 ODD = ["-rf.png", "=1+1.png", "a\nb.png", "\x1b]0;owned\x07.png", "<!--<script>.png", "é.png", "e\u0301.png", "a b.png"]
-REPORTS = [
-    *(
-        "index.html",
-        "results.csv",
-        "results.json",
-        "codecs.json",
-        "report.html",
-        "family.json",
-        "recipe.json",
-        "data.json",
-    ),
-    *(
-        "log.jsonl",
-        "plan.json",
-        "precache.js",
-        "analysis.json",
-        "scores.csv",
-        "study.json",
-        "consent.txt",
-        "votes.sqlite",
-    ),
-    *("tables/means.csv", "plots/psnr.svg", "page/index.html", "records/a.json", "originals/a.webp", "frame-0000.png"),
-    *("sample-0000.png", "samples/step-00000001.png", "models/base.safetensors"),
-    *("checkpoints/step-00000005.safetensors", "checkpoints/step-best.safetensors"),
-]
+REPORTS = """
+    index.html results.csv results.json codecs.json report.html family.json recipe.json data.json log.jsonl plan.json
+    precache.js analysis.json scores.csv study.json consent.txt votes.sqlite tables/means.csv plots/psnr.svg
+    page/index.html records/a.json originals/a.webp frame-0000.png sample-0000.png samples/step-00000001.png
+    models/base.safetensors checkpoints/step-00000005.safetensors checkpoints/step-best.safetensors
+""".split()  # noqa: SIM905
 Tree = dict[str, tuple[str, str]]
 
 
@@ -81,9 +61,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake_codec: Any) -> Pa
     for k in range(60):
         kind = ("PNG", "JPEG", "WEBP")[k % 3]
         _write(home / "photos" / f"p{k:02}.{kind.lower()}", photograph(k, kind))
-        _write(
-            home / "photos" / "2024" / f"d{k // 2:02}.{('png', 'jpg')[k % 2]}", photograph(k, ("PNG", "JPEG")[k % 2])
-        )
+        other = photograph(k, ("PNG", "JPEG")[k % 2])
+        _write(home / "photos" / "2024" / f"d{k // 2:02}.{('png', 'jpg')[k % 2]}", other)
         _write(home / "docs" / f"{k:02}.txt", b"years of work %d" % k)
     for k, name in enumerate(ODD):
         _write(home / "odd" / name, photograph(k))
@@ -101,8 +80,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake_codec: Any) -> Pa
     _write(home / "cwd" / "m.safetensors", TINY.read_bytes())
     thesis = home / "docs" / "00.txt"
     for name in ("p00.gnc", "p01.gnc", "c00.png", "q.webp"):
-        _write(home / "planted" / name, b"")
-        (home / "planted" / name).unlink()
+        (home / "planted").mkdir(exist_ok=True)
         (home / "planted" / name).symlink_to(thesis)
     shutil.copy(home / "photos" / "p00.png", home / "planted" / "p00.png")
     shutil.copy(home / "coded" / "c00.gnc", home / "planted" / "c00.gnc")
@@ -181,9 +159,8 @@ def aliases(path: Path, suffix: str) -> list[str]:
 def file_commands(home: Path) -> Iterator[list[str]]:
     """Verbs that write a file: onto inputs under all names, with --overwrite too, and onto what stands."""
     photo, other, coded = home / "photos" / "p00.png", home / "photos" / "p03.png", home / "coded" / "c00.gnc"
-    webp, model, checkpoint = (home / "photos" / "p02.webp", home / "cwd" / "m.safetensors",
-                               home / "run" / "checkpoints" / "step-00000005.safetensors")  # fmt: skip
-    study = str(home / "st")
+    webp, model, study = home / "photos" / "p02.webp", home / "cwd" / "m.safetensors", str(home / "st")
+    checkpoint = home / "run" / "checkpoints" / "step-00000005.safetensors"
     verbs: list[tuple[list[str], str, Path]] = [
         (["compress", str(photo), "--jobs", "1"], ".gnc", photo),
         (["decompress", str(coded), "--jobs", "1"], ".png", coded),
@@ -237,14 +214,12 @@ def folder_commands(home: Path) -> Iterator[list[str]]:
         ["bulk", str(home / "coded"), "--direction", "decode", "--jobs", "1", "--quiet"],
         ["bulk", str(home / "coded"), "--direction", "verify", "--jobs", "1", "--quiet"],
     ]
-    for verb, out in itertools.product(
-        verbs, ("photos", "site", "run", "docs", "album", "planted", "photos/2024", "", "odd")
-    ):
-        yield [*verb, str(home / out)]
+    folders = ("photos", "site", "run", "docs", "album", "planted", "photos/2024", "", "odd")
+    yield from ([*verb, str(home / out)] for verb, out in itertools.product(verbs, folders))
     for out in ("photos", "site/originals", "run"):
         yield ["eval", str(home / out), "--codec", "jpeg", "--quality", "50", "--jobs", "0", "--out", str(home / out)]
-        yield ["eval", photos, "--codec", "jpeg", "--quality", "50", "--jobs", "0", "--out", "new", "--figure",
-               str(home / out / ("results" if out == "site/originals" else "index"))]  # fmt: skip
+        figure = str(home / out / ("results" if out == "site/originals" else "index"))
+        yield [*verbs[0][:-3], "--jobs", "0", "--out", "new", "--figure", figure]
 
 
 @pytest.mark.parametrize("commands", [file_commands, folder_commands])

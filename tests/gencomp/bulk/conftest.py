@@ -84,7 +84,7 @@ def write_parquet(path: Path, files: Mapping[str, bytes | None], struct: bool = 
 def outputs(folder: Path) -> dict[str, bytes]:
     """What a user sees of a destination: everything but tables and report."""
     inside = ((path.relative_to(folder), path) for path in folder.rglob("*") if path.is_file())
-    return {place.as_posix(): path.read_bytes() for place, path in inside if place.parts[0] != BULK}
+    return {place.as_posix(): path.read_bytes() for place, path in inside if BULK not in place.parts}
 
 
 def tar_members(data: bytes) -> dict[str, bytes]:
@@ -110,7 +110,7 @@ def bring(fake_codec: Any) -> Bring:
     """Every shard of a source brought over in this process, with a codec that is quick and exact."""
 
     def run(source: Path | str, destination: Path | str, **more: Any) -> Tally:
-        passed = {name: more.pop(name) for name in ("retry_failed", "overwrite", "poison", "watch") if name in more}
+        passed = {name: more.pop(name) for name in ("retry_failed", "overwrite", "fatal", "hear") if name in more}
         settings = Settings(**{"max_pixels": MAX_PIXELS, **more})
         transform = Transform(settings, fake_codec)
         found, place = find_shards(str(source), settings), Place.of(str(destination))

@@ -11,100 +11,62 @@ tables each input exactly once.
 from __future__ import annotations
 
 import argparse
-import io
 import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
-import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
+from conftest import image_file, outputs, troubles, write_folder, write_parquet, write_tar  # type: ignore[import-not-found]
 
 TINY = Path(__file__).parents[2] / "golden" / "tiny.safetensors"
 MAX_PIXELS = 400_000
 TROUBLES = 4  # in each shard
+KINDS: list[tuple[str, Any, str]] = [
+    ("folders", write_folder, ""),
+    ("tars", write_tar, ".tar"),
+    ("parquets", write_parquet, ".parquet"),
+]
 
 
-def image(seed: int) -> bytes:
-    """Waves and noise, 40 to 160 pixels a side."""
-    draw = np.random.default_rng(seed)
-    height, width = draw.integers(40, 160, 2)
-    row, column = np.mgrid[:height, :width]
-    waves = 128 + 80 * np.sin(row / draw.uniform(2, 20) + column / draw.uniform(2, 20))
-    pixels = np.clip(waves[..., None] + draw.normal(0, 20, (height, width, 3)), 0, 255).astype(np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=90)
-    return file.getvalue()
+def photograph(seed: int) -> bytes:
+    """Noise of 40 to 160 pixels a side."""
+    width, height = map(int, np.random.default_rng(seed).integers(40, 160, 2))
+    return image_file(seed, "JPEG", (width, height))
 
 
-def troubles(seed: int) -> Iterator[tuple[str, bytes]]:
-    yield "corrupt.jpg", image(seed)[:700]
-    yield "empty.png", b""
-    huge, odd = io.BytesIO(), io.BytesIO()
-    Image.new("L", (1000, 1000)).save(huge, "PNG")
-    Image.fromarray(np.random.default_rng(seed).random((20, 30), np.float32)).save(odd, "TIFF")
-    yield "huge.png", huge.getvalue()
-    yield "odd.tiff", odd.getvalue()
+def troubled(seed: int) -> dict[str, bytes]:
+    return {**troubles(), "huge.png": image_file(seed, size=(1000, 1000))}
 
 
 def make_set(folder: Path, count: int, per_shard: int, photos: Path | None) -> int:
     """A third in folders, a third in tar files, a third in parquet files; returns the number of inputs."""
     names = sorted(path for path in photos.rglob("*") if path.is_file())[:300] if photos else []
-    files = [(f"{number:05d}.jpg", image(number)) for number in range(count)]
+    files = [(f"{number:05d}.jpg", photograph(number)) for number in range(count)]
     files += [(f"photo{number:03d}{path.suffix}", path.read_bytes()) for number, path in enumerate(names)]
     random.Random(0).shuffle(files)
     shards = [files[i : i + per_shard] for i in range(0, len(files), per_shard)]
     inputs = 0
     for number, shard in enumerate(shards):
-        shard = shard + list(troubles(number))
-        inputs += len(shard)
-        kind = ("folders", "tars", "parquets")[number % 3]
-        place = folder / kind / f"{number:05d}"
-        if kind == "folders":
-            place.mkdir(parents=True)
-            for name, data in shard:
-                (place / name).write_bytes(data)
-        else:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            (_write_tar if kind == "tars" else _write_parquet)(place, shard)
+        held = {**dict(shard), **troubled(number)}
+        inputs += len(held)
+        kind, write, suffix = KINDS[number % 3]
+        write(folder / kind / f"{number:05d}{suffix}", held)
     return inputs
-
-
-def _write_tar(place: Path, shard: list[tuple[str, bytes]]) -> None:
-    with tarfile.open(place.with_suffix(".tar"), "w") as tar:
-        for name, data in shard:
-            for member, content in ((name, data), (name.rpartition(".")[0] + ".txt", name.encode())):
-                info = tarfile.TarInfo(member)
-                info.size = len(content)
-                tar.addfile(info, io.BytesIO(content))
-
-
-def _write_parquet(place: Path, shard: list[tuple[str, bytes]]) -> None:
-    cells = [{"bytes": data, "path": name} for name, data in shard]
-    kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
-    columns = {"image": pa.array(cells, kind), "name": pa.array([name for name, _ in shard])}
-    pq.write_table(pa.table(columns), place.with_suffix(".parquet"))
 
 
 def command(source: Path, destination: Path, options: argparse.Namespace) -> list[str]:
     more = ["--jobs", "2", "--quiet", "--model", options.model, "--max-pixels", str(MAX_PIXELS)]
     more += ["--per-shard", str(options.per_shard + TROUBLES), "--engine", options.engine]
     return [sys.executable, "-m", "gencomp", "bulk", str(source), str(destination), *more]
-
-
-def outputs(folder: Path) -> dict[str, bytes]:
-    inside = ((path.relative_to(folder), path) for path in folder.rglob("*") if path.is_file())
-    return {place.as_posix(): path.read_bytes() for place, path in inside if ".bulk" not in place.parts}
 
 
 def check_tables(folder: Path, inputs: int) -> None:

@@ -9,13 +9,13 @@ import pytest
 SCRIPT = """
 import io, resource, sys
 from pathlib import Path
-from gencomp.bulk.events import Finished, Sampled
 from gencomp.bulk.monitor import Monitor, Progress
 from gencomp.bulk.plan import Shard
 from gencomp.bulk.report import merge, write_report
 from gencomp.bulk.run import _follow, survey
 from gencomp.bulk.status import DONE, FAILED, Footer, Row, Tally, write_table, tally_of
 from gencomp.bulk.storage import Place
+from gencomp.bulk.workers import Finished, Sampled
 
 count = int(sys.argv[2])
 destination = Place.of(sys.argv[1])

@@ -54,11 +54,6 @@ def test_errors_are_a_column_or_are_raised(sets: Any) -> None:
         CodeImages("image")({"image": Image.new("RGB", (4, 4))})
 
 
-def test_images_that_are_coded_already_are_not_coded_again(sets: Any, quick: Any) -> None:
-    data = quick.compress(io.BytesIO(sets.image_file(3)))
-    assert CodeImages("image")({"image": {"bytes": data, "path": None}})["image"]["bytes"] == data
-
-
 def test_the_feature_codes_what_is_put_in(sets: Any, quick: Any) -> None:
     features = datasets.Features({"image": CodedImage(quality=50)})
     image = Image.open(io.BytesIO(sets.image_file(4)))

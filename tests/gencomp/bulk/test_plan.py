@@ -3,10 +3,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from gencomp.bulk.plan import Shard, SourceError, find_shards, part_of
+from gencomp.bulk.plan import SourceError, find_shards
 from gencomp.bulk.settings import Settings
 
 
@@ -59,11 +57,3 @@ def test_what_cannot_be_a_source_is_said_in_one_line(tmp_path: Path, sets: Any) 
         find_shards("nowhere://bucket", Settings())
     with pytest.raises(SourceError, match="packed"):
         find_shards(str(tmp_path / "twice" / "a.tar"), Settings(pack=True))
-
-
-@given(st.integers(0, 40), st.integers(1, 9))
-def test_the_parts_of_machines_are_each_shard_once(count: int, machines: int) -> None:
-    shards = [Shard(str(i), "tar", "", "", 0, 0, 1, "") for i in range(count)]
-    parts = [part_of(shards, i, machines) for i in range(machines)]
-    assert sorted(itertools.chain(*parts)) == sorted(shards)
-    assert max(map(len, parts)) - min(map(len, parts)) <= 1

@@ -11,13 +11,12 @@ import psutil
 import pytest
 
 from gencomp.bulk import ray_engine
-from gencomp.bulk.events import Broken, Event
 from gencomp.bulk.plan import Shard, find_shards
 from gencomp.bulk.ray_engine import ShardActor
 from gencomp.bulk.run import local_engine, run_bulk
 from gencomp.bulk.settings import Settings
 from gencomp.bulk.storage import BULK, Place
-from gencomp.bulk.workers import DEATHS, Job
+from gencomp.bulk.workers import DEATHS, Broken, Event, Job
 
 TINY = str(Path(__file__).parents[2] / "golden" / "tiny.safetensors")
 

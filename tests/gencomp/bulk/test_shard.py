@@ -9,7 +9,6 @@ import fsspec
 import pytest
 
 from gencomp.bulk.plan import SourceError
-from gencomp.bulk.recorder import Watch
 from gencomp.bulk.status import FAILED, Row, read_rows
 from gencomp.bulk.storage import BULK, DestinationError, Place
 
@@ -73,15 +72,10 @@ def test_failed_samples_repeated_alone_end_as_if_they_had_never_failed(
     assert bring(source, tmp_path / "out").failed == 1
     assert bring(source, tmp_path / "out", max_pixels=20_000).failed == 1  # finished: nothing is done again
 
-    class Heard(Watch):
-        tried: list[str] = []  # noqa: RUF012
-
-        def begin(self, sample: str) -> None:
-            self.tried.append(sample)
-
-    tally = bring(source, tmp_path / "out", max_pixels=20_000, retry_failed=True, watch=Heard())
+    heard: list[str | Row] = []
+    tally = bring(source, tmp_path / "out", max_pixels=20_000, retry_failed=True, hear=heard.append)
     assert (tally.done, tally.failed) == (6, 0)
-    assert Heard.tried == ["4" if kind == "parquet" else "huge.png"]
+    assert [what for what in heard if isinstance(what, str)] == ["4" if kind == "parquet" else "huge.png"]
     bring(source, tmp_path / "fresh", max_pixels=20_000)
     assert sets.outputs(tmp_path / "out") == sets.outputs(tmp_path / "fresh")
     keys = [row._replace(seconds=0) for row in rows_of(tmp_path / "out").values()]
@@ -209,14 +203,6 @@ def test_a_damaged_parquet_file_and_one_without_images_are_said(tmp_path: Path, 
     source.write_bytes(source.read_bytes()[:-30])
     with pytest.raises(SourceError, match="damaged parquet file"):
         bring(source, tmp_path / "out")
-
-
-def test_a_sample_that_kills_its_process_is_reported_and_left(tmp_path: Path, sets: Any, bring: Any) -> None:
-    source = sets.write_tar(tmp_path / "in.tar", sets.some_images(3))
-    tally = bring(source, tmp_path / "out", poison={"001.jpg": "its process died"})
-    assert (tally.done, tally.failed) == (2, 1)
-    assert rows_of(tmp_path / "out")["001.jpg"].error == "its process died"
-    assert set(sets.tar_members((tmp_path / "out" / "in.tar").read_bytes())) >= {"001.json", "001.txt"}
 
 
 def test_names_cannot_break_lines_or_tables(tmp_path: Path, sets: Any, bring: Any) -> None:

@@ -1,5 +1,4 @@
 import io
-import json
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +71,3 @@ def test_all_tables_are_read_at_once_by_their_folder(tmp_path: Path) -> None:
     table = pyarrow.dataset.dataset(tmp_path).to_table(columns=["sample", "status"])
     assert table.num_rows == 12
     assert table.column("status").to_pylist().count(FAILED) == 9
-
-
-def test_a_tally_survives_json() -> None:
-    tally = tally_of([Row("a", DONE, None, None, 100, 10, 8, 8, 0.5), Row("b", FAILED)])
-    assert Tally.from_json(json.loads(json.dumps(tally.to_json()))) == tally

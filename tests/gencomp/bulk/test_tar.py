@@ -13,12 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageCms
-from PIL.PngImagePlugin import PngInfo
 
 from gencomp.bulk.plan import SourceError
 from gencomp.bulk.status import Row, read_rows
 from gencomp.bulk.storage import BULK
-from gencomp.bulk.transform import is_label, thumbnail
+from gencomp.bulk.transform import is_label
 
 
 def archive(*members: tuple[str, bytes | str]) -> bytes:
@@ -154,24 +153,6 @@ def test_metadata_go_through_both_ways_as_with_compress_and_decompress(tmp_path:
     image = Image.open(tmp_path / "seen" / f"a.{form}")
     assert image.info["icc_profile"] == profile
     assert image.getexif()[33432] == "me"
-
-
-def test_thumbnails_hold_pixels_alone() -> None:
-    exif, text, secret = Image.Exif(), PngInfo(), "12 Home Street"
-    exif[33432] = secret
-    text.add_text("Comment", secret)
-    image = Image.fromarray(RAMP).convert("RGB")
-    for kind, options in (
-        ("JPEG", {"comment": secret, "exif": exif}),
-        ("PNG", {"pnginfo": text}),
-        ("GIF", {"comment": secret}),
-    ):
-        file = io.BytesIO()
-        image.save(file, kind, **options)
-        small = thumbnail(file.getvalue())
-        assert secret.encode() in file.getvalue()
-        assert small is not None
-        assert secret.encode() not in small
 
 
 @pytest.mark.parametrize("further", [True, False])

@@ -11,11 +11,23 @@ from typing import Any, ClassVar
 import pytest
 
 from gencomp.bulk import workers
-from gencomp.bulk.events import Broken, Event, Finished, Lost, Sampled, Stopped, Tick
 from gencomp.bulk.plan import Shard, find_shards
 from gencomp.bulk.settings import Settings
 from gencomp.bulk.storage import Place
-from gencomp.bulk.workers import DEATHS, Attempt, Job, _Begun, _Run, run_workers
+from gencomp.bulk.workers import (
+    DEATHS,
+    Attempt,
+    Broken,
+    Event,
+    Finished,
+    Job,
+    Lost,
+    RunError,
+    Sampled,
+    _Begun,
+    _Run,
+    run_workers,
+)
 from gencomp.processes import Died, Told
 
 TINY = str(Path(__file__).parents[2] / "golden" / "tiny.safetensors")
@@ -53,8 +65,8 @@ def test_a_sample_in_which_several_workers_died_is_not_tried_again(run: _Run) ->
         die(run, "a.png")
     die(run, "b.png")
     (attempt,) = run.waiting
-    assert attempt.poison.keys() == {"a.png"}
-    assert "SIGKILL" in attempt.poison["a.png"]
+    assert attempt.fatal.keys() == {"a.png"}
+    assert "SIGKILL" in attempt.fatal["a.png"]
 
 
 def test_a_shard_in_which_workers_die_between_samples_is_given_up(run: _Run) -> None:
@@ -66,8 +78,8 @@ def test_a_shard_in_which_workers_die_between_samples_is_given_up(run: _Run) -> 
 def test_workers_that_die_before_they_begin_stop_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = Job(Place.of(str(tmp_path)), Place.of(str(tmp_path / "out")), Settings(model=TINY), False)
     monkeypatch.setattr(workers, "_prepare", os._exit)
-    events = list(run_workers(job, [SHARD], 1, 60.0))
-    assert [type(event) for event in events if event != Tick()] == [Stopped]
+    with pytest.raises(RunError, match="end before they can begin"):
+        list(run_workers(job, [SHARD], 1, 60.0))
 
 
 def job_of(source: Path, destination: Path, **settings: Any) -> tuple[Job, list[Shard]]:
@@ -106,6 +118,5 @@ def test_a_destination_that_cannot_be_written_stops_the_run_in_one_line(tmp_path
     source = sets.write_folder(tmp_path / "in", sets.some_images(1))
     (tmp_path / "out").write_text("a file")
     job, shards = job_of(source, tmp_path / "out")
-    (stopped,) = [event for event in run_workers(job, shards, 1, 60.0) if isinstance(event, Stopped)]
-    assert stopped.error.count("\n") == 0
-    assert "out" in stopped.error
+    with pytest.raises(RunError, match=r"^.*/out: [^\n]*$"):
+        list(run_workers(job, shards, 1, 60.0))

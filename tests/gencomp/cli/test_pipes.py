@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from gencomp.cli import pipes
+from gencomp.cli import planning
 from gencomp.cli.main import main
 
 TINY = ["--model", str(Path(__file__).parents[2] / "golden" / "tiny.safetensors")]
@@ -95,7 +95,7 @@ def test_a_file_whose_name_is_a_dash_is_named_with_its_folder(run: Run, tmp_path
 
 
 def test_a_pipe_without_end_is_refused_in_time(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipes, "_LIMIT", 1000)
+    monkeypatch.setattr(planning, "_LIMIT", 1000)
     done = run("compress", "-", *TINY, given=b"x" * 1001)
     assert (done.exit_code, done.stderr) == (
         1,

@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 from PIL import Image
 
-from gencomp.web.cli import embedded_model
-from gencomp.web.server import address, bind
+from gencomp.web.cli import address, bind, embedded_model
 from gencomp.web.site import site_of
 
 TESTS = Path(__file__).parent.parent.parent

@@ -16,8 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from gencomp.bitstream import ModelError
-from gencomp.web.cli import embedded_model, web
-from gencomp.web.server import HOST, bind
+from gencomp.web.cli import HOST, bind, embedded_model, web
 from gencomp.web.site import STATIC, export, site_of
 
 from .conftest import DONE, TESTS, TINY
