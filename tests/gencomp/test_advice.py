@@ -76,13 +76,13 @@ def test_the_command_says_it_takes_it_or_is_quiet(tmp_path: Path) -> None:
         return result.exit_code, result.output
 
     assert "AVIF of as many bytes" in run()[1]
-    assert "AVIF" not in run("--quiet")[1]
+    assert run("--quiet") == (0, "")
     limit = coded.stat().st_size
     assert run("--auto")[0] == 0
     assert (tmp_path / "b.avif").stat().st_size <= limit
     status, said = run("--auto")
     assert (status, "exists and is kept" in said) == (1, True)
-    assert [run("--auto", *more)[0] for more in (("--quiet",), ("--keep", "exif"))] == [2, 2]
+    assert run("--auto", "--keep", "exif")[0] == 2
 
 
 @pytest.mark.parametrize("wanted", [22.0, 25.0, 28.0])
