@@ -105,10 +105,10 @@ _PERCEPTION = replace(
         Realism(
             trains="all",
             losses={
-                "mse": Term(53.0),
-                "ms_ssim": Term(0.48),
-                "lpips_alex": Term(0.8, times_realism=True),
-                "lite": Term(0.26, times_realism=True),
+                "mse": Term(62.0),
+                "ms_ssim": Term(0.5),
+                "lpips_alex": Term(0.9, times_realism=True),
+                "lite": Term(0.3, times_realism=True),
                 "wasserstein_steerable": Wasserstein(37.0),
                 "grid_artefacts": Term(4.2, times_realism=True),
             },
@@ -116,6 +116,7 @@ _PERCEPTION = replace(
         ),
     ),
     batch=8,
+    ms_ssim_weight=600.0,  # of 1 - MS-SSIM against MSE, about as the losses have it; refinement goes by it
     optimiser="muon",
     learning_rate=3e-4,
     decay=0.6,

@@ -72,14 +72,14 @@ def channels_first(pixels: np.ndarray) -> Tensor:
 def random_inputs(number: int, recipe: Recipe) -> RandomInputs:
     """Those of a sample, from (seed, number) alone; no batch dimension.
 
-    Half of the realisms lie at the ends 0 and 1, the rest evenly between: the ends are what users ask for. So are the
-    middle qualities, of which `mid_quality_fraction` makes more.
+    Two fifths of the realisms are 0 and a quarter are 1, since users ask for the ends; the rest lies between. Users
+    ask for middle qualities, too: `mid_quality_fraction` of the samples is drawn from these alone.
     """
     generator = torch.Generator().manual_seed((recipe.seed * 1_000_003 + number) * 2 + 1)
     quality_step = torch.randint(0, STEPS + 1, (), generator=generator)
     shapes = recipe.model.noise_shapes(recipe.crop)
     noise = {stream: torch.rand(shape, generator=generator) - 0.5 for stream, shape in shapes.items()}
-    realism = (2 * torch.rand((), generator=generator) - 0.5).clamp(0, 1)
+    realism = ((torch.rand((), generator=generator) - 0.4) / 0.35).clamp(0, 1)
     if torch.rand((), generator=generator) < recipe.mid_quality_fraction:
         quality_step = STEPS // 4 + quality_step // 2
     if recipe.rate.bpp:  # one rate and no realism to choose, as in HiFiC
