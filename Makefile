@@ -22,7 +22,7 @@ lint: $(VENV)/.ready
 weights: $(VENV)/.ready
 	$(BIN)/gencomp weights --download --to .weights --metric lpips_alex --metric lpips_vgg --metric lite
 
-# The page's kernel, kernel.wasm, from C; it is committed, so that only who changes it needs clang and lld.
+# The page's kernel from C, for browsers with and without relaxed SIMD; committed, so that only who changes it needs clang.
 web:
 	gencomp/web/kernel/build.sh
 

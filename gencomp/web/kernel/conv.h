@@ -46,7 +46,7 @@ static void NAME(gather)(REAL *panel, const REAL *x, int I, int H, int W, int k,
 static inline void NAME(product)(NAME(vec) sum[4][2], const REAL *w, const REAL *panel, int K) {
   for (int i = 0; i < K; i++, w += 4, panel += NR) {
     NAME(vec) a = *(const NAME(vec) *)panel, b = *(const NAME(vec) *)(panel + LANES);
-    for (int o = 0; o < 4; o++) sum[o][0] += a * w[o], sum[o][1] += b * w[o];
+    for (int o = 0; o < 4; o++) sum[o][0] = ADDED(sum[o][0], a, w[o]), sum[o][1] = ADDED(sum[o][1], b, w[o]);
   }
 }
 

@@ -15,6 +15,13 @@ typedef unsigned char u8;
 
 enum { LINEAR, LEAKY, RESIDUAL, INTEGER };
 
+/* sum + v w. Relaxed SIMD has it in one instruction, rounded once or twice as the machine likes; doubles are exact. */
+#ifdef __wasm_relaxed_simd__
+#define ADDED(sum, v, w) SIMD(relaxed_madd)(v, SIMD(splat)(w), sum)
+#else
+#define ADDED(sum, v, w) sum + v * w
+#endif
+
 #define REAL float
 #define LANES 4
 #define NAME(x) x##_f32

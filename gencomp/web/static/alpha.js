@@ -7,14 +7,13 @@ const [RECTANGLE, FILE] = [0, 1];
 
 // The alpha of RGBA, which becomes opaque; null where it was.
 export function partAlpha(data) {
+  if (new Uint32Array(data.buffer).every((pixel) => pixel >= 0xff000000)) return null;
   const alpha = new Uint8Array(data.length / 4);
-  let opaque = true;
   for (let i = 0; i < alpha.length; i++) {
     alpha[i] = data[4 * i + 3];
-    if (alpha[i] !== 255) opaque = false;
     data[4 * i + 3] = 255;
   }
-  return opaque ? null : alpha;
+  return alpha;
 }
 
 // Opaque RGBA laid on white, in its own values.

@@ -25,8 +25,8 @@ export class Crew {
 
   // The model's facts, once it is ready in the first worker; progress(share) while it is fetched.
   start(progress) {
-    const kernel = new URL("codec/kernel.wasm", import.meta.url).href;
-    this.#started ??= this.first.run("start", { kernel, model: this.#model }, progress);
+    const kernels = ["kernel-relaxed", "kernel"].map((name) => new URL(`codec/${name}.wasm`, import.meta.url).href);
+    this.#started ??= this.first.run("start", { kernels, model: this.#model }, progress);
     this.#started.catch(() => (this.#started = null));
     return this.#started;
   }

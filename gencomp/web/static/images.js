@@ -3,6 +3,8 @@
 import { chunk, partAlpha } from "./alpha.js";
 import { ICC } from "./codec/bitstream.js";
 
+const STRIP = 1 << 20; // pixels read off a canvas at a time: a canvas of the whole image would be two copies more
+
 // A Blob -> {data: opaque RGBA, upright; width, height, alpha: a plane, or null}. In sRGB; `raw`: in the colours of its
 // own profile.
 export async function pixelsOf(blob, { maxPixels, raw = false }) {
@@ -18,12 +20,16 @@ export async function pixelsOf(blob, { maxPixels, raw = false }) {
     bitmap.close();
     throw new RangeError(`an image of ${width}x${height} is too large for this page; use the command gencomp compress`);
   }
-  const canvas = new OffscreenCanvas(width, height);
-  const context = canvas.getContext("2d", { willReadFrequently: true });
-  context.drawImage(bitmap, 0, 0);
+  const data = new Uint8ClampedArray(4 * width * height);
+  const rows = Math.min(height, Math.ceil(STRIP / width));
+  const context = new OffscreenCanvas(width, rows).getContext("2d", { willReadFrequently: true });
+  context.globalCompositeOperation = "copy";
+  for (let top = 0; top < height; top += rows) {
+    context.drawImage(bitmap, 0, -top);
+    const strip = context.getImageData(0, 0, width, Math.min(rows, height - top));
+    data.set(strip.data, 4 * width * top);
+  }
   bitmap.close();
-  const { data } = context.getImageData(0, 0, width, height);
-  canvas.width = canvas.height = 0; // its memory, at once
   return { data, width, height, alpha: partAlpha(data) };
 }
 

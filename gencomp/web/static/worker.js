@@ -94,8 +94,8 @@ const tasks = {
   // Make the codec ready, once: from what another worker has, or fetched; `model`: {url, bytes}.
   async start(message) {
     if (codec) return { name: codec.name, id: codec.id, knowsRealism: codec.knowsRealism };
-    const { id, port, kernel, model, bytes } = message;
-    shared = bytes ? { kernel, bytes } : await fetchKept(kernel, model, (share) => port.postMessage({ id, share }));
+    const { id, port, kernel, kernels, model, bytes } = message;
+    shared = bytes ? { kernel, bytes } : await fetchKept(kernels, model, (share) => port.postMessage({ id, share }));
     codec = await Codec.load(shared.kernel, shared.bytes);
     codec.getHelpers = async () => helpers;
     return tasks.start(message);

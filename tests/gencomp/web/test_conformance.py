@@ -32,7 +32,7 @@ SAYS = {  # what this implementation says of each error
 PRELUDE = """
 const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
 const text = (bytes) => btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
-const kernel = await (await fetch("codec/kernel.wasm")).arrayBuffer();
+const kernel = await (await fetch("codec/KERNEL.wasm")).arrayBuffer();
 const { bytesOf } = await import("./codec/bytes.js");
 """
 DECODE = """async ([model, files]) => {%s
@@ -113,16 +113,18 @@ def sent(data: bytes) -> str:
 
 
 def evaluated(page: Any, script: str, argument: Any) -> Any:
-    return page.evaluate(script.replace("%s", PRELUDE, 1), argument)
+    return page.evaluate(script.replace("%s", PRELUDE.replace("KERNEL", page.kernel), 1), argument)
 
 
 def pixels(text: str, size: tuple[int, int]) -> np.ndarray:
     return np.frombuffer(base64.b64decode(text), np.uint8).reshape(size[1], size[0], 4)[..., :3]
 
 
-@pytest.fixture
-def page(opened: Callable[..., Any], tiny_url: str) -> Any:
-    return opened(tiny_url)
+@pytest.fixture(params=["kernel", "kernel-relaxed"])
+def page(opened: Callable[..., Any], tiny_url: str, request: pytest.FixtureRequest) -> Any:
+    page = opened(tiny_url)
+    page.kernel = request.param
+    return page
 
 
 @pytest.fixture(scope="module")

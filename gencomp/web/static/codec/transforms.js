@@ -4,6 +4,7 @@ import { Conv, MODE } from "./kernel.js";
 import { knotWeights, SEGMENT } from "./numbers.js";
 import { cutPlanes, inTiles, latentSize, putPlanes, sortByDistance, STRIDE, tilesOf } from "./tiles.js";
 
+const HYPER_ROWS = 16; // rows of hyper-latents made at a time
 const REACH = 2; // positions a side that an output of a block sees
 const inInt8 = (name) => `${name.replace("network.", "int8.")}.weight`;
 const hasConv = (file, name) => file.has(`${name}.weight`) || file.has(inInt8(name));
@@ -184,28 +185,37 @@ export class Analysis {
     return y;
   }
 
-  // h_a on scaled latents: Float32Array [Z, ceil(h / 4), ceil(w / 4)]; latents beyond the edges count as zero.
+  // h_a on scaled latents: Float32Array [Z, ceil(h / 4), ceil(w / 4)]; latents beyond the edges count as zero. In strips,
+  // as a kernel gives no memory back.
   async hyperLatents(y, height, width, tick) {
-    const { kernel } = this;
-    const mark = kernel.mark();
-    try {
-      const [h, w] = [Math.ceil(height / 4) * 4, Math.ceil(width / 4) * 4];
-      let x = kernel.tensor(this.hyper[0].inputs, h, w);
-      const padded = kernel.f32(x.at, x.channels * h * w).fill(0);
+    const { kernel, hyper } = this;
+    const [h, w] = [Math.ceil(height / 4), Math.ceil(width / 4)];
+    const [a, b, c] = hyper.map(({ size }) => size >> 1);
+    const halo = Math.ceil((a + b + 2 * c) / 4);
+    const z = new Float32Array(hyper[2].outputs * h * w);
+    for (let top = 0; top < h; top += HYPER_ROWS) {
+      const mark = kernel.mark();
+      const [from, to] = [Math.max(top - halo, 0), Math.min(top + HYPER_ROWS + halo, h)];
+      let x = kernel.tensor(hyper[0].inputs, 4 * (to - from), 4 * w);
+      const padded = kernel.f32(x.at, x.channels * x.height * x.width).fill(0);
       for (let c = 0; c < x.channels; c++) {
-        for (let r = 0; r < height; r++) {
-          padded.set(y.subarray((c * height + r) * width, (c * height + r + 1) * width), (c * h + r) * w);
+        for (let r = 4 * from; r < Math.min(4 * to, height); r++) {
+          padded.set(y.subarray((c * height + r) * width, (c * height + r + 1) * width), (c * x.height + r - 4 * from) * 4 * w);
         }
       }
-      await tick();
-      x = this.hyper[0].run(x, { mode: MODE.leaky });
-      await tick();
-      x = this.hyper[1].run(x, { mode: MODE.leaky });
-      x = this.hyper[2].run(x);
-      return kernel.f32(x.at, x.channels * x.height * x.width).slice();
-    } finally {
-      kernel.release(mark);
+      try {
+        for (const [i, layer] of hyper.entries()) {
+          await tick();
+          x = layer.run(x, i < 2 ? { mode: MODE.leaky } : {});
+        }
+        const yields = { top, left: 0, height: Math.min(HYPER_ROWS, h - top), width: w };
+        const part = kernel.f32(x.at, x.channels * x.height * w);
+        putPlanes(z, cutPlanes(part, x.channels, x.height, w, { ...yields, top: top - from }), x.channels, h, w, yields);
+      } finally {
+        kernel.release(mark);
+      }
     }
+    return z;
   }
 }
 
