@@ -92,9 +92,9 @@ def test_seeds_and_numbers_draw_differently() -> None:
     assert not torch.equal(first.noise["y"], random_inputs(0, tiny(seed="1")).noise["y"])
 
 
-def test_realisms_lie_at_the_ends_half_of_the_time() -> None:
+def test_two_fifths_of_the_realisms_are_0_and_a_quarter_1() -> None:
     values = torch.stack([random_inputs(n, tiny()).realism for n in range(2000)])
-    assert abs(float((values == 0).float().mean()) - 0.25) < 0.04
+    assert abs(float((values == 0).float().mean()) - 0.4) < 0.04
     assert abs(float((values == 1).float().mean()) - 0.25) < 0.04
     assert float(values.min()) >= 0
     assert float(values.max()) <= 1
