@@ -12,11 +12,22 @@ import pytest
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    """Path of a Chromium. Where there is none the test is skipped, but fails in CI, which must not pass unseen."""
-    for name in ("chromium", "chromium-browser", "google-chrome", "chromium-headless-shell"):
+    """Path of a Chromium."""
+    return _browser("chromium", "chromium-browser", "google-chrome", "chromium-headless-shell")
+
+
+@pytest.fixture(scope="session")
+def firefox() -> str:
+    """Path of a Firefox."""
+    return _browser("firefox-esr", "firefox")
+
+
+def _browser(*names: str) -> str:
+    """Where there is none the test is skipped, but fails in CI, which must not pass unseen."""
+    for name in names:
         if path := shutil.which(name):
             return path
-    missing = "no Chromium here (Debian: apt install chromium)"
+    missing = f"no {names[0]} here (Debian: apt install {names[0]})"
     if os.environ.get("CI") == "true":
         pytest.fail(missing)
     pytest.skip(missing)
