@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -103,33 +103,9 @@ class Codec:
         """Where the transforms run, "cpu" or "cuda"."""
         return self.runtime.device
 
-    def compress(
-        self,
-        image: Source,
-        *,
-        quality: float | None = None,
-        bpp: float | None = None,
-        bytes: int | None = None,
-        max_pixels: int | None = MAX_PIXELS,
-        keep: Collection[str] = (),
-        background: str | None = None,
-        effort: int = 0,
-        aim: str = AIMS[0],
-        progress: "Progress | None" = None,
-    ) -> bytes:
-        """The image as a .gnc file; see `encode`."""
-        return self.encode(
-            image,
-            quality=quality,
-            bpp=bpp,
-            bytes=bytes,
-            max_pixels=max_pixels,
-            keep=keep,
-            background=background,
-            effort=effort,
-            aim=aim,
-            progress=progress,
-        ).data
+    def compress(self, image: Source, **options: Any) -> bytes:
+        """The image as a .gnc file. options: those of `encode`, as in compress(image, quality=30)."""
+        return self.encode(image, **options).data
 
     @eager
     def encode(
@@ -296,9 +272,9 @@ class Codec:
                 "raise max_pixels (--max-pixels) if you trust it"
             )
         warn_if_large(header.width, header.height, max_pixels)
-        size = latent_size(header.height, header.width, self.model.stride)
+        latents = latent_size(header.height, header.width, self.model.stride)
         with memory_for(header.width, header.height, BitstreamError):
-            return file, self.model.entropy.decode(file.payload, *size, header.quality_step, self._how)
+            return file, self.model.entropy.decode(file.payload, *latents, header.quality_step, self._how)
 
     def _code(self, pixels: npt.NDArray[np.uint8], quality_step: int, check: bool = False) -> Coded:
         """check: for what is going to be kept; see `EntropyModel.encode`."""
@@ -320,41 +296,27 @@ class Codec:
 
         if large:
             sketch = sketch_of(pixels)
-            step = largest_step_by_sketch(
-                size, lambda step: len(self._code(sketch, step).payload), sketch.size / pixels.size, room
-            )
+            share = sketch.size / pixels.size
+            step = largest_step_by_sketch(size, lambda step: len(self._code(sketch, step).payload), share, room)
         else:
             step = largest_step(size, room)
         if step is None:
-            smallest = limit - room + size(0)
-            raise RateError(
-                f"the smallest file of this image has {smallest} bytes (quality 1), over the {limit} asked for"
-            )
+            smallest = f"the smallest file of this image has {limit - room + size(0)} bytes"
+            raise RateError(f"{smallest} (quality 1), over the {limit} asked for")
         kept = coded(step) if large else self._code(pixels, step, check=True)
         if kept.payload != coded(step).payload:
             raise ModelError("coding the image twice gave different files on this machine: nothing was written")
         return step, kept
 
-    def _refine(
-        self,
-        pixels: npt.NDArray[np.uint8],
-        quality_step: int,
-        plain: Coded,
-        limit: int | None,
-        effort: int,
-        aim: str,
-        progress: "Progress | None",
-    ) -> "Refined":
-        """What the latents give when they are refined, starting from a plain coding; limit: bytes of the payload."""
+    def _refine(self, pixels: npt.NDArray[np.uint8], quality_step: int, plain: Coded, *wanted: Any) -> "Refined":
+        """What the latents give when they are refined, starting from a plain coding; wanted: as `encode_refined`."""
         from gencomp.refine.encode import encode_refined
 
         def code(latents: Latents, step: int) -> Coded:
             return self.model.entropy.encode(latents, step, self._how._replace(check=True))
 
         with region("refinement"):
-            return encode_refined(
-                self.model, self._torch, code, pixels, quality_step, plain, limit, effort, aim, progress
-            )
+            return encode_refined(self.model, self._torch, code, pixels, quality_step, plain, *wanted)
 
     @property
     def _torch(self) -> "TorchRuntime":

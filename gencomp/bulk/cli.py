@@ -167,10 +167,9 @@ def _dry_run(source: str, settings: Settings, given: dict[str, Any]) -> None:
     os.environ["OMP_NUM_THREADS"] = "1"  # as the workers; before torch is imported
     from tqdm import tqdm
 
-    from gencomp.bulk.forecast import SAMPLES, forecast
     from gencomp.bulk.monitor import size_text
     from gencomp.bulk.plan import find_shards
-    from gencomp.bulk.run import default_jobs
+    from gencomp.bulk.run import SAMPLES, default_jobs, forecast
     from gencomp.bulk.transform import Transform
 
     found = find_shards(source, settings)

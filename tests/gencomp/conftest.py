@@ -7,7 +7,7 @@ import types
 import zlib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,23 +17,12 @@ import gencomp
 from gencomp import bitstream, pillow
 from gencomp.alpha import KIND, read_with_alpha, with_alpha
 from gencomp.bitstream import BitstreamError, Header, Inspection, ModelError, inspect, pack
+from gencomp.codec import Codec, Encoded, Verified
 from gencomp.metadata import to_info
+from gencomp.model import Model, load_model
 
 MODEL_ID = b"fake"
-
-
-class Encoded(NamedTuple):
-    data: bytes
-    entropy_bits: float
-    quality: float
-    width: int
-    height: int
-    gain: Any = None
-
-
-class Verified(NamedTuple):
-    latents_ok: bool
-    entropy_bits: float
+TINY = Path(__file__).parent.parent / "golden" / "tiny.safetensors"
 
 
 class FakeCodec:
@@ -116,6 +105,17 @@ def fake_codec(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCodec]:
     pillow._loaded.cache_clear()
     yield codec
     pillow._loaded.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def model() -> Model:
+    return load_model(TINY)
+
+
+@pytest.fixture(scope="session")
+def codec(model: Model) -> Codec:
+    """Of the golden files."""
+    return Codec(model, "cpu")
 
 
 @pytest.fixture

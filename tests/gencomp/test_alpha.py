@@ -15,7 +15,6 @@ from gencomp.alpha import KIND, filled, pack_alpha, read_with_alpha, unpack_alph
 from gencomp.bitstream import MAX_SECTION_BYTES, inspect
 from gencomp.codec import Codec
 from gencomp.image import ImageWarning, encoded_image, read_image
-from gencomp.model import load_model
 
 TINY = Path(__file__).parent.parent / "golden" / "tiny.safetensors"
 SIZE = (61, 43)
@@ -59,11 +58,6 @@ COMPLEX = {
     "two boxes": np.maximum(boxed((2, 9, 2, 9)), boxed((20, 30, 20, 50))),
     "dust": np.where(DRAW.random(SIZE[::-1]) < 0.01, 254, 255).astype(np.uint8),
 }
-
-
-@pytest.fixture(scope="module")
-def codec() -> Codec:
-    return Codec(load_model(TINY), "cpu", runtime="onnx")
 
 
 def layered(alpha: NDArray[np.uint8]) -> Image.Image:

@@ -17,11 +17,6 @@ from gencomp.web.site import site_of
 TINY = Path(__file__).parent.parent / "golden" / "tiny.safetensors"
 
 
-@pytest.fixture(scope="module")
-def model() -> Model:
-    return load_model(TINY)
-
-
 def outside(name: str = "secret", **entries: str) -> TensorProto:
     tensor = TensorProto(name=name, data_type=TensorProto.UINT8, dims=[16], data_location=TensorProto.EXTERNAL)
     for key, value in ({"location": "secret", "offset": "0", "length": "16"} | entries).items():

@@ -397,20 +397,6 @@ def test_picture_too_large_for_its_format_is_a_clear_error(tmp_path: Path, name:
     assert not list(tmp_path.iterdir())
 
 
-def test_images_without_pixels_are_refused() -> None:
-    for empty in (Image.new("RGB", (0, 0)), Image.new("L", (0, 5)), np.zeros((0, 0), np.uint8)):
-        with pytest.raises(ImageError, match="pixels"):
-            read_image(empty)
-
-
-def test_arrays_that_torch_may_not_write_to_bring_no_warning() -> None:
-    pixel = np.asarray(Image.new("RGB", (1, 1), (1, 2, 3)))
-    assert not pixel.flags.writeable
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert to_tensor(pixel).shape == (1, 3, 1, 1)
-
-
 def test_kept_profile_leaves_the_pixels_in_its_colours() -> None:
     pixels = _noise(4, 6, 3)
     file = _file(Image.fromarray(pixels), "PNG", icc_profile=LINEAR_RGB)

@@ -8,14 +8,8 @@ import pytest
 from gencomp.codec import Codec
 from gencomp.image import ImageError
 from gencomp.interpolation import interpolate
-from gencomp.model import load_model
 
 TINY = Path(__file__).parent.parent / "golden" / "tiny.safetensors"
-
-
-@pytest.fixture(scope="module")
-def codec() -> Codec:
-    return Codec(load_model(TINY), "cpu")
 
 
 def image(seed: int, width: int = 40) -> np.ndarray:

@@ -18,7 +18,7 @@ from PIL import Image
 
 from gencomp.bulk.transform import thumbnail
 from gencomp.image import ImageError, read_image
-from gencomp.kinds import UNMISTAKABLE, kind_of, open_image
+from gencomp.kinds import kind_of, open_image
 from gencomp.train.data.sources import Photograph, decode
 
 ROOT = Path(__file__).parents[2]
@@ -181,11 +181,3 @@ def test_what_is_not_read_here_is_named_with_what_to_do(
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ImageError, match=said):
         read_image(io.BytesIO(start.ljust(80, b"\0") if said != "not an image" else start))
-
-
-def test_sequences_are_known_by_the_brands_that_they_agree_with() -> None:
-    box = b"\0\0\0\x1cftyp%s\0\0\0\0%s"
-    assert kind_of(box % (b"mif1", b"mif1avif")) == kind_of(box % (b"msf1", b"avismsf1")) == "AVIF"
-    assert kind_of(box % (b"avis", b"avisavif")) == "AVIF"
-    assert kind_of(box % (b"hevc", b"msf1hevc")) == kind_of(box % (b"mif1", b"heicmif1")) == "HEIF"
-    assert {"AVIF", "HEIF"} <= UNMISTAKABLE

@@ -19,11 +19,6 @@ from gencomp.networks import network_of
 TINY = Path(__file__).parent.parent / "golden" / "tiny.safetensors"
 
 
-@pytest.fixture(scope="module")
-def model() -> Model:
-    return load_model(TINY)
-
-
 def test_saving_and_loading_changes_nothing_and_equal_models_give_equal_bytes(model: Model, tmp_path: Path) -> None:
     first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
     save_model(model, first)

@@ -43,17 +43,6 @@ def test_a_wrong_file_under_the_right_name_is_refused(tmp_path: Path) -> None:
         perceptual.load_lpips("alex", tmp_path)
 
 
-def test_the_named_folder_goes_before_torch_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
-    cache, named = tmp_path / "home" / "hub" / "checkpoints", tmp_path / "named"
-    for folder in (cache, named):
-        folder.mkdir(parents=True)
-    (cache / "net.pth").write_bytes(b"x")
-    assert perceptual.find_weights("net.pth", folder=named) == cache / "net.pth"
-    (named / "net.pth").write_bytes(b"x")
-    assert perceptual.find_weights("net.pth", folder=named) == named / "net.pth"
-
-
 def test_broken_weights_are_one_clear_error(tmp_path: Path) -> None:
     for name in ("net.pth", "net.safetensors"):
         (tmp_path / name).write_bytes(b"not a network")

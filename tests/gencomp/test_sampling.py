@@ -11,15 +11,10 @@ import torch
 from gencomp import networks
 from gencomp.bitstream import ModelError
 from gencomp.codec import Codec
-from gencomp.model import Model, load_model
+from gencomp.model import Model
 from gencomp.sampling import draw_latents
 
 TINY = Path(__file__).parent.parent / "golden" / "tiny.safetensors"
-
-
-@pytest.fixture(scope="module")
-def model() -> Model:
-    return load_model(TINY)
 
 
 def test_a_sample_has_its_size_and_is_that_of_its_seed(model: Model) -> None:

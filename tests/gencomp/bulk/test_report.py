@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from gencomp.bulk.claim import claim
-from gencomp.bulk.forecast import forecast
 from gencomp.bulk.plan import find_shards
 from gencomp.bulk.report import merge, write_report
+from gencomp.bulk.run import forecast
 from gencomp.bulk.settings import Settings
 from gencomp.bulk.storage import Place
 from gencomp.bulk.transform import Transform

@@ -31,20 +31,6 @@ def test_a_folder_gives_a_file_for_each_image(tmp_path: Path, sets: Any, bring: 
     assert rows_of(tmp_path / "out").keys() == files.keys()
 
 
-def test_tar_files_keep_every_other_member_as_it_is(tmp_path: Path, sets: Any, bring: Any, fake_codec: Any) -> None:
-    source = sets.write_tar(tmp_path / "in" / "00000.tar", sets.some_images(4))
-    bring(source, tmp_path / "out")
-    before = sets.tar_members(source.read_bytes())
-    after = sets.tar_members((tmp_path / "out" / "00000.tar").read_bytes())
-    assert [name.rpartition(".")[0] for name in before] == [name.rpartition(".")[0] for name in after]
-    for name, data in before.items():
-        if name.endswith((".json", ".txt")):
-            assert after[name] == data
-        else:
-            coded = after[name.rpartition(".")[0] + ".gnc"]
-            assert fake_codec.verify(coded).latents_ok
-
-
 @pytest.mark.parametrize("kind", ["folder", "tar", "parquet", "pack"])
 def test_samples_in_trouble_are_named_and_the_rest_is_done(tmp_path: Path, sets: Any, bring: Any, kind: str) -> None:
     files = {**sets.some_images(3), **sets.troubles(), "last.png": sets.image_file(7)}

@@ -235,13 +235,6 @@ def test_wrong_usage_is_status_2_before_any_work(run: Run, images: Path, argumen
     assert _names(images) == before
 
 
-def test_folder_without_pictures_is_one_line_and_does_not_stop_the_rest(run: Run, images: Path) -> None:
-    (images / "empty").mkdir()
-    result = run("compress", images / "empty", images / "a.png")
-    assert (result.exit_code, result.stderr) == (1, f"Error: {images}/empty: no file to work on in this folder\n")
-    assert (images / "a.gnc").exists()
-
-
 def test_output_that_exists_is_replaced_only_when_told(run: Run, images: Path) -> None:
     original = (images / "a.png").read_bytes()
     assert run("compress", images / "a.png", "--quality", "3").exit_code == 0
@@ -267,12 +260,6 @@ def test_realism_without_effect_is_said_only_if_asked_for(run: Run, images: Path
     said = run("decompress", images / "a.gnc", "-o", images / "c.png", "--realism", "0.5")
     assert (silent.stderr, said.exit_code) == ("", 0)
     assert "--realism has no effect" in said.stderr
-
-
-def test_first_frame_of_an_animation_is_said(run: Run, tmp_path: Path, photo: Image.Image) -> None:
-    photo.save(tmp_path / "a.gif", save_all=True, append_images=[photo.rotate(180)])
-    result = run("compress", tmp_path / "a.gif")
-    assert (result.exit_code, result.stderr) == (0, f"Note: {tmp_path}/a.gif: only the first of 2 frames is used\n")
 
 
 @pytest.mark.parametrize(

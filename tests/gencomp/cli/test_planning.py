@@ -49,14 +49,6 @@ def test_tree_of_a_folder_is_mirrored_and_trees_of_several_stand_apart() -> None
     assert _targets(["in", "two", "z.jpg"], "out")[1:] == ["out/in/x.gnc", "out/two/x.gnc", "out/z.gnc"]
 
 
-def test_folders_of_outputs_are_made_when_they_are_needed() -> None:
-    (source,) = _touch("in/deep/x.jpg")
-    planned = _plan(["in"], "out")
-    assert not Path("out").exists()
-    assert planned.place(source) == Path("out/deep/x.gnc")
-    assert Path("out/deep").is_dir()
-
-
 @pytest.mark.parametrize("output", [None, "out"])
 def test_outputs_that_would_share_a_name_keep_their_inputs_whole_names(output: str | None) -> None:
     _touch("in/x.jpg", "in/x.png", "in/y.png")
