@@ -93,7 +93,7 @@ def _tensors_named(data: bytes, given: Mapping[str, Form]) -> list[str]:
         raise ModelError(f"{len(data):,} bytes, over {MAX_BYTES:,}")
     if data[4:8] == b"ORTM":
         raise ModelError("it is in another format than ONNX")
-    model = _Reader(data).message(0, len(data), _MODEL)
+    model = _ProtobufReader(data).message(0, len(data), _MODEL)
     if [(o.get("domain", ""), o.get("version") in OPSETS) for o in model.get("opsets", [])] != [("", True)]:
         raise ModelError("operators of another domain or version")
     graph = model.get("graph", {})
@@ -141,7 +141,7 @@ def _from_the_model_file(tensor: Mapping[str, Any], name: str, given: Mapping[st
     return True
 
 
-class _Reader:
+class _ProtobufReader:
     """Protobuf by the fields above, nothing else."""
 
     def __init__(self, data: bytes) -> None:

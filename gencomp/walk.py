@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import stat
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,48 +26,61 @@ _KINDS = {stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket", stat.S_IFBLK: "device",
 Taken = Callable[[Path], bool]
 
 
+@dataclass
+class Leftovers:
+    """What is not taken: how many for which reason, and the first names of each."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    names: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, reason: str, name: str | Path) -> None:
+        self.counts[reason] += 1
+        if len(self.names[reason]) < _NAMED:
+            self.names[reason].append(shown(name))
+
+    def lines(self) -> list[str]:
+        """One for each reason, with what counts."""
+        some = {why: ", ".join(self.names[why][:_NAMED]) + ", ..." * (n > _NAMED) for why, n in self.counts.items()}
+        return [f"{why}: {count:,} ({some[why]})" for why, count in sorted(self.counts.items())]
+
+
 class Walk(NamedTuple):
-    """files: sorted, and folders that could not be read; left_out: paths by kind."""
+    """files: sorted, and folders that could not be read."""
 
     files: list[Path]
-    left_out: dict[str, list[Path]]
+    left_out: Leftovers
 
     def told(self) -> str:
         """What was left out, in one line; empty for nothing."""
-        return "; ".join(
-            f"{kind}: {len(paths)} ({', '.join(map(shown, paths[:_NAMED]))}{', ...' if len(paths) > _NAMED else ''})"
-            for kind, paths in sorted(self.left_out.items())
-        )
+        return "; ".join(self.left_out.lines())
 
 
 def walk(folder: Path, taken: Taken) -> Walk:
     """The files of a folder that `taken` (is_image, is_coded) takes."""
-    files, left_out = list[Path](), defaultdict[str, list[Path]](list)
+    files, left_out = list[Path](), Leftovers()
     for parent, folders, names in os.walk(folder, onerror=lambda error: files.append(Path(error.filename))):
-        folders[:] = [
-            name
-            for name in sorted(folders)
-            if not name.startswith(".") and _is_entered(Path(parent, name), taken, left_out)
-        ]
+        seen = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = [name for name in seen if _is_entered(Path(parent, name), taken, left_out)]
         for path in (Path(parent, name) for name in sorted(names) if not name.startswith(".")):
             kind = file_kind(path)
             if kind not in (stat.S_IFREG, None):
-                left_out[f"{_KINDS.get(kind, 'special file')}s"].append(path)
+                left_out.add(f"{_KINDS.get(kind, 'special file')}s", path)
             elif taken(path):
                 files.append(path)
             else:
-                left_out["files of another kind"].append(path)
-    return Walk(sorted(files), dict(left_out))
+                left_out.add("files of another kind", path)
+    return Walk(sorted(files), left_out)
 
 
 def merged(walks: Iterable[Walk]) -> Walk:
     """Several walks as one."""
-    files, left_out = list[Path](), defaultdict[str, list[Path]](list)
+    whole = Walk([], Leftovers())
     for one in walks:
-        files += one.files
-        for kind, paths in one.left_out.items():
-            left_out[kind] += paths
-    return Walk(files, dict(left_out))
+        whole.files.extend(one.files)
+        whole.left_out.counts.update(one.left_out.counts)
+        for reason, names in one.left_out.names.items():
+            whole.left_out.names[reason] += names
+    return whole
 
 
 def is_image(path: Path) -> bool:
@@ -92,15 +106,16 @@ def file_kind(path: Path) -> int | None:
         return None
 
 
-def _is_entered(folder: Path, taken: Taken, left_out: dict[str, list[Path]]) -> bool:
+def _is_entered(folder: Path, taken: Taken, left_out: Leftovers) -> bool:
     if folder.is_symlink():
-        left_out["links to folders, not followed"].append(folder)
+        left_out.add("links to folders, not followed", folder)
         return False
-    if is_results(folder):
-        if results := [path for path in sorted(folder.rglob("*")) if path.is_file() and taken(path)]:
-            left_out["files among the results of earlier runs"] += results
-        return False
-    return True
+    if not is_results(folder):
+        return True
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and taken(path):
+            left_out.add("files among the results of earlier runs", path)
+    return False
 
 
 def _start(path: Path) -> bytes:

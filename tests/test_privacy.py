@@ -9,6 +9,7 @@ import subprocess
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,10 +62,8 @@ def jailed(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
     for name in ("home", "tmp", "work"):
         (place / name).mkdir(exist_ok=True)
     clean = {"PATH": os.environ["PATH"], "HOME": str(place / "home"), "TMPDIR": str(place / "tmp"), "LANG": "C.UTF-8"}
-    return subprocess.run(
-        [sys.executable, "-c", JAIL, *words],
-        cwd=place / "work", env={**clean, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=600,
-    )  # fmt: skip
+    options: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 600, "cwd": place / "work"}
+    return subprocess.run([sys.executable, "-c", JAIL, *words], env={**clean, "OMP_NUM_THREADS": "1"}, **options)
 
 
 @pytest.mark.parametrize("family", ["AF_INET", "AF_INET6"])

@@ -16,7 +16,7 @@ from gencomp.codec import Codec, load
 Range = tuple[float, float]
 
 
-class Coding:
+class ProcessCodec:
     """Images through one codec. It is loaded at the first image in each process, and copied to others by name alone:
     data loaders fork and spawn, and a run-time's threads live through neither."""
 

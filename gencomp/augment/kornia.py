@@ -7,7 +7,7 @@ from kornia.augmentation import IntensityAugmentationBase2D
 from kornia.augmentation.random_generator import PlainUniformGenerator
 from torch import Tensor
 
-from gencomp.augment.coding import Coding, Range, ranges
+from gencomp.augment.coding import ProcessCodec, Range, ranges
 
 
 class CodecAugment(IntensityAugmentationBase2D):
@@ -31,7 +31,7 @@ class CodecAugment(IntensityAugmentationBase2D):
         super().__init__(p=p, same_on_batch=same_on_batch, keepdim=keepdim)
         named = zip(ranges(quality, realism), ("quality", "realism"))
         self._param_generator = PlainUniformGenerator(*((ends, name, None, None) for ends, name in named))
-        self.coding = Coding(model, device)
+        self.coding = ProcessCodec(model, device)
 
     def apply_transform(
         self, input: Tensor, params: dict[str, Tensor], flags: dict[str, Any], transform: Tensor | None = None

@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from gencomp.augment.coding import Coding, Range, ranges
+from gencomp.augment.coding import ProcessCodec, Range, ranges
 
 
 def _is_plain(value: Any) -> bool:
@@ -47,7 +47,7 @@ class CodecAugment(v2.Transform):
         if not 0 <= p <= 1:
             raise ValueError(f"p is a probability, not {p}")
         (self.quality, self.realism), self.p = ranges(quality, realism), p
-        self.coding = Coding(model, device)
+        self.coding = ProcessCodec(model, device)
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         """A quality, a realism and whether it is coded for each image of the largest batch of a call."""

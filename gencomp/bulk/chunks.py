@@ -221,7 +221,7 @@ def _integers(values: Mapping[int, int]) -> Struct:
 
 def read_struct(data: bytes) -> tuple[Struct, int]:
     """A struct and where it ends. ValueError where the bytes are none."""
-    reader = _Reader(data)
+    reader = _ThriftReader(data)
     try:
         return reader.struct(0), reader.at
     except IndexError:
@@ -234,7 +234,7 @@ def write_struct(struct: Struct) -> bytes:
     return bytes(out)
 
 
-class _Reader:
+class _ThriftReader:
     def __init__(self, data: bytes) -> None:
         self.data, self.at = data, 0
 

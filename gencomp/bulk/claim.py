@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from gencomp.bulk.plan import Source, SourceError
+from gencomp.bulk.plan import BulkSourceError, Source
 from gencomp.bulk.settings import Settings
-from gencomp.bulk.storage import BULK, Place
+from gencomp.bulk.storage import BULK, Storage
 from gencomp.files import shown
 from gencomp.outputs import file_ids
 
@@ -24,7 +24,7 @@ class SettingsError(ValueError):
     """The destination was begun with other settings, from another source or by another decoder."""
 
 
-def claim(destination: Place, source: Place, settings: Settings) -> None:
+def claim(destination: Storage, source: Storage, settings: Settings) -> None:
     """Make a new destination this run's, or see that it is; SettingsError, in one line that says what differs."""
     if destination.local and Path(destination.path(BULK)).is_symlink():
         raise SettingsError(f"{shown(destination.path(BULK))} is a link, and outputs do not go through links")
@@ -38,7 +38,7 @@ def claim(destination: Place, source: Place, settings: Settings) -> None:
             raise SettingsError(f"{shown(destination.root)} was begun with {what}: name another destination")
 
 
-def claimed(destination: Place) -> dict[str, Any]:
+def claimed(destination: Storage) -> dict[str, Any]:
     """What a destination was begun with; FileNotFoundError where it was not."""
     begun = time.monotonic()
     while True:
@@ -58,26 +58,26 @@ def decoder_of(model: str | None) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else f"of {path}"
 
 
-def check_apart(source: Source, destination: Place, settings: Settings) -> None:
-    """SourceError where an output would replace an input, or the outputs would be inputs of the next run."""
+def check_apart(source: Source, destination: Storage, settings: Settings) -> None:
+    """BulkSourceError where an output would replace an input, or the outputs would be inputs of the next run."""
     if settings.direction == "verify" or type(source.place.fs) is not type(destination.fs):
         return
     if not source.place.local:
         if source.place.root.strip("/") == destination.root.strip("/"):
-            raise SourceError(f"the destination {shown(destination.root)} is the source: name another")
+            raise BulkSourceError(f"the destination {shown(destination.root)} is the source: name another")
         return
     inner, outer = shown(destination.root), shown(source.place.root)
     folder, top = Path(destination.root), file_ids([Path(source.place.root)])
     if source.whole and file_ids([folder]) == top:
-        raise SourceError(f"the destination {inner} is the source: name another")
+        raise BulkSourceError(f"the destination {inner} is the source: name another")
     is_new = not destination.exists(FILE)
     if source.whole and top <= file_ids(folder.parents) and is_new and folder.is_dir() and any(folder.iterdir()):
-        raise SourceError(f"the destination {inner} lies in the source {outer} and is not empty: name another")
+        raise BulkSourceError(f"the destination {inner} lies in the source {outer} and is not empty: name another")
     targets = [path for shard in source.shards if shard.target and (path := folder / shard.target).exists()]
     inputs = file_ids(Path(source.place.path(shard.path)) for shard in source.shards) if targets else frozenset()
     for target in targets:
         if file_ids([target]) & inputs:
-            raise SourceError(f"{shown(target)} would replace an input: name another destination")
+            raise BulkSourceError(f"{shown(target)} would replace an input: name another destination")
 
 
 def _text(value: Any) -> str:

@@ -151,9 +151,9 @@ def _summary(direction: str, result: Result) -> str:
 
 def _report(dest: str, source: Source, broken: dict[str, str], quiet: bool) -> str:
     from gencomp.bulk.report import merge, write_report
-    from gencomp.bulk.storage import Place
+    from gencomp.bulk.storage import Storage
 
-    destination = Place.of(dest)
+    destination = Storage.of(dest)
     merged = merge(destination, source.shards)
     path = write_report(destination, merged, broken, source.left.lines())
     for error, count in merged.errors.most_common(3):

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 import click
 
 from gencomp.bulk.plan import Shard
-from gencomp.bulk.status import Tally
-from gencomp.bulk.storage import BULK, Place
+from gencomp.bulk.status import SampleTally
+from gencomp.bulk.storage import BULK, Storage
 from gencomp.bulk.workers import Broken, Event, Finished, Lost, Sampled
 
 _BAR_EVERY, _FILE_EVERY, _LINE_EVERY = 0.5, 5.0, 60.0  # seconds
@@ -29,9 +29,9 @@ class Progress:
     """
 
     shards: dict[str, int]
-    before: Tally = field(default_factory=Tally)
-    now: Tally = field(default_factory=Tally)
-    under_way: dict[str, Tally] = field(default_factory=dict)
+    before: SampleTally = field(default_factory=SampleTally)
+    now: SampleTally = field(default_factory=SampleTally)
+    under_way: dict[str, SampleTally] = field(default_factory=dict)
     finished: int = 0
     broken: dict[str, str] = field(default_factory=dict)
     lost: int = 0
@@ -40,12 +40,12 @@ class Progress:
     started: float = field(default_factory=time.time)
 
     @classmethod
-    def of(cls, shards: Sequence[Shard], before: Tally) -> Progress:
+    def of(cls, shards: Sequence[Shard], before: SampleTally) -> Progress:
         return cls({shard.name: shard.weight for shard in shards}, before)
 
     def hear(self, event: Event) -> None:
         if isinstance(event, Sampled):
-            self.under_way.setdefault(event.shard, Tally()).add(event.row)
+            self.under_way.setdefault(event.shard, SampleTally()).add(event.row)
             return
         if event is not None:
             self.under_way.pop(event.shard, None)
@@ -60,7 +60,7 @@ class Progress:
             self.weight_done += self.shards[event.shard]
 
     @property
-    def run(self) -> Tally:
+    def run(self) -> SampleTally:
         """This run alone, shards under way included."""
         return sum(self.under_way.values(), self.now)
 
@@ -79,7 +79,7 @@ class Progress:
 class Monitor:
     """Shows and stores a run's progress. quiet: no line at all; the status file is written all the same."""
 
-    def __init__(self, progress: Progress, destination: Place, file: str, quiet: bool) -> None:
+    def __init__(self, progress: Progress, destination: Storage, file: str, quiet: bool) -> None:
         from tqdm import tqdm
 
         self.progress, self._destination, self._file = progress, destination, f"{BULK}/{file}"

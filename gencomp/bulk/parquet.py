@@ -19,8 +19,8 @@ from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING, Any
 
 from gencomp.bulk.chunks import Leaf, Rewriting
-from gencomp.bulk.storage import Place
-from gencomp.bulk.transform import Recorder
+from gencomp.bulk.storage import Storage
+from gencomp.bulk.transform import SampleRecorder
 from gencomp.files import CODED_SUFFIX, IMAGE_SUFFIXES
 from gencomp.outputs import with_suffix
 
@@ -51,7 +51,7 @@ def find_column(schema: pa.Schema, asked: str | None) -> str:
     return column
 
 
-def has_images(place: Place, path: str, column: str | None) -> bool:
+def has_images(place: Storage, path: str, column: str | None) -> bool:
     """Whether a file has a column that may hold images; True for one that cannot be read, whose error is to be said."""
     try:
         with place.open(path) as file, _damage_said():
@@ -69,7 +69,7 @@ def read_images(file: IO[bytes], column: str | None) -> tuple[int, Iterator[byte
 
 
 def rewrite_parquet(
-    source: IO[bytes], target: IO[bytes] | None, recorder: Recorder, before: IO[bytes] | None = None
+    source: IO[bytes], target: IO[bytes] | None, recorder: SampleRecorder, before: IO[bytes] | None = None
 ) -> None:
     """Write `source` to `target` with its images replaced by what `recorder` makes of them, named by row.
 
@@ -137,7 +137,7 @@ class _Images:
             yield from batch.column(0).to_pylist()
 
 
-def _recode(cell: Any, images: _Images, name: str, kept: Any, recorder: Recorder) -> Any:
+def _recode(cell: Any, images: _Images, name: str, kept: Any, recorder: SampleRecorder) -> Any:
     """The new value of a cell, in the form of the old one."""
     if cell is not None and _bytes_of(cell) is None:  # its path is the image
         recorder.code(name, lambda: None, lambda: None)

@@ -15,18 +15,16 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from gencomp.bulk.settings import Settings
-from gencomp.bulk.storage import BULK, Place, Stat
+from gencomp.bulk.storage import BULK, Stat, Storage
 from gencomp.files import fitted, shown
 from gencomp.outputs import name_key
 from gencomp.results import VERIFIED
-from gencomp.walk import is_coded, is_image
+from gencomp.walk import Leftovers, is_coded, is_image
 
 _TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 _FILES = (*_TAR, ".parquet")
@@ -34,30 +32,11 @@ _ARCHIVE = re.compile(r"\.(zip|7z|rar|zst|gz|bz2|xz|lz4|cab|iso|zarr|arrow|tfrec
 _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _PEEK = 1 << 16  # bytes at each end of a file that are looked at to see whether it is another one
 _LOOKED_AT = 10_000  # files of a folder
-_NAMED = 3  # of a kind of what is left out
 SAMPLES = 12  # that a report shows
 
 
-class SourceError(ValueError):
+class BulkSourceError(ValueError):
     """A source without anything to do, or whose outputs would collide."""
-
-
-@dataclass
-class LeftOut:
-    """What of a source is not taken: how many for which reason, and the first names of each."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    names: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-
-    def add(self, reason: str, name: str) -> None:
-        self.counts[reason] += 1
-        if len(self.names[reason]) < _NAMED:
-            self.names[reason].append(shown(name))
-
-    def lines(self) -> list[str]:
-        """One for each reason."""
-        some = {why: ", ".join(self.names[why]) + (", ..." if n > _NAMED else "") for why, n in self.counts.items()}
-        return [f"{why}: {count:,} ({some[why]})" for why, count in self.counts.items()]
 
 
 class Shard(NamedTuple):
@@ -88,19 +67,19 @@ class Shard(NamedTuple):
 class Source(NamedTuple):
     """A place and its shards, in order. left: what is not taken; whole: whether the whole folder was asked for."""
 
-    place: Place
+    place: Storage
     shards: list[Shard]
-    left: LeftOut
+    left: Leftovers
     whole: bool
 
 
 def find_shards(url: str, settings: Settings) -> Source:
     """The shards of a source, in order.
 
-    Raises SourceError where there is nothing to do, FileNotFoundError where there is no such place.
+    Raises BulkSourceError where there is nothing to do, FileNotFoundError where there is no such place.
     """
     place, named = _named_files(url)
-    left, files, shards = LeftOut(), [*(named or ())], list[Shard]()
+    left, files, shards = Leftovers(), [*(named or ())], list[Shard]()
     for folder in () if named is not None else _walk(place, left):
         names = place.list(folder).files
         archives = [name for name in names if name.lower().endswith(_FILES)]
@@ -112,23 +91,23 @@ def find_shards(url: str, settings: Settings) -> Source:
             left.add(why, join(folder, name))
         shards += _of_folder(place, folder, taken, settings, archives)
     if files and settings.pack:
-        raise SourceError(f"{shown(url)}: only images in folders can be packed into tar files")
+        raise BulkSourceError(f"{shown(url)}: only images in folders can be packed into tar files")
     shards = sorted([*shards, *_of_files(place, files, settings, left, mixed=bool(shards))])
     if not shards:
         kind = ".gnc files" if settings.direction != "code" else "images"
         lines = "; left out: " + "; ".join(left.lines()) if left.counts else ""
-        raise SourceError(f"{shown(url)}: no tar file, no parquet file and no {kind} here{lines}")
+        raise BulkSourceError(f"{shown(url)}: no tar file, no parquet file and no {kind} here{lines}")
     seen: dict[str, str] = {}
     for shard in shards:
         other = seen.setdefault(name_key(shard.name), shard.path)
         if other != shard.path:
-            raise SourceError(f"{shown(other)} and {shown(shard.path)} would both become {shown(shard.target)}")
+            raise BulkSourceError(f"{shown(other)} and {shown(shard.path)} would both become {shown(shard.target)}")
     few = shards[:: -(-len(shards) // SAMPLES)]  # the samples of a report come from all over the source
     most = {shard.name: -(-SAMPLES // len(few)) for shard in few}
     return Source(place, [shard._replace(shown=most.get(shard.name, 0)) for shard in shards], left, named is None)
 
 
-def samples(place: Place, folder: str, names: Iterable[str], settings: Settings) -> list[str]:
+def samples(place: Storage, folder: str, names: Iterable[str], settings: Settings) -> list[str]:
     """Those of a folder's files that are samples: by suffix; on this disk some of another suffix by their first bytes.
 
     Every shard of a folder looks at them again, so that where there are very many (a text beside each image) none is.
@@ -144,13 +123,13 @@ def join(folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder else name
 
 
-def fingerprint_of(place: Place, shard: Shard, names: Sequence[str]) -> str:
+def fingerprint_of(place: Storage, shard: Shard, names: Sequence[str]) -> str:
     """Of a shard's inputs as they are now: names, sizes and times; of a file on this disk its ends, too."""
     folder, names = (shard.path, names) if shard.kind == "folder" else split(shard.path)
     return _digest(place, folder, place.stat(folder, names), peek=shard.kind != "folder")
 
 
-def _digest(place: Place, folder: str, stats: Mapping[str, Stat], peek: bool) -> str:
+def _digest(place: Storage, folder: str, stats: Mapping[str, Stat], peek: bool) -> str:
     digest = hashlib.blake2b(digest_size=8)
     for name, stat in sorted(stats.items()):
         digest.update(f"{name}\0{stat.size}\0{stat.stamp}\0".encode("utf-8", "surrogateescape"))
@@ -168,7 +147,7 @@ def split(path: str) -> tuple[str, list[str]]:
     return folder, [name]
 
 
-def _walk(place: Place, left: LeftOut) -> Iterator[str]:
+def _walk(place: Storage, left: Leftovers) -> Iterator[str]:
     """Each folder, relative to the root, in order; what `gencomp bulk` has made is no input of it."""
     waiting = [""]
     while waiting:
@@ -184,9 +163,9 @@ def _walk(place: Place, left: LeftOut) -> Iterator[str]:
         waiting.extend(join(folder, inner) for inner in reversed(listing.folders))
 
 
-def _named_files(url: str) -> tuple[Place, list[str] | None]:
+def _named_files(url: str) -> tuple[Storage, list[str] | None]:
     """The place of a source and the files in it that the url names; None for a whole folder."""
-    place = Place.of(url)
+    place = Storage.of(url)
     if place.fs.isdir(place.root):
         return place, None
     from fsspec.core import url_to_fs
@@ -197,7 +176,7 @@ def _named_files(url: str) -> tuple[Place, list[str] | None]:
     if not found:
         raise FileNotFoundError(2, "No such file or folder", url)
     files = [path[len(fixed) :].lstrip("/") for path in found if path.lower().endswith(_FILES)]
-    return Place(fs, os.path.realpath(fixed or "/") if place.local else fixed or "/"), files
+    return Storage(fs, os.path.realpath(fixed or "/") if place.local else fixed or "/"), files
 
 
 def _expand(url: str) -> Iterator[str]:
@@ -211,7 +190,9 @@ def _expand(url: str) -> Iterator[str]:
         yield from _expand(f"{url[: found.start()]}{number:0{len(first)}d}{url[found.end() :]}")
 
 
-def _of_files(place: Place, files: Sequence[str], settings: Settings, left: LeftOut, mixed: bool) -> Iterator[Shard]:
+def _of_files(
+    place: Storage, files: Sequence[str], settings: Settings, left: Leftovers, mixed: bool
+) -> Iterator[Shard]:
     stems = {path: path[: -max(len(suffix) for suffix in _FILES if path.lower().endswith(suffix))] for path in files}
     from gencomp.bulk.parquet import has_images
 
@@ -231,7 +212,7 @@ def _of_files(place: Place, files: Sequence[str], settings: Settings, left: Left
 
 
 def _of_folder(
-    place: Place, folder: str, names: Sequence[str], settings: Settings, archives: Sequence[str]
+    place: Storage, folder: str, names: Sequence[str], settings: Settings, archives: Sequence[str]
 ) -> Iterator[Shard]:
     stats = place.stat(folder, names)
     taken = re.compile(r"\d{5}\.")

@@ -18,7 +18,7 @@ from typing import Any, cast
 
 from gencomp.bulk.plan import Shard
 from gencomp.bulk.run import SAMPLE_TIMEOUT, Engine
-from gencomp.bulk.status import Tally
+from gencomp.bulk.status import SampleTally
 from gencomp.bulk.storage import BULK
 from gencomp.bulk.workers import DEATHS, Broken, Event, Finished, Job, RunError, run_workers
 from gencomp.processes import guarded
@@ -48,7 +48,7 @@ class ShardActor:
         except Exception as error:
             return {**answer, "error": explain(error), "stop": isinstance(error, DestinationError)}
 
-    def _bring(self, shard: Shard) -> Tally:
+    def _bring(self, shard: Shard) -> SampleTally:
         """In this process; but in one of its own, as on a single machine, where actors have died of this shard.
 
         Ray repeats what a dead actor was at for ever, and does not know which image it was.
@@ -67,7 +67,7 @@ class ShardActor:
         job.destination.remove(attempts)
         return tally
 
-    def _bring_apart(self, shard: Shard) -> Tally:
+    def _bring_apart(self, shard: Shard) -> SampleTally:
         for event in run_workers(self.job, [shard], 1, SAMPLE_TIMEOUT):
             if isinstance(event, Finished):
                 return event.tally
@@ -111,7 +111,7 @@ def ray_engine(jobs: int, address: str | None = None, gpus_per_worker: float = 0
                 if answer["error"]:
                     yield Broken(answer["shard"], answer["error"])
                 else:
-                    yield Finished(answer["shard"], Tally.from_json(json.loads(answer["tally"])))
+                    yield Finished(answer["shard"], SampleTally.from_json(json.loads(answer["tally"])))
         finally:
             if begun_here:
                 ray.shutdown()

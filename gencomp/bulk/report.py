@@ -15,8 +15,8 @@ from gencomp.bulk.claim import claimed
 from gencomp.bulk.monitor import size_text, time_text
 from gencomp.bulk.plan import Shard
 from gencomp.bulk.run import footers_of
-from gencomp.bulk.status import BINS_PER_OCTAVE, FAILED, Row, Tally, read_shown
-from gencomp.bulk.storage import BULK, Place
+from gencomp.bulk.status import BINS_PER_OCTAVE, FAILED, SampleRow, SampleTally, read_shown
+from gencomp.bulk.storage import BULK, Storage
 from gencomp.files import shown
 
 FILE = f"{BULK}/report.html"
@@ -28,15 +28,15 @@ _WIDTH, _HEIGHT = 640, 160
 class Merged:
     """All tables of a data set, added up. failures: the first SHOWN, by shard and row; samples: some that went well."""
 
-    tally: Tally = field(default_factory=Tally)
+    tally: SampleTally = field(default_factory=SampleTally)
     finished: int = 0
     unfinished: int = 0
     errors: Counter[str] = field(default_factory=Counter)
-    failures: list[tuple[str, Row]] = field(default_factory=list)
-    samples: list[Row] = field(default_factory=list)
+    failures: list[tuple[str, SampleRow]] = field(default_factory=list)
+    samples: list[SampleRow] = field(default_factory=list)
 
 
-def merge(destination: Place, shards: Sequence[Shard]) -> Merged:
+def merge(destination: Storage, shards: Sequence[Shard]) -> Merged:
     """Reads the footers of all tables, and rows of those alone that have failures to show."""
     merged = Merged()
     for shard, footer in footers_of(destination, shards):
@@ -55,7 +55,7 @@ def merge(destination: Place, shards: Sequence[Shard]) -> Merged:
     return merged
 
 
-def write_report(destination: Place, merged: Merged, broken: Mapping[str, str], left: Sequence[str] = ()) -> str:
+def write_report(destination: Storage, merged: Merged, broken: Mapping[str, str], left: Sequence[str] = ()) -> str:
     """Write report.html into the destination and return its path. left: what of the source was left out, in lines."""
     begun = claimed(destination) if destination.exists(CLAIM) else {}
     settings = {name: value for name, value in begun.items() if value not in (None, (), [], False, 0)}
@@ -105,7 +105,7 @@ def _image(data: bytes | None, what: str) -> str:
     return f'<img alt="{what}" title="{what}" src="{source}">' if data else ""
 
 
-def _sizes(row: Row) -> str:
+def _sizes(row: SampleRow) -> str:
     sizes = f"{size_text(row.bytes_in or 0)} -> {size_text(row.bytes_out or 0)}"
     return f"{row.width}x{row.height}, {sizes}" + (f"; {row.note}" if row.note else "")
 
@@ -172,7 +172,7 @@ def _failures(merged: Merged) -> str:
     return f'{most}<div class="grid">{figures}</div>{rest}'
 
 
-def _figure(shard: str, row: Row) -> str:
+def _figure(shard: str, row: SampleRow) -> str:
     image = _image(row.thumbnail, "") or '<div class="none">nothing to see</div>'
     name, error = html.escape(shown(f"{shard}: {row.sample}")), html.escape(row.error or "")
     return f"<figure>{image}<figcaption><b>{name}</b><br>{error}</figcaption></figure>"

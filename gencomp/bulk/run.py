@@ -15,10 +15,10 @@ from gencomp.bulk.parquet import read_images
 from gencomp.bulk.plan import Shard, Source, find_shards, join, samples
 from gencomp.bulk.settings import Settings
 from gencomp.bulk.shard import forget, table_of
-from gencomp.bulk.status import DONE, Footer, Row, Tally, tally_of
-from gencomp.bulk.storage import BULK, Place
+from gencomp.bulk.status import DONE, Footer, SampleRow, SampleTally, tally_of
+from gencomp.bulk.storage import BULK, Storage
 from gencomp.bulk.tar import images_of_tar
-from gencomp.bulk.transform import Recorder, Transform
+from gencomp.bulk.transform import SampleRecorder, Transform
 from gencomp.bulk.workers import Event, Job, RunError, run_workers
 
 SAMPLE_TIMEOUT = 1800.0
@@ -37,8 +37,8 @@ class Result(NamedTuple):
     was found there, and what was left out.
     """
 
-    tally: Tally
-    run: Tally
+    tally: SampleTally
+    run: SampleTally
     shards: int
     broken: dict[str, str]
     seconds: float
@@ -70,10 +70,10 @@ def run_bulk(
 
     engine: `local_engine(default_jobs())` by default. part: (i, n), this machine's number and how many there are.
     retry_failed, overwrite: as `transform_shard`; what failed because a file of another stood there is repeated, too.
-    Call it from a script under `if __name__ == "__main__"`, for workers are spawned. Raises SourceError,
+    Call it from a script under `if __name__ == "__main__"`, for workers are spawned. Raises BulkSourceError,
     SettingsError, RunError where it cannot go on, OSError.
     """
-    source, destination = find_shards(source_url, settings), Place.of(destination_url)
+    source, destination = find_shards(source_url, settings), Storage.of(destination_url)
     check_apart(source, destination, settings)
     claim(destination, source.place, settings)
     if source.whole:
@@ -93,9 +93,11 @@ def run_bulk(
     return Result(before + progress.now, progress.now, len(shards), progress.broken, monitor.elapsed, source)
 
 
-def survey(destination: Place, shards: Sequence[Shard], retry_failed: bool = False) -> tuple[list[Shard], Tally]:
+def survey(
+    destination: Storage, shards: Sequence[Shard], retry_failed: bool = False
+) -> tuple[list[Shard], SampleTally]:
     """The shards that are to be done, and the sum over those that are finished."""
-    todo, before = [], Tally()
+    todo, before = [], SampleTally()
     for shard, footer in footers_of(destination, shards):
         if footer is None or (retry_failed and footer.tally.failed):
             todo.append(shard)
@@ -104,7 +106,7 @@ def survey(destination: Place, shards: Sequence[Shard], retry_failed: bool = Fal
     return todo, before
 
 
-def footers_of(destination: Place, shards: Sequence[Shard]) -> Iterator[tuple[Shard, Footer | None]]:
+def footers_of(destination: Storage, shards: Sequence[Shard]) -> Iterator[tuple[Shard, Footer | None]]:
     """Each shard with its table's footer, None where it is not finished: its inputs or outputs are not as it says.
 
     Many are read at once, for object stores answer slowly; none is kept.
@@ -121,7 +123,7 @@ def footers_of(destination: Place, shards: Sequence[Shard]) -> Iterator[tuple[Sh
         yield from zip(shards, pool.map(footer_of, shards))
 
 
-def tables_of(destination: Place) -> set[str]:
+def tables_of(destination: Storage) -> set[str]:
     """The names of the shards that have a table with rows, or had."""
     root = f"{BULK}/status"
     names, waiting = set[str](), [""] if destination.exists(root) else []
@@ -151,7 +153,7 @@ def _follow(events: Iterator[Event], monitor: Monitor) -> None:
         monitor.close(state)
 
 
-def _mostly_failing(run: Tally) -> str | None:
+def _mostly_failing(run: SampleTally) -> str | None:
     if run.samples < _ENOUGH or run.failed <= _MOSTLY * run.samples:
         return None
     return f"{run.failed:,} of {run.samples:,} samples failed: is this the right source, and the right model?"
@@ -181,7 +183,7 @@ def forecast(source: Source, transform: Transform, tried: Callable[[], None], co
     """
     most = min(_SHARDS, len(source.shards))
     chosen = [source.shards[(2 * i + 1) * len(source.shards) // (2 * most)] for i in range(most)]
-    recorder = Recorder(transform)
+    recorder = SampleRecorder(transform)
     images = weight = 0.0
     for shard in chosen:
         drawn, holds = _draw(source.place, shard, transform.settings, math.ceil(count / len(chosen)))
@@ -197,7 +199,7 @@ def forecast(source: Source, transform: Transform, tried: Callable[[], None], co
     return _predict(recorder.rows, in_folders + (images * files / weight if weight else 0.0))
 
 
-def _predict(rows: Sequence[Row], images: float) -> Forecast:
+def _predict(rows: Sequence[SampleRow], images: float) -> Forecast:
     tally = tally_of(rows)
     done = [row for row in rows if row.status == DONE]
     read = sum(row.bytes_in or 0 for row in rows) / len(rows)
@@ -210,7 +212,7 @@ def _predict(rows: Sequence[Row], images: float) -> Forecast:
     return Forecast(len(rows), tally.failed, images, images * read, images * written, margin, hours, seconds, speed)
 
 
-def _draw(place: Place, shard: Shard, settings: Settings, count: int) -> tuple[list[tuple[str, bytes]], float]:
+def _draw(place: Storage, shard: Shard, settings: Settings, count: int) -> tuple[list[tuple[str, bytes]], float]:
     """Names and files of some images of a shard, and how many it holds."""
     if shard.kind == "folder":
         names = samples(place, shard.path, place.list(shard.path).files, settings)[shard.start : shard.stop]

@@ -20,32 +20,32 @@ from typing import NamedTuple
 
 from gencomp.bulk import status
 from gencomp.bulk.parquet import rewrite_parquet
-from gencomp.bulk.plan import Shard, SourceError, fingerprint_of, join, samples, split
-from gencomp.bulk.status import Footer, Row, Tally
-from gencomp.bulk.storage import BULK, Place, StandsError
+from gencomp.bulk.plan import BulkSourceError, Shard, fingerprint_of, join, samples, split
+from gencomp.bulk.status import Footer, SampleRow, SampleTally
+from gencomp.bulk.storage import BULK, StandsError, Storage
 from gencomp.bulk.tar import pack_tar, rewrite_tar
-from gencomp.bulk.transform import Hear, Recorder, Transform, UnreadableError
+from gencomp.bulk.transform import Hear, SampleRecorder, Transform, UnreadableError
 from gencomp.outputs import Outputs, file_ids, name_key, output_names
 
 _KEPT = "exists and is kept: --overwrite replaces it"
 
 
 def transform_shard(
-    source: Place,
+    source: Storage,
     shard: Shard,
-    destination: Place,
+    destination: Storage,
     transform: Transform,
     *,
     retry_failed: bool = False,
     overwrite: bool = False,
     fatal: Mapping[str, str] | None = None,
     hear: Hear | None = None,
-) -> Tally:
+) -> SampleTally:
     """Bring one shard of `source` to `destination`, unless it is finished, and say what became of its samples.
 
     retry_failed: repeat the failed samples of a finished shard, and them alone; overwrite: replace files of others, but
     never an input. fatal: samples that are not to be tried, with the error that is reported of each (they have killed
-    their process). Raises DestinationError where outputs cannot be written, SourceError or OSError where the shard
+    their process). Raises DestinationError where outputs cannot be written, BulkSourceError or OSError where the shard
     cannot be read or has no place; its status table is then not written, and of the shard's outputs none but whole
     files of a folder.
     """
@@ -53,26 +53,28 @@ def transform_shard(
     if before is not None and intact and not (retry_failed and before.tally.failed):
         return before.tally
     destination.clear_parts((shard.name,))
-    rows: list[Row] = []
+    rows: list[SampleRow] = []
     if before is not None and before.fingerprint == shard.fingerprint and (intact or not shard.target):
         with destination.open(shard.table) as file:
             rows = status.read_rows(file)
-    recorder = Recorder(transform, rows, fatal, hear, shard.shown)
+    recorder = SampleRecorder(transform, rows, fatal, hear, shard.shown)
     try:
         made = _Shard(source, shard, destination, recorder, overwrite).bring()
     except (ValueError, EOFError) as error:
-        raise SourceError(f"{source.path(shard.path)}: {error}") from error
+        raise BulkSourceError(f"{source.path(shard.path)}: {error}") from error
     except StandsError as error:
-        raise SourceError(f"{destination.path(shard.target)} {error}") from error
+        raise BulkSourceError(f"{destination.path(shard.target)} {error}") from error
     written = {row.output for row in recorder.rows}
     owned = tuple(sorted(_owned(destination, shard.table) - written)) if not shard.target else ()
     with destination.part(shard.table, shard.name) as file:
-        tally = status.write_table(file, recorder.rows, Footer(shard.name, shard.fingerprint, Tally(), made, owned))
+        tally = status.write_table(
+            file, recorder.rows, Footer(shard.name, shard.fingerprint, SampleTally(), made, owned)
+        )
     destination.remove(_note_of(shard))
     return tally
 
 
-def table_of(destination: Place, shard: Shard) -> tuple[Footer | None, bool]:
+def table_of(destination: Storage, shard: Shard) -> tuple[Footer | None, bool]:
     """The footer of the shard's status table, if it stands; whether inputs and outputs are as it says."""
     try:
         with destination.open(shard.table) as file:
@@ -89,7 +91,7 @@ def table_of(destination: Place, shard: Shard) -> tuple[Footer | None, bool]:
     return footer, outputs == {join(shard.path, name): stat.size for name, stat in sizes.items()}
 
 
-def forget(destination: Place, names: Sequence[str]) -> None:
+def forget(destination: Storage, names: Sequence[str]) -> None:
     """Take the rows of shards that are gone out of their tables. Which outputs were theirs stays known."""
     for name in names:
         table = f"{BULK}/status/{name}.parquet"
@@ -107,10 +109,10 @@ def forget(destination: Place, names: Sequence[str]) -> None:
 class _Shard(NamedTuple):
     """A shard on its way."""
 
-    source: Place
+    source: Storage
     shard: Shard
-    destination: Place
-    recorder: Recorder
+    destination: Storage
+    recorder: SampleRecorder
     overwrite: bool
 
     def bring(self) -> int | None:
@@ -178,7 +180,7 @@ class _Shard(NamedTuple):
     def _check_unchanged(self, names: Sequence[str], when: str) -> None:
         if fingerprint_of(self.source, self.shard, names) != self.shard.fingerprint:
             what = "the folder" if self.shard.kind == "folder" else "the file"
-            raise SourceError(f"{what} has changed {when}: start the command again")
+            raise BulkSourceError(f"{what} has changed {when}: start the command again")
 
     def _mode(self, names: Sequence[str]) -> int | None:
         """What the output may be read by: those who may read all of the inputs."""
@@ -225,7 +227,7 @@ class _Shard(NamedTuple):
         return standing
 
 
-def _owned(destination: Place, table: str) -> set[str]:
+def _owned(destination: Storage, table: str) -> set[str]:
     """The outputs that were written for a table's shard, now and earlier."""
     try:
         with destination.open(table) as file:
@@ -239,7 +241,7 @@ def _note_of(shard: Shard) -> str:
     return f"{BULK}/begun/{shard.name}"
 
 
-def _read(place: Place, path: str) -> bytes:
+def _read(place: Storage, path: str) -> bytes:
     try:
         return place.read(path)
     except OSError as error:

@@ -34,7 +34,7 @@ BINS_PER_OCTAVE = 2
 _KEY = b"gencomp_bulk"
 
 
-class Row(NamedTuple):
+class SampleRow(NamedTuple):
     """A sample's row; the columns are described above."""
 
     sample: str
@@ -52,7 +52,7 @@ class Row(NamedTuple):
 
 
 @dataclass
-class Tally:
+class SampleTally:
     """Sums over rows. bpp and seconds: counts by bin, see `bin_of`; bytes_in and bytes_out are of done samples.
 
     notes: of the skipped samples, how many for which reason; warned: of the done ones, of what, numbers left out.
@@ -74,7 +74,7 @@ class Tally:
     def samples(self) -> int:
         return self.done + self.skipped + self.failed
 
-    def add(self, row: Row) -> None:
+    def add(self, row: SampleRow) -> None:
         self.worker_seconds += row.seconds
         if row.status == FAILED:
             self.failed += 1
@@ -94,14 +94,14 @@ class Tally:
         if pixels and small:
             self.bpp[bin_of(8 * min(small) / pixels)] += 1  # the coded side is the smaller one
 
-    def __add__(self, other: Tally) -> Tally:
-        return Tally(*(a + b for a, b in zip(vars(self).values(), vars(other).values())))
+    def __add__(self, other: SampleTally) -> SampleTally:
+        return SampleTally(*(a + b for a, b in zip(vars(self).values(), vars(other).values())))
 
     def to_json(self) -> dict[str, Any]:
         return {name: dict(value) if isinstance(value, Counter) else value for name, value in vars(self).items()}
 
     @classmethod
-    def from_json(cls, record: dict[str, Any]) -> Tally:
+    def from_json(cls, record: dict[str, Any]) -> SampleTally:
         histograms = {name: Counter({int(k): n for k, n in record[name].items()}) for name in ("bpp", "seconds")}
         return cls(**{**record, **histograms, **{name: Counter(record[name]) for name in ("notes", "warned")}})
 
@@ -113,13 +113,13 @@ class Footer(NamedTuple):
 
     shard: str
     fingerprint: str
-    tally: Tally
+    tally: SampleTally
     size: int | None = None
     owned: tuple[str, ...] = ()
 
 
-def tally_of(rows: Iterable[Row]) -> Tally:
-    tally = Tally()
+def tally_of(rows: Iterable[SampleRow]) -> SampleTally:
+    tally = SampleTally()
     for row in rows:
         tally.add(row)
     return tally
@@ -130,7 +130,7 @@ def bin_of(value: float) -> int:
     return math.floor(BINS_PER_OCTAVE * math.log2(max(value, 1e-9)))
 
 
-def write_table(file: IO[bytes], rows: Sequence[Row], footer: Footer) -> Tally:
+def write_table(file: IO[bytes], rows: Sequence[SampleRow], footer: Footer) -> SampleTally:
     """Write the rows, and the footer with their tally, which is returned."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -138,7 +138,7 @@ def write_table(file: IO[bytes], rows: Sequence[Row], footer: Footer) -> Tally:
     tally = tally_of(rows)
     record = {**footer._asdict(), "tally": tally.to_json()}
     schema = _schema().with_metadata({_KEY: json.dumps(record).encode()})
-    columns = {name: [row[i] for row in rows] for i, name in enumerate(Row._fields)}
+    columns = {name: [row[i] for row in rows] for i, name in enumerate(SampleRow._fields)}
     pq.write_table(pa.table(columns, schema=schema), file, compression="zstd")
     return tally
 
@@ -152,15 +152,15 @@ def read_footer(file: IO[bytes]) -> Footer:
         metadata = pq.read_metadata(file).metadata or {}
         record = json.loads(metadata[_KEY])
         owned = tuple(record.pop("owned"))
-        return Footer(**{**record, "tally": Tally.from_json(record["tally"]), "owned": owned})
+        return Footer(**{**record, "tally": SampleTally.from_json(record["tally"]), "owned": owned})
     except (KeyError, TypeError, ValueError, pa.ArrowException) as error:
         raise ValueError(f"no status table of gencomp bulk ({type(error).__name__})") from error
 
 
-def read_rows(file: IO[bytes]) -> list[Row]:
+def read_rows(file: IO[bytes]) -> list[SampleRow]:
     import pyarrow.parquet as pq
 
-    return [Row(**record) for record in pq.read_table(file).select(list(Row._fields)).to_pylist()]
+    return [SampleRow(**record) for record in pq.read_table(file).select(list(SampleRow._fields)).to_pylist()]
 
 
 def read_outputs(file: IO[bytes]) -> dict[str, int]:
@@ -171,13 +171,13 @@ def read_outputs(file: IO[bytes]) -> dict[str, int]:
     return {name: size for name, size in zip(names, sizes) if name is not None}
 
 
-def read_shown(file: IO[bytes]) -> list[Row]:
+def read_shown(file: IO[bytes]) -> list[SampleRow]:
     """The rows of a table that a report shows: what failed, and samples."""
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     table = pq.read_table(file, filters=(pc.field("status") == FAILED) | pc.field("decoded").is_valid())
-    return [Row(**record) for record in table.select(list(Row._fields)).to_pylist()]
+    return [SampleRow(**record) for record in table.select(list(SampleRow._fields)).to_pylist()]
 
 
 def _schema() -> pa.Schema:
@@ -185,4 +185,4 @@ def _schema() -> pa.Schema:
 
     text, integer = pa.string(), pa.int64()
     kinds = [text] * 4 + [integer] * 4 + [pa.float64(), pa.binary(), pa.binary(), text]
-    return pa.schema(list(zip(Row._fields, kinds)))
+    return pa.schema(list(zip(SampleRow._fields, kinds)))

@@ -57,14 +57,14 @@ class Listing(NamedTuple):
     claimed: bool
 
 
-class Place(NamedTuple):
+class Storage(NamedTuple):
     """A folder on a file system. fs: fsspec's; root: the folder's path there, without a slash at its end."""
 
     fs: Any
     root: str
 
     @classmethod
-    def of(cls, url: str) -> Place:
+    def of(cls, url: str) -> Storage:
         """The place as it really is, links followed. ValueError for a protocol that is not known or not installed."""
         from fsspec.core import url_to_fs
 
@@ -176,7 +176,7 @@ class Place(NamedTuple):
             beside = Path(folder, f"{_flat(shard)}.{secrets.token_hex(6)}.part")
             try:
                 with destination_errors(self):
-                    raw = _Part(beside, self, 0o666 if mode is None else mode)
+                    raw = _PartFile(beside, self, 0o666 if mode is None else mode)
                 with io.BufferedWriter(raw, 1 << 20) as file:
                     yield cast("IO[bytes]", file)
                     with destination_errors(self):
@@ -228,10 +228,10 @@ class Place(NamedTuple):
         self.fs.mv(aside, target)
 
 
-class _Part(io.FileIO):
+class _PartFile(io.FileIO):
     """A new file whose failures to be written are told from failures of whatever is read at the same time."""
 
-    def __init__(self, path: Path, place: Place, mode: int) -> None:
+    def __init__(self, path: Path, place: Storage, mode: int) -> None:
         self._place = place
         super().__init__(str(path), "xb", opener=lambda name, flags: os.open(name, flags, mode))
 
@@ -255,7 +255,7 @@ def _local_stat(path: str) -> Stat | None:
 
 
 @contextlib.contextmanager
-def destination_errors(place: Place) -> Iterator[None]:
+def destination_errors(place: Storage) -> Iterator[None]:
     """What the file system says of a destination, as one DestinationError with the reason and the place."""
     try:
         yield

@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any, NamedTuple
 
 from gencomp.bulk.settings import Settings
-from gencomp.bulk.transform import MAX_FILE_BYTES, Read, Recorder, is_label
+from gencomp.bulk.transform import MAX_FILE_BYTES, Read, SampleRecorder, is_label
 from gencomp.kinds import START_BYTES, UNMISTAKABLE, kind_of
 from gencomp.outputs import output_names
 
@@ -200,7 +200,7 @@ class _Plan(NamedTuple):
 
 
 def rewrite_tar(
-    source: IO[bytes], target: IO[bytes] | None, recorder: Recorder, before: IO[bytes] | None = None
+    source: IO[bytes], target: IO[bytes] | None, recorder: SampleRecorder, before: IO[bytes] | None = None
 ) -> None:
     """Write `source` to `target`, samples replaced by what `recorder` makes of them, left out where it makes nothing.
 
@@ -234,7 +234,7 @@ def pack_tar(
     names: Sequence[str],
     read: Callable[[str], bytes],
     target: IO[bytes] | None,
-    recorder: Recorder,
+    recorder: SampleRecorder,
     before: IO[bytes] | None = None,
 ) -> None:
     """Files as members of a new tar file, without dates or owners; the others are those of `rewrite_tar`."""
@@ -294,7 +294,9 @@ def _aim(member: Member) -> str:
     return posixpath.normpath(link) if link else ""
 
 
-def _sample(member: Member, tape: Tape, plan: _Plan, recorder: Recorder, out: _Output, old: _Index) -> bool | None:
+def _sample(
+    member: Member, tape: Tape, plan: _Plan, recorder: SampleRecorder, out: _Output, old: _Index
+) -> bool | None:
     """Write a sample; whether it was replaced, None where it failed."""
     name, settings, size = member.name, recorder.transform.settings, min(member.size, MAX_FILE_BYTES + 1)
     output = plan.outputs[name]
@@ -318,7 +320,7 @@ def _sample(member: Member, tape: Tape, plan: _Plan, recorder: Recorder, out: _O
     return True
 
 
-def _link(member: Member, plan: _Plan, recorder: Recorder, out: _Output) -> None:
+def _link(member: Member, plan: _Plan, recorder: SampleRecorder, out: _Output) -> None:
     """Write a link to a sample under its new name, to the sample's."""
     output = plan.outputs[member.name]
     new = plan.aims.get(_aim(member)) or plan.aims[plan.follows[member.name]]

@@ -14,7 +14,7 @@ from PIL import Image
 
 from gencomp.bitstream import MAGIC, BitstreamError, inspect
 from gencomp.bulk.settings import Settings
-from gencomp.bulk.status import DONE, FAILED, SKIPPED, Row
+from gencomp.bulk.status import DONE, FAILED, SKIPPED, SampleRow
 from gencomp.cli.group import explain
 from gencomp.files import shown
 from gencomp.image import ImageWarning, encoded_image
@@ -34,7 +34,7 @@ _END_OF_JPEG = b"\xff\xd9"  # what is missing of one that is cut short; other fo
 
 Read = Callable[[], bytes | None]
 """Reads when asked to: a sample, or its output from an earlier attempt; None where there is none."""
-Hear = Callable[[str | Row], None]
+Hear = Callable[[str | SampleRow], None]
 """Told the name of a sample when work on it begins, and its row when it is done, skipped or failed."""
 
 
@@ -98,7 +98,7 @@ class Transform:
         return Output(None, file.header.width, file.header.height, None)
 
 
-class Recorder:
+class SampleRecorder:
     """before: rows of an earlier attempt at the same inputs, whose failed samples alone are repeated; fatal: samples
     not to be tried, with the error to report; samples: how many are kept for the report. `rows` grows by one with every
     call of `code`, `leave` and `fail`.
@@ -107,27 +107,27 @@ class Recorder:
     def __init__(
         self,
         transform: Transform,
-        before: Sequence[Row] = (),
+        before: Sequence[SampleRow] = (),
         fatal: Mapping[str, str] | None = None,
         hear: Hear | None = None,
         samples: int = 0,
     ) -> None:
         self.transform = transform
-        self.rows: list[Row] = []
+        self.rows: list[SampleRow] = []
         self.before, self._fatal, self._hear = before, fatal or {}, hear or (lambda _: None)
         self._thumbnails, self._samples = 0, samples
 
-    def old(self, name: str) -> Row | None:
+    def old(self, name: str) -> SampleRow | None:
         """The row of the next sample in the earlier attempt, unless it failed there."""
         row = self.before[len(self.rows)] if len(self.rows) < len(self.before) else None
         return row if row is not None and row.sample == shown(name) and row.status != FAILED else None
 
     def leave(self, name: str, note: str, size: int | None = None, output: str | None = None) -> None:
         """A sample that is not touched."""
-        self._add(Row(shown(name), SKIPPED, note=note, bytes_in=size, bytes_out=size, output=output))
+        self._add(SampleRow(shown(name), SKIPPED, note=note, bytes_in=size, bytes_out=size, output=output))
 
     def fail(self, name: str, error: str) -> None:
-        self._add(Row(shown(name), FAILED, one_line(error)))
+        self._add(SampleRow(shown(name), FAILED, one_line(error)))
 
     def code(self, name: str, read: Read, read_kept: Read, output: str | None = None) -> bytes | None:
         """The sample's output, or None where there is none to write: it failed, is null, or nothing is written.
@@ -145,21 +145,21 @@ class Recorder:
         self._add(row._replace(output=None if data is None or output is None else output))
         return data
 
-    def _add(self, row: Row) -> None:
+    def _add(self, row: SampleRow) -> None:
         self.rows.append(row)
         self._hear(row)
 
-    def _attempt(self, sample: str, read: Read) -> tuple[Row, bytes | None]:
+    def _attempt(self, sample: str, read: Read) -> tuple[SampleRow, bytes | None]:
         if sample in self._fatal:
-            return Row(sample, FAILED, self._fatal[sample]), None
+            return SampleRow(sample, FAILED, self._fatal[sample]), None
         try:
             data = read()
         except UnreadableError as error:
-            return Row(sample, FAILED, one_line(str(error))), None
+            return SampleRow(sample, FAILED, one_line(str(error))), None
         if data is None:
-            return Row(sample, SKIPPED, note="no image"), None
+            return SampleRow(sample, SKIPPED, note="no image"), None
         if self.transform.settings.direction == "code" and is_coded(data):
-            return Row(sample, SKIPPED, note="a .gnc file already", bytes_in=len(data), bytes_out=len(data)), data
+            return SampleRow(sample, SKIPPED, note="a .gnc file already", bytes_in=len(data), bytes_out=len(data)), data
         start = time.perf_counter()
         try:
             output = self.transform(data)
@@ -168,10 +168,10 @@ class Recorder:
             small = thumbnail(data) if self._thumbnails < THUMBNAILS else None
             self._thumbnails += small is not None
             said = one_line(explain(error))
-            return Row(sample, FAILED, said, bytes_in=len(data), seconds=seconds, thumbnail=small), None
+            return SampleRow(sample, FAILED, said, bytes_in=len(data), seconds=seconds, thumbnail=small), None
         seconds, note = time.perf_counter() - start, output.note and one_line(output.note)
         size = None if output.data is None else len(output.data)
-        row = Row(sample, DONE, None, note, len(data), size, output.width, output.height, seconds)
+        row = SampleRow(sample, DONE, None, note, len(data), size, output.width, output.height, seconds)
         if self._samples and output.data is not None and output.width * output.height <= _MAX_SHOWN:
             with contextlib.suppress(Exception):  # the output stands, and this is for looking at alone
                 decoded = thumbnail(self.transform.seen(output.data), SHOWN_SIDE)

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from gencomp.bulk.plan import Shard
 from gencomp.bulk.settings import Settings
-from gencomp.bulk.status import Row, Tally
-from gencomp.bulk.storage import DestinationError, Place
+from gencomp.bulk.status import SampleRow, SampleTally
+from gencomp.bulk.storage import DestinationError, Storage
 from gencomp.cli.group import explain
 from gencomp.processes import Died, Do, Returned, Say, Told, Workers
 
@@ -32,14 +32,14 @@ class Sampled(NamedTuple):
     """A sample of a shard was tried; row: without its thumbnail."""
 
     shard: str
-    row: Row
+    row: SampleRow
 
 
 class Finished(NamedTuple):
     """A shard's output and status table stand."""
 
     shard: str
-    tally: Tally
+    tally: SampleTally
 
 
 class Broken(NamedTuple):
@@ -62,8 +62,8 @@ Event = Sampled | Finished | Broken | Lost | None
 class Job(NamedTuple):
     """What every worker of a run is told."""
 
-    source: Place
-    destination: Place
+    source: Storage
+    destination: Storage
     settings: Settings
     retry_failed: bool
     overwrite: bool = False
@@ -148,7 +148,7 @@ def _prepare(job: Job, number: int, say: Say) -> tuple[None, Do]:
     def bring(attempt: Attempt) -> Finished | Broken:
         shard, fatal = attempt
 
-        def hear(what: str | Row) -> None:
+        def hear(what: str | SampleRow) -> None:
             if isinstance(what, str):
                 say(_Begun(what))
             else:

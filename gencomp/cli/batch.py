@@ -22,7 +22,7 @@ from gencomp.bitstream import Inspection, ModelError, step_to_quality
 from gencomp.cli.group import debugging, explain
 from gencomp.cli.planning import check_regular
 from gencomp.files import shown
-from gencomp.processes import Died, Do, Returned, Say, WorkerError, Workers
+from gencomp.processes import Died, Do, Returned, WorkerError, Workers
 
 if TYPE_CHECKING:
     from gencomp.codec import Codec
@@ -32,7 +32,7 @@ MEMORY_A_PROCESS = 3 << 30  # bytes: what an image of 24 megapixels takes
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
 
-class Outcome(NamedTuple):
+class FileOutcome(NamedTuple):
     """What was done with one file: text for people, a record for --json. problem: why the status is still 1, if so."""
 
     text: str
@@ -44,7 +44,7 @@ class Done(NamedTuple):
     """An outcome, or the error that took its place, and what was warned of on the way."""
 
     source: Path
-    outcome: Outcome | None
+    outcome: FileOutcome | None
     error: str
     notes: list[str]
 
@@ -74,22 +74,24 @@ def default_jobs(files: int, device: str) -> int:
 
 
 @contextmanager
-def crew(work: Callable[[Codec, Path], Outcome], model: str | None, device: str, jobs: int) -> Iterator[Crew]:
+def crew(work: Callable[[Codec, Path], FileOutcome], model: str | None, device: str, jobs: int) -> Iterator[Crew]:
     """Those who do `work`, ready: in this process for one job, else in `jobs` others, which end with the context.
 
     work: a function that can be pickled. ModelError where the model cannot be loaded.
     """
+    if jobs == 1:
+        facts, do = _prepare(work, model, device)
+        yield Crew(facts, functools.partial(map, do))
+        return
     prepare = functools.partial(_prepare, work, model, device)
-    with Workers(prepare, jobs if jobs > 1 else 0, min(machine.threads(), max(1, machine.cores() // jobs))) as workers:
+    with Workers(prepare, jobs, min(machine.threads(), max(1, machine.cores() // jobs))) as workers:
         try:
             yield Crew(workers.greeting, functools.partial(_in_order, workers))
         except WorkerError as error:
             raise ModelError(f"{error}: try --jobs 1") from None
 
 
-def _prepare(
-    work: Callable[[Codec, Path], Outcome], model: str | None, device: str, number: int, say: Say
-) -> tuple[Facts, Do]:
+def _prepare(work: Callable[[Codec, Path], FileOutcome], model: str | None, device: str, *_: Any) -> tuple[Facts, Do]:
     from gencomp import codec as codecs
 
     codec = codecs.load(model, device=device)
@@ -138,7 +140,7 @@ def report(
         click.get_current_context().exit(1)
 
 
-def attempt(work: Callable[[Path], Outcome], source: Path) -> Done:
+def attempt(work: Callable[[Path], FileOutcome], source: Path) -> Done:
     """`work` on one file, whatever happens but an interruption; with GENCOMP_DEBUG=1 errors go through."""
     notes: list[str] = []
     try:

@@ -11,7 +11,7 @@ import click
 
 from gencomp import bitstream
 from gencomp.cli import options
-from gencomp.cli.batch import Outcome, crew, default_jobs, describe, report, size_text, step_bar
+from gencomp.cli.batch import FileOutcome, crew, default_jobs, describe, report, size_text, step_bar
 from gencomp.cli.group import WrongUsage
 from gencomp.cli.planning import STREAM, Plan, content, plan
 from gencomp.files import CODED_SUFFIX, shown
@@ -116,7 +116,7 @@ class Further(NamedTuple):
     takes: bool = False
 
 
-def _code(planned: Plan, asked: dict[str, Any], further: Further, codec: Codec, source: Path) -> Outcome:
+def _code(planned: Plan, asked: dict[str, Any], further: Further, codec: Codec, source: Path) -> FileOutcome:
     import numpy as np
 
     from gencomp.alpha import read_with_alpha
@@ -139,7 +139,7 @@ def _code(planned: Plan, asked: dict[str, Any], further: Further, codec: Codec, 
     if avif is not None:
         path = planned.write(source, avif, ".avif")
         record = {"source": str(source), "path": str(path), "bytes": len(avif), "format": "avif", "why": better}
-        return Outcome(f"{shown(source)} -> {shown(path)}: {len(avif):,} bytes; {better}", record)
+        return FileOutcome(f"{shown(source)} -> {shown(path)}: {len(avif):,} bytes; {better}", record)
     planned.write(source, encoded.data)
     if better:
         warnings.warn(f"{better}: --auto writes that", ImageWarning, stacklevel=1)
@@ -158,7 +158,7 @@ def _code(planned: Plan, asked: dict[str, Any], further: Further, codec: Codec, 
         record["distortion_change"] = gain.distortion
         changes = f"{100 * gain.bits:+.1f} % bits, {100 * gain.distortion:+.1f} % distortion"
         text += f", refined for {asked['aim']}: {changes}"
-    return Outcome(text, record)
+    return FileOutcome(text, record)
 
 
 def _better(codec: Codec, pixels: Pixels, encoded: Encoded, takes: bool) -> tuple[str, bytes | None]:

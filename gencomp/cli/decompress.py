@@ -10,7 +10,7 @@ import click
 
 from gencomp import bitstream
 from gencomp.cli import options
-from gencomp.cli.batch import Outcome, crew, default_jobs, describe, echo, report
+from gencomp.cli.batch import FileOutcome, crew, default_jobs, describe, echo, report
 from gencomp.cli.group import WrongUsage
 from gencomp.cli.planning import STREAM, Plan, opened, plan
 from gencomp.files import shown
@@ -76,7 +76,7 @@ def decompress(
         report(workers.do(files), len(files), as_json, planned.notes, planned.left_out, planned.said_on)
 
 
-def _decode(planned: Plan, realism: float, max_pixels: int, codec: Codec, source: Path) -> Outcome:
+def _decode(planned: Plan, realism: float, max_pixels: int, codec: Codec, source: Path) -> FileOutcome:
     from gencomp.image import encoded_image
 
     target = planned.place(source)
@@ -90,4 +90,4 @@ def _decode(planned: Plan, realism: float, max_pixels: int, codec: Codec, source
         "model_name": codec.model_name,
         "runtime": codec.runtime.name,
     }
-    return Outcome(f"{shown(source)} -> {shown(target)}: {record['width']}x{record['height']}", record)
+    return FileOutcome(f"{shown(source)} -> {shown(target)}: {record['width']}x{record['height']}", record)

@@ -28,7 +28,7 @@ _quality = options.quality("At which latents are drawn, or both images coded: hi
 _realism = options.realism("Of the decoder, as in decompress.")
 
 
-class Size(click.ParamType["tuple[int, int]"]):
+class ImageSize(click.ParamType["tuple[int, int]"]):
     """Width and height in pixels."""
 
     name = "WxH"
@@ -56,7 +56,7 @@ class Size(click.ParamType["tuple[int, int]"]):
 )
 @options.overwrite
 @click.option("--count", type=click.IntRange(1, 1024), default=9, show_default=True, metavar="N", help="Images.")
-@click.option("--size", type=Size(), default="256x256", show_default=True, help="Of each image, in pixels.")
+@click.option("--size", type=ImageSize(), default="256x256", show_default=True, help="Of each image, in pixels.")
 @_quality
 @_realism
 @click.option(

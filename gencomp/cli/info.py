@@ -9,7 +9,7 @@ import click
 
 from gencomp import bitstream
 from gencomp.cli import options
-from gencomp.cli.batch import Outcome, attempt, describe, echo, report, size_text
+from gencomp.cli.batch import FileOutcome, attempt, describe, echo, report, size_text
 from gencomp.cli.planning import find_inputs, opened
 from gencomp.files import shown
 from gencomp.walk import is_coded
@@ -36,7 +36,7 @@ def info(paths: tuple[Path, ...], verify: bool, model: str | None, device: str, 
 
         codec = codecs.load(model, device=device)
 
-    def tell(source: Path) -> Outcome:
+    def tell(source: Path) -> FileOutcome:
         with opened(source) as file:
             inspection = bitstream.inspect_file(file, max_pixels, keep=verify)
         record = describe(source, inspection)
@@ -48,7 +48,7 @@ def info(paths: tuple[Path, ...], verify: bool, model: str | None, device: str, 
             record["model_name"] = codec.model_name
             if not record["latents_ok"]:
                 problem = problem or "its latents do not decode to what was coded"
-        return Outcome(_text(record), record, problem)
+        return FileOutcome(_text(record), record, problem)
 
     places, left_out = find_inputs(paths, is_coded)
     report((attempt(tell, source) for source in places), len(places), as_json, left_out=left_out)

@@ -28,7 +28,7 @@ from typing import IO, BinaryIO, NamedTuple
 from gencomp.cli.group import WrongUsage
 from gencomp.files import shown
 from gencomp.outputs import Outputs, name_key, output_names, protecting
-from gencomp.walk import Taken, Walk, file_kind, kind_text, merged, walk
+from gencomp.walk import Leftovers, Taken, Walk, file_kind, kind_text, merged, walk
 
 STREAM = Path("-")
 _DESCRIPTORS = (Path("/dev/fd"), Path("/proc/self/fd"))
@@ -137,7 +137,7 @@ def plan(
 def find_inputs(paths: Iterable[Path], taken: Taken) -> Inputs:
     """The files that `paths` name, folders replaced by the files in them that are `taken` (module docstring)."""
     paths = list(paths)
-    walks = [walk(path, taken) if _is_folder(path) else Walk([], {}) for path in paths]
+    walks = [walk(path, taken) if _is_folder(path) else Walk([], Leftovers()) for path in paths]
     seen, places = set(), dict[Path, Path]()
     for path, inside in zip(paths, walks):
         top = Path(path.resolve().name) if len(paths) > 1 else Path()

@@ -24,7 +24,7 @@ from gencomp.bulk.parquet import rewrite_parquet
 from gencomp.bulk.settings import Settings
 from gencomp.bulk.status import DONE, FAILED
 from gencomp.bulk.tar import rewrite_tar
-from gencomp.bulk.transform import Output, Recorder
+from gencomp.bulk.transform import Output, SampleRecorder
 
 LONG = "long/" * 30
 NAMES = (
@@ -48,7 +48,7 @@ class Finding(Exception):
     """Something that is not as documented."""
 
 
-def _recorder(settings: Settings) -> Recorder:
+def _recorder(settings: Settings) -> SampleRecorder:
     def turn(data: bytes) -> Output:
         if not data or data.startswith(b"bad"):
             raise ValueError("a broken image")
@@ -56,7 +56,7 @@ def _recorder(settings: Settings) -> Recorder:
 
     transform: Any = functools.partial(turn)
     transform.settings = settings
-    return Recorder(transform)
+    return SampleRecorder(transform)
 
 
 def _refused(error: ValueError, sound: bool) -> str:

@@ -19,8 +19,8 @@ from PIL import Image
 from gencomp.bulk.plan import find_shards
 from gencomp.bulk.settings import Settings
 from gencomp.bulk.shard import transform_shard
-from gencomp.bulk.status import Tally
-from gencomp.bulk.storage import BULK, Place
+from gencomp.bulk.status import SampleTally
+from gencomp.bulk.storage import BULK, Storage
 from gencomp.bulk.transform import Transform
 
 MAX_PIXELS = 10_000
@@ -102,18 +102,18 @@ def sets() -> Any:
     return SimpleNamespace(**{function.__name__: function for function in functions})
 
 
-Bring = Callable[..., Tally]
+Bring = Callable[..., SampleTally]
 
 
 @pytest.fixture
 def bring(fake_codec: Any) -> Bring:
     """Every shard of a source brought over in this process, with a codec that is quick and exact."""
 
-    def run(source: Path | str, destination: Path | str, **more: Any) -> Tally:
+    def run(source: Path | str, destination: Path | str, **more: Any) -> SampleTally:
         passed = {name: more.pop(name) for name in ("retry_failed", "overwrite", "fatal", "hear") if name in more}
         settings = Settings(**{"max_pixels": MAX_PIXELS, **more})
         transform = Transform(settings, fake_codec)
-        found, place = find_shards(str(source), settings), Place.of(str(destination))
-        return sum((transform_shard(found.place, s, place, transform, **passed) for s in found.shards), Tally())
+        found, place = find_shards(str(source), settings), Storage.of(str(destination))
+        return sum((transform_shard(found.place, s, place, transform, **passed) for s in found.shards), SampleTally())
 
     return run

@@ -13,19 +13,19 @@ from gencomp.bulk.monitor import Monitor, Progress
 from gencomp.bulk.plan import Shard
 from gencomp.bulk.report import merge, write_report
 from gencomp.bulk.run import _follow, survey
-from gencomp.bulk.status import DONE, FAILED, Footer, Row, Tally, write_table, tally_of
-from gencomp.bulk.storage import Place
+from gencomp.bulk.status import DONE, FAILED, Footer, SampleRow, SampleTally, write_table, tally_of
+from gencomp.bulk.storage import Storage
 from gencomp.bulk.workers import Finished, Sampled
 
 count = int(sys.argv[2])
-destination = Place.of(sys.argv[1])
+destination = Storage.of(sys.argv[1])
 names = [f"{i:06d}" for i in range(count)]
 shards = [Shard(name, "tar", f"{name}.tar", f"{name}.tar", 0, 0, 10**8, "as it was") for name in names]
 
 def rows():
     for i in range(1000):
-        yield Row(f"{i:09d}.jpg", FAILED if i % 100 == 0 else DONE, "not an image" if i % 100 == 0 else None, None,
-                  60_000 + i, 4_000 + i, 512, 512, 0.3 + i / 1000)
+        said = (DONE, None) if i % 100 else (FAILED, "not an image")
+        yield SampleRow(f"{i:09d}.jpg", *said, None, 60_000 + i, 4_000 + i, 512, 512, 0.3 + i / 1000)
 
 table = list(rows())
 
@@ -34,7 +34,7 @@ def events():
         for row in table:
             yield Sampled(shard.name, row)
         with destination.part(shard.table, shard.name) as file:
-            yield Finished(shard.name, write_table(file, table, Footer(shard.name, shard.fingerprint, Tally())))
+            yield Finished(shard.name, write_table(file, table, Footer(shard.name, shard.fingerprint, SampleTally())))
 
 monitor = Monitor(Progress.of(shards, tally_of([])), destination, "status.json", quiet=True)
 _follow(events(), monitor)

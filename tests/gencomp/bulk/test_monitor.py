@@ -9,16 +9,16 @@ from gencomp.bulk.monitor import Monitor, Progress, size_text, time_text
 from gencomp.bulk.plan import Shard
 from gencomp.bulk.run import _follow, run_bulk
 from gencomp.bulk.settings import Settings
-from gencomp.bulk.status import DONE, FAILED, Row, Tally, tally_of
-from gencomp.bulk.storage import Place
+from gencomp.bulk.status import DONE, FAILED, SampleRow, SampleTally, tally_of
+from gencomp.bulk.storage import Storage
 from gencomp.bulk.workers import Broken, Event, Finished, Job, Lost, RunError, Sampled
 
 SHARDS = [Shard(str(i), "folder", "", "", 0, 4, 4000, "") for i in range(3)]
-ROW = Row("a.png", DONE, None, None, 1000, 100, 10, 10, 0.5)
+ROW = SampleRow("a.png", DONE, None, None, 1000, 100, 10, 10, 0.5)
 
 
 def test_what_a_lost_worker_had_done_is_not_counted_twice() -> None:
-    progress = Progress.of(SHARDS, Tally())
+    progress = Progress.of(SHARDS, SampleTally())
     events: list[Event] = [Sampled("0", ROW), Sampled("1", ROW), Lost("0"), Sampled("0", ROW)]
     for event in events:
         progress.hear(event)
@@ -29,8 +29,8 @@ def test_what_a_lost_worker_had_done_is_not_counted_twice() -> None:
 
 
 def test_the_status_file_says_where_a_run_stands(tmp_path: Path) -> None:
-    earlier = tally_of([ROW, Row("b", FAILED, "not an image")])
-    monitor = Monitor(Progress.of(SHARDS, earlier), Place.of(str(tmp_path)), "status.json", quiet=True)
+    earlier = tally_of([ROW, SampleRow("b", FAILED, "not an image")])
+    monitor = Monitor(Progress.of(SHARDS, earlier), Storage.of(str(tmp_path)), "status.json", quiet=True)
     _follow(iter([Sampled("0", ROW), Finished("0", tally_of([ROW] * 4))]), monitor)
     record = json.loads((tmp_path / ".bulk" / "status.json").read_text())
     assert record["state"] == "finished"
@@ -39,9 +39,9 @@ def test_the_status_file_says_where_a_run_stands(tmp_path: Path) -> None:
 
 
 def test_the_line_has_speed_savings_failures_and_the_time_left(tmp_path: Path) -> None:
-    progress = Progress.of(SHARDS, Tally())
-    progress.hear(Finished("0", tally_of([ROW] * 3 + [Row("b", FAILED)])))
-    line = Monitor(progress, Place.of(str(tmp_path)), "status.json", quiet=True).line()
+    progress = Progress.of(SHARDS, SampleTally())
+    progress.hear(Finished("0", tally_of([ROW] * 3 + [SampleRow("b", FAILED)])))
+    line = Monitor(progress, Storage.of(str(tmp_path)), "status.json", quiet=True).line()
     assert line.startswith("33.3%, 4 images, ")
     for part in ("images/s", "megapixels/s", "2.7 kB saved", "1 failed", "left"):
         assert part in line

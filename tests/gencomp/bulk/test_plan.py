@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gencomp.bulk.plan import SourceError, find_shards
+from gencomp.bulk.plan import BulkSourceError, find_shards
 from gencomp.bulk.settings import Settings
 
 
@@ -46,14 +46,14 @@ def test_tables_beside_their_tar_files_are_left_out_and_images_are_not(tmp_path:
 def test_what_cannot_be_a_source_is_said_in_one_line(tmp_path: Path, sets: Any) -> None:
     sets.write_tar(tmp_path / "twice" / "a.tar", sets.some_images(1))
     sets.write_tar(tmp_path / "twice" / "a.tgz", sets.some_images(1))
-    with pytest.raises(SourceError, match=r"both become a\.tar"):
+    with pytest.raises(BulkSourceError, match=r"both become a\.tar"):
         find_shards(str(tmp_path / "twice"), Settings())
     (tmp_path / "empty").mkdir()
-    with pytest.raises(SourceError, match="no images here"):
+    with pytest.raises(BulkSourceError, match="no images here"):
         find_shards(str(tmp_path / "empty"), Settings())
     with pytest.raises(FileNotFoundError):
         find_shards(str(tmp_path / "absent"), Settings())
     with pytest.raises(ValueError, match="Protocol not known"):
         find_shards("nowhere://bucket", Settings())
-    with pytest.raises(SourceError, match="packed"):
+    with pytest.raises(BulkSourceError, match="packed"):
         find_shards(str(tmp_path / "twice" / "a.tar"), Settings(pack=True))

@@ -15,7 +15,7 @@ from gencomp.bulk.plan import Shard, find_shards
 from gencomp.bulk.ray_engine import ShardActor
 from gencomp.bulk.run import local_engine, run_bulk
 from gencomp.bulk.settings import Settings
-from gencomp.bulk.storage import BULK, Place
+from gencomp.bulk.storage import BULK, Storage
 from gencomp.bulk.workers import DEATHS, Broken, Event, Job
 
 TINY = str(Path(__file__).parents[2] / "golden" / "tiny.safetensors")
@@ -56,7 +56,7 @@ def test_a_shard_of_which_actors_have_died_is_given_a_process_of_its_own(
     tmp_path: Path, sets: Any, fake_codec: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = sets.write_tar(tmp_path / "in" / "a.tar", sets.some_images(2))
-    settings, out = Settings(), Place.of(str(tmp_path / "out"))
+    settings, out = Settings(), Storage.of(str(tmp_path / "out"))
     found = find_shards(str(source), settings)
     actor = ShardActor(Job(found.place, out, settings, False))
     apart: list[str] = []

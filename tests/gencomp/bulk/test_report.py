@@ -9,15 +9,15 @@ from gencomp.bulk.plan import find_shards
 from gencomp.bulk.report import merge, write_report
 from gencomp.bulk.run import forecast
 from gencomp.bulk.settings import Settings
-from gencomp.bulk.storage import Place
+from gencomp.bulk.storage import Storage
 from gencomp.bulk.transform import Transform
 
 
 def test_the_report_has_totals_histograms_and_failures_with_thumbnails(tmp_path: Path, sets: Any, bring: Any) -> None:
     files = {**sets.some_images(5), **sets.troubles(), "<script>.png": b""}
     source = sets.write_tar(tmp_path / "in" / "00000.tar", files)
-    destination, shards = Place.of(str(tmp_path / "out")), find_shards(str(source), Settings()).shards
-    claim(destination, Place.of(str(tmp_path / "in")), Settings(quality=33))
+    destination, shards = Storage.of(str(tmp_path / "out")), find_shards(str(source), Settings()).shards
+    claim(destination, Storage.of(str(tmp_path / "in")), Settings(quality=33))
     bring(source, tmp_path / "out")
     merged = merge(destination, shards)
     tally = merged.tally
@@ -39,7 +39,7 @@ def test_shards_without_a_table_are_counted_as_not_finished(tmp_path: Path, sets
     for name in ("a", "b"):
         sets.write_tar(tmp_path / "in" / f"{name}.tar", sets.some_images(1))
     bring(tmp_path / "in" / "a.tar", tmp_path / "out")
-    merged = merge(Place.of(str(tmp_path / "out")), find_shards(str(tmp_path / "in"), Settings()).shards)
+    merged = merge(Storage.of(str(tmp_path / "out")), find_shards(str(tmp_path / "in"), Settings()).shards)
     assert (merged.finished, merged.unfinished) == (1, 1)
 
 

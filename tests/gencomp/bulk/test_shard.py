@@ -8,12 +8,12 @@ from typing import Any
 import fsspec
 import pytest
 
-from gencomp.bulk.plan import SourceError
-from gencomp.bulk.status import FAILED, Row, read_rows
-from gencomp.bulk.storage import BULK, DestinationError, Place
+from gencomp.bulk.plan import BulkSourceError
+from gencomp.bulk.status import FAILED, SampleRow, read_rows
+from gencomp.bulk.storage import BULK, DestinationError, Storage
 
 
-def rows_of(folder: Path) -> dict[str, Row]:
+def rows_of(folder: Path) -> dict[str, SampleRow]:
     tables = sorted((folder / BULK / "status").rglob("*.parquet"))
     rows = [row for table in tables for row in read_rows(table.open("rb"))]
     assert len({row.sample for row in rows}) == len(rows)
@@ -58,7 +58,7 @@ def test_failed_samples_repeated_alone_end_as_if_they_had_never_failed(
     assert bring(source, tmp_path / "out").failed == 1
     assert bring(source, tmp_path / "out", max_pixels=20_000).failed == 1  # finished: nothing is done again
 
-    heard: list[str | Row] = []
+    heard: list[str | SampleRow] = []
     tally = bring(source, tmp_path / "out", max_pixels=20_000, retry_failed=True, hear=heard.append)
     assert (tally.done, tally.failed) == (6, 0)
     assert [what for what in heard if isinstance(what, str)] == ["4" if kind == "parquet" else "huge.png"]
@@ -75,7 +75,7 @@ def test_stopped_anywhere_and_repeated_the_outputs_are_the_same(
     write = {"tar": sets.write_tar, "parquet": sets.write_parquet}.get(kind, sets.write_folder)
     source = write(tmp_path / f"in.{kind}", sets.some_images(4))
     bring(source, tmp_path / "calm")
-    settle = Place._settle
+    settle = Storage._settle
 
     class Killed(BaseException):
         pass
@@ -83,7 +83,7 @@ def test_stopped_anywhere_and_repeated_the_outputs_are_the_same(
     for stop in range(12):
         count = iter(range(100))
 
-        def dying(self: Place, beside: Path, name: str, new: bool, stop: int = stop, count: Any = count) -> None:
+        def dying(self: Storage, beside: Path, name: str, new: bool, stop: int = stop, count: Any = count) -> None:
             step = next(count)
             if 2 * step == stop:
                 raise Killed
@@ -91,13 +91,13 @@ def test_stopped_anywhere_and_repeated_the_outputs_are_the_same(
             if 2 * step + 1 == stop:
                 raise Killed
 
-        monkeypatch.setattr(Place, "_settle", dying)
+        monkeypatch.setattr(Storage, "_settle", dying)
         try:
             bring(source, tmp_path / f"out{stop}")
             killed = False
         except Killed:
             killed = True
-        monkeypatch.setattr(Place, "_settle", settle)
+        monkeypatch.setattr(Storage, "_settle", settle)
         bring(source, tmp_path / f"out{stop}")
         assert sets.outputs(tmp_path / f"out{stop}") == sets.outputs(tmp_path / "calm")
         if not killed:
@@ -176,7 +176,7 @@ def test_a_damaged_tar_file_fails_as_a_whole(tmp_path: Path, sets: Any, bring: A
         "foreign": b"no tar file at all" * 100,
     }[damage]
     (tmp_path / "in.tar").write_bytes(broken)
-    with pytest.raises(SourceError, match="damaged tar file"):
+    with pytest.raises(BulkSourceError, match="damaged tar file"):
         bring(tmp_path / "in.tar", tmp_path / "out")
     assert sets.outputs(tmp_path / "out") == {}
     assert not rows_of(tmp_path / "out")
@@ -184,10 +184,10 @@ def test_a_damaged_tar_file_fails_as_a_whole(tmp_path: Path, sets: Any, bring: A
 
 def test_a_damaged_parquet_file_and_one_without_images_are_said(tmp_path: Path, sets: Any, bring: Any) -> None:
     source = sets.write_parquet(tmp_path / "in.parquet", sets.some_images(3))
-    with pytest.raises(SourceError, match="column caption is not binary"):
+    with pytest.raises(BulkSourceError, match="column caption is not binary"):
         bring(source, tmp_path / "out", column="caption")
     source.write_bytes(source.read_bytes()[:-30])
-    with pytest.raises(SourceError, match="damaged parquet file"):
+    with pytest.raises(BulkSourceError, match="damaged parquet file"):
         bring(source, tmp_path / "out")
 
 

@@ -12,8 +12,8 @@ from gencomp.bulk.status import (
     FAILED,
     SKIPPED,
     Footer,
-    Row,
-    Tally,
+    SampleRow,
+    SampleTally,
     read_footer,
     read_rows,
     read_shown,
@@ -23,7 +23,7 @@ from gencomp.bulk.status import (
 
 ROWS = st.lists(
     st.builds(
-        Row,
+        SampleRow,
         sample=st.text(st.characters(codec="utf-8"), max_size=5),
         status=st.sampled_from([DONE, SKIPPED, FAILED]),
         bytes_in=st.integers(0, 10**9),
@@ -38,19 +38,19 @@ ROWS = st.lists(
 )
 
 
-def write(file: Any, rows: list[Row], shard: str, fingerprint: str) -> Tally:
-    return write_table(file, rows, Footer(shard, fingerprint, Tally(), 5, ("old",)))
+def write(file: Any, rows: list[SampleRow], shard: str, fingerprint: str) -> SampleTally:
+    return write_table(file, rows, Footer(shard, fingerprint, SampleTally(), 5, ("old",)))
 
 
 @given(ROWS, ROWS)
-def test_tallies_add_up_as_their_rows_do(first: list[Row], second: list[Row]) -> None:
+def test_tallies_add_up_as_their_rows_do(first: list[SampleRow], second: list[SampleRow]) -> None:
     assert tally_of(first) + tally_of(second) == tally_of(first + second)
     assert tally_of(first).samples == len(first)
 
 
 @settings(deadline=None)  # the first reads what pyarrow imports late
 @given(ROWS)
-def test_a_table_gives_back_its_rows_and_its_tally(rows: list[Row]) -> None:
+def test_a_table_gives_back_its_rows_and_its_tally(rows: list[SampleRow]) -> None:
     file = io.BytesIO()
     tally = write(file, rows, "a/00000", "7 bytes")
     assert read_rows(io.BytesIO(file.getvalue())) == rows
@@ -67,7 +67,7 @@ def test_other_parquet_files_are_no_status_tables() -> None:
 def test_all_tables_are_read_at_once_by_their_folder(tmp_path: Path) -> None:
     for number in range(3):
         with (tmp_path / f"{number}.parquet").open("wb") as file:
-            write(file, [Row(f"{number}/{i}", FAILED if i else DONE) for i in range(4)], str(number), "")
+            write(file, [SampleRow(f"{number}/{i}", FAILED if i else DONE) for i in range(4)], str(number), "")
     table = pyarrow.dataset.dataset(tmp_path).to_table(columns=["sample", "status"])
     assert table.num_rows == 12
     assert table.column("status").to_pylist().count(FAILED) == 9

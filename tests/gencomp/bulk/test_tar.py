@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageCms
 
-from gencomp.bulk.plan import SourceError
-from gencomp.bulk.status import Row, read_rows
+from gencomp.bulk.plan import BulkSourceError
+from gencomp.bulk.status import SampleRow, read_rows
 from gencomp.bulk.storage import BULK
 from gencomp.bulk.transform import is_label
 
@@ -46,7 +46,7 @@ def seen(path: Path) -> list[tuple[str, str]]:
         return [(info.name, info.linkname) for info in tar]
 
 
-def rows(folder: Path) -> dict[str, Row]:
+def rows(folder: Path) -> dict[str, SampleRow]:
     (table,) = (folder / BULK / "status").glob("*.parquet")
     return {row.sample: row for row in read_rows(table.open("rb"))}
 
@@ -133,12 +133,12 @@ def test_a_tar_file_without_its_end_is_half_written(tmp_path: Path, sets: Any, b
     whole = archive(("a.png", sets.image_file(1)), ("b.txt", b"x" * 9000)).rstrip(b"\0")
     whole += bytes(-len(whole) % 512)
     (tmp_path / "in.tar").write_bytes(whole if cut == 1024 else whole[:-cut])
-    with pytest.raises(SourceError, match="ends early"):
+    with pytest.raises(BulkSourceError, match="ends early"):
         bring(tmp_path / "in.tar", tmp_path / "out")
     (tmp_path / "in.tar").write_bytes(whole + bytes(1024) + archive(("c.png", sets.image_file(2))))
     assert bring(tmp_path / "in.tar", tmp_path / "out").done == 2
     (tmp_path / "in.tar").write_bytes(bytes(1024).join([whole, whole]))
-    with pytest.raises(SourceError, match="ends early"):
+    with pytest.raises(BulkSourceError, match="ends early"):
         bring(tmp_path / "in.tar", tmp_path / "out")
 
 
@@ -176,7 +176,7 @@ def test_columns_of_one_name_and_columns_without_nulls(tmp_path: Path, sets: Any
         schema = pa.schema([pa.field("image", pa.binary(), nullable=False), (name, images.type), ("id", pa.int64())])
         pq.write_table(pa.Table.from_arrays([images, images, pa.array([1, 2])], schema=schema), tmp_path / "in.parquet")
         if name == "image":
-            with pytest.raises(SourceError, match="2 columns are called image"):
+            with pytest.raises(BulkSourceError, match="2 columns are called image"):
                 bring(tmp_path / "in.parquet", tmp_path / name, column="image")
             continue
         assert bring(tmp_path / "in.parquet", tmp_path / name, column="image").failed == 1

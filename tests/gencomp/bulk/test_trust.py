@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from gencomp.bulk.claim import FILE, SettingsError, check_apart, claim
-from gencomp.bulk.plan import SourceError, find_shards
+from gencomp.bulk.plan import BulkSourceError, find_shards
 from gencomp.bulk.run import survey, tables_of
 from gencomp.bulk.settings import Settings
 from gencomp.bulk.shard import forget
 from gencomp.bulk.status import read_rows
-from gencomp.bulk.storage import BULK, DestinationError, Place, StandsError
+from gencomp.bulk.storage import BULK, DestinationError, StandsError, Storage
 
 
 def rows_of(folder: Path) -> dict[str, str]:
@@ -36,8 +36,8 @@ def rows_of(folder: Path) -> dict[str, str]:
 def test_a_destination_keeps_to_what_it_was_begun_with(
     tmp_path: Path, fake_codec: Any, first: dict[str, Any], second: dict[str, Any], said: str
 ) -> None:
-    out = Place.of(str(tmp_path / "out"))
-    sources = [Place.of(str(tmp_path / asked.pop("source", "in"))) for asked in (first, second)]
+    out = Storage.of(str(tmp_path / "out"))
+    sources = [Storage.of(str(tmp_path / asked.pop("source", "in"))) for asked in (first, second)]
     claim(out, sources[0], Settings(**first))
     claim(out, sources[0], Settings(**first))
     with pytest.raises(SettingsError, match="was begun with") as caught:
@@ -50,11 +50,11 @@ def test_a_destination_whose_tables_lie_elsewhere_is_refused(tmp_path: Path, fak
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / BULK).symlink_to(tmp_path)
     with pytest.raises(SettingsError, match="is a link"):
-        claim(Place.of(str(tmp_path / "out")), Place.of(str(tmp_path)), Settings())
+        claim(Storage.of(str(tmp_path / "out")), Storage.of(str(tmp_path)), Settings())
 
 
 def test_two_models_of_one_id_are_two_decoders(tmp_path: Path, fake_codec: Any) -> None:
-    out, source = Place.of(str(tmp_path / "out")), Place.of(str(tmp_path))
+    out, source = Storage.of(str(tmp_path / "out")), Storage.of(str(tmp_path))
     for name in ("full", "int8", "copy"):
         (tmp_path / name).write_bytes(b"the same integers" + name.replace("copy", "full").encode())
     claim(out, source, Settings(model=str(tmp_path / "full")))
@@ -65,7 +65,7 @@ def test_two_models_of_one_id_are_two_decoders(tmp_path: Path, fake_codec: Any) 
 
 def _race(folder: str, name: int, start: Any, said: Any) -> None:
     start.wait()
-    said.put((name, Place.of(folder).create(json.dumps(name).encode() * 2000, FILE)))
+    said.put((name, Storage.of(folder).create(json.dumps(name).encode() * 2000, FILE)))
 
 
 @pytest.mark.parametrize("links", [True, False])
@@ -99,7 +99,7 @@ def test_an_output_that_is_gone_or_damaged_is_made_again(
     target = out / sorted(calm)[0]
     inodes = {path: path.stat().st_ino for path in out.glob("*.gnc")}
     target.unlink() if damage == "deleted" else os.truncate(target, 0 if damage == "emptied" else 20)
-    assert survey(Place.of(str(out)), find_shards(str(source), Settings()).shards)[0]
+    assert survey(Storage.of(str(out)), find_shards(str(source), Settings()).shards)[0]
     assert bring(source, out).done == 4
     assert sets.outputs(out) == calm
     assert all(path.stat().st_ino == inode for path, inode in inodes.items() if path != target)
@@ -130,8 +130,8 @@ def test_rows_of_what_is_gone_go_and_its_outputs_stay_known(tmp_path: Path, sets
     shutil.rmtree(source / "b")
     (source / "a" / "000.png").unlink()
     bring(source, out)
-    gone = tables_of(Place.of(str(out))) - {shard.name for shard in find_shards(str(source), Settings()).shards}
-    forget(Place.of(str(out)), sorted(gone))
+    gone = tables_of(Storage.of(str(out))) - {shard.name for shard in find_shards(str(source), Settings()).shards}
+    forget(Storage.of(str(out)), sorted(gone))
     assert set(rows_of(out)) == {"a/001.jpg"}
     sets.write_folder(source, files)  # a disk that was away: its outputs are not taken for another's
     assert bring(source, out).done == 4
@@ -147,31 +147,31 @@ def test_a_source_is_no_destination_however_it_is_spelled(
     (tmp_path / "link").symlink_to("in")
     (tmp_path / "up").symlink_to(".")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SourceError, match="is the source"):
-        check_apart(find_shards("in", Settings()), Place.of(spelled.format(tmp_path)), Settings())
+    with pytest.raises(BulkSourceError, match="is the source"):
+        check_apart(find_shards("in", Settings()), Storage.of(spelled.format(tmp_path)), Settings())
 
 
 def test_a_destination_may_lie_beside_its_file_or_in_its_folder_while_it_is_empty(tmp_path: Path, sets: Any) -> None:
     tar = sets.write_tar(tmp_path / "set[1].tar", sets.some_images(1))
     sets.write_folder(tmp_path / "photos" / "2019", sets.some_images(1))
     for source, out in ((tar, "coded"), (tar, "photos"), (tmp_path / "photos", "photos/coded")):
-        check_apart(find_shards(str(source), Settings()), Place.of(str(tmp_path / out)), Settings())
+        check_apart(find_shards(str(source), Settings()), Storage.of(str(tmp_path / out)), Settings())
     for source, out, said in ((tar, ".", "replace an input"), (tmp_path / "photos", "photos/2019", "not empty")):
-        with pytest.raises(SourceError, match=said):
-            check_apart(find_shards(str(source), Settings()), Place.of(str(tmp_path / out)), Settings())
+        with pytest.raises(BulkSourceError, match=said):
+            check_apart(find_shards(str(source), Settings()), Storage.of(str(tmp_path / out)), Settings())
     os.link(tar, tmp_path / "photos" / tar.name)
-    with pytest.raises(SourceError, match="replace an input"):
-        check_apart(find_shards(str(tar), Settings()), Place.of(str(tmp_path / "photos")), Settings())
+    with pytest.raises(BulkSourceError, match="replace an input"):
+        check_apart(find_shards(str(tar), Settings()), Storage.of(str(tmp_path / "photos")), Settings())
 
 
 def test_outputs_inside_the_source_are_no_inputs_of_the_next_run(tmp_path: Path, sets: Any, bring: Any) -> None:
     source = sets.write_folder(tmp_path / "in", sets.some_images(3))
-    claim(Place.of(str(source / "coded")), Place.of(str(source)), Settings(model="none"))
+    claim(Storage.of(str(source / "coded")), Storage.of(str(source)), Settings(model="none"))
     for _ in range(2):
         assert bring(source, source / "coded").done == 3
     assert find_shards(str(source), Settings()).left.counts == {"results of earlier runs": 1}
     coded = sets.write_folder(tmp_path / "all" / "coded", sets.outputs(source / "coded"))
-    claim(Place.of(str(coded)), Place.of(str(coded)), Settings(direction="verify", model="none"))
+    claim(Storage.of(str(coded)), Storage.of(str(coded)), Settings(direction="verify", model="none"))
     assert len(find_shards(str(tmp_path / "all"), Settings(direction="decode")).shards) == 1
 
 
@@ -189,7 +189,7 @@ def test_files_of_others_are_kept_until_they_may_be_overwritten(
             assert (bring(source, out).failed, rows_of(out)["000.png"]) == (1, "failed")
     else:
         for _ in range(2):
-            with pytest.raises(SourceError, match="exists and is kept"):
+            with pytest.raises(BulkSourceError, match="exists and is kept"):
                 bring(source, out, **asked)
     assert (out / name).read_bytes() == b"mine"
     assert bring(source, out, overwrite=True, retry_failed=True, **asked).done == 2
@@ -265,7 +265,7 @@ def test_a_folder_of_the_destination_may_be_another_disk(
 
 
 def test_what_appears_at_the_last_moment_stands(tmp_path: Path) -> None:
-    place = Place.of(str(tmp_path))
+    place = Storage.of(str(tmp_path))
     part = place.part("a", new=True)
     part.__enter__().write(b"ours")
     (tmp_path / "a").write_bytes(b"theirs")

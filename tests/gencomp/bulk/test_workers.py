@@ -13,7 +13,7 @@ import pytest
 from gencomp.bulk import workers
 from gencomp.bulk.plan import Shard, find_shards
 from gencomp.bulk.settings import Settings
-from gencomp.bulk.storage import Place
+from gencomp.bulk.storage import Storage
 from gencomp.bulk.workers import (
     DEATHS,
     Attempt,
@@ -76,7 +76,7 @@ def test_a_shard_in_which_workers_die_between_samples_is_given_up(run: _Run) -> 
 
 
 def test_workers_that_die_before_they_begin_stop_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = Job(Place.of(str(tmp_path)), Place.of(str(tmp_path / "out")), Settings(model=TINY), False)
+    job = Job(Storage.of(str(tmp_path)), Storage.of(str(tmp_path / "out")), Settings(model=TINY), False)
     monkeypatch.setattr(workers, "_prepare", os._exit)
     with pytest.raises(RunError):
         list(run_workers(job, [SHARD], 1, 60.0))
@@ -85,7 +85,7 @@ def test_workers_that_die_before_they_begin_stop_the_run(tmp_path: Path, monkeyp
 def job_of(source: Path, destination: Path, **settings: Any) -> tuple[Job, list[Shard]]:
     asked = Settings(model=TINY, device="cpu", per_shard=3, **settings)
     found = find_shards(str(source), asked)
-    return Job(found.place, Place.of(str(destination)), asked, False), found.shards
+    return Job(found.place, Storage.of(str(destination)), asked, False), found.shards
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from PIL import Image
 from gencomp import machine
 from gencomp.bitstream import ModelError
 from gencomp.cli import batch
-from gencomp.cli.batch import Outcome, crew, default_jobs
+from gencomp.cli.batch import FileOutcome, crew, default_jobs
 from gencomp.cli.compress import Further, _code
 from gencomp.cli.planning import plan
 from gencomp.walk import is_image
@@ -38,7 +38,7 @@ def photos(tmp_path: Path) -> list[Path]:
     return paths
 
 
-def _work(photos: list[Path], output: Path) -> functools.partial[Outcome]:
+def _work(photos: list[Path], output: Path) -> functools.partial[FileOutcome]:
     planned = plan([photos[0].parent], is_image, str(output), ".gnc")
     return functools.partial(
         _code, planned, {"quality": 50, "effort": 0, "max_pixels": None, "background": "white"}, Further()
@@ -71,10 +71,10 @@ def test_processes_that_are_ended_from_outside_cost_no_file(photos: list[Path], 
     assert sum(each.outcome is not None for each in done) == 4
 
 
-def _kill_at_c(codec: object, source: Path) -> Outcome:
+def _kill_at_c(codec: object, source: Path) -> FileOutcome:
     if source.stem == "c":
         os.kill(os.getpid(), signal.SIGKILL)
-    return Outcome(source.stem, {})
+    return FileOutcome(source.stem, {})
 
 
 def test_a_file_that_takes_its_process_down_twice_says_so_and_the_others_are_done(
