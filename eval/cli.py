@@ -1,5 +1,6 @@
 """The command `gencomp eval`."""
 
+import functools
 import math
 import os
 import re
@@ -18,11 +19,11 @@ from .codecs.build import MODEL_SUFFIX, NAMES, is_model_file, split_effort
 from .metrics.table import NAMES as METRICS
 
 if TYPE_CHECKING:
-    from .evaluation import Options
     from .run.records import Target
 
 DEFAULT_CODECS = ("gencomp", "jpeg", "jpeg2000", "webp", "avif")
 DEFAULT_BPP = (0.06, 0.12, 0.25, 0.5)
+repeatable = functools.partial(click.option, multiple=True)
 
 
 class CodecName(click.ParamType[str]):
@@ -68,6 +69,14 @@ def _finite(_: click.Context, parameter: click.Parameter, values: tuple[float, .
     return values
 
 
+def _window(
+    ctx: click.Context, parameter: click.Parameter, values: tuple[float, float] | None
+) -> tuple[float, float] | None:
+    if values and not 0 <= values[0] < values[1] < math.inf:
+        raise click.BadParameter("the first rate is to be below the second, both numbers from 0 on", param=parameter)
+    return values
+
+
 @click.command("eval")
 @click.argument("photos", nargs=-1, required=True, metavar="PHOTOS...")
 @click.option(
@@ -77,52 +86,47 @@ def _finite(_: click.Context, parameter: click.Parameter, values: tuple[float, .
     metavar="DIR",
     help="Folder of the results; a run that was interrupted goes on where it was.",
 )
-@click.option(
+@repeatable(
     "--codec",
     "codecs",
-    multiple=True,
     type=CodecName(),
     metavar="NAME",
     help=f"Repeatable: {', '.join(NAMES)}, FILE{MODEL_SUFFIX}, or package.module:function of your own "
     f"adapter.  [default: {', '.join(DEFAULT_CODECS)}]",
 )
-@click.option(
+@repeatable(
     "--bpp",
     "rates",
-    multiple=True,
     type=click.FloatRange(0, 24, min_open=True),
     metavar="X",
     callback=_finite,
     help="Repeatable: bits per pixel that every image is matched to.  [default: 0.06, 0.12, 0.25, 0.5]",
 )
-@click.option(
+@repeatable(
     "--quality",
     "settings",
-    multiple=True,
     type=Setting(),
     metavar="[CODEC:]Q",
     help="Repeatable: one setting of the codec's own rate control for all images instead (quality of "
     "gencomp, jpeg, webp, avif; bpp of jpeg2000; distance of jpegxl; crf of hevc; qp of vvc).",
 )
-@click.option(
+@repeatable(
     "--realism",
     "realisms",
-    multiple=True,
     type=click.FloatRange(0, 1),
     metavar="R",
     callback=_finite,
     help="Repeatable: realism at which gencomp decodes.  [default: 1]",
 )
-@click.option(
+@repeatable(
     "--metric",
     "metrics",
-    multiple=True,
     type=click.Choice(METRICS),
     metavar="NAME",
     help=f"Repeatable: {', '.join(METRICS)}.  [default: all]",
 )
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N photographs.")
-@click.option("--model", "models", multiple=True, metavar="NAME|FILE", help="Repeatable: models of gencomp.")
+@repeatable("--model", "models", metavar="NAME|FILE", help="Repeatable: models of gencomp.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option(
     "--jobs",
@@ -137,9 +141,8 @@ def _finite(_: click.Context, parameter: click.Parameter, values: tuple[float, .
     metavar="DIR",
     help="Folder with the weights of feature networks; else TORCH_HOME/hub/checkpoints.",
 )
-@click.option(
+@repeatable(
     "--features",
-    multiple=True,
     metavar="NAME",
     default=("inception", "lite"),
     show_default=True,
@@ -149,7 +152,12 @@ def _finite(_: click.Context, parameter: click.Parameter, values: tuple[float, .
 @click.option("--patch", type=click.IntRange(32), default=256, show_default=True, help="Side of fid's patches, pixels.")
 @click.option("--anchor", default="avif", show_default=True, help="Codec that Bjontegaard deltas are measured against.")
 @click.option(
-    "--bd-range", type=(float, float), metavar="LOW HIGH", callback=_finite, help="Rates [bpp] that the deltas keep to."
+    "--bd-range",
+    "window",
+    type=(float, float),
+    metavar="LOW HIGH",
+    callback=_window,
+    help="Rates [bpp] that the deltas keep to.",
 )
 @click.option(
     "--keep",
@@ -169,8 +177,17 @@ def _finite(_: click.Context, parameter: click.Parameter, values: tuple[float, .
 @shared.overwrite
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
 @click.option("--quiet", is_flag=True, help="Print problems alone.")
-def evaluate(photos: tuple[str, ...], out: Path, limit: int | None, as_json: bool, quiet: bool, device: str,
-             figure: Path | None, **chosen: Any) -> None:  # fmt: skip
+def evaluate(
+    photos: tuple[str, ...],
+    limit: int | None,
+    rates: tuple[float, ...],
+    settings: "tuple[Target, ...]",
+    jobs: int | None,
+    figure: Path | None,
+    as_json: bool,
+    quiet: bool,
+    **chosen: Any,
+) -> None:
     """Code PHOTOS with every codec at every rate, decode from disk, measure, report.
 
     PHOTOS are folders, images, text files with one path per line, or names of the `datasets` library
@@ -186,16 +203,18 @@ def evaluate(photos: tuple[str, ...], out: Path, limit: int | None, as_json: boo
 
     from . import evaluation
     from .run import photos as finding
-    from .run.processes import join
+    from .run.records import EvaluationOptions, Target
 
-    chosen["jobs"] = _jobs(chosen["jobs"])
-    options = _options(photos, out, **chosen)
+    targets = [Target("bpp", rate) for rate in rates or (() if settings else DEFAULT_BPP)] + list(settings)
+    repeated = {"codecs": DEFAULT_CODECS, "realisms": (1.0,), "metrics": METRICS, "features": ()}
+    chosen |= {name: tuple(dict.fromkeys(chosen[name] or default)) for name, default in repeated.items()}
+    chosen["jobs"] = evaluation.default_jobs(int(os.environ.get("WORLD_SIZE", "1"))) if jobs is None else jobs
     walks: list[Walk] = []
     found = finding.find(photos, limit, walks)
-    options = options._replace(left_out=merged(walks).told())
-    evaluation.check_figure(figure, [out, *photos], options.overwrite)
+    options = EvaluationOptions(photos, targets=tuple(dict.fromkeys(targets)), left_out=merged(walks).told(), **chosen)
+    evaluation.check_figure(figure, [options.out, *photos], options.overwrite)
     with no_more_open_than(photo.source for photo in found):
-        results = evaluation.evaluate(options, found, join(device), quiet=quiet or as_json)
+        results = evaluation.evaluate(options, found, quiet=quiet or as_json)
         if results is None:
             return
         if figure is not None:
@@ -203,34 +222,9 @@ def evaluate(photos: tuple[str, ...], out: Path, limit: int | None, as_json: boo
     if as_json:
         echo(json.dumps({k: results[k] for k in ("summary", "left_out", "bd", "answers", "not_measured", "problems")}))
     else:
-        _say(out, results, quiet)
+        _say(options.out, results, quiet)
     if results["problems"]:
         raise click.exceptions.Exit(1)
-
-
-def _jobs(asked: int | None) -> int:
-    """Worker processes: those asked for, or one per core; one for each process of a launch."""
-    from .evaluation import default_jobs
-
-    return default_jobs(int(os.environ.get("WORLD_SIZE", "1"))) if asked is None else asked
-
-
-def _options(photos: tuple[str, ...], out: Path, **chosen: Any) -> "Options":
-    from .evaluation import Options
-    from .run.records import Target
-
-    rates, settings, window = chosen["rates"], chosen["settings"], chosen["bd_range"]
-    if window and not 0 <= window[0] < window[1]:
-        raise click.BadParameter("the first rate is to be below the second", param_hint="--bd-range")
-    if not rates and not settings:
-        rates = DEFAULT_BPP
-    return Options(
-        photos, out, tuple(dict.fromkeys(chosen["codecs"] or DEFAULT_CODECS)),
-        tuple(dict.fromkeys([Target("bpp", rate) for rate in rates] + list(settings))),
-        tuple(dict.fromkeys(chosen["realisms"] or (1.0,))), tuple(dict.fromkeys(chosen["metrics"] or METRICS)),
-        tuple(dict.fromkeys(chosen["features"])), chosen["models"], chosen["weights"], chosen["patch"],
-        chosen["anchor"], window, chosen["jobs"], chosen["keep"], chosen["overwrite"],
-    )  # fmt: skip
 
 
 def _say(out: Path, results: dict[str, Any], quiet: bool) -> None:

@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from gencomp import machine
 from gencomp.cli.batch import echo
@@ -15,80 +16,65 @@ from gencomp.results import LIST, claim, rewriting
 
 from .codecs.baseline import BaselineError
 from .report import results
-from .report.results import Context
-from .run import notes, records, sets
+from .run import crew, records, sets
 from .run.comparable import comparable
-from .run.crew import CodeImage, FindFacts, Known, MeasureSet, Order, Task, note_path, prepare
+from .run.crew import Known, Processes, Step
 from .run.photos import Photo
-from .run.processes import Processes
-from .run.progress import shown
-from .run.records import Target
-from .run.steps import Run, Step, in_turn
+from .run.records import EvaluationOptions, Record
 
 READ = ("index.html", "results.json", "results.csv", "codecs.json", "tables", "plots")
 """What people read in the folder of a run; `KEPT` is what a later run goes on from."""
 KEPT = ("records", "files", "originals", "reconstructions", "features", "sets")
+Facts = dict[str, dict[str, Any]]
 WORKER_BYTES = 2_000_000_000  # a worker with torch and a model, on images of some megapixels
 
 
-class Options(NamedTuple):
-    """What a run was asked for.
-
-    jobs: worker processes, 0 for none; keep: of how many images reconstructions stay; overwrite: whether files in `out`
-    that are not the program's may go; left_out: what the folders of photographs hold besides, in words.
-    """
-
-    sources: tuple[str, ...]
-    out: Path
-    codecs: tuple[str, ...]
-    targets: tuple[Target, ...]
-    realisms: tuple[float, ...]
-    metrics: tuple[str, ...]
-    features: tuple[str, ...]
-    models: tuple[str, ...]
-    weights: Path | None
-    patch: int
-    anchor: str
-    window: tuple[float, float] | None
-    jobs: int
-    keep: int
-    overwrite: bool = False
-    left_out: str = ""
-
-
-def evaluate(options: Options, photos: list[Photo], processes: Processes, quiet: bool) -> dict[str, Any] | None:
+def evaluate(options: EvaluationOptions, photos: list[Photo], quiet: bool) -> dict[str, Any] | None:
     """Do the work that is missing in the output folder and write its results; None on all processes but the first."""
-    out = options.out
+    from .report import page, plots
+
+    out, processes = options.out, crew.join(options.device)
+    options = replace(options, device=processes.device)
     made = not out.exists()
     inputs = [*(photo.source for photo in photos), *options.sources, *options.codecs, *options.models]
     claim(out, "eval", [*READ, *KEPT], inputs, options.overwrite)
-    order = _order(options, processes)
     try:
-        with Workers(partial(prepare, order), options.jobs) as workers:
+        with Workers(partial(crew.prepare, options, processes.rank), options.jobs) as workers:
             known: Known = workers.greeting
             _check(options, known)
-            silent = quiet or not processes.is_first
-            tasks: list[Task] = [
-                CodeImage(photo, codec, k < options.keep) for k, photo in enumerate(photos) for codec in known.codecs
+
+            def run(what: str, steps: Sequence[Step]) -> list[Any]:
+                return _run(workers, steps, what, out, processes, quiet or not processes.is_first)
+
+            images = [
+                Step(f"{photo.name} {name}", partial(crew.code_image, photo, name, k < options.keep), equipped=True)
+                for k, photo in enumerate(photos)
+                for name in known.codecs
             ]
             # Codecs differ in speed: they shift from image to image, so that no process gets one codec for all.
-            shift = [sum(divmod(k, len(known.codecs))) % processes.total for k in range(len(tasks))]
-            _run(workers, [t for t, rank in zip(tasks, shift) if rank == processes.rank], "images", order, silent)
+            shift = [sum(divmod(k, len(known.codecs))) % processes.total for k in range(len(images))]
+            run("images", [step for step, rank in zip(images, shift) if rank == processes.rank])
             processes.wait()
-            names = {photo.name for photo in photos}
-            found = [r for r in records.load_all(out) if r.place.image in names]
-            of_sets: list[Task] = [MeasureSet(members) for members in comparable(sets.groups(found)).used.values()]
-            facts = _Facts(order, known, found)
-            of_codecs = facts.tasks if processes.is_first else []
-            done = _run(workers, [*of_codecs, *processes.share(of_sets)], "sets and facts", order, silent)
+            found = records.load_all(out, {photo.name for photo in photos})
+            old, fresh = _facts(out, known, found)
+            of_sets = [
+                Step(f"set {key[0]} {key[1]}", partial(crew.measure_members, members), equipped=True)
+                for key, members in comparable(sets.groups(found)).used.items()
+            ]
+            mine = [*(fresh.values() if processes.is_first else ()), *of_sets[processes.rank :: processes.total]]
+            done = run("sets and facts", mine)
             processes.wait()
             if not processes.is_first:
                 return None
+            facts = _all_facts(known, old, dict(zip(fresh, done)))
             with rewriting(out, READ):
-                context = Context(results.command_line(), list(options.sources), facts.completed(done), known.absent,
-                                  options.anchor, options.window, options.patch, processes.total, max(1, options.jobs),
-                                  names, options.left_out)  # fmt: skip
-                return finish(out, context, partial(_steps, workers, order, silent))
+                records.write_json(out / "codecs.json", facts)
+                report = partial(run, "report")
+                collected = results.collect(options, found, facts, known.absent, processes.total, report)
+                results.write(out, collected)
+                plots.write_plots(out, collected, report)
+                page.write(out, collected)
+                return collected
     except BaselineError:
         if made and [path.name for path in out.iterdir()] == [LIST]:
             (out / LIST).unlink()
@@ -101,55 +87,26 @@ def default_jobs(processes: int = 1) -> int:
     return max(1, machine.processes_that_fit(WORKER_BYTES) // processes)
 
 
-def finish(out: Path, context: Context, run: Run = in_turn) -> dict[str, Any]:
-    """Collect what the folder holds and write the results, the tables, the plots and the report."""
-    from .report import page, plots, summary
-
-    collected = results.collect(out, context, run)
-    results.write(out, collected)
-    names = plots.plotted(collected["metrics"])
-    plots.write_plots(out, collected["summary"], summary.series(collected["summary"]), names,
-                      collected["photos"]["dataset"], run)  # fmt: skip
-    page.write(out, collected)
-    return collected
-
-
-def figure_files(prefix: Path) -> list[Path]:
-    """What `write_figure` writes."""
-    names = [f"{prefix.name}{suffix}" for suffix in (".csv", ".md")]
-    names += [f"{prefix.name}{look}{suffix}" for look in ("", "-dark") for suffix in (".svg", ".pdf", ".png")]
-    return [prefix.with_name(name) for name in names]
-
-
 def check_figure(prefix: Path | None, inputs: Sequence[str | Path], overwrite: bool) -> None:
     """Raise Refused, before any work, where a file of a figure may not be written."""
-    for path in figure_files(prefix) if prefix is not None else ():
-        protecting(inputs, overwrite).check(path, below=path.parent)
+    if prefix is not None:
+        names = [f"{look}{suffix}" for look in ("", "-dark") for suffix in (".svg", ".pdf", ".png")]
+        for name in (".csv", ".md", *names):
+            protecting(inputs, overwrite).check(prefix.with_name(prefix.name + name), below=prefix.parent)
 
 
 def write_figure(prefix: Path, collected: dict[str, Any]) -> None:
     """The summary and its overview as PREFIX.csv, .md and images for light and dark pages, for a README."""
-    from .report import plots, published, summary, tables
+    from .report import plots, tables
 
     prefix.parent.mkdir(parents=True, exist_ok=True)
-    for suffix, text in (("csv", tables.means_csv(collected)), ("md", tables.means_md(collected))):
+    for suffix, text in (("csv", tables.means_csv(collected)), ("md", tables.markdown(tables.means_table(collected)))):
         write_atomically(prefix.with_name(f"{prefix.name}.{suffix}"), text.encode())
-    dataset = collected["photos"]["dataset"]
-    reference = [p for p in published.curves() if p.dataset == dataset and p.label in published.PROMINENT]
-    rows = collected["summary"]
-    for look in plots.LOOKS:
-        path = prefix if look == "light" else prefix.with_name(f"{prefix.name}-{look}")
-        plots.overview(rows, summary.series(rows), list(collected["metrics"]), reference, path, look)
+    for look, path in plots.looks(prefix):
+        plots.overview(collected, path, look)
 
 
-def _order(options: Options, processes: Processes) -> Order:
-    threads = 1 if options.jobs else 0  # workers fill the cores by their number
-    return Order(options.out, options.codecs, options.models, options.targets, options.realisms, options.metrics,
-                 options.features, options.weights, options.patch, processes.device, threads,
-                 processes.rank)  # fmt: skip
-
-
-def _check(options: Options, known: Known) -> None:
+def _check(options: EvaluationOptions, known: Known) -> None:
     """Raise BaselineError where no codec is there, a setting is for none, or one is left without anything to do."""
     names = list(known.codecs)
     if not names:
@@ -163,48 +120,41 @@ def _check(options: Options, known: Known) -> None:
         raise BaselineError(f"{idle[0]} has neither a --bpp nor a --quality: add one, or leave the codec out")
 
 
-def _run(workers: Workers, tasks: Sequence[Task], what: str, order: Order, quiet: bool) -> list[tuple[Task, Any]]:
-    """All tasks done, with what each came to. A worker that a codec took down leaves a result, and the rest goes on."""
-    done = []
-    events = (event for event in workers.run(tasks) if isinstance(event, Died | Returned))
-    for event in shown(events, len(tasks), what, quiet, lambda event: event.task.label, partial(echo, err=True)):
+def _run(workers: Workers, steps: Sequence[Step], what: str, out: Path, processes: Processes, quiet: bool) -> list[Any]:
+    """What each step returned, in their order; None of one whose codec took its worker down: the rest goes on."""
+    results = dict[int, Any]()
+    events = (event for event in workers.run(steps) if isinstance(event, Died | Returned))
+    for event in crew.progress(events, len(steps), what, quiet, lambda e: e.task.label, partial(echo, err=True)):
         if isinstance(event, Died):
-            where = notes.keep(order.out, note_path(order, event.worker), event.fault)
+            where = records.keep_noted(out, crew.note_path(out, processes.rank, event.worker), event.fault)
             if where is None:
                 raise RuntimeError(f"a worker process ended ({event.fault}) at {event.task.label}, outside the codecs")
-            echo(f"Problem: {where}: {notes.CRASHED} ({event.fault}); going on without it.", err=True)
-        done.append((event.task, event.result if isinstance(event, Returned) else None))
-    return done
+            echo(f"Problem: {where}: {records.CRASHED} ({event.fault}); going on without it.", err=True)
+        else:
+            results[id(event.task)] = event.result
+    return [results.get(id(step)) for step in steps]
 
 
-def _steps(workers: Workers, order: Order, quiet: bool, steps: Sequence[Step]) -> list[Any]:
-    """The steps of a report by the workers, in their order."""
-    place = {id(step): k for k, step in enumerate(steps)}
-    done = sorted(_run(workers, steps, "report", order, quiet), key=lambda pair: place[id(pair[0])])
-    return [result for _, result in done]
+def _facts(out: Path, known: Known, found: list[Record]) -> tuple[Facts, dict[str, Step]]:
+    """What earlier runs knew of the codecs, and steps that find it for those of this run that are new or changed."""
+    try:
+        old: Facts = json.loads((out / "codecs.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        old = {}
+    steps = {}
+    for record in found:
+        name = record.place.codec
+        new = name in known.codecs and old.get(name, {}).get("note") != known.codecs[name]["note"]
+        if new and not record.row["error"] and name not in steps:
+            steps[name] = Step(f"facts of {name}", partial(crew.find_facts, name, record), equipped=True)
+    return old, steps
 
 
-class _Facts:
-    """What is known of each codec, this run's and earlier ones': version, rate control, cost, memory, or its error."""
-
-    def __init__(self, order: Order, known: Known, found: list[records.Record]) -> None:
-        self._path, self._known = order.out / "codecs.json", known
-        try:
-            facts: dict[str, dict[str, Any]] = json.loads(self._path.read_text("utf-8"))
-        except (OSError, ValueError):
-            facts = {}
-        self._facts = {name: of for name, of in facts.items() if "error" not in of}
-        self._fresh = [name for name, of in known.codecs.items() if self._facts.get(name, {}).get("note") != of["note"]]
-        good = {r.place.codec: r for r in reversed(found) if not r.row["error"]}
-        self.tasks: list[Task] = [FindFacts(name, good[name]) for name in self._fresh if name in good]
-
-    def completed(self, done: Sequence[tuple[Task, Any]]) -> dict[str, dict[str, Any]]:
-        """All of it, kept for later runs, with what the tasks came to."""
-        known, facts = self._known, self._facts
-        more = {task.codec: result for task, result in done if isinstance(task, FindFacts)}
-        facts |= {name: facts.get(name, {}) | of for name, of in known.codecs.items() if name not in self._fresh}
-        facts |= {name: known.codecs[name] | (more.get(name) or {}) for name in self._fresh}
-        order_of_run = {name: facts[name] for name in known.codecs}
-        facts = order_of_run | facts | {name: {"error": error} for name, error in known.errors.items()}
-        write_atomically(self._path, json.dumps(facts, indent=1).encode())
-        return facts
+def _all_facts(known: Known, old: Facts, found: Facts) -> Facts:
+    """Version, rate control, cost and memory of every codec of this run, then of those of earlier runs, then errors."""
+    facts = {}
+    for name, of in known.codecs.items():
+        same = old[name] if old.get(name, {}).get("note") == of["note"] else {}
+        facts[name] = same | of | (found.get(name) or {})
+    earlier = {name: of for name, of in old.items() if "error" not in of and name not in facts}
+    return facts | earlier | {name: {"error": error} for name, error in known.errors.items()}

@@ -10,8 +10,6 @@ import click
 from gencomp.cli.batch import echo
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
-
     from .metrics.downloads import Weights
 
 
@@ -46,13 +44,17 @@ def weights(download: bool, metrics: tuple[str, ...], folder: Path | None, mirro
     gencomp weights --download                           # all that is published with a checksum
     gencomp weights --download --metric lpips_alex --metric lite
     """
-    from .metrics.downloads import WEIGHTS
+    from .metrics.downloads import ARCHIVES, WEIGHTS
 
     chosen = [w for w in WEIGHTS if not metrics or set(metrics) & set(w.metrics.replace(",", " ").split())]
     if not chosen:
         raise click.UsageError(f"no weights are known for {', '.join(metrics)}")
     failed = _download(chosen, folder, mirror, as_json, bool(metrics)) if download else []
-    found = [_described(one, folder) for one in chosen]
+    found = []
+    for one in chosen:
+        archive = ARCHIVES.get(one.network)
+        index = {key: value for key, value in archive._asdict().items() if key != "read"} if archive else None
+        found.append({**one._asdict(), "files": one.files, "index": index, "place": _place(one, folder)})
     echo(json.dumps(found) if as_json else _table(found))
     for line in failed:
         echo(f"Error: {line}", err=True)
@@ -64,21 +66,24 @@ def _download(
     chosen: Sequence["Weights"], folder: Path | None, mirror: str | None, quiet: bool, asked: bool
 ) -> list[str]:
     """Fetch what is missing; a line for each file that could not be had."""
+    from tqdm import tqdm
+
     from gencomp.perceptual.weights import folder_of_torch
 
-    from .metrics.archives import ARCHIVES, DownloadError, fetch_archive
-    from .metrics.downloads import fetch
+    from .metrics.downloads import ARCHIVES, DownloadError, fetch, fetch_archive
+
+    def bar(name: str, size: int) -> Any:
+        return tqdm(total=size or None, desc=name, unit="B", unit_scale=True, disable=True if quiet else None)
 
     to = folder or folder_of_torch()
     missing = [one for one in chosen if Path(_place(one, to)).parent != to]
-    archives = dict.fromkeys(ARCHIVES[one.network] for one in missing if one.network in ARCHIVES and not mirror)
     reasons: dict[str, str] = {}
-    for archive in archives:
-        networks = [w.network for w in missing if ARCHIVES.get(w.network) == archive]
+    for archive in dict.fromkeys(ARCHIVES[one.network] for one in missing if one.network in ARCHIVES and not mirror):
+        networks = [one.network for one in missing if ARCHIVES.get(one.network) == archive]
         try:
-            with _bar(archive.file, archive.bytes, quiet) as bar:
-                fetch_archive(archive, networks, to, bar.update)
-            missing = [w for w in missing if w.network not in networks]
+            with bar(archive.file, archive.bytes) as shown:
+                fetch_archive(archive, networks, to, shown.update)
+            missing = [one for one in missing if one.network not in networks]
         except DownloadError as error:
             reasons |= dict.fromkeys(networks, f"{error}; ")
     failed = []
@@ -86,17 +91,11 @@ def _download(
         if not one.sha256 and not asked and one.network not in reasons:
             continue  # what cannot be checked is fetched by nobody who has not asked for it
         try:
-            with _bar(one.file, one.bytes, quiet) as bar:
-                fetch(one, to, f"{mirror.rstrip('/')}/{one.file}" if mirror else None, bar.update)
+            with bar(one.file, one.bytes) as shown:
+                fetch(one, to, f"{mirror.rstrip('/')}/{one.file}" if mirror else None, shown.update)
         except DownloadError as error:
             failed.append(f"{reasons.get(one.network, '')}{error}")
     return failed
-
-
-def _bar(name: str, size: int, quiet: bool) -> "tqdm[Any]":
-    from tqdm import tqdm
-
-    return tqdm(total=size or None, desc=name, unit="B", unit_scale=True, disable=True if quiet else None)
 
 
 def _place(one: "Weights", folder: Path | None) -> str:
@@ -107,14 +106,6 @@ def _place(one: "Weights", folder: Path | None) -> str:
         return str(find_weights(*one.files, folder=folder))
     except WeightsError:
         return ""
-
-
-def _described(one: "Weights", folder: Path | None) -> dict[str, Any]:
-    from .metrics.archives import ARCHIVES
-
-    archive = ARCHIVES.get(one.network)
-    index = {key: value for key, value in archive._asdict().items() if key != "read"} if archive else None
-    return {**one._asdict(), "files": one.files, "index": index, "place": _place(one, folder)}
 
 
 def _table(found: list[dict[str, Any]]) -> str:

@@ -79,12 +79,14 @@ class _Worker:
 class Workers:
     """`count` processes that each call prepare(number, say) and then do one task after the other; 0: this process does.
 
-    prepare: a function that can be pickled. threads: what OMP_NUM_THREADS says to each, None for what it says here.
-    What preparing or a task raises is raised here.
+    prepare: a function that can be pickled. threads: what OMP_NUM_THREADS says to each, None for what it says here;
+    has_children: whether a task may start processes of its own. What preparing or a task raises is raised here.
     """
 
-    def __init__(self, prepare: Prepare, count: int, threads: int | None = None) -> None:
-        self._prepare, self._threads = prepare, threads
+    def __init__(
+        self, prepare: Prepare, count: int, threads: int | None = None, *, has_children: bool = False
+    ) -> None:
+        self._prepare, self._threads, self._daemon = prepare, threads, not has_children
         self._workers: dict[int, _Worker] = {}
         self._deaths: Counter[int] = Counter()
         self._said: list[Any] = []
@@ -162,7 +164,7 @@ class Workers:
     def _start(self, number: int) -> None:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, self._prepare, number), daemon=True)
+        process = context.Process(target=_serve, args=(theirs, self._prepare, number), daemon=self._daemon)
         threads = {} if self._threads is None else {"OMP_NUM_THREADS": str(self._threads)}
         with theirs, guarded(**threads), _deaf_to_interrupts():  # closed, or its end would not be seen on our side
             process.start()

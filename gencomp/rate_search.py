@@ -24,21 +24,34 @@ Size = Callable[[int], float]
 def largest_step(size: Size, limit: float, beyond: int = BEYOND, last: int = STEPS) -> int | None:
     """The largest step 0..last with size(step) <= limit; None where even step 0 is larger.
 
-    Interpolated bisection on log(size), then a look `beyond` steps further, as sizes are not quite monotone.
+    Looks `beyond` steps further than bisection, as sizes are not quite monotone.
     """
     size = functools.cache(size)
-    low, high = 0, last
-    if size(low) > limit:
+    if size(0) > limit:
         return None
-    if size(high) <= limit:
-        return high
-    while high - low > 1:
-        span = math.log(size(high) + 1) - math.log(size(low) + 1)
-        share = (math.log(limit + 1) - math.log(size(low) + 1)) / span if span > 0 else 0.5
-        guess = low + round((high - low) * min(0.95, max(0.05, share)))
-        guess = min(max(guess, low + 1), high - 1)
-        low, high = (guess, high) if size(guess) <= limit else (low, guess)
+    if size(last) <= limit:
+        return last
+    low, _ = close_in(size, limit, 0, last)
     return max(step for step in range(low, min(low + beyond, last) + 1) if size(step) <= limit)
+
+
+def close_in(
+    size: Size, wanted: float, low: int, high: int, settled: Callable[[int, int], bool] = lambda low, high: False
+) -> tuple[int, int]:
+    """From steps with size(low) <= wanted < size(high) to such neighbours, or until settled(low, high).
+
+    Bisection, two times of three where the size would be if its logarithm were linear.
+    """
+    tries = 0
+    while high - low > 1 and not settled(low, high):
+        tries += 1
+        guess = (low + high) // 2
+        if tries % 3:
+            a, b, at = (math.log(value or 1) for value in (size(low), size(high), wanted))
+            share = (at - a) / (b - a) if b > a else 0.5
+            guess = min(high - 1, max(low + 1, round(low + share * (high - low))))
+        low, high = (guess, high) if size(guess) <= wanted else (low, guess)
+    return low, high
 
 
 def largest_step_by_sketch(

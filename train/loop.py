@@ -11,7 +11,7 @@ import shutil
 import signal
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ class Options:
 
     Intervals in steps, save_minutes in minutes; 0 switches off, and a stage's end is saved always. trackers: as
     Accelerate names them. weights: folder of feature networks. overwrite: whether files under `out` that are not
-    of a run may go.
+    of a run may go. told: is called with the step of every line of the log.
     """
 
     save_every: int = 0
@@ -72,6 +72,7 @@ class Options:
     weights: str | None = None
     stream: bool = False
     overwrite: bool = False
+    told: Callable[[int], None] | None = None
 
 
 def run(
@@ -259,6 +260,8 @@ class Loop:
         line |= {"images_per_second": speed, "data_wait": wait, "unreadable": len(self.unreadable)}
         line |= {"processor_seconds": time.process_time() - watch.worked, "memory_gib": peak_memory_gib(self.device)}
         self._write(line)
+        if self.options.told is not None:
+            self.options.told(self.stage.step)
         figures = {k: f"{means[k]:.3g}" for k in ("bpp", "psnr", "g_loss", "d_loss") if k in means}
         bar.set_postfix(figures | {"im/s": f"{speed:.1f}", "wait": f"{100 * wait:.0f}%"})
 

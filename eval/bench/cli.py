@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 BASELINES = ("jpeg", "webp", "avif")
 BUDGET_S = 20.0  # a measurement is repeated while it fits into this
+WAYS = ("encode", "decode")
 
 
 class Size(click.ParamType[tuple[int, int]]):
@@ -56,9 +57,17 @@ class Size(click.ParamType[tuple[int, int]]):
 )
 @options.overwrite
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the table.")
-def bench(sizes: tuple[tuple[int, int], ...], threads: tuple[int, ...], devices: tuple[str, ...], repeat: int,
-          quality: float | None, model: str | None, output: Path | None, overwrite: bool,
-          as_json: bool) -> None:  # fmt: skip
+def bench(
+    sizes: tuple[tuple[int, int], ...],
+    threads: tuple[int, ...],
+    devices: tuple[str, ...],
+    repeat: int,
+    quality: float | None,
+    model: str | None,
+    output: Path | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
     """Measure the codec's stages at several sizes, thread counts and devices.
 
     Transform, hyper-analysis, integer networks (hyper-decoder and context), range coder, the encoder's check of its own
@@ -74,18 +83,15 @@ def bench(sizes: tuple[tuple[int, int], ...], threads: tuple[int, ...], devices:
     outputs = protecting([model], overwrite)
     if output is not None:
         outputs.check(output)
-    sizes = sizes or ((768, 512), (1536, 1024))
     threads = threads or tuple(sorted({1, torch.get_num_threads()}))
-    devices = devices or (("cpu", "cuda") if torch.cuda.is_available() else ("cpu",))
-    quality = quality or DEFAULT_QUALITY
     runs = []
-    for device in devices:
+    for device in devices or (("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)):
         codec = gencomp.load(model, device=device, runtime="torch")  # as the networks beside it, with their threads
         for count in threads if device == "cpu" else threads[-1:]:
             torch.set_num_threads(count)
-            for size in sizes:
+            for size in sizes or ((768, 512), (1536, 1024)):
                 echo(f"{device}, {count} threads, {size[0]}x{size[1]} ...", err=True)
-                runs.append(_run(codec, size, count, quality, repeat))
+                runs.append(_run(codec, size, count, quality or DEFAULT_QUALITY, repeat))
     found = {"gencomp": gencomp.__version__, "model": codec.model_name, "torch": str(torch.__version__), "runs": runs}
     if output is not None:
         outputs.write(output, json.dumps(found, indent=1).encode())
@@ -95,48 +101,48 @@ def bench(sizes: tuple[tuple[int, int], ...], threads: tuple[int, ...], devices:
 def _run(codec: "Codec", size: tuple[int, int], threads: int, quality: float, repeat: int) -> dict[str, Any]:
     """One size on one device with one number of threads."""
     import torch
+    from PIL import Image
+    from skimage import data
 
-    from ..codecs import reference_decoders
+    from . import reference_decoders
     from .stages import STAGES, passed
 
-    image = _image(size)
+    image = Image.fromarray(data.coffee()).resize(size, Image.Resampling.LANCZOS)
     first = passed(codec, image, quality)  # memory is taken cold, seconds warm
     warm = [passed(codec, image, quality) for _ in range(_repeats(first.encode["total"].seconds, repeat))]
     run: dict[str, Any] = {
-        "device": codec.device, "runtime": codec.runtime.name, "threads": threads, "width": size[0], "height": size[1],
-        "bytes": first.size, "bpp": 8 * first.size / (size[0] * size[1]), "latents": first.latents,
-    }  # fmt: skip
-    for way in ("encode", "decode"):
+        "device": codec.device,
+        "runtime": codec.runtime.name,
+        "threads": threads,
+        "width": size[0],
+        "height": size[1],
+        "bytes": first.size,
+        "bpp": 8 * first.size / (size[0] * size[1]),
+        "latents": first.latents,
+    }
+    for way in WAYS:
+        cold: dict[str, Any] = getattr(first, way)
         run[way] = {
             stage: {
                 "seconds": statistics.median(getattr(p, way)[stage].seconds for p in warm),
-                "memory_mb": getattr(first, way)[stage].memory_mb,
+                "memory_mb": cold[stage].memory_mb,
             }
             for stage in STAGES
-            if stage in getattr(first, way)
+            if stage in cold
         }
-    run["latents_per_second"] = {w: first.latents / run[w]["range coder"]["seconds"] for w in ("encode", "decode")}
+    run["latents_per_second"] = {way: first.latents / run[way]["range coder"]["seconds"] for way in WAYS}
     run["baselines"] = [_baseline(name, image, first.size, repeat) for name in BASELINES]
     networks = {
         "HiFiC generator": reference_decoders.hific_generator,
         "mbt2018-mean synthesis": reference_decoders.mbt2018_synthesis,
     }
     for name, make in networks.items():
-        network = make(size[1], size[0], torch.device(codec.device))
-        run["baselines"].append({"name": name, "decode_s": _median_seconds(network, repeat)})
-        del network
+        seconds = _median_seconds(make(size[1], size[0], torch.device(codec.device)), repeat)
+        run["baselines"].append({"name": name, "decode_s": seconds})
     for baseline in run["baselines"]:
-        for way in ("encode", "decode"):
-            if f"{way}_s" in baseline:
-                baseline[f"{way}_ratio"] = baseline[f"{way}_s"] / run[way]["total"]["seconds"]
+        measured = [way for way in WAYS if f"{way}_s" in baseline]
+        baseline |= {f"{way}_ratio": baseline[f"{way}_s"] / run[way]["total"]["seconds"] for way in measured}
     return run
-
-
-def _image(size: tuple[int, int]) -> "Image.Image":
-    from PIL import Image
-    from skimage import data
-
-    return Image.fromarray(data.coffee()).resize(size, Image.Resampling.LANCZOS)
 
 
 def _baseline(name: str, image: "Image.Image", target: int, repeat: int) -> dict[str, Any]:
@@ -151,11 +157,9 @@ def _baseline(name: str, image: "Image.Image", target: int, repeat: int) -> dict
         return {"name": name, "note": str(error)}
     match = nearest(baseline, image, target)
     data = baseline.encode(image, match.setting)
-    return {
-        "name": name, "bytes": match.size, "note": match.note,
-        "encode_s": _median_seconds(lambda: baseline.encode(image, match.setting), repeat),
-        "decode_s": _median_seconds(lambda: baseline.decode(data, 1.0), repeat),
-    }  # fmt: skip
+    encode_s = _median_seconds(lambda: baseline.encode(image, match.setting), repeat)
+    decode_s = _median_seconds(lambda: baseline.decode(data, 1.0), repeat)
+    return {"name": name, "bytes": match.size, "note": match.note, "encode_s": encode_s, "decode_s": decode_s}
 
 
 def _median_seconds(work: Callable[[], object], repeat: int) -> float:
@@ -182,17 +186,15 @@ def _table(run: dict[str, Any]) -> str:
         f"{'':26}{'encode':>10}{'memory':>10}{'decode':>12}{'memory':>10}",
     ]
     for stage in dict.fromkeys([*run["encode"], *run["decode"]]):
-        cells = [_cell(run[way].get(stage)) for way in ("encode", "decode")]
-        lines.append(f"{stage:26}{cells[0]}  {cells[1]}")
+        lines.append(f"{stage:26}{'  '.join(_cell(run[way].get(stage)) for way in WAYS)}")
     rates = run["latents_per_second"]
     lines.append(f"range coder, latents/s    {rates['encode']:>10.3g}{rates['decode']:>22.3g}")
     lines.append(f"{'':26}{'encode':>10}{'ratio':>10}{'decode':>12}{'ratio':>10}")
-    for baseline in run["baselines"]:
-        cells = []
-        for way in ("encode", "decode"):
-            known = f"{way}_s" in baseline
-            cells.append(f"{baseline[f'{way}_s']:>9.4f}s{baseline[f'{way}_ratio']:>9.2f}x" if known else " " * 20)
-        lines.append(f"{baseline['name']:26}{cells[0]}  {cells[1]}  {baseline.get('note', '')}".rstrip())
+    for one in run["baselines"]:
+        cells = [
+            f"{one[f'{way}_s']:>9.4f}s{one[f'{way}_ratio']:>9.2f}x" if f"{way}_s" in one else " " * 20 for way in WAYS
+        ]
+        lines.append(f"{one['name']:26}{'  '.join(cells)}  {one.get('note', '')}".rstrip())
     lines.append("ratio: the baseline's seconds over gencomp's total; above 1 the baseline is slower")
     return "\n".join(lines)
 

@@ -4,20 +4,19 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+import torch
+from PIL import Image
 
 from gencomp import machine
+from gencomp.codec import Codec
 from gencomp.regions import listening
-
-if TYPE_CHECKING:
-    from PIL import Image
-
-    from gencomp.codec import Codec
 
 STAGES = ("transform", "hyper", "integer networks", "range coder", "check", "synthesis", "total")
 
 
-class Measured(NamedTuple):
+class StageUse(NamedTuple):
     """One stage once: wall-clock seconds, and by how much it raised the memory in use [MB; None where unknown]."""
 
     seconds: float
@@ -27,8 +26,8 @@ class Measured(NamedTuple):
 class Passed(NamedTuple):
     """One image through the codec: its stages by name on the way in and on the way out, and what it held."""
 
-    encode: dict[str, Measured]
-    decode: dict[str, Measured]
+    encode: dict[str, StageUse]
+    decode: dict[str, StageUse]
     latents: int
     size: int  # bytes of the file
 
@@ -38,7 +37,7 @@ class Clock:
 
     def __init__(self, device: str) -> None:
         self._device = device
-        self.stages: dict[str, Measured] = {}
+        self.stages: dict[str, StageUse] = {}
         self._checking = False
 
     @contextmanager
@@ -54,16 +53,15 @@ class Clock:
         self._checking = False
         self._settle(keep_peak=True)
         seconds = time.perf_counter() - start
-        peak = self._peak()
+        on_gpu = self._device == "cuda"
+        peak = torch.cuda.max_memory_allocated(self._device) / 1e6 if on_gpu else _megabytes("VmHWM")
         rise = None if peak is None or before is None else max(0.0, peak - before)
-        had = self.stages.get(name, Measured(0.0, 0.0 if rise is not None else None))
+        had = self.stages.get(name, StageUse(0.0, 0.0 if rise is not None else None))
         both = None if rise is None or had.memory_mb is None else max(had.memory_mb, rise)
-        self.stages[name] = Measured(had.seconds + seconds, both)
+        self.stages[name] = StageUse(had.seconds + seconds, both)
 
     def _settle(self, keep_peak: bool = False) -> float | None:
         """Wait for the device, forget its peak unless that is to be kept, and return the memory in use."""
-        import torch
-
         if self._device == "cuda":
             torch.cuda.synchronize(self._device)
             if not keep_peak:
@@ -76,20 +74,13 @@ class Clock:
                 return None
         return _megabytes("VmRSS")
 
-    def _peak(self) -> float | None:
-        import torch
-
-        if self._device == "cuda":
-            return torch.cuda.max_memory_allocated(self._device) / 1e6
-        return _megabytes("VmHWM")
-
 
 def _megabytes(field: str) -> float | None:
     found = machine.status(field)
     return found and found / 1e6
 
 
-def passed(codec: "Codec", image: "Image.Image", quality: float) -> Passed:
+def passed(codec: Codec, image: Image.Image, quality: float) -> Passed:
     """One image through the codec and back, each stage measured."""
     device = codec.device
     inside, outside = Clock(device), Clock(device)

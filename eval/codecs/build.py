@@ -3,7 +3,8 @@
 import importlib
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -42,37 +43,23 @@ def build(name: str, models: tuple[str, ...] = (), device: str = "auto") -> list
     from .ours import of_model
 
     base, effort, aim = split_effort(name)
-    ending, ours = name.removeprefix(base), partial(of_model, device=device, effort=effort, aim=aim)
-    if base == OURS:
-        if len(models) < 2:
-            return [ours(model, name=name) for model in models or (None,)]
-        return [ours(model, name=name_of_model(model) + ending) for model in models]
     if name in BUILT_IN:
-        return [BUILT_IN[name]()]
-    if is_model_file(base):
-        return [ours(base, name=name_of_model(base) + ending)]
+        return [replace(BUILT_IN[name](), alone=(name,))]
+    if base == OURS or is_model_file(base):
+
+        def ours(model: str | None, called: str, *alone: str) -> Baseline:
+            return replace(of_model(model, name=called, device=device, effort=effort, aim=aim), alone=(name, *alone))
+
+        ending = name.removeprefix(base)
+        if is_model_file(base):
+            return [ours(base, name_of_model(base) + ending)]
+        if len(models) < 2:
+            return [ours(models[0] if models else None, name, *models)]
+        return [ours(model, name_of_model(model) + ending, model) for model in models]
     if ":" in name:
         return [_brought(name)]
     known = ", ".join(NAMES)
     raise BaselineError(f"no codec is called {name}; known: {known}, FILE{MODEL_SUFFIX}, or package.module:function")
-
-
-def alone(codec: str, names: Sequence[str], models: tuple[str, ...] = ()) -> tuple[str, tuple[str, ...]] | None:
-    """The name and the model of which `build` makes one codec of a run and no other; None for users' adapters."""
-    if codec in BUILT_IN:
-        return codec, ()
-    for name in names:
-        base = split_effort(name)[0]
-        ending = name.removeprefix(base)
-        if base == OURS and len(models) < 2 and codec == name:
-            return name, models
-        if base == OURS and len(models) > 1:
-            for model in models:
-                if codec == name_of_model(model) + ending:
-                    return name, (model,)
-        if is_model_file(name) and codec == name_of_model(base) + ending:
-            return name, ()
-    return None
 
 
 def split_effort(name: str) -> tuple[str, int, str]:

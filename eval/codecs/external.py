@@ -12,9 +12,8 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from . import sample_format
 from .baseline import Baseline, BaselineError, RateControl
-from .classical import decode_with_pillow
+from .classical import decode_with_pillow, ffmpeg_format, jpeg_format
 
 REMEDY = "install it with: pip install 'gencomp[baselines]'"
 SCALE = "flags=lanczos+accurate_rnd+full_chroma_int+full_chroma_inp+bitexact"
@@ -29,7 +28,7 @@ def jpegli() -> Baseline:
     return Baseline(
         "jpegli", ".jpg", RateControl("quality", 1, 100),
         lambda image, q: bytes(pyjpegli.encode(image.tobytes(), image.width, image.height, quality=round(q))),
-        decode_with_pillow, f"pyjpegli {pyjpegli.__version__}", sample_format=sample_format.jpeg,
+        decode_with_pillow, f"pyjpegli {pyjpegli.__version__}", sample_format=jpeg_format,
     )  # fmt: skip
 
 
@@ -69,7 +68,7 @@ def vvc() -> Baseline:
         )
         for preset in ("medium", "faster")  # a fifteenth of the time, and sizes 5 % larger
     )
-    return replace(codec, sketch=quick.size_of)
+    return replace(codec, sketch=lambda image, setting: len(quick.encode(image, setting)))
 
 
 def _ffmpeg(
@@ -79,10 +78,12 @@ def _ffmpeg(
     program = _program(options[1])
 
     def encode(image: Image.Image, setting: float) -> bytes:
-        odd, pixels = _to_even(np.asarray(image))
+        across, down = image.width % 2, image.height % 2
+        pixels = np.pad(np.asarray(image), ((0, down), (0, across), (0, 0)), mode="edge")
         source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{pixels.shape[1]}x{pixels.shape[0]}", "-i", "-"]
         colour = ["-vf", f"scale=out_color_matrix=bt709:out_range=full:{SCALE}"]
         stream = ["-frames:v", "1", *options, rate_option, f"{setting:g}", "-f", format, "-"]
+        odd = bytes([across | down << 1]) if across or down else b""
         return odd + _run([program, *source, *colour, *stream], pixels.tobytes())
 
     def decode(data: bytes, realism: float) -> Image.Image:
@@ -99,31 +100,19 @@ def _ffmpeg(
         return image.crop((0, 0, width - (odd & 1), height - (odd >> 1))) if odd else image
 
     def chroma(data: bytes) -> str:
-        return sample_format.from_pixel_format(_pixel_format(program, format, _parted(data)[1]))
+        command = [program, "-hide_banner", "-f", format, "-i", "-"]  # it says what it reads, and fails without output
+        done = subprocess.run(command, input=_parted(data)[1], capture_output=True, check=False, timeout=60)
+        found = re.search(rb"Video: [^\n]*?\b(yuvj?4\d\dp\w*)", done.stderr)
+        return ffmpeg_format(found[1].decode() if found else "")
 
     version = _run([program, "-version"], b"").decode(errors="replace").split()[2]
     note = f"ffmpeg {version}, {note}, intra, 1 thread, no container"
     return Baseline(name, f".{format}", rate_control, encode, decode, note, sample_format=chroma, minimised=("psnr",))
 
 
-def _to_even(pixels: np.ndarray) -> tuple[bytes, np.ndarray]:
-    """Pixels (H, W, 3) with even sides, and the byte that says which sides were odd: nothing where none was."""
-    down, across = pixels.shape[0] % 2, pixels.shape[1] % 2
-    padded = np.pad(pixels, ((0, down), (0, across), (0, 0)), mode="edge")
-    return (bytes([across | down << 1]) if across or down else b""), padded
-
-
 def _parted(data: bytes) -> tuple[int, bytes]:
     """The byte of odd sides (0 where there is none: a stream begins with a zero) and the stream."""
     return (data[0], data[1:]) if data[:1] in (b"\1", b"\2", b"\3") else (0, data)
-
-
-def _pixel_format(program: str, format: str, stream: bytes) -> str:
-    """The pixel format that ffmpeg finds in an elementary stream; "" where it names none."""
-    command = [program, "-hide_banner", "-f", format, "-i", "-"]  # without an output it says what it read, and fails
-    done = subprocess.run(command, input=stream, capture_output=True, check=False, timeout=60)
-    found = re.search(rb"Video: [^\n]*?\b(yuvj?4\d\dp\w*)", done.stderr)
-    return found[1].decode() if found else ""
 
 
 def _program(encoder: str) -> str:

@@ -1,8 +1,6 @@
 """This project's models as codecs under evaluation."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
@@ -28,6 +26,8 @@ def of_model(
     def one_pass(image: Image.Image, quality: float) -> int:
         return codec.size(image, quality, max_pixels=None)
 
+    given = codec.model.facts.get("minimised")  # by its training, as the model says itself
+    by_training = tuple(map(str, given)) if isinstance(given, list) else ("psnr", "ms_ssim")
     by_refinement = minimised(aim, effort) if effort else ()
     refined = f", effort {effort} for {', '.join(by_refinement)}" if effort else ""
     knows = "" if codec.knows_realism else ", knows no realism"
@@ -38,16 +38,10 @@ def of_model(
         f"gencomp {gencomp.__version__}, model {codec.model_name} {codec.model_id.hex()}, file {sha256(path)[:8]}, "
         f"{codec.runtime.name} on {codec.device}{knows}" + refined,
         has_realism=codec.knows_realism, default_realism=1.0 if codec.knows_realism else None,
-        minimised=tuple(dict.fromkeys((*_minimised(codec.model.facts), *by_refinement))),
+        minimised=tuple(dict.fromkeys((*by_training, *by_refinement))),
         facts=lambda: _facts(path), sample_format=lambda data: "RGB, 8 bits",
         size=None if effort else one_pass, sketch=one_pass if effort else None,
     )  # fmt: skip
-
-
-def _minimised(facts: Mapping[str, Any]) -> tuple[str, ...]:
-    """The metrics that a model's training minimised, by its own word; PSNR and MS-SSIM where it says nothing."""
-    given = facts.get("minimised")
-    return tuple(map(str, given)) if isinstance(given, list) else ("psnr", "ms_ssim")
 
 
 def _facts(path: Path) -> dict[str, float]:

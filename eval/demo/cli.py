@@ -1,7 +1,6 @@
 """`gencomp demo`: one photograph through the codec and its file, beside JPEG, WebP and AVIF at the same size."""
 
 import json
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from ..codecs.baseline import Baseline
-    from ..run.coding import Coded
+    from ..run.coding import CodedImage
 
 BASELINES = ("avif", "webp", "jpeg")
 BPP = 0.12
@@ -27,7 +26,7 @@ class Shown(NamedTuple):
     """One codec's part of the demonstration. `note` says why its size is not that of the .gnc file."""
 
     name: str
-    coded: "Coded"
+    coded: "CodedImage"
     psnr: float
     ms_ssim: float | None  # None for images too small for it
     note: str
@@ -64,22 +63,24 @@ def demo(
     from ..codecs.ours import of_model
     from .sheet import side_by_side
 
-    if Path(output).suffix.lower() != ".png":
+    place = Path(output)
+    if place.suffix.lower() != ".png":
         raise click.UsageError(f"-o {output}: the image is a PNG, so its name ends in .png")
     if bpp is not None and quality is not None:
         raise click.UsageError("give --bpp or --quality, not both")
-    place = Path(output)
     outputs = protecting([photo, model], overwrite)
     outputs.check(place)
     image, name = _photograph(photo)
     wanted = (bpp or BPP) * image.width * image.height / 8
-    with tempfile.TemporaryDirectory() as folder:
-        coder = of_model(model, device=device)
-        shown = _compare(image, coder, quality, wanted, realism, Path(folder), quiet=as_json)
-    sheet = side_by_side(image, [(s.name, _caption(s), s.coded.image) for s in shown], DETAIL)
+    shown = _compare(image, of_model(model, device=device), quality, wanted, realism, quiet=as_json)
+    captions = [f"{s.coded.size:,} bytes, {s.coded.bpp:.3f} bpp, {s.psnr:.2f} dB" for s in shown]
+    sheet = side_by_side(image, [(s.name, caption, s.coded.image) for s, caption in zip(shown, captions)], DETAIL)
     outputs.write(place, encoded_image(sheet, place), like=photo)
     if as_json:
-        echo(json.dumps({"photo": name, "output": output, "codecs": [_record(s) for s in shown]}))
+        codecs = [{"codec": s.name, "bytes": s.coded.size, "bpp": s.coded.bpp, "psnr": s.psnr, "ms_ssim": s.ms_ssim,
+                   "encode_s": s.coded.encode_s, "decode_s": s.coded.decode_s, "note": s.note}
+                  for s in shown]  # fmt: skip
+        echo(json.dumps({"photo": name, "output": output, "codecs": codecs}))
     else:
         echo(_table(name, image, shown) + f"\n\nSide by side: {printable(output)}")
 
@@ -98,63 +99,39 @@ def _photograph(path: Path | None) -> "tuple[Image.Image, str]":
 
 
 def _compare(
-    image: "Image.Image",
-    coder: "Baseline",
-    quality: float | None,
-    wanted: float,
-    realism: float,
-    folder: Path,
-    quiet: bool,
+    image: "Image.Image", coder: "Baseline", quality: float | None, wanted: float, realism: float, quiet: bool
 ) -> list[Shown]:
     """The photograph through gencomp at a quality, else in `wanted` bytes, then each baseline at the same size."""
-    from tqdm import tqdm
-
-    from ..codecs.baseline import BaselineError
-    from ..codecs.build import build
-    from ..run.coding import code, nearest
-    from ..run.rates import Match
-
-    bar = tqdm(total=1 + len(BASELINES), desc="gencomp", leave=False, disable=True if quiet else None)
-    first = Match(quality, 0, "reached", "") if quality is not None else nearest(coder, image, wanted)
-    ours = code(folder / "photo.gnc", coder, image, first.setting, realism)
-    shown = [_measured("gencomp", image, ours, first.note)]
-    for name in BASELINES:
-        bar.update()
-        bar.set_description(name)
-        try:
-            baseline = build(name)[0]
-        except BaselineError as error:
-            echo(f"Left out: {name}: {error}", err=True)
-            continue
-        match = nearest(baseline, image, ours.size)
-        coded = code(folder / f"photo{baseline.suffix}", baseline, image, match.setting)
-        shown.append(_measured(name, image, coded, match.note))
-    bar.close()
-    return shown
-
-
-def _measured(name: str, original: "Image.Image", coded: "Coded", note: str) -> Shown:
     import numpy as np
+    from tqdm import tqdm
 
     from gencomp.image import to_tensor
 
+    from ..codecs.baseline import BaselineError
+    from ..codecs.build import build
     from ..metrics import fidelity
+    from ..run.coding import code_aside, nearest
 
-    x, y = to_tensor(np.asarray(original)), to_tensor(np.asarray(coded.image))
-    small = min(original.size) < fidelity.MS_SSIM_SIDE
-    return Shown(name, coded, fidelity.psnr(x, y), None if small else fidelity.ms_ssim(x, y), note)
-
-
-def _caption(shown: Shown) -> str:
-    return f"{shown.coded.size:,} bytes, {shown.coded.bpp:.3f} bpp, {shown.psnr:.2f} dB"
-
-
-def _record(shown: Shown) -> dict[str, object]:
-    coded = shown.coded
-    return {
-        "codec": shown.name, "bytes": coded.size, "bpp": coded.bpp, "psnr": shown.psnr, "ms_ssim": shown.ms_ssim,
-        "encode_s": coded.encode_s, "decode_s": coded.decode_s, "note": shown.note,
-    }  # fmt: skip
+    shown: list[Shown] = []
+    x = to_tensor(np.asarray(image))
+    with tqdm(total=1 + len(BASELINES), leave=False, disable=True if quiet else None) as bar:
+        for name in ("gencomp", *BASELINES):
+            bar.set_description(name)
+            try:
+                codec = build(name)[0] if shown else coder
+            except BaselineError as error:
+                echo(f"Left out: {name}: {error}", err=True)
+                continue
+            setting, note = quality, ""
+            if setting is None or shown:
+                match = nearest(codec, image, shown[0].coded.size if shown else wanted)
+                setting, note = match.setting, match.note
+            (coded,) = code_aside(codec, image, setting, realism)
+            y = to_tensor(np.asarray(coded.image))
+            ms_ssim = fidelity.ms_ssim(x, y) if min(image.size) >= fidelity.MS_SSIM_SIDE else None
+            shown.append(Shown(name, coded, fidelity.psnr(x, y), ms_ssim, note))
+            bar.update()
+    return shown
 
 
 def _table(name: str, image: "Image.Image", shown: list[Shown]) -> str:

@@ -3,11 +3,10 @@
 Chosen for what they ask of a codec, not for how it answers: skin, print, fur, wood, sky behind lattice work, spokes.
 """
 
-import argparse
-import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+import click
 import numpy as np
 from PIL import Image
 
@@ -17,7 +16,7 @@ from gencomp.kinds import open_image
 from ..codecs.baseline import Baseline
 from ..codecs.build import build
 from ..codecs.ours import of_model
-from ..run.coding import code, nearest
+from ..run.coding import code_aside, nearest
 from .sheet import rows_of_crops
 
 SIDE = 224  # pixels
@@ -63,23 +62,18 @@ def _photograph(name: str) -> Image.Image:
 def _coded(image: Image.Image, ours: Baseline, other: Baseline, bpp: float) -> tuple[list[Image.Image], list[str]]:
     """[original, ours at 1, ours at 0, the other's] and a caption for each but the first."""
     pixels = image.width * image.height
-    with tempfile.TemporaryDirectory() as folder:
-        match = nearest(ours, image, bpp * pixels / 8)
-        real, still = (code(Path(folder) / "a", ours, image, match.setting, r) for r in (1.0, 0.0))
-        match = nearest(other, image, real.size)
-        theirs = code(Path(folder) / "b", other, image, match.setting)
+    real, still = code_aside(ours, image, nearest(ours, image, bpp * pixels / 8).setting, 1.0, 0.0)
+    (theirs,) = code_aside(other, image, nearest(other, image, real.size).setting, None)
     captions = [f"{c.size} bytes, {c.bpp:.3f} bpp" for c in (real, still, theirs)]
     return [image, real.image, still.image, theirs.image], captions
 
 
-def main() -> None:
-    """Write the sheet."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-o", "--output", default="crops.png", metavar="PNG")
-    parser.add_argument("--bpp", type=float, default=0.12)
-    parser.add_argument("--model", metavar="NAME|FILE")
-    asked = parser.parse_args()
-    write_image(show(CROPS, of_model(asked.model), build("avif")[0], asked.bpp), asked.output)
+@click.command(help=__doc__)
+@click.option("-o", "--output", default="crops.png", show_default=True, metavar="PNG")
+@click.option("--bpp", type=click.FloatRange(0, min_open=True), default=0.12, show_default=True)
+@click.option("--model", metavar="NAME|FILE")
+def main(output: str, bpp: float, model: str | None) -> None:
+    write_image(show(CROPS, of_model(model), build("avif")[0], bpp), output)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """The command `gencomp family`."""
 
-import math
 import re
 import shlex
 import sys
@@ -29,12 +28,6 @@ def _present(_: click.Context, __: click.Parameter, names: tuple[str, ...]) -> t
     return names
 
 
-def _minutes(_: click.Context, parameter: click.Parameter, value: float) -> float:
-    if not math.isfinite(value):
-        raise click.BadParameter("not a number", param=parameter)
-    return value
-
-
 def _names(_: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
     given = list(LADDER) if value is None else value.split(",")
     names = tuple(dict.fromkeys(name.strip() for name in given if name.strip()))
@@ -45,43 +38,72 @@ def _names(_: click.Context, parameter: click.Parameter, value: str | None) -> t
 
 @click.command()
 @click.option(
-    "--data", multiple=True, required=True, metavar="PHOTOS", callback=_present,
+    "--data",
+    multiple=True,
+    required=True,
+    metavar="PHOTOS",
+    callback=_present,
     help="Photographs to train on, as `gencomp train --data` takes them. Repeatable.",
-)  # fmt: skip
+)
 @click.option(
-    "--out", required=True, type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+    "--out",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
     help="Folder of runs, models and the page; what is in it is not done again.",
-)  # fmt: skip
+)
 @click.option(
-    "--budget", "minutes", required=True, type=click.FloatRange(0, min_open=True), callback=_minutes, metavar="MINUTES",
+    "--budget",
+    "minutes",
+    required=True,
+    type=click.FloatRange(0, min_open=True),
+    callback=options.finite,
+    metavar="MINUTES",
     help="Training time of each rung, all its stages together; on a CPU that of the processor.",
-)  # fmt: skip
+)
 @click.option(
-    "--arithmetic", is_flag=True,
-    help=f"Instead of equal time, equal arithmetic: what {ANCHOR} does in MINUTES here.",
-)  # fmt: skip
+    "--arithmetic", is_flag=True, help=f"Instead of equal time, equal arithmetic: what {ANCHOR} does in MINUTES here."
+)
 @click.option(
-    "--rungs", "names", callback=_names, metavar="NAMES",
+    "--rungs",
+    "names",
+    callback=_names,
+    metavar="NAMES",
     help=f"With commas between them, in the order of the page.  [default: {','.join(LADDER)}]",
-)  # fmt: skip
+)
 @click.option(
     "--eval", "photos", metavar="FOLDER", help="Photographs to measure on.  [default: five of scikit-image's]"
 )
 @click.option(
-    "--jobs", type=click.IntRange(1), default=1, show_default=True, metavar="N",
+    "--jobs",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    metavar="N",
     help="Rungs trained, and images measured, at a time; each has its share of the cores.",
-)  # fmt: skip
+)
 @click.option(
-    "--figure", type=click.Path(dir_okay=False, path_type=Path), metavar="PREFIX",
+    "--figure",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="PREFIX",
     help="Also write the curves as PREFIX.png, .svg and .pdf, and the same for dark pages as PREFIX-dark.",
-)  # fmt: skip
+)
 @options.overwrite
 @click.option("--json", "as_json", is_flag=True, help="Print the page's numbers as one JSON object.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def family(
-    data: tuple[str, ...], out: Path, minutes: float, arithmetic: bool, names: tuple[str, ...], photos: str | None,
-    jobs: int, figure: Path | None, overwrite: bool, as_json: bool, quiet: bool,
-) -> None:  # fmt: skip
+    data: tuple[str, ...],
+    out: Path,
+    minutes: float,
+    arithmetic: bool,
+    names: tuple[str, ...],
+    photos: str | None,
+    jobs: int,
+    figure: Path | None,
+    overwrite: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """Train the field's networks, from the autoencoder to the GAN, with one budget, and compare them.
 
     Each rung is a recipe of `gencomp train`, trained on the same photographs for the same time, exported, and measured
@@ -99,64 +121,54 @@ def family(
     on where it was stopped, or killed, bit for bit; another with more --rungs adds them.
     """
     import json
-
-    from ..evaluation import check_figure
-    from . import page
-
-    inputs = [*data, *([photos] if photos else [])]
-    check_figure(figure, inputs, overwrite)
-    claim(out, "family", FILES, inputs, overwrite, tracked=False)
-    claim(out / "page", "family", page.FILES, inputs, overwrite)
-    path, content, failed = _make(data, out, minutes, arithmetic, names, photos, jobs, quiet or as_json)
-    if figure is not None:
-        figure.parent.mkdir(parents=True, exist_ok=True)
-        rows, colours = content.found.results["summary"], page.colours_of(content.found.codecs)
-        for look in page.LOOKS:
-            name = figure.name if look == "light" else f"{figure.name}-{look}"
-            page.figure(figure.with_name(name), rows, colours, look)
-    if as_json:
-        echo(json.dumps(page.summary(content)))
-    else:
-        _say(path, content, quiet)
-    if failed:
-        raise click.exceptions.Exit(1)
-
-
-def _make(
-    data: tuple[str, ...], out: Path, minutes: float, arithmetic: bool, names: tuple[str, ...], photos: str | None,
-    jobs: int, quiet: bool,
-) -> tuple[Path, Any, bool]:  # fmt: skip
-    """Train, measure and write the page; where it is, what is on it, and whether a rung failed."""
     import platform
     from importlib.metadata import version
 
     import torch
 
-    from . import crops, measure, page, standings
+    from ..evaluation import check_figure
+    from . import crops, measure, page, standings, training
     from .plan import Settings
-    from .run import trained
-    from .training import Place
 
-    threads = machine.threads(jobs)
-    settings, place = Settings(data, minutes, arithmetic), Place(out, data, threads, not torch.cuda.is_available())
+    inputs = [*data, *([photos] if photos else [])]
+    check_figure(figure, inputs, overwrite)
+    claim(out, "family", FILES, inputs, overwrite, tracked=False)
+    claim(out / "page", "family", page.FILES, inputs, overwrite)
+    threads, silent = machine.threads(jobs), quiet or as_json
+    settings = Settings(data, minutes, arithmetic)
+    folder = training.FamilyFolder(out, data, threads, on_cpu=not torch.cuda.is_available())
     found = measure.photographs(photos)  # first, so that a wrong name costs no training
-    done = trained(place, names, settings, jobs, quiet)
-    anchor = ANCHOR if ANCHOR in done.models else next(iter(done.models))
-    source = photos or "scikit-image's photographs"
-    seen = measure.measured(out / "evaluation", done.models, found, source, anchor, jobs, quiet)
+    done = training.trained(folder, names, settings, jobs, silent)
     rungs = list(done.models)
+    anchor = ANCHOR if ANCHOR in rungs else rungs[0]
+    source = photos or "scikit-image's photographs"
+    seen = measure.measured(out / "evaluation", done.models, found, source, anchor, jobs, silent)
     bpp = measure.common_rate(seen.results["summary"], rungs)
-    lines = standings.standings(seen, place, rungs, done.plan, bpp)
+    lines = standings.standings(seen, folder, rungs, done.plan, bpp)
     content = page.Content(
-        settings, seen, lines, standings.history(seen, lines, minutes, arithmetic),
-        crops.cut(out / "page", found, done.models, list(measure.CLASSICAL), bpp, quiet), bpp, done.skipped,
+        settings,
+        seen,
+        lines,
+        standings.history(seen, lines, minutes, arithmetic),
+        crops.cut(out / "page", found, done.models, list(measure.CLASSICAL), bpp, silent),
+        bpp,
+        done.skipped,
         shlex.join(["gencomp", *sys.argv[1:]]),
         f"gencomp {version('gencomp')}, torch {version('torch')}, {platform.system()} {platform.machine()}, "
         f"{threads} {'thread' if threads == 1 else 'threads'} a rung",
-        place.on_cpu,
-    )  # fmt: skip
+        folder.on_cpu,
+    )
     with rewriting(out / "page", page.FILES):
-        return page.write(out / "page", content), content, done.failed
+        path = page.write(out / "page", content)
+    if figure is not None:
+        figure.parent.mkdir(parents=True, exist_ok=True)
+        page.figure(figure, content)
+    if as_json:
+        echo(json.dumps(page.summary(content)))
+    else:
+        _say(path, content, quiet)
+    if done.failed:
+        raise click.exceptions.Exit(1)
 
 
 def _say(path: Path, content: Any, quiet: bool) -> None:
@@ -169,7 +181,7 @@ def _say(path: Path, content: Any, quiet: bool) -> None:
     echo(f"{'rung':24}{'steps':>8}{'kMAC/pixel':>12}  bits for equal PSNR, against {content.found.anchor}")
     for line in content.lines:
         both = sum(line.facts.get(key, 0) for key in ("encoder_kmac", "decoder_kmac"))
-        delta = "the measure" if line.rung.name == content.found.anchor else percent(line.psnr_delta)
+        delta = "the measure" if line.rung.name == content.found.anchor else percent(line.values.psnr_delta)
         echo(f"{line.label:24}{number(line.spent.steps):>8}{number(both, 1):>12}  {delta}")
     for one in content.history:
         echo(f"* {one.text}")

@@ -1,7 +1,6 @@
 """The same place of a photograph as every codec shows it at about equal bytes."""
 
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +14,7 @@ from gencomp.image import write_image
 from ..codecs.baseline import Baseline
 from ..codecs.build import build
 from ..demo.sheet import busiest_square
-from ..run.coding import code, nearest
+from ..run.coding import code_aside, nearest
 from ..run.photos import Photo
 
 SIDE = 192  # pixels
@@ -23,7 +22,7 @@ COUNT = 3  # photographs
 NEAR = 0.1  # of the wanted bytes: beyond, a caption says so
 
 
-class Crop(NamedTuple):
+class CodecCrop(NamedTuple):
     """One codec's crop. file: below the page's folder; near: whether its file has about the wanted bytes."""
 
     label: str
@@ -32,16 +31,17 @@ class Crop(NamedTuple):
     near: bool
 
 
-class Place(NamedTuple):
+class SamePlace(NamedTuple):
     """A photograph and the crops of one place in it, the original first."""
 
     photo: str
     wanted: int
-    crops: list[Crop]
+    crops: list[CodecCrop]
 
 
-def cut(page: Path, photos: Sequence[Photo], models: Mapping[str, Path], classical: Sequence[str], bpp: float,
-        quiet: bool) -> list[Place]:  # fmt: skip
+def cut(
+    page: Path, photos: Sequence[Photo], models: Mapping[str, Path], classical: Sequence[str], bpp: float, quiet: bool
+) -> list[SamePlace]:
     """Crops of a few photographs, spread over all, by every codec at `bpp`; what is there from before is kept."""
     codecs = {name: build(str(path))[0] for name, path in models.items()} | {n: build(n)[0] for n in classical}
     chosen = [photos[k] for k in sorted({round(x) for x in np.linspace(0, len(photos) - 1, COUNT)})]
@@ -51,7 +51,7 @@ def cut(page: Path, photos: Sequence[Photo], models: Mapping[str, Path], classic
     try:
         saved = json.loads(path.read_text("utf-8"))
         if saved["made_from"] == made_from:
-            return [Place(p["photo"], p["wanted"], [Crop(**c) for c in p["crops"]]) for p in saved["places"]]
+            return [SamePlace(p["photo"], p["wanted"], [CodecCrop(**c) for c in p["crops"]]) for p in saved["places"]]
     except (OSError, ValueError, TypeError, KeyError):
         pass
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,21 +62,20 @@ def cut(page: Path, photos: Sequence[Photo], models: Mapping[str, Path], classic
     return places
 
 
-def _place(page: Path, photo: Photo, codecs: Mapping[str, Baseline], bpp: float, bar: tqdm) -> Place:
+def _place(page: Path, photo: Photo, codecs: Mapping[str, Baseline], bpp: float, bar: tqdm) -> SamePlace:
     image = photo.read()
     left, top, side = busiest_square(image, SIDE)
     box, wanted = (left, top, left + side, top + side), round(bpp * image.width * image.height / 8)
     name = f"crops/{photo.name}-original.webp"
     write_image(image.crop(box), page / name)
-    crops = [Crop("original", name, 0, True)]
-    with tempfile.TemporaryDirectory() as folder:
-        for label, codec in codecs.items():
-            match = nearest(codec, image, wanted)
-            for realism in (0.0, 1.0) if codec.has_realism else (None,):
-                shown = code(Path(folder) / "file", codec, image, match.setting, 1.0 if realism is None else realism)
-                full = label if realism is None else f"{label}, realism {realism:g}"
-                name = f"crops/{photo.name}-{label}" + ("" if realism is None else f"-{realism:g}") + ".webp"
-                write_image(shown.image.crop(box), page / name)
-                crops.append(Crop(full, name, shown.size, abs(shown.size / wanted - 1) <= NEAR))
-            bar.update()
-    return Place(photo.name, wanted, crops)
+    crops = [CodecCrop("original", name, 0, True)]
+    for label, codec in codecs.items():
+        realisms = (0.0, 1.0) if codec.has_realism else (None,)
+        setting = nearest(codec, image, wanted).setting
+        for realism, shown in zip(realisms, code_aside(codec, image, setting, *realisms)):
+            full = label if realism is None else f"{label}, realism {realism:g}"
+            name = f"crops/{photo.name}-{label}" + ("" if realism is None else f"-{realism:g}") + ".webp"
+            write_image(shown.image.crop(box), page / name)
+            crops.append(CodecCrop(full, name, shown.size, abs(shown.size / wanted - 1) <= NEAR))
+        bar.update()
+    return SamePlace(photo.name, wanted, crops)

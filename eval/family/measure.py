@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..codecs.build import name_of_model
-from ..evaluation import Options, evaluate
-from ..report.deltas import deltas
+from ..evaluation import evaluate
+from ..report.deltas import compare
+from ..report.summary import series
 from ..run import sets
 from ..run.comparable import comparable
+from ..run.crew import in_turn
 from ..run.photos import Photo, find
-from ..run.processes import join
-from ..run.records import Target, load_all
+from ..run.records import EvaluationOptions, Record, Target, load_all
 
 METRICS = ("psnr", "ms_ssim", "swd", "texture_error")
 QUALITIES = (1, 25, 50, 75, 100)  # of the rungs
@@ -24,12 +25,12 @@ REALISMS = (0.0, 1.0)
 SKIMAGE = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")  # its photographs
 
 
-class Measured(NamedTuple):
-    """results: as an evaluation writes them, codecs under their rungs' names; out: the evaluation's folder."""
+class FamilyResults(NamedTuple):
+    """results: as an evaluation writes them, codecs under their rungs' names; used: the records behind each point."""
 
     results: dict[str, Any]
     photos: list[Photo]
-    out: Path
+    used: dict[sets.Key, list[Record]]
     anchor: str
 
     @property
@@ -49,68 +50,49 @@ def photographs(folder: str | None) -> list[Photo]:
 
 def measured(
     out: Path, models: Mapping[str, Path], photos: list[Photo], source: str, anchor: str, jobs: int, quiet: bool
-) -> Measured:
+) -> FamilyResults:
     """Code, decode and measure what is missing under `out`; deltas are against the rung `anchor`."""
     targets = [Target("setting", q, name_of_model(str(path))) for path in models.values() for q in QUALITIES]
     targets += [Target("setting", q, name) for name, settings in CLASSICAL.items() for q in settings]
     codecs = (*map(str, models.values()), *CLASSICAL)
-    options = Options((source,), out, codecs, tuple(targets), REALISMS, METRICS, ("inception",), (), None, 256,
-                      name_of_model(str(models[anchor])), None, jobs, 0)  # fmt: skip
-    results = evaluate(options, photos, join("auto"), quiet)
+    anchor_codec = name_of_model(str(models[anchor]))
+    options = EvaluationOptions(
+        (source,), out, codecs, tuple(targets), REALISMS, METRICS, anchor=anchor_codec, jobs=jobs
+    )
+    results = evaluate(options, photos, quiet)
     assert results is not None  # there is one process
     wanted = {*models, *CLASSICAL}  # the folder may hold rungs of another call
     for key in ("summary", "bd"):
-        results[key] = [one for one in map(_renamed, results[key]) if _codec(one["codec"]) in wanted]
+        results[key] = [one for one in map(_renamed, results[key]) if one["codec"].partition(",")[0] in wanted]
     results["codecs"] = {_plain(name): facts for name, facts in results["codecs"].items() if _plain(name) in wanted}
-    return Measured(results, photos, out, anchor)
+    groups = comparable(sets.groups(load_all(out, {photo.name for photo in photos}))).used
+    used = {(_plain(codec), setting, realism): of for (codec, setting, realism), of in groups.items()}
+    return FamilyResults(results, photos, used, anchor)
 
 
-def pair(found: Measured, test: str, anchor: str, metric: str) -> dict[str, Any] | None:
+def pair(found: FamilyResults, test: str, anchor: str, metric: str) -> dict[str, Any] | None:
     """The Bjontegaard deltas of one rung against another in one metric, with intervals; of the most realistic curve
     where a rung has several. None where one of them was not measured."""
-    rows = [{key: value for key, value in row.items() if key in _KEPT or key == metric}
-            for row in found.results["summary"] if row["codec"] in (test, anchor)]  # fmt: skip
-    names = {photo.name for photo in found.photos}
-    records = [r for r in load_all(found.out) if r.place.image in names]
-    groups = comparable(sets.groups(records)).used
-    used = {(_plain(codec), setting, realism): of for (codec, setting, realism), of in groups.items()}
-    compared = [one for one in deltas(rows, used, anchor) if _codec(one["codec"]) == test]
-    return compared[-1] if compared else None
-
-
-def at_rate(rows: Sequence[Mapping[str, Any]], metric: str, bpp: float) -> float | None:
-    """A metric of one curve at a rate, linear in the rate's logarithm; None beyond the curve's ends."""
-    points = sorted((row["bpp"], row[metric]) for row in rows if metric in row)
-    if len(points) < 2 or not points[0][0] <= bpp <= points[-1][0]:
+    curves = {name: [c for c in series(found.results["summary"]) if c.codec == name] for name in (anchor, test)}
+    if not all(curves.values()):
         return None
-    rates, values = zip(*points)
-    return float(np.interp(np.log(bpp), np.log(rates), values))
+    compared = compare([(curves[anchor][0], curves[test][-1])], found.used, [metric], None, in_turn)
+    return compared[-1] if compared else None
 
 
 def common_rate(rows: Sequence[Mapping[str, Any]], rungs: Sequence[str]) -> float:
     """A rate [bpp] that as many rungs as possible reach: the middle of the range in which most of the curves lie."""
-    spans = []
-    for name in rungs:
-        rates = [row["bpp"] for row in rows if row["codec"] == name]
-        spans.append((np.log(min(rates)), np.log(max(rates))))
+    rates = [[row["bpp"] for row in rows if row["codec"] == name] for name in rungs]
+    spans = [(np.log(min(of_rung)), np.log(max(of_rung))) for of_rung in rates]
     grid = np.linspace(min(low for low, _ in spans), max(high for _, high in spans), 400)
     counts = np.array([sum(low <= x <= high for low, high in spans) for x in grid])
     best = grid[counts == counts.max()]
     return float(np.exp((best[0] + best[-1]) / 2))
 
 
-_KEPT = ("codec", "setting", "realism", "bpp", "unable")
-
-
 def _plain(name: str) -> str:
     return name.removeprefix("gencomp-")
 
 
-def _codec(label: str) -> str:
-    """The codec in the name of a curve."""
-    return label.partition(",")[0]
-
-
 def _renamed(one: dict[str, Any]) -> dict[str, Any]:
-    named: dict[str, Any] = {key: _plain(one[key]) for key in ("codec", "anchor") if key in one}
-    return {**one, **named}
+    return one | {key: _plain(one[key]) for key in ("codec", "anchor") if key in one}

@@ -7,17 +7,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jinja2
-from matplotlib.figure import Figure
 
 from gencomp.files import write_atomically
 from gencomp.texts import script_json
 
-from ..drawing import plainly
 from ..report.page import template
-from ..report.plots import COLOURS, LOOKS, OTHERS, draw, save
+from ..report.plots import COLOURS, OTHERS, draw_all, looks
 from ..report.summary import series
-from .crops import Place as CropPlace
-from .measure import CLASSICAL, Measured
+from .crops import SamePlace
+from .measure import CLASSICAL, FamilyResults
 from .plan import Settings
 from .rungs import rung
 from .standings import Sentence, Standing, beside
@@ -35,10 +33,10 @@ class Content(NamedTuple):
     """All that the page shows."""
 
     settings: Settings
-    found: Measured
+    found: FamilyResults
     lines: Sequence[Standing]
     history: Sequence[Sentence]
-    crops: Sequence[CropPlace]
+    crops: Sequence[SamePlace]
     bpp: float
     skipped: Mapping[str, str]
     command: str
@@ -58,38 +56,31 @@ FILES = (
 def write(out: Path, content: Content) -> Path:
     """Write index.html, its figures and its numbers into a folder that can be moved or sent as it is."""
     out.mkdir(parents=True, exist_ok=True)
-    colours = colours_of(content.found.codecs)
-    rows = content.found.results["summary"]
-    for look in LOOKS:
-        figure(out / ("curves" if look == "light" else f"curves-{look}"), rows, colours, look)
+    figure(out / "curves", content)
     write_atomically(out / "family.json", json.dumps(summary(content), indent=1).encode())
     path = out / "index.html"
-    write_atomically(path, page(content, colours).encode())
+    write_atomically(path, page(content).encode())
     return path
 
 
 def colours_of(codecs: Sequence[str]) -> dict[str, str]:
     """A colour for each codec; recipes that are no rungs take what is left."""
     strangers = [name for name in codecs if name not in RUNG_COLOURS]
-    return {
-        name: RUNG_COLOURS.get(name) or OTHERS[strangers.index(name) % len(OTHERS)] if name not in COLOURS
-        else RUNG_COLOURS.get(name, COLOURS[name])
-        for name in codecs
-    }  # fmt: skip
+    others = {name: OTHERS[k % len(OTHERS)] for k, name in enumerate(strangers)}
+    return {name: RUNG_COLOURS.get(name) or COLOURS.get(name) or others[name] for name in codecs}
 
 
-@plainly
-def figure(path: Path, rows: Sequence[Mapping[str, Any]], colours: Mapping[str, str], look: Any) -> None:
-    """Rate against PSNR and MS-SSIM, as path.png, .svg and .pdf."""
+def figure(prefix: Path, content: Content) -> None:
+    """Rate against PSNR and MS-SSIM, for light pages and for dark."""
+    rows, colours = content.found.results["summary"], colours_of(content.found.codecs)
     metrics = [name for name in ("psnr", "ms_ssim") if any(name in row for row in rows)]
-    drawn = Figure((5.6 * len(metrics), 5.2), layout="constrained")
-    for number, metric in enumerate(metrics, 1):
-        draw(drawn.add_subplot(1, len(metrics), number), metric, rows, series(rows), [], LOOKS[look], colours)
-    save(drawn, path, LOOKS[look])
+    for look, path in looks(prefix):
+        draw_all(path, (5.6 * len(metrics), 5.2), metrics, series(rows), (), look, len(metrics), colours)
 
 
-def page(content: Content, colours: Mapping[str, str]) -> str:
+def page(content: Content) -> str:
     """The page's text."""
+    colours = colours_of(content.found.codecs)
     files = importlib.resources.files("gencomp.eval.family").joinpath("templates")
     shown = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     shown.filters |= {"percent": percent, "number": number}
@@ -134,7 +125,8 @@ def summary(content: Content) -> dict[str, Any]:
     """The page's numbers for a program."""
     lines = [
         {"rung": line.rung.name, "curve": line.label, **line.spent._asdict(), **line.facts,
-         "bd_rate_psnr": line.psnr_delta, "bd_rate_ms_ssim": line.ms_ssim_delta, "at_common_rate": line.at_rate}
+         "bd_rate_psnr": line.values.psnr_delta, "bd_rate_ms_ssim": line.values.ms_ssim_delta,
+         "at_common_rate": line.values.at_rate}
         for line in content.lines
     ]  # fmt: skip
     return {

@@ -19,7 +19,7 @@ class PlanError(ValueError):
     """The folder was planned otherwise, or a budget cannot be planned with."""
 
 
-class Stage(NamedTuple):
+class StageCost(NamedTuple):
     """A stage of a recipe: its procedure, its share of the recipe's steps, and what one step costs."""
 
     procedure: str
@@ -28,15 +28,15 @@ class Stage(NamedTuple):
     flops: float
 
 
-class Run(NamedTuple):
+class PlannedRun(NamedTuple):
     """A planned training run. begin_realism: its step, or None; flops and seconds as planned, of the whole run."""
 
     recipe: str
     steps: int
-    begin_realism: int | None
-    batch: int
-    seconds: float
-    flops: float
+    begin_realism: int | None = None
+    batch: int = 0
+    seconds: float = 0.0
+    flops: float = 0.0
 
 
 class Settings(NamedTuple):
@@ -47,14 +47,14 @@ class Settings(NamedTuple):
     arithmetic: bool
 
 
-Plan = dict[str, list[Run]]  # by rung
+Plan = dict[str, list[PlannedRun]]  # by rung
 
 
-def run_of(recipe: str, batch: int, stages: Sequence[Stage], budget: float, by_arithmetic: bool) -> Run:
+def run_of(recipe: str, batch: int, stages: Sequence[StageCost], budget: float, by_arithmetic: bool) -> PlannedRun:
     """The run whose stages, in their shares of the steps, cost `budget` together: seconds, or operations."""
     cost = sum(stage.share * (stage.flops if by_arithmetic else stage.seconds) for stage in stages)
     steps = [max(LEAST_STEPS, round(budget / cost * stage.share)) for stage in stages]
-    return Run(
+    return PlannedRun(
         recipe,
         sum(steps),
         sum(steps[:-1]) if stages[-1].procedure == "realism" and len(stages) > 1 else None,
@@ -72,7 +72,7 @@ def load(out: Path, settings: Settings) -> Plan:
     try:
         saved = json.loads(path.read_text("utf-8"))
         before = Settings(**{**saved["settings"], "data": tuple(saved["settings"]["data"])})
-        plan = {name: [Run(**run) for run in runs] for name, runs in saved["rungs"].items()}
+        plan = {name: [PlannedRun(**run) for run in runs] for name, runs in saved["rungs"].items()}
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise PlanError(f"{path} cannot be read as a plan: {error}") from error
     differs = [name for name in Settings._fields if getattr(before, name) != getattr(settings, name)]

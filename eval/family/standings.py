@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from .measure import Measured, at_rate, pair
+from ..report.curves import at_rate
+from ..report.summary import Series, series
+from .measure import FamilyResults, pair
 from .plan import Plan
 from .rungs import Rung, rung
-from .training import Place, log, seconds_spent
+from .training import FamilyFolder, log, seconds_spent
 
 
 class Spent(NamedTuple):
@@ -19,25 +21,22 @@ class Spent(NamedTuple):
     trend: float | None  # relative change of the loss from the last fifth but one of the steps to the last
 
 
+class Values(NamedTuple):
+    """What a curve is worth: BD-rates as an evaluation has them, and its metrics at the common rate."""
+
+    psnr_delta: Mapping[str, Any] | None
+    ms_ssim_delta: Mapping[str, Any] | None
+    at_rate: Mapping[str, float | None]
+
+
 class Standing(NamedTuple):
-    """A curve of a rung beside the anchor's, and its values at the common rate."""
+    """A curve of a rung beside the anchor's."""
 
     label: str
     rung: Rung
     spent: Spent
     facts: Mapping[str, float]
-    psnr_delta: Mapping[str, Any] | None  # BD-rates as an evaluation has them
-    ms_ssim_delta: Mapping[str, Any] | None
-    at_rate: Mapping[str, float | None]
-
-
-class Beside(NamedTuple):
-    """A classical codec on the same scales."""
-
-    label: str
-    psnr_delta: Mapping[str, Any] | None
-    ms_ssim_delta: Mapping[str, Any] | None
-    at_rate: Mapping[str, float | None]
+    values: Values
 
 
 class Sentence(NamedTuple):
@@ -47,11 +46,11 @@ class Sentence(NamedTuple):
     text: str
 
 
-def spent(place: Place, name: str, plan: Plan) -> Spent:
+def spent(folder: FamilyFolder, name: str, plan: Plan) -> Spent:
     """What the runs of a rung took, by their logs."""
     runs = plan[name]
-    logs = [log(place.run(name, number)) for number in range(1, len(runs) + 1)]
-    seconds = sum(seconds_spent(lines, run.batch, place) for lines, run in zip(logs, runs))
+    logs = [log(folder.run(name, number)) for number in range(1, len(runs) + 1)]
+    seconds = sum(seconds_spent(lines, run.batch, folder) for lines, run in zip(logs, runs))
     return Spent(
         sum(run.steps for run in runs), sum(run.steps * run.batch for run in runs), seconds / 60,
         sum(run.flops for run in runs) / 1e12, trend(logs[-1]),
@@ -69,43 +68,40 @@ def trend(lines: Sequence[Mapping[str, Any]]) -> float | None:
     return last / before - 1 if before > 0 else None
 
 
-def standings(found: Measured, place: Place, names: Sequence[str], plan: Plan, bpp: float) -> list[Standing]:
+def standings(
+    found: FamilyResults, folder: FamilyFolder, names: Sequence[str], plan: Plan, bpp: float
+) -> list[Standing]:
     """A line for each curve of each rung, in the order of the names."""
-    lines = []
-    for name in names:
-        rows = [row for row in found.results["summary"] if row["codec"] == name and not row.get("unable")]
-        took = spent(place, name, plan)
-        for realism in dict.fromkeys(row["realism"] for row in rows):
-            label = name if realism is None else f"{name}, realism {realism:g}"
-            curve = [row for row in rows if row["realism"] == realism]
-            deltas = {one["metric"]: one["rate"] for one in found.results["bd"] if one["codec"] == label}
-            values = {metric: at_rate(curve, metric, bpp) for metric in found.results["metrics"]}
-            lines.append(
-                Standing(label, rung(name), took, found.results["codecs"].get(name, {}), deltas.get("psnr"),
-                         deltas.get("ms_ssim"), values)
-            )  # fmt: skip
-    return lines
+    curves = series(found.results["summary"])
+    took = {name: spent(folder, name, plan) for name in names}
+    return [
+        Standing(one.label, rung(name), took[name], found.results["codecs"].get(name, {}), values(found, one, bpp))
+        for name in names
+        for one in curves
+        if one.codec == name
+    ]
 
 
-def beside(found: Measured, names: Sequence[str], bpp: float) -> list[Beside]:
-    """A line for each classical codec."""
-    lines = []
-    for name in names:
-        curve = [row for row in found.results["summary"] if row["codec"] == name and not row.get("unable")]
-        deltas = {one["metric"]: one["rate"] for one in found.results["bd"] if one["codec"] == name}
-        values = {metric: at_rate(curve, metric, bpp) for metric in found.results["metrics"]}
-        lines.append(Beside(name, deltas.get("psnr"), deltas.get("ms_ssim"), values))
-    return lines
+def beside(found: FamilyResults, names: Sequence[str], bpp: float) -> dict[str, Values]:
+    """The values of each classical codec."""
+    return {one.codec: values(found, one, bpp) for one in series(found.results["summary"]) if one.codec in names}
 
 
-def history(found: Measured, lines: Sequence[Standing], minutes: float, arithmetic: bool) -> list[Sentence]:
+def values(found: FamilyResults, one: Series, bpp: float) -> Values:
+    """A curve's values."""
+    deltas = {entry["metric"]: entry["rate"] for entry in found.results["bd"] if entry["codec"] == one.label}
+    at = {metric: at_rate(one.points(metric), bpp) for metric in found.results["metrics"]}
+    return Values(deltas.get("psnr"), deltas.get("ms_ssim"), at)
+
+
+def history(found: FamilyResults, lines: Sequence[Standing], minutes: float, arithmetic: bool) -> list[Sentence]:
     """A sentence for each rung that was to improve on another one, where both were measured."""
     by_name = {line.rung.name: line for line in lines}
     pairs = [(line, by_name[line.rung.after]) for line in by_name.values() if line.rung.after in by_name]
     return [_sentence(found, test, anchor, minutes, arithmetic) for test, anchor in pairs]
 
 
-def _sentence(found: Measured, test: Standing, anchor: Standing, minutes: float, arithmetic: bool) -> Sentence:
+def _sentence(found: FamilyResults, test: Standing, anchor: Standing, minutes: float, arithmetic: bool) -> Sentence:
     name, other, promise = test.rung.name, anchor.rung.name, test.rung.promise
     metric, axis = ("texture_error", "quality") if promise == "realism" else ("psnr", "rate")
     compared = pair(found, name, other, metric)
@@ -124,9 +120,10 @@ def _sentence(found: Measured, test: Standing, anchor: Standing, minutes: float,
         said = f"{abs(value):.1f} % {'fewer' if value < 0 else 'more'} bits than {other} at equal PSNR"
     bounds = f" (95 % interval {interval[0]:+.1f} to {interval[1]:+.1f})" if interval else ""
     if promise == "arithmetic":
-        return Sentence(
-            "holds" if _cheaper(test, anchor) else "reversed", f"{_arithmetic(test, anchor)}, at {said}{bounds}."
-        )
+        mine, theirs = _kmac(test), _kmac(anchor)
+        share = f", {mine / theirs:.2f} of {other}'s {theirs:.1f}" if theirs else ""
+        text = f"{name} takes {mine:.1f} kMAC per pixel both ways{share}, at {said}{bounds}."
+        return Sentence("holds" if mine < theirs else "reversed", text)
     doubt = "" if verdict != "open" else ", and the interval has zero in it" if interval else ", without an interval"
     text = f"{name} has {said}{bounds}{doubt}."
     return Sentence(verdict, text if verdict == "holds" else f"{text} {known}")
@@ -136,12 +133,9 @@ def _known(test: Standing, anchor: Standing, minutes: float, arithmetic: bool) -
     """What is known of a pair that does not stand as its papers have it: what each was given, and how far it came."""
     budget = f"the arithmetic of {minutes:g} minutes of balle2018" if arithmetic else f"a budget of {minutes:g} minutes"
     parts = [f"What is known: with {budget}, {_took(test)}, {_took(anchor)}"]
-    falls = [
-        f"that of {line.rung.name} {'fell' if line.spent.trend < 0 else 'rose'} by {abs(100 * line.spent.trend):.1f} %"
-        for line in (test, anchor)
-        if line.spent.trend is not None
-    ]
-    if falls:
+    trends = [(line.rung.name, line.spent.trend) for line in (test, anchor) if line.spent.trend is not None]
+    if trends:
+        falls = [f"that of {name} {'fell' if t < 0 else 'rose'} by {abs(100 * t):.1f} %" for name, t in trends]
         parts.append("of the training loss, from the last fifth but one of the steps to the last, " + ", ".join(falls))
     return "; ".join(parts) + "."
 
@@ -152,15 +146,5 @@ def _took(line: Standing) -> str:
     return f"{line.rung.name} did {one.steps:,} steps on {one.crops:,} crops ({cost})"
 
 
-def _cheaper(test: Standing, anchor: Standing) -> bool:
-    return _kmac(test) < _kmac(anchor)
-
-
 def _kmac(line: Standing) -> float:
     return float(line.facts.get("encoder_kmac", 0)) + float(line.facts.get("decoder_kmac", 0))
-
-
-def _arithmetic(test: Standing, anchor: Standing) -> str:
-    mine, theirs = _kmac(test), _kmac(anchor)
-    share = f", {mine / theirs:.2f} of {anchor.rung.name}'s {theirs:.1f}" if theirs else ""
-    return f"{test.rung.name} takes {mine:.1f} kMAC per pixel both ways{share}"

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .sides import by_sides
+from .table import by_sides
 
 EQUAL_DB = 10 * math.log10(255**2 / 1e-9)  # a mean squared error of 1e-9 grey levels
 SSIM_SIDE, MS_SSIM_SIDE = 11, 161  # the window; the fifth scale must still hold it
@@ -56,18 +56,11 @@ def ms_ssim(x: Tensor, y: Tensor) -> float:
     return float(measure(x, y, data_range=1.0))
 
 
-def gmsd(x: Tensor, y: Tensor) -> float:
-    """Gradient magnitude similarity deviation (Xue et al. 2014) of the luma; 0 is equal."""
+def of_piq(name: str) -> Callable[[Tensor, Tensor], float]:
+    """A measure of the library piq, by its name there."""
     import piq
 
-    return float(piq.gmsd(x, y, data_range=1.0))
-
-
-def haarpsi(x: Tensor, y: Tensor) -> float:
-    """HaarPSI (Reisenhofer et al. 2018) in YIQ; 1 is equal."""
-    import piq
-
-    return float(piq.haarpsi(x, y, data_range=1.0))
+    return lambda x, y: float(getattr(piq, name)(x, y, data_range=1.0))
 
 
 # Laparra et al. 2016, "Perceptual image quality assessment using a normalized Laplacian pyramid": the published

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -29,7 +30,7 @@ from gencomp.perceptual import (
 )
 from gencomp.perceptual.dists import dists as dists
 
-from .sides import by_sides
+from .table import by_sides
 
 Compare = Callable[[Tensor, Tensor], float]
 Extract = Callable[[Tensor], Tensor]  # uint8 (N, 3, H, W) -> float (N, D)
@@ -92,30 +93,21 @@ def build_timm(name: str, state: Mapping[str, Tensor], device: str = "cpu") -> E
     """The pooled features of a timm model, after its own resizing, crop-free, and normalisation."""
     import timm
 
-    given = dict(state)
+    given, options = dict(state), dict[str, Any]()
     if "dinov2" in name:  # 224 pixels, as FD-DINOv2 takes them; the positions are interpolated to it
-        network = timm.create_model(name, pretrained=False, num_classes=0, img_size=224)
-        convert: Callable[..., dict[str, Tensor]] = timm.models.vision_transformer.checkpoint_filter_fn
-        given = convert(given, network)
-    else:
-        network = timm.create_model(name, pretrained=False, num_classes=0)
-    wanted = network.state_dict().keys()
-    network.load_state_dict({key: value for key, value in given.items() if key in wanted})
-    config = timm.data.resolve_model_data_config(network)
-    if "dinov2" in name:
-        config["input_size"] = (3, 224, 224)
-    return _normalised(network.eval().requires_grad_(False).to(device), config, device)
+        options = {"img_size": 224}
+    network = timm.create_model(name, pretrained=False, num_classes=0, **options)
+    if options:
+        given = timm.models.vision_transformer.checkpoint_filter_fn(given, network)
+    config = timm.data.resolve_model_data_config(network) | ({"input_size": (3, 224, 224)} if options else {})
+    return _normalised(_loaded(network, given, device), config, device)
 
 
 def build_lite(state: Mapping[str, Tensor], device: str = "cpu") -> Extract:
     """The 1280 pooled features of EfficientNet-Lite0, of images as they are: nothing is resized."""
     import timm
 
-    network = timm.create_model("tf_efficientnet_lite0", num_classes=0)
-    network.load_state_dict(
-        {key: value for key, value in state.items() if not key.startswith("classifier")}, strict=False
-    )
-    network.eval().requires_grad_(False).to(device)
+    network = _loaded(timm.create_model("tf_efficientnet_lite0", num_classes=0), state, device, strict=False)
     return lambda images: network(images.to(device).float() / 127.5 - 1)  # mean and deviation 0.5, as it was trained
 
 
@@ -125,23 +117,28 @@ def build_swav(state: Mapping[str, Tensor], device: str = "cpu") -> Extract:
 
     network = resnet50(weights=None)
     network.fc = nn.Identity()
-    wanted = network.state_dict().keys()
-    network.load_state_dict({k: v for key, v in state.items() if (k := key.removeprefix("module.")) in wanted})
+    given = {key.removeprefix("module."): value for key, value in state.items()}
     config = {"input_size": (3, 224, 224), "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
-    return _normalised(network.eval().requires_grad_(False).to(device), config, device)
+    return _normalised(_loaded(network, given, device), config, device)
 
 
-def _normalised(network: nn.Module, config: Mapping[str, object], device: str) -> Extract:
+def _loaded(network: nn.Module, given: Mapping[str, Tensor], device: str, strict: bool = True) -> nn.Module:
+    """A network with those of the weights that it has entries for, ready to be asked. strict: it must get them all."""
+    wanted = network.state_dict().keys()
+    network.load_state_dict({key: value for key, value in given.items() if key in wanted}, strict=strict)
+    return network.eval().requires_grad_(False).to(device)
+
+
+def _normalised(network: nn.Module, config: Mapping[str, Any], device: str) -> Extract:
     """A network behind the resizing (bicubic, antialiased) and normalisation that its configuration asks for."""
     from kornia.enhance import normalize
 
-    size = config["input_size"]
+    side = tuple(config["input_size"])[1:]
     mean, std = (torch.tensor(config[key], device=device) for key in ("mean", "std"))
 
     def extract(images: Tensor) -> Tensor:
         x = images.to(device).float() / 255
-        x = F.interpolate(x, tuple(size)[1:], mode="bicubic", antialias=True).clamp(0, 1)  # type: ignore[arg-type]
-        return network(normalize(x, mean, std))
+        return network(normalize(F.interpolate(x, side, mode="bicubic", antialias=True).clamp(0, 1), mean, std))
 
     return extract
 

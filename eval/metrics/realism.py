@@ -5,6 +5,7 @@ with others do not compare.
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,7 @@ from torch import Tensor
 from gencomp import perceptual
 from gencomp.perceptual import FeatureStack, Pooled, laplacian_bands, pooled, pooled_distance, steerable_features
 
-from .sides import by_sides
+from .table import by_sides
 
 LEVELS = 4
 PATCHES, SIDE, DIRECTIONS = 512, 7, 512  # descriptors per level and image, their side, projections
@@ -94,9 +95,6 @@ def wasserstein(features: FeatureStack | None = None, scale: float = 1.0) -> Mea
     return by_sides(statistics, statistics, distortion)
 
 
-REFERENCE_SEED, REBUILT_SEED = 1, 2
-
-
 def swd() -> Callable[[Iterable[Tensor], Iterable[Tensor]], float]:
     """Sliced Wasserstein distance between two sets of images, times 1000, mean over the levels of a pyramid.
 
@@ -107,10 +105,7 @@ def swd() -> Callable[[Iterable[Tensor], Iterable[Tensor]], float]:
         levels = sliced_wasserstein(originals, rebuilt)
         return sum(levels) / len(levels)
 
-    def reference(originals: Iterable[Tensor]) -> list[Tensor]:
-        return descriptors(originals, REFERENCE_SEED)
-
-    return by_sides(reference, lambda rebuilt: descriptors(rebuilt, REBUILT_SEED), distance)
+    return by_sides(partial(descriptors, seed=1), partial(descriptors, seed=2), distance)
 
 
 def descriptors(images: Iterable[Tensor], seed: int) -> list[Tensor]:

@@ -5,13 +5,15 @@ it needs a feature network, distances.py for sets) and add a row here; tests/eva
 it measures, and a test of its own should hold it to an independent implementation or a closed form.
 """
 
+import importlib
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 Direction = Literal["higher", "lower", "one"]
 Scope = Literal["image", "images", "patches", "wholes"]
+Given, Original, Rebuilt = TypeVar("Given"), TypeVar("Original"), TypeVar("Rebuilt")
 
 
 class Resources(NamedTuple):
@@ -50,28 +52,9 @@ class Metric(NamedTuple):
     elsewhere: str = ""  # what a distance of features is called over another network than Inception
 
 
-def _fidelity() -> Any:
-    from . import fidelity  # here, so that `--help` does not wait for torch
-
-    return fidelity
-
-
-def _realism() -> Any:
-    from . import realism
-
-    return realism
-
-
-def _networks() -> Any:
-    from . import networks
-
-    return networks
-
-
-def _distances() -> Any:
-    from . import distances
-
-    return distances
+def _of(module: str) -> Any:
+    """A module of metrics, imported when one of its own is made, so that `--help` does not wait for torch."""
+    return importlib.import_module(f".{module}", __package__)
 
 
 # The share of votes that the sign of a measure's difference predicts: 31 raters, 267 pairs shown without the original,
@@ -87,59 +70,60 @@ METRICS: Mapping[str, Metric] = {
     m.name: m._replace(votes=VOTES.get(m.name, 0.0))
     for m in (
         Metric("psnr", "PSNR", "higher", "dB", 2, "image", "RGB, 8 bits; mean of the images' dB",
-               lambda _: _fidelity().psnr, headline=True, agreement="scikit-image: 1e-5 dB"),
+               lambda _: _of("fidelity").psnr, headline=True, agreement="scikit-image: 1e-5 dB"),
         Metric("ssim", "SSIM", "higher", "", 4, "image", "kornia: 11x11 Gaussian window of 1.5, mean over RGB",
-               lambda _: _fidelity().ssim, agreement="scikit-image: 1e-5"),
+               lambda _: _of("fidelity").ssim, agreement="scikit-image: 1e-5"),
         Metric("ms_ssim", "MS-SSIM", "higher", "", 4, "image",
                "pytorch-msssim: 5 scales, mean over RGB; dB of the mean in curves",
-               lambda _: _fidelity().ms_ssim, headline=True,
+               lambda _: _of("fidelity").ms_ssim, headline=True,
                in_decibels=True, agreement="its definition in float64: 2e-5"),
         Metric("nlpd", "NLPD", "lower", "", 4, "image", "normalised Laplacian pyramid of the luma (Laparra 2016)",
-               lambda _: _fidelity().nlpd(), agreement="its definition with SciPy: 1e-6 relative"),
+               lambda _: _of("fidelity").nlpd(), agreement="its definition with SciPy: 1e-6 relative"),
         Metric("gmsd", "GMSD", "lower", "", 4, "image",
-               "piq: gradient magnitude similarity deviation of the luma (Xue 2014)", lambda _: _fidelity().gmsd),
+               "piq: gradient magnitude similarity deviation of the luma (Xue 2014)",
+               lambda _: _of("fidelity").of_piq("gmsd")),
         Metric("haarpsi", "HaarPSI", "higher", "", 4, "image", "piq: Haar wavelet similarity (Reisenhofer 2018)",
-               lambda _: _fidelity().haarpsi),
+               lambda _: _of("fidelity").of_piq("haarpsi")),
         Metric("wasserstein_alex", "Wasserstein (AlexNet)", "lower", "", 3, "image",
                "Wasserstein distortion (Qiu 2023) over AlexNet at three octaves, pooled over 16 pixels",
-               lambda r: _realism().wasserstein(_networks().alex_features(r.weights, r.device)),
+               lambda r: _of("realism").wasserstein(_of("networks").alex_features(r.weights, r.device)),
                of_realism=True, headline=True),
         Metric("wasserstein", "Wasserstein (steerable)", "lower", "", 3, "image",
                "Wasserstein distortion (Qiu 2023) over steerable filters, pooled over 16 pixels, x1000",
-               lambda _: _realism().wasserstein(scale=1000), of_realism=True, headline=True),
+               lambda _: _of("realism").wasserstein(scale=1000), of_realism=True, headline=True),
         Metric("lpips_alex", "LPIPS (AlexNet)", "lower", "", 4, "image", "version 0.1, whole images",
-               lambda r: _networks().lpips("alex", r.weights, r.device), of_realism=True, headline=True,
+               lambda r: _of("networks").lpips("alex", r.weights, r.device), of_realism=True, headline=True,
                agreement="the lpips package and torchmetrics: 1e-5"),
         Metric("lpips_vgg", "LPIPS (VGG)", "lower", "", 4, "image", "version 0.1, whole images",
-               lambda r: _networks().lpips("vgg", r.weights, r.device), of_realism=True, headline=True,
+               lambda r: _of("networks").lpips("vgg", r.weights, r.device), of_realism=True, headline=True,
                agreement="the lpips package and torchmetrics: 1e-5"),
         Metric("lite", "Lite0 features", "lower", "", 4, "image",
                "EfficientNet-Lite0: squared distance of unit feature vectors at five depths, as LPIPS without heads",
-               lambda r: _networks().lite(r.weights, r.device), of_realism=True, headline=True),
+               lambda r: _of("networks").lite(r.weights, r.device), of_realism=True, headline=True),
         Metric("dists", "DISTS", "lower", "", 4, "image",
                "torchmetrics' network; the shorter side resized to 256 pixels where it is longer, as its authors do",
-               lambda r: _networks().dists(r.weights, r.device), of_realism=True, headline=True,
+               lambda r: _of("networks").dists(r.weights, r.device), of_realism=True, headline=True,
                agreement="torchmetrics with the same trunk: 1e-6"),
         Metric("fid", "FID", "lower", "", 2, "patches", "Inception (torch-fidelity), HiFiC's patches",
-               lambda _: _distances().frechet, of_realism=True, headline=True, elsewhere="frechet"),
+               lambda _: _of("distances").frechet, of_realism=True, headline=True, elsewhere="frechet"),
         Metric("fid_whole", "FID, whole images", "lower", "", 2, "wholes",
-               "Inception (torch-fidelity), one vector per image", lambda _: _distances().frechet, part_of="fid",
+               "Inception (torch-fidelity), one vector per image", lambda _: _of("distances").frechet, part_of="fid",
                of_realism=True, elsewhere="frechet_whole"),
         Metric("kid", "KID", "lower", "", 4, "patches", "Inception (torch-fidelity), HiFiC's patches, cubic kernel",
-               lambda _: _distances().kernel, of_realism=True, elsewhere="kernel"),
-        Metric("swd", "sliced Wasserstein", "lower", "", 1, "images", _SWD, lambda _: _realism().swd(),
+               lambda _: _of("distances").kernel, of_realism=True, elsewhere="kernel"),
+        Metric("swd", "sliced Wasserstein", "lower", "", 1, "images", _SWD, lambda _: _of("realism").swd(),
                of_realism=True, agreement="SciPy's one-dimensional distances: 1e-4 relative"),
         Metric("band_energy", "band energy", "one", "", 2, "image", f"finest {_BANDS}",
-               lambda _: _realism().band_energy(0), of_realism=True, headline=True),
+               lambda _: _of("realism").band_energy(0), of_realism=True, headline=True),
         Metric("band_energy_2", "band energy, 2nd", "one", "", 2, "image", f"second {_BANDS}",
-               lambda _: _realism().band_energy(1), of_realism=True, part_of="band_energy"),
+               lambda _: _of("realism").band_energy(1), of_realism=True, part_of="band_energy"),
         Metric("band_energy_3", "band energy, 3rd", "one", "", 2, "image", f"third {_BANDS}",
-               lambda _: _realism().band_energy(2), of_realism=True, part_of="band_energy"),
+               lambda _: _of("realism").band_energy(2), of_realism=True, part_of="band_energy"),
         Metric("texture_error", "texture error", "lower", "dB", 2, "image",
-               "|dB| of the two finest bands in blocks of 16x16", lambda _: _realism().texture_error(),
+               "|dB| of the two finest bands in blocks of 16x16", lambda _: _of("realism").texture_error(),
                of_realism=True, headline=True, agreement="its definition in NumPy: 1e-4 dB"),
         Metric("grid_artefacts", "grid artefacts", "lower", "grey levels", 2, "image",
-               "rms, of what repeats every 8 pixels", lambda _: _realism().grid_artefacts(),
+               "rms, of what repeats every 8 pixels", lambda _: _of("realism").grid_artefacts(),
                of_realism=True, headline=True),
     )
 }  # fmt: skip
@@ -185,6 +169,11 @@ def by_votes(metrics: Mapping[str, Metric], minimised: Collection[str]) -> list[
     return [metric.name for metric in sorted(free, key=lambda m: -m.votes)]
 
 
+def metric_of(name: str) -> Metric:
+    """The metric of a column; KeyError where the column is of no known one."""
+    return measured([{name: 0}])[name]
+
+
 def direction_of(name: str) -> Direction:
     """Which values of a column are better; higher ones where the column is of no known metric."""
     metric = measured([{name: 0}]).get(name)
@@ -211,3 +200,23 @@ def goodness(metric: Metric, value: float) -> float:
 def decibels(similarity: float) -> float:
     """A mean similarity (1 is equal) as -10 log10(1 - similarity) [dB]."""
     return -10 * math.log10(max(1e-9, 1 - similarity))
+
+
+def by_sides(
+    of_original: Callable[[Given], Original],
+    of_rebuilt: Callable[[Given], Rebuilt],
+    compare: Callable[[Original, Rebuilt], float],
+) -> Callable[[Given, Given], float]:
+    """The metric compare(of_original(x), of_rebuilt(y)) of (x, y), which remembers the first half of the last x: one
+    original has many reconstructions.
+
+    The same x is the same object, so whoever measures hands on the one that it has, and does not change it.
+    """
+    last: list[tuple[Given, Original]] = []
+
+    def measure(x: Given, y: Given) -> float:
+        if not last or last[0][0] is not x:
+            last[:] = [(x, of_original(x))]
+        return compare(last[0][1], of_rebuilt(y))
+
+    return measure

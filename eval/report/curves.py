@@ -1,10 +1,12 @@
-"""Rate against quality: Bjontegaard deltas over PCHIP curves.
+"""Rate against quality: Bjontegaard deltas over PCHIP curves, and intervals by resampling images with replacement.
 
 Bjontegaard 2001 (VCEG-M33), with the piecewise cubic interpolation that replaced its single cubic (as in JVET's common
-test conditions). Quality grows with goodness: callers negate metrics of which less is better.
+test conditions). Quality grows with goodness: callers negate metrics of which less is better. For the bootstrap see
+Efron and Tibshirani 1993, chapters 13 and 16.
 """
 
 import math
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -91,3 +93,60 @@ def _overlap(a: Array, b: Array) -> tuple[float, float, float]:
 def _mean(x: Array, y: Array, low: float, high: float) -> float:
     """Mean of the interpolant of y(x) between two bounds."""
     return float(PchipInterpolator(x, y).integrate(low, high)) / (high - low)
+
+
+def at_rate(points: Sequence[tuple[float, float]], bpp: float) -> float | None:
+    """The value at a rate of a curve of points (bpp, value) that ascend in rate, linear in the rate's logarithm; None
+    beyond its ends."""
+    if not points or not points[0][0] <= bpp <= points[-1][0]:
+        return None
+    rates, values = zip(*points)
+    return float(np.interp(np.log(bpp), np.log(rates), values))
+
+
+class Interval(NamedTuple):
+    """A 95 % interval."""
+
+    low: float
+    high: float
+
+
+class Resampled(NamedTuple):
+    """What resampling says of a difference: its interval, and the probability of one as large if there were none."""
+
+    interval: Interval
+    p: float
+
+
+def resample(
+    statistic: Callable[[NDArray[np.intp]], float], images: int, resamples: int = 1000, seed: int = 0
+) -> Resampled | None:
+    """95 % percentile interval and two-sided p of a statistic of a set of images.
+
+    `statistic` takes the indices of a resample and may raise CurveError; p is twice the smaller share of resamples on
+    one side of zero, at least 1 / resamples. Codecs are compared on the same resample: the bootstrap is paired. None
+    with fewer than two images, or when the statistic is defined on less than nine resamples of ten.
+    """
+    if images < 2:
+        return None
+    draw, values = np.random.default_rng(seed), []
+    for _ in range(resamples):
+        try:
+            values.append(statistic(draw.integers(0, images, images)))
+        except CurveError:
+            continue
+    if len(values) < 0.9 * resamples:
+        return None
+    low, high = np.percentile(values, [2.5, 97.5])
+    below = float(np.mean(np.array(values) <= 0))
+    above = float(np.mean(np.array(values) >= 0))
+    return Resampled(Interval(float(low), float(high)), min(1.0, max(2 * min(below, above), 1 / len(values))))
+
+
+def mean_interval(values: Array, resamples: int = 1000) -> Interval | None:
+    """95 % percentile interval of a mean over images."""
+    if len(values) < 2:
+        return None
+    draws = np.random.default_rng(0).integers(0, len(values), (resamples, len(values)))
+    low, high = np.percentile(values[draws].mean(1), [2.5, 97.5])
+    return Interval(float(low), float(high))

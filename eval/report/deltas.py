@@ -1,43 +1,48 @@
 """Bjontegaard deltas between curves, on means over images and image by image, and what they say in a sentence."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..metrics.table import Metric, goodness, measured
+from ..metrics.table import goodness, measured, metric_of
+from ..run.crew import Run, Step, in_turn
 from ..run.records import Record
 from ..run.sets import Key
-from ..run.steps import Run, Step, in_turn
-from .bootstrap import mean_interval, resample
-from .curves import Curve, CurveError, Delta, bd_quality, bd_rate, curve
-from .summary import Series, series
+from .curves import Curve, CurveError, Delta, bd_quality, bd_rate, curve, mean_interval, resample
+from .summary import Series, key_of, series
 
 RESAMPLES = 400
 FEWEST = 6  # images behind a sentence: were five all of one mind, a sign test would still give p = 2 / 2^5 > 0.05
 Window = tuple[float, float] | None
 Table = tuple[NDArray[np.float64], NDArray[np.float64]]  # rates and values, (points, images)
 Measure = Callable[[Curve, Curve], Delta]
+Rows = Sequence[Mapping[str, Any]]
 
 
 def deltas(
-    rows: Sequence[Mapping[str, Any]], used: Mapping[Key, Sequence[Record]], anchor: str, window: Window = None,
-    run: Run = in_turn,
-) -> list[dict[str, Any]]:  # fmt: skip
+    rows: Rows, used: Mapping[Key, Sequence[Record]], anchor: str, window: Window = None, run: Run = in_turn
+) -> list[dict[str, Any]]:
     """One entry for each curve and metric of which higher or lower is better, against the anchor's curve."""
     curves = series(rows)
     anchors = [c for c in curves if c.codec == anchor]
     pairs = [(next((c for c in anchors if c.kind == one.kind), anchors[0]), one) for one in curves if anchors]
-    pairs = [(against, one) for against, one in pairs if against != one]
-    return compare(pairs, rows, used, [*measured(rows)], window, run)
+    pairs = [(against, one) for against, one in pairs if against is not one]
+    return compare(pairs, used, [*measured(rows)], window, run)
 
 
 def answers(
-    rows: Sequence[Mapping[str, Any]], used: Mapping[Key, Sequence[Record]], codecs: Mapping[str, Mapping[str, Any]],
-    anchor: str, names: Sequence[str], window: Window = None, run: Run = in_turn,
-) -> list[dict[str, Any]]:  # fmt: skip
+    rows: Rows,
+    used: Mapping[Key, Sequence[Record]],
+    codecs: Mapping[str, Mapping[str, Any]],
+    anchor: str,
+    names: Sequence[str],
+    window: Window = None,
+    run: Run = in_turn,
+) -> list[dict[str, Any]]:
     """An entry with a sentence under `text` for each rival of the first gencomp, or else of the anchor, and metric.
 
     The codec stands at its default realism, or at the highest there is; rivals are all curves of other codecs, also
@@ -55,7 +60,7 @@ def answers(
     rivals = [c for c in rivals if c.kind == one.kind or (c.codec, c.realism) not in same]
     compared = {c[:3]: c for c in series(rows)}
     pairs = [(compared[c[:3]], compared[one[:3]]) for c in rivals if {c[:3], one[:3]} <= compared.keys()]
-    found = [entry | {"text": sentence(entry)} for entry in compare(pairs, rows, used, names, window, run)]
+    found = [entry | {"text": sentence(entry)} for entry in compare(pairs, used, names, window, run)]
     silent = [c.label for c in rivals if c.label not in {entry["anchor"] for entry in found}]
     why = "too few to say (no measure or no rate is there for all images)."
     return found + [{"codec": one.label, "anchor": c, "text": f"{one.label} against {c}: {why}"} for c in silent]
@@ -64,7 +69,7 @@ def answers(
 def sentence(one: Mapping[str, Any]) -> str:
     """Who needs fewer bits, by how much, and how sure that is; or that there is too little to say it."""
     codec, rival, delta, images = one["codec"], one["anchor"], one["rate"], one["images"]
-    metric = measured([{one["metric"]: 0}])[one["metric"]]
+    metric = metric_of(one["metric"])
     rates = " and ".join(dict.fromkeys(map(str, one["points"])))
     of = f"{images} image{'s' if images != 1 else ''}" if images else "the whole set"
     basis = f"{of}, {rates} rate{'s' if rates != '1' else ''}"
@@ -81,101 +86,81 @@ def sentence(one: Mapping[str, Any]) -> str:
 
 
 def compare(
-    pairs: Sequence[tuple[Series, Series]], rows: Sequence[Mapping[str, Any]], used: Mapping[Key, Sequence[Record]],
-    names: Sequence[str], window: Window, run: Run,
-) -> list[dict[str, Any]]:  # fmt: skip
+    pairs: Sequence[tuple[Series, Series]],
+    used: Mapping[Key, Sequence[Record]],
+    names: Sequence[str],
+    window: Window,
+    run: Run,
+) -> list[dict[str, Any]]:
     """One entry for each pair (anchor, test) of curves and each metric that both have at all points.
 
     Curves are means over the images that every point of both has. Intervals and p resample them, the same ones for
     both codecs; metrics of a whole set have none. A comparison that cannot be made says why under `refused`.
     """
-    by_key = {(r["codec"], r["setting"], r["realism"]): r for r in rows}
-    metrics = measured(rows)
+    metrics = measured([dict.fromkeys(names)])
     entries: list[dict[str, Any]] = []
     steps = []
     for against, one in pairs:
         for name in names:
-            lacking = not all(name in by_key[k] for k in (*one.keys, *against.keys))
-            if lacking or metrics[name].direction == "one":
+            if metrics[name].direction == "one" or not all(name in row for row in (*one.rows, *against.rows)):
                 continue
-            minimised = name in by_key[one.keys[0]]["minimised"]
             entries.append({"anchor": against.label, "codec": one.label, "kind": one.kind, "metric": name,
-                            "minimised": minimised, "points": [len(one.keys), len(against.keys)]})  # fmt: skip
-            tables, images = _tables(name, (against, one), by_key, used)
+                            "minimised": name in one.rows[0]["minimised"],
+                            "points": [len(one.rows), len(against.rows)]})  # fmt: skip
+            tables, images = _tables(name, (against, one), used)
             steps.append(Step(f"delta of {one.label}", partial(_delta, name, tables, images, window)))
     return [entry | delta for entry, delta in zip(entries, run(steps))]
 
 
 def _tables(
-    name: str, pair: tuple[Series, Series], by_key: Mapping[Key, Mapping[str, Any]],
-    used: Mapping[Key, Sequence[Record]],
-) -> tuple[list[Table], list[str]]:  # fmt: skip
+    name: str, pair: tuple[Series, Series], used: Mapping[Key, Sequence[Record]]
+) -> tuple[list[Table], list[str]]:
     """Rates and values of two curves over the images that every point of both has, and the names of these.
 
     A metric of a whole set is a table of one column, the set's mean rate and its value, of no image.
     """
-    points = [[{r.place.image: r for r in used[k] if name in r.metrics} for k in one.keys] for one in pair]
+    points = [[{r.place.image: r for r in used[key_of(row)] if name in r.metrics} for row in one.rows] for one in pair]
     if not any(point for one in points for point in one):
-        return [
-            (np.array([[by_key[k]["bpp"]] for k in one.keys]), np.array([[by_key[k][name]] for k in one.keys]))
-            for one in pair
-        ], []
+        return [(np.array([[r["bpp"]] for r in one.rows]), np.array([[r[name]] for r in one.rows])) for one in pair], []
     shared = sorted(set.intersection(*(set(point) for one in points for point in one)))
-    return [
-        (
-            np.array([[point[image].row["bpp"] for image in shared] for point in one]),
-            np.array([[point[image].metrics[name] for image in shared] for point in one]),
-        )
-        for one in points
-    ], shared
+    rates = [np.array([[point[image].row["bpp"] for image in shared] for point in one]) for one in points]
+    values = [np.array([[point[image].metrics[name] for image in shared] for point in one]) for one in points]
+    return list(zip(rates, values)), shared
 
 
 def _delta(name: str, tables: list[Table], images: list[str], window: Window) -> dict[str, Any]:
-    """One comparison by a metric's name: BD-rate [%] and BD-quality [its unit, or dB], each with its overlap."""
-    metric = measured([{name: 0}])[name]
-    count = tables[0][0].shape[1]
+    """One comparison: BD-rate [%] and BD-quality [the metric's unit, or dB] on means, each with its overlap, and the
+    BD-rates of each image's own curves: their mean with its interval, the median, how many need fewer bits."""
+    metric, count = metric_of(name), tables[0][0].shape[1]
+
+    def on_means(measure: Measure, index: Any) -> Delta:
+        if not len(index):
+            raise CurveError("no image in common")
+        means = [(rates[:, index].mean(1), values[:, index].mean(1)) for rates, values in tables]
+        return measure(*(curve(r, np.array([goodness(metric, float(x)) for x in v]), window) for r, v in means))
+
     result: dict[str, Any] = {"images": count, "window": window}
     for label, measure in (("rate", bd_rate), ("quality", bd_quality)):
         try:
-            whole = _on_means(metric, tables, np.arange(count), measure, window)
+            whole = on_means(measure, np.arange(count))
         except CurveError as error:
             result[label] = {"refused": str(error)}
             continue
-        of_resample = _bound(metric, tables, measure, window)
-        resampled = resample(of_resample, count if images else 1, RESAMPLES)
+        value = partial(lambda measure, index: on_means(measure, index).value, measure)
+        resampled = resample(value, count if images else 1, RESAMPLES)
         result[label] = whole._asdict() | (resampled._asdict() if resampled else {"interval": None, "p": None})
-    result["per_image"] = _per_image(metric, tables, images, window)
-    return result
-
-
-def _bound(metric: Metric, tables: list[Table], measure: Measure, window: Window) -> Callable[[Any], float]:
-    return lambda index: _on_means(metric, tables, index, measure, window).value
-
-
-def _on_means(metric: Metric, tables: list[Table], index: NDArray[np.intp], measure: Measure, window: Window) -> Delta:
-    """The delta of the curves of means over some images."""
-    if not len(index):
-        raise CurveError("no image in common")
-    return measure(*(_curve(metric, r[:, index].mean(1), v[:, index].mean(1), window) for r, v in tables))
-
-
-def _curve(metric: Metric, rates: NDArray[np.float64], values: NDArray[np.float64], window: Window) -> Curve:
-    return curve(rates, np.array([goodness(metric, float(value)) for value in values]), window)
-
-
-def _per_image(metric: Metric, tables: list[Table], images: list[str], window: Window) -> dict[str, Any]:
-    """BD-rate [%] of each image's own curves: their mean with its interval, the median, how many need fewer bits."""
-    values: dict[str, float] = {}
+    single: dict[str, float] = {}
     for k, image in enumerate(images):
-        try:
-            values[image] = bd_rate(*(_curve(metric, r[:, k], v[:, k], window) for r, v in tables)).value
-        except CurveError:
-            continue
-    if not values:
-        return {"images": 0, "refused": len(images)}
-    array = np.array(list(values.values()))
-    return {
-        "images": len(values), "refused": len(images) - len(values), "mean": float(array.mean()),
-        "median": float(np.median(array)), "interval": mean_interval(array), "fewer_bits": int((array < 0).sum()),
-        "values": values,
-    }  # fmt: skip
+        with suppress(CurveError):
+            single[image] = on_means(bd_rate, [k]).value
+    result["per_image"] = {"images": len(single), "refused": len(images) - len(single)}
+    if single:
+        array = np.array(list(single.values()))
+        result["per_image"] |= {
+            "mean": float(array.mean()),
+            "median": float(np.median(array)),
+            "interval": mean_interval(array),
+            "fewer_bits": int((array < 0).sum()),
+            "values": single,
+        }
+    return result

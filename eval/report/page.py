@@ -27,10 +27,7 @@ def page(results: Mapping[str, Any]) -> str:
     data["answers"] = [one["text"] for one in results["answers"]]
     data["colours"] = {codec: colour_of(codec, codecs) for codec in codecs}
     data["published"] = [p._asdict() | {"prominent": p.label in published.PROMINENT} for p in published.curves()]
-    data["tables"] = {
-        "means": tables.means_table(results)._asdict(),
-        "deltas": tables.deltas_table(results)._asdict(),
-    }
+    data["tables"] = {"means": tables.means_table(results)._asdict(), "deltas": tables.deltas_table(results)._asdict()}
     data["files"] = links(results)
     parts = {
         "title": "Image codecs compared",

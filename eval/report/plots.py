@@ -1,7 +1,7 @@
 """Rate against every metric as still figures, PNG, SVG and PDF. Published curves are dashed: not measured here."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -13,12 +13,11 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from gencomp.files import write_atomically
 
-from ..drawing import plainly
-from ..metrics.table import Metric, by_votes, measured, on_axis
-from ..run.steps import Run, Step, in_turn
+from ..metrics.table import Metric, by_votes, measured, metric_of, on_axis
+from ..run.crew import Run, Step, in_turn
 from . import published
 from .published import Published
-from .summary import Series, drawn
+from .summary import Series, series
 
 # Colours that stay apart for colour-blind readers (Okabe and Ito), gencomp's the strongest.
 COLOURS = {
@@ -26,8 +25,15 @@ COLOURS = {
     "jpegxl": "#56b4e9", "hevc": "#cc79a7", "vvc": "#8d6cb8",
 }  # fmt: skip
 OTHERS = ("#1b7837", "#17a2b8", "#a6611a", "#018571", "#7f7f7f", "#c2410c", "#4c72b0", "#937860")
-Rows = Sequence[Mapping[str, Any]]
+DIRECTIONS = {"higher": "higher is better", "lower": "lower is better", "one": "1 keeps the texture"}
+WIDE = 60  # from such a ratio of the highest to the lowest rate on, there is room for fewer ticks
+FILES: Mapping[str, Mapping[str, Any]] = {
+    ".png": {"dpi": 130}, ".svg": {"metadata": {"Date": None}}, ".pdf": {"metadata": {"CreationDate": None}},
+}  # fmt: skip
 LookName = Literal["light", "dark"]
+plainly = matplotlib.rc_context(matplotlib.rcParamsDefault)
+"""Decorates what draws: a `matplotlibrc` does not count, which matplotlib reads in the working folder before any other:
+among photographs it may be anybody's."""
 
 
 class Look(NamedTuple):
@@ -45,7 +51,10 @@ LOOKS: Mapping[LookName, Look] = {
 }
 
 
-WIDE = 60  # from such a ratio of the highest to the lowest rate on, there is room for fewer ticks
+def looks(prefix: Path) -> Iterator[tuple[Look, Path]]:
+    """A figure for light pages and one for dark, with their paths: PREFIX and PREFIX-dark."""
+    for name, look in LOOKS.items():
+        yield look, prefix if name == "light" else prefix.with_name(f"{prefix.name}-{name}")
 
 
 def colour_of(codec: str, codecs: Sequence[str]) -> str:
@@ -61,78 +70,88 @@ def plotted(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [name for name, metric in metrics.items() if not metric["part_of"]]
 
 
-def axis_label(metric: Metric) -> str:
-    """A metric's name, unit and direction."""
-    unit = "dB" if metric.in_decibels else metric.unit
-    direction = {"higher": "higher is better", "lower": "lower is better", "one": "1 keeps the texture"}
-    return f"{metric.label}{f' [{unit}]' if unit else ''}, {direction[metric.direction]}"
-
-
-def write_plots(
-    out: Path, rows: Rows, series: Sequence[Series], names: Sequence[str], dataset: str | None, run: Run = in_turn
-) -> None:
+def write_plots(out: Path, collected: Mapping[str, Any], run: Run = in_turn) -> None:
     """One figure for each metric and an overview under plots/."""
-    folder = out / "plots"
+    folder, curves = out / "plots", series(collected["summary"])
     folder.mkdir(parents=True, exist_ok=True)
-    reference = [p for p in published.curves() if p.dataset == dataset and p.label in published.PROMINENT]
-    together = Step("plot overview", partial(overview, rows, series, names, reference, folder / "overview"))
-    run([together, *(Step(f"plot {n}", partial(_alone, folder / n, n, rows, series, reference)) for n in names)])
+    reference = _prominent(collected)
+    needed = {key: collected[key] for key in ("summary", "metrics", "photos")}
+    steps = [Step("plot overview", partial(overview, needed, folder / "overview"))]
+    for name in plotted(collected["metrics"]):
+        steps.append(Step(f"plot {name}", partial(draw_all, folder / name, (7.5, 6), [name], curves, reference)))
+    run(steps)
 
 
-@plainly
-def _alone(path: Path, name: str, rows: Rows, series: Sequence[Series], reference: Sequence[Published]) -> None:
-    """One metric in a figure of its own."""
-    figure = Figure((7.5, 6), layout="constrained")
-    draw(figure.add_subplot(), name, rows, series, reference, LOOKS["light"])
-    save(figure, path, LOOKS["light"])
-
-
-@plainly
-def overview(
-    rows: Rows, series: Sequence[Series], names: Sequence[str], reference: Sequence[Published], path: Path,
-    look: LookName = "light",
-) -> None:  # fmt: skip
+def overview(collected: Mapping[str, Any], path: Path, look: Look = LOOKS["light"]) -> None:
     """Fidelity, and the realism that people's votes say most of, in one figure, as path.png, .svg and .pdf."""
-    minimised = {name for row in rows for name in row["minimised"]}
-    best = by_votes(measured(rows), minimised)
-    chosen = [name for name in ("psnr", "ms_ssim", *best[:2]) if name in names] or list(names)[:4]
+    rows, names = collected["summary"], plotted(collected["metrics"])
+    best = by_votes(measured(rows), {name for row in rows for name in row["minimised"]})
+    chosen = [name for name in ("psnr", "ms_ssim", *best[:2]) if name in names] or names[:4]
     lines = max(1, (len(chosen) + 1) // 2)
-    figure = Figure((11, 4.2 * lines + 1), layout="constrained")
-    for k, name in enumerate(chosen):
-        draw(figure.add_subplot(lines, 2, k + 1), name, rows, series, reference, LOOKS[look])
-    save(figure, path, LOOKS[look])
+    draw_all(path, (11, 4.2 * lines + 1), chosen, series(rows), _prominent(collected), look, columns=2)
+
+
+def _prominent(collected: Mapping[str, Any]) -> list[Published]:
+    dataset = collected["photos"]["dataset"]
+    return [p for p in published.curves() if p.dataset == dataset and p.label in published.PROMINENT]
+
+
+@plainly
+def draw_all(
+    path: Path,
+    size: tuple[float, float],
+    names: Sequence[str],
+    curves: Sequence[Series],
+    reference: Sequence[Published] = (),
+    look: Look = LOOKS["light"],
+    columns: int = 1,
+    colours: Mapping[str, str] | None = None,
+) -> None:
+    """Metrics side by side, `columns` of them in a line, as path.png, .svg and .pdf; size in inches."""
+    figure = Figure(size, layout="constrained")
+    for k, name in enumerate(names, 1):
+        draw(figure.add_subplot(max(1, -(-len(names) // columns)), columns, k), name, curves, reference, look, colours)
+    save(figure, path, look)
 
 
 def draw(
-    axes: Axes, name: str, rows: Rows, series: Sequence[Series], reference: Sequence[Published], look: Look,
+    axes: Axes,
+    name: str,
+    curves: Sequence[Series],
+    reference: Sequence[Published],
+    look: Look,
     colours: Mapping[str, str] | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """One metric against the rate. A hollow mark: one setting for all images, where others are matched to a rate.
 
     Intervals are left out: those of single means are as wide as images differ, and say little of codecs that coded
     the same images. The paired ones stand beside the Bjontegaard deltas.
     """
-    metric = measured(rows)[name]
-    by_key = {(r["codec"], r["setting"], r["realism"]): r for r in rows}
-    codecs = list(dict.fromkeys(s.codec for s in series))
-    mixed = len({s.kind for s in series}) > 1
+    metric = metric_of(name)
+    codecs = list(dict.fromkeys(s.codec for s in curves))
+    mixed = len({s.kind for s in curves}) > 1
     for k, one in enumerate(reference):
         points = [(x, on_axis(metric, value)) for x, value in one.points.get(name, [])]
         if points:
             axes.plot(*zip(*points), "--", color=look.faint, lw=1, marker="ovs^D<>"[k % 7], ms=3,
                       label=f"{one.label} (published)", zorder=1)  # fmt: skip
-    for curve in series:
-        points = [(by_key[k]["bpp"], drawn(name, by_key[k])) for k in curve.keys if name in by_key[k]]
+    for curve in curves:
+        points = [(x, on_axis(metric, value)) for x, value in curve.points(name)]
         if not points:
             continue
         colour = (colours or {}).get(curve.codec) or colour_of(curve.codec, codecs)
-        line = "-" if curve.realism in (None, 1) else ":"
         matched = curve.kind == "bpp" or not mixed
-        label = curve.label + ("" if matched else ", one setting")
-        axes.plot(*zip(*points), line, color=colour, marker="o", ms=4.5, lw=1.8, label=label,
+        axes.plot(*zip(*points), "-" if curve.realism in (None, 1) else ":", color=colour, marker="o", ms=4.5, lw=1.8,
+                  label=curve.label + ("" if matched else ", one setting"),
                   mfc=colour if matched else look.paper, mew=1.3)  # fmt: skip
-    minimisers = dict.fromkeys(row["codec"] for row in rows if name in row["minimised"])
+    minimisers = dict.fromkeys(curve.codec for curve in curves for row in curve.rows if name in row["minimised"])
     _style(axes, look, axis_label(metric) + (f"\nminimised by {', '.join(minimisers)}" if minimisers else ""))
+
+
+def axis_label(metric: Metric) -> str:
+    """A metric's name, unit and direction."""
+    unit = "dB" if metric.in_decibels else metric.unit
+    return f"{metric.label}{f' [{unit}]' if unit else ''}, {DIRECTIONS[metric.direction]}"
 
 
 def _style(axes: Axes, look: Look, title: str) -> None:
@@ -161,11 +180,8 @@ def save(figure: Figure, path: Path, look: Look) -> None:
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns, fontsize=8,
                   frameon=False, labelcolor=look.ink)  # fmt: skip
     figure.set_facecolor(look.paper)
-    options: dict[str, dict[str, Any]] = {
-        ".png": {"dpi": 130}, ".svg": {"metadata": {"Date": None}}, ".pdf": {"metadata": {"CreationDate": None}},
-    }  # fmt: skip
     with matplotlib.rc_context({"svg.hashsalt": "gencomp", "svg.fonttype": "none"}):
-        for suffix, given in options.items():
+        for suffix, given in FILES.items():
             stream = io.BytesIO()
             figure.savefig(stream, format=suffix[1:], **given)
             write_atomically(path.with_name(path.name + suffix), stream.getvalue())

@@ -2,54 +2,45 @@
 
 import json
 import platform
+import re
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from gencomp.files import write_atomically
 
 from ..metrics.table import RATERS, Metric, by_votes, is_of_sets, measured
 from ..run import sets
 from ..run.comparable import comparable
-from ..run.records import Record, load_all
-from ..run.steps import Run, in_turn
+from ..run.crew import Run, in_turn
+from ..run.records import EvaluationOptions, Record
 from . import deltas, published, summary, tables
 
 IMAGE_COLUMNS = ("image", "width", "height", "original", "source")
 FORMAT = "gencomp-eval-2"
 
 
-class Context(NamedTuple):
-    """What the results say of the run itself.
+def collect(
+    options: EvaluationOptions,
+    found: Sequence[Record],
+    codecs: Mapping[str, Mapping[str, Any]],
+    absent: Mapping[str, str],
+    processes: int = 1,
+    run: Run = in_turn,
+) -> dict[str, Any]:
+    """What is known of the photographs asked for, made now or earlier, as one JSON-ready dictionary.
 
-    codecs: facts or an error by name; absent: why a metric is missing; images: names of the photographs that were
-    asked for, which alone stand in the results; left_out: what their folders hold besides.
+    found: their records; codecs: facts or an error by name; absent: why a metric is missing.
     """
-
-    command: list[str]
-    sources: list[str]
-    codecs: Mapping[str, Mapping[str, Any]]
-    absent: Mapping[str, str]
-    anchor: str
-    window: tuple[float, float] | None
-    patch: int
-    processes: int
-    jobs: int
-    images: set[str]
-    left_out: str = ""
-
-
-def collect(out: Path, context: Context, run: Run = in_turn) -> dict[str, Any]:
-    """What the folder holds of the photographs asked for, made now or earlier, as one JSON-ready dictionary."""
-    found = [record for record in load_all(out) if record.place.image in context.images]
-    found.sort(key=lambda record: _order(record, context))
+    found = sorted(found, key=lambda record: _order(record, list(codecs)))
     groups = sets.groups(found)
     groups = {sets.key_of(r): groups[sets.key_of(r)] for r in found if sets.key_of(r) in groups}
     comparison = comparable(groups)
-    rows = summary.summarise(out, comparison, context.patch, context.codecs)
+    of_sets = {key: sets.load_set(options.out, used, options.patch) for key, used in comparison.used.items()}
+    rows = summary.summarise(comparison, of_sets, codecs)
     metrics = measured(rows)
     minimised = {name for row in rows for name in row["minimised"]}
     leading = by_votes(metrics, minimised)[:1]  # the first column of realism
@@ -58,72 +49,60 @@ def collect(out: Path, context: Context, run: Run = in_turn) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "gencomp": version("gencomp"),
-        "command": context.command,
-        "machine": _machine(context),
+        "command": ["gencomp", *([] if Path(sys.argv[0]).name == "gencomp" else ["eval"]), *sys.argv[1:]],
+        "machine": {
+            "python": platform.python_version(),
+            "torch": version("torch"),
+            "system": f"{platform.system()} {platform.machine()}",
+            "processes": processes,
+            "jobs": max(1, options.jobs),
+        },
         "photos": {
-            "sources": context.sources,
-            "left_out": context.left_out,
+            "sources": options.sources,
+            "left_out": options.left_out,
             "dataset": published.dataset_of(list(images)),
             "images": [{k: images[i].row[k] for k in IMAGE_COLUMNS} for i in sorted(images)],
         },
-        "codecs": context.codecs,
+        "codecs": codecs,
         "metrics": {
             name: {key: value for key, value in metric._asdict().items() if key != "make"}
             for name, metric in sorted(metrics.items(), key=lambda m: (m[1].of_realism, m[0] not in leading))
         },
-        "not_measured": _not_measured(out, found, comparison.used, context),
+        "not_measured": _not_measured(found, of_sets.values(), absent),
         "left_out": [one._asdict() for one in comparison.left_out],
-        "protocol": _protocol(context, metrics, leading),
+        "protocol": _protocol(options, metrics, leading),
         "summary": rows,
         "sets": [
             {key: row[key] for key in ("codec", "setting", "realism", "bpp", *filter(is_of_sets, row))} for row in rows
         ],
-        "bd": deltas.deltas(rows, comparison.used, context.anchor, context.window, run),
-        "answers": deltas.answers(rows, comparison.used, context.codecs, context.anchor, asked, context.window, run),
-        "problems": summary.problems(found, context.codecs),
+        "bd": deltas.deltas(rows, comparison.used, options.anchor, options.window, run),
+        "answers": deltas.answers(rows, comparison.used, codecs, options.anchor, asked, options.window, run),
+        "problems": summary.problems(found, codecs),
         "rows": [r.row | r.metrics for r in found],
     }
 
 
 def _not_measured(
-    out: Path, found: Sequence[Record], used: Mapping[sets.Key, list[Record]], context: Context
+    found: Sequence[Record], of_sets: Iterable[sets.SetMetrics], absent: Mapping[str, str]
 ) -> dict[str, str]:
     """Why a metric is missing, by its name."""
     failures = Counter((name, why) for r in found for name, why in r.failed.items())
-    of_sets = {
-        name: f"not measured over the set: {why}"
-        for members in used.values()
-        for name, why in sets.load_set(out, members, context.patch).failed.items()
-    }
+    over_sets = {name: f"not measured over the set: {why}" for one in of_sets for name, why in one.failed.items()}
     of_images = {name: f"not measured on {count} reconstructions: {why}" for (name, why), count in failures.items()}
-    return dict(context.absent) | of_sets | of_images
+    return {**absent, **over_sets, **of_images}
 
 
-def _order(record: Record, context: Context) -> tuple[Any, ...]:
-    names = list(context.codecs)
+def _order(record: Record, codecs: list[str]) -> tuple[Any, ...]:
     place = record.place
-    known = names.index(place.codec) if place.codec in names else len(names)
-    return known, place.codec, record.row["bpp"] is None, _number(place.setting), place.realism or 0.0, place.image
+    known = codecs.index(place.codec) if place.codec in codecs else len(codecs)
+    number = re.search(r"[\d.]+(e-\d+)?", place.setting)
+    setting = float(number[0]) if number else 0.0
+    return known, place.codec, record.row["bpp"] is None, setting, place.realism or 0.0, place.image
 
 
-def _number(setting: str) -> float:
-    """The number in a setting's name, to sort by."""
-    return next((float(word) for word in setting.split() if word.replace(".", "", 1).replace("e-", "").isdigit()), 0.0)
-
-
-def _machine(context: Context) -> dict[str, Any]:
-    return {
-        "python": platform.python_version(),
-        "torch": version("torch"),
-        "system": f"{platform.system()} {platform.machine()}",
-        "processes": context.processes,
-        "jobs": context.jobs,
-    }
-
-
-def _protocol(context: Context, metrics: Mapping[str, Metric], leading: Sequence[str]) -> list[str]:
-    window = f" within {context.window[0]:g} to {context.window[1]:g} bpp." if context.window else "."
-    left_out = [f"Left out of the photographs: {context.left_out}."] if context.left_out else []
+def _protocol(options: EvaluationOptions, metrics: Mapping[str, Metric], leading: Sequence[str]) -> list[str]:
+    window = f" within {options.window[0]:g} to {options.window[1]:g} bpp." if options.window else "."
+    left_out = [f"Left out of the photographs: {options.left_out}."] if options.left_out else []
     return [
         *left_out,
         "Rates are sizes of files on disk, headers and all; every image is decoded from its file.",
@@ -137,7 +116,7 @@ def _protocol(context: Context, metrics: Mapping[str, Metric], leading: Sequence
         "The first measure of realism is the one that predicts most of people's votes (31 raters, 267 pairs; a rater "
         f"agrees with the majority of the others in {RATERS:.3f}) among those that no codec here has minimised"
         + (f": {metrics[leading[0]].label}, {metrics[leading[0]].votes:.3f}." if leading else "."),
-        f"Patches for distances of features: the grid of {context.patch} pixels and the grid shifted by half of it, as "
+        f"Patches for distances of features: the grid of {options.patch} pixels and the grid shifted by half of it, as "
         "HiFiC.",
         f"Intervals: 95 %, percentile bootstrap over images, {summary.RESAMPLES} resamples of a mean and "
         f"{deltas.RESAMPLES}, the same images for both codecs, of a Bjontegaard delta; p is the two-sided share of "
@@ -156,8 +135,3 @@ def write(out: Path, results: Mapping[str, Any]) -> None:
     (out / "tables").mkdir(exist_ok=True)
     for name, text in tables.files(results).items():
         write_atomically(out / "tables" / name, text.encode())
-
-
-def command_line() -> list[str]:
-    """The command as it was given, without the place of the program."""
-    return ["gencomp", *([] if Path(sys.argv[0]).name == "gencomp" else ["eval"]), *sys.argv[1:]]

@@ -1,17 +1,15 @@
 """From records to means with intervals, curves, and problems."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..metrics.table import METRICS, decibels, measured, on_axis
-from ..run import sets
+from ..metrics.table import METRICS, decibels
 from ..run.comparable import Comparison, is_rate
 from ..run.records import Record
-from ..run.sets import Key
-from .bootstrap import mean_interval
+from ..run.sets import Key, SetMetrics
+from .curves import mean_interval
 
 RESAMPLES = 1000
 
@@ -22,15 +20,24 @@ class Series(NamedTuple):
     codec: str
     realism: float | None
     kind: str  # "bpp" or "setting"
-    keys: list[Key]  # ascending in mean rate
+    rows: list[Mapping[str, Any]]  # of the summary, ascending in mean rate
 
     @property
     def label(self) -> str:
         return self.codec if self.realism is None else f"{self.codec}, realism {self.realism:g}"
 
+    def points(self, name: str) -> list[tuple[float, float]]:
+        """(bpp, value) of a metric wherever it was measured."""
+        return [(row["bpp"], row[name]) for row in self.rows if name in row]
+
+
+def key_of(row: Mapping[str, Any]) -> Key:
+    """The operating point of a row."""
+    return row["codec"], row["setting"], row["realism"]
+
 
 def summarise(
-    out: Path, comparison: Comparison, patch: int, codecs: Mapping[str, Mapping[str, Any]]
+    comparison: Comparison, of_sets: Mapping[Key, SetMetrics], codecs: Mapping[str, Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """A row for each operating point: arithmetic means over its images, 95 % intervals, metrics of the set.
 
@@ -59,8 +66,9 @@ def summarise(
             intervals[name] = mean_interval(values, RESAMPLES)
             if len(values) < len(members):
                 fewer[name] = len(values)
-        whole = sets.load_set(out, members, patch)
-        fewer |= {n: whole.images[n] for n in whole.metrics if _of_images(n) and whole.images[n] < len(members)}
+        whole = of_sets[key]
+        of_images = [name for name in whole.metrics if name in METRICS and METRICS[name].scope == "images"]
+        fewer |= {name: whole.images[name] for name in of_images if whole.images[name] < len(members)}
         row |= {**whole.metrics, "intervals": intervals, "fewer": fewer}
         rows.append({**row, "minimised": [m for m in codecs.get(codec, {}).get("minimised", ()) if m in row]})
     for row in rows:
@@ -75,10 +83,6 @@ def _having(name: str, comparison: Comparison) -> set[str]:
     return set.intersection(*filter(None, found)) if any(found) else set()
 
 
-def _of_images(name: str) -> bool:
-    return name in METRICS and METRICS[name].scope == "images"
-
-
 def series(rows: Sequence[Mapping[str, Any]]) -> list[Series]:
     """The curves that the operating points form, in the order in which the codecs first appear.
 
@@ -89,15 +93,7 @@ def series(rows: Sequence[Mapping[str, Any]]) -> list[Series]:
         if not row.get("unable"):
             kind = "bpp" if is_rate(row["setting"]) else "setting"
             found.setdefault((row["codec"], row["realism"], kind), []).append(row)
-    return [
-        Series(*key, [(r["codec"], r["setting"], r["realism"]) for r in sorted(points, key=lambda r: r["bpp"])])
-        for key, points in found.items()
-    ]
-
-
-def drawn(name: str, row: Mapping[str, Any]) -> float:
-    """The value of a metric on a figure's axis."""
-    return on_axis(measured([{name: 0}])[name], float(row[name]))
+    return [Series(*key, sorted(points, key=lambda row: row["bpp"])) for key, points in found.items()]
 
 
 def problems(found: Sequence[Record], codecs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:

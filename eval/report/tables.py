@@ -1,18 +1,19 @@
 """The tables of an evaluation as CSV, Markdown, LaTeX and JSON: means, deltas on means and per image, single images."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gencomp.texts import csv_text
 
-from ..metrics.table import measured
+from ..metrics.table import metric_of
 from .deltas import FEWEST, Window
 
 FIRST_COLUMNS = ("image", "codec", "setting", "realism", "width", "height", "bytes", "bpp", "sample_format", "file",
                  "original", "reconstruction")  # fmt: skip
 LAST_COLUMNS = ("encode_s", "decode_s", "rate_control", "rate", "reached", "note", "error")
 MINIMISED = "¶"
+MINIMISED_NOTE = f"{MINIMISED} what the codec, its training or its refinement minimised."
 ARROWS = {"higher": "↑", "lower": "↓", "one": "→1"}
 Results = Mapping[str, Any]
 
@@ -88,7 +89,8 @@ def means_table(results: Results) -> Table:
     rows = results["summary"]
     realism = any(row["realism"] is not None for row in rows)
     heads = ["codec", *(["realism"] if realism else []), "asked for", "bpp"]
-    heads += [_head(m) for m in metrics.values()] + ["encode s", "decode s"]
+    heads += [" ".join(filter(None, (m["label"], m["unit"], ARROWS[m["direction"]]))) for m in metrics.values()]
+    heads += ["encode s", "decode s"]
     lines = []
     for row in rows:
         line = [row["codec"], *([f"{row['realism']:g}" if row["realism"] is not None else ""] if realism else [])]
@@ -102,16 +104,13 @@ def means_table(results: Results) -> Table:
 def _notes(results: Results) -> list[str]:
     """The meaning of the marks that occur, and the images that were left out, by name."""
     rows = results["summary"]
-    marks: list[tuple[Callable[[Mapping[str, Any]], bool], str]] = [
-        (
-            lambda r: r["reached"] != r["images"],
-            "* not all images came within 2 % of the rate: the nearest was taken.",
-        ),
-        (lambda r: bool(r["fewer"]), "† without the images that this metric cannot take."),
-        (lambda r: bool(r["minimised"]), f"{MINIMISED} what this codec, its training or its refinement minimised."),
-        (lambda r: r["unable"], "§ not all of the images could be coded so: outside curves and deltas."),
-    ]
-    lines = [text for is_marked, text in marks if any(is_marked(row) for row in rows)]
+    marks = {
+        "* not all images came within 2 % of the rate: the nearest was taken.": lambda r: r["reached"] != r["images"],
+        "† without the images that this metric cannot take.": lambda r: r["fewer"],
+        f"{MINIMISED} what this codec, its training or its refinement minimised.": lambda r: r["minimised"],
+        "§ not all of the images could be coded so: outside curves and deltas.": lambda r: r["unable"],
+    }
+    lines = [text for text, is_marked in marks.items() if any(map(is_marked, rows))]
     gone: dict[str, list[str]] = {}
     for one in results["left_out"]:
         gone.setdefault(one["image"], []).append(f"{', '.join(one['codecs'])} cannot at {one['setting']}")
@@ -123,18 +122,8 @@ def _notes(results: Results) -> list[str]:
 def _number(row: Mapping[str, Any], name: str) -> str:
     if name not in row:
         return ""
-    return (
-        f"{row[name]:.{measured([{name: 0}])[name].digits}f}" + ("†" if name in row["fewer"] else "") + _mark(name, row)
-    )
-
-
-def _mark(name: str, row: Mapping[str, Any]) -> str:
-    return MINIMISED if name in row["minimised"] else ""
-
-
-def _head(metric: Mapping[str, Any]) -> str:
-    unit = f" {metric['unit']}" if metric["unit"] else ""
-    return f"{metric['label']}{unit} {ARROWS[metric['direction']]}"
+    marks = "†" * (name in row["fewer"]) + MINIMISED * (name in row["minimised"])
+    return f"{row[name]:.{metric_of(name).digits}f}{marks}"
 
 
 def deltas_table(results: Results) -> Table:
@@ -148,9 +137,9 @@ def deltas_table(results: Results) -> Table:
     for codec, kind in curves:
         name = codec + (", one setting" if kind == "setting" else "")
         entries = [by.get((codec, kind, metric)) for metric in metrics]
-        rows.append([name, "on means", *map(_rate_of_means, entries)])
-        rows.append(["", "per image", *map(_rate_per_image, entries)])
-        rows.append(["", "overlap", *map(_overlap, entries, lower)])
+        rows.append([name, "on means", *(_rate_of_means(one) if one else "" for one in entries)])
+        rows.append(["", "per image", *(_rate_per_image(one) if one else "" for one in entries)])
+        rows.append(["", "overlap", *(_overlap(one, down) if one else "" for one, down in zip(entries, lower))])
     heads = ["codec", "BD-rate", *(results["metrics"][metric]["label"] for metric in metrics)]
     return Table(heads, rows, _delta_notes(found) if found else [])
 
@@ -158,8 +147,7 @@ def deltas_table(results: Results) -> Table:
 def _delta_notes(found: Sequence[Mapping[str, Any]]) -> list[str]:
     window: Window = found[0]["window"]
     counts = sorted({str(one["images"]) for one in found if one["images"]}, key=int) or ["0"]
-    marked = [f"{MINIMISED} what the codec, its training or its refinement minimised."]
-    return (marked if any(one["minimised"] for one in found) else []) + [
+    return ([MINIMISED_NOTE] if any(one["minimised"] for one in found) else []) + [
         f"Bits for equal quality against {found[0]['anchor']}, "
         + (f"over {window[0]:g} to {window[1]:g} bpp" if window else "over the whole of both curves")
         + f"; {' or '.join(counts)} images. Negative: fewer bits. In brackets the 95 % interval over images, "
@@ -168,9 +156,7 @@ def _delta_notes(found: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def _rate_of_means(one: Mapping[str, Any] | None) -> str:
-    if one is None:
-        return ""
+def _rate_of_means(one: Mapping[str, Any]) -> str:
     rate, mark = one["rate"], MINIMISED if one["minimised"] else ""
     if "refused" in rate:
         return f"refused: {rate['refused']}"
@@ -180,31 +166,26 @@ def _rate_of_means(one: Mapping[str, Any] | None) -> str:
     return f"{rate['value']:+.1f} %" + _bounds(rate["interval"]) + p + mark
 
 
-def _rate_per_image(one: Mapping[str, Any] | None) -> str:
-    if one is None or not one["per_image"]["images"]:
-        return ""
+def _rate_per_image(one: Mapping[str, Any]) -> str:
     single = one["per_image"]
+    if not single["images"]:
+        return ""
     interval = single["interval"] if one["images"] >= FEWEST else None
     text = f"{single['mean']:+.1f} %{_bounds(interval)}, fewer bits on {single['fewer_bits']}"
     return f"{text} of {single['images']}" + (f" ({single['refused']} refused)" if single["refused"] else "")
 
 
-def _overlap(one: Mapping[str, Any] | None, lower_is_better: bool) -> str:
+def _overlap(one: Mapping[str, Any], lower_is_better: bool) -> str:
     """The range of quality of a delta on means, in the metric's own values (dB for similarities)."""
-    if one is None or "refused" in one["rate"]:
-        return ""
     rate = one["rate"]
+    if "refused" in rate:
+        return ""
     low, high = (rate["low"], rate["high"]) if not lower_is_better else (-rate["high"], -rate["low"])
     return f"{low:.4g} to {high:.4g}, {100 * rate['share']:.0f} %"
 
 
 def _bounds(interval: Sequence[float] | None) -> str:
     return f" [{interval[0]:+.1f}, {interval[1]:+.1f}]" if interval else ""
-
-
-def means_md(results: Results) -> str:
-    """The headline metrics' means as Markdown."""
-    return markdown(means_table(results))
 
 
 def markdown(table: Table) -> str:

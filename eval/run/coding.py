@@ -1,5 +1,12 @@
-"""One image through one codec and the disk: encode, write, read back, decode, with the seconds of each."""
+"""One image through one codec and the disk: encode, write, read back, decode, with the seconds of each.
 
+`python -m gencomp.eval.run.coding CODEC IMAGE SETTING [MODEL]` does it and prints the peak of its memory as JSON, which
+interpreter and libraries are part of, since a user needs them too.
+"""
+
+import json
+import sys
+import tempfile
 import time
 from functools import partial
 from pathlib import Path
@@ -13,7 +20,7 @@ from ..codecs.baseline import Baseline
 from .rates import Match, RateSearch
 
 
-class Coded(NamedTuple):
+class CodedImage(NamedTuple):
     """What became of an image. `size` is that of the file in bytes; seconds are wall clock, without the disk's."""
 
     image: Image.Image
@@ -87,10 +94,31 @@ def decode_from(path: Path, codec: Baseline, realism: float | None = None) -> tu
     return image.convert("RGB"), time.perf_counter() - start
 
 
-def code(path: Path, codec: Baseline, image: Image.Image, setting: float, realism: float = 1.0) -> Coded:
+def code(path: Path, codec: Baseline, image: Image.Image, setting: float, realism: float | None = None) -> CodedImage:
     """Both ways through the file at `path`. Raises ValueError when another size comes back than went in."""
     encode_s = encode_to(path, codec, image, setting)
     decoded, decode_s = decode_from(path, codec, realism)
     if decoded.size != image.size:
         raise ValueError(f"{codec.name} returned {decoded.width}x{decoded.height} for {image.width}x{image.height}")
-    return Coded(decoded, path.stat().st_size, encode_s, decode_s)
+    return CodedImage(decoded, path.stat().st_size, encode_s, decode_s)
+
+
+def code_aside(codec: Baseline, image: Image.Image, setting: float, *realisms: float | None) -> list[CodedImage]:
+    """Both ways at each of the realisms, through a file that is gone afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        return [code(Path(folder, f"coded{codec.suffix}"), codec, image, setting, realism) for realism in realisms]
+
+
+def _print_peak_memory(name: str, path: str, setting: str, *models: str) -> None:
+    from gencomp import machine
+    from gencomp.image import read_image
+
+    from ..codecs.build import build
+
+    code_aside(build(name, models)[0], read_image(Path(path), max_pixels=None), float(setting), None)
+    peak = machine.peak_memory(children=True)
+    print(json.dumps({} if peak is None else {"peak_mb": round(peak / 1e6, 1)}))
+
+
+if __name__ == "__main__":
+    _print_peak_memory(*sys.argv[1:])

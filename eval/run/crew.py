@@ -1,35 +1,44 @@
-"""What a worker of an evaluation holds, and what it does with a task: an image, a set, a codec's facts."""
+"""The workers of an evaluation: what each holds, what it does with a task, how far they are, and other processes."""
 
 import json
+import os
 import subprocess
-from collections.abc import Callable
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from gencomp.processes import Say, python
 
 from ..codecs.baseline import Baseline, BaselineError
 from .photos import Photo
-from .records import Record, Target
-from .sets import SetMeasuring
-from .steps import Step
+from .records import EvaluationOptions, Record
+from .sets import SetMeasuring, measure_set
+from .work import LastOriginal, Measuring, Unit, work
+
+T = TypeVar("T")
+SECONDS_BETWEEN_LINES = 5.0
 
 
-class Order(NamedTuple):
-    """What all workers of a run are told. Everything in it can be sent to a process."""
+class Step(NamedTuple):
+    """A call that can be sent to a process: an importable function with plain arguments. label: what it makes.
 
-    out: Path
-    codecs: tuple[str, ...]
-    models: tuple[str, ...]
-    targets: tuple[Target, ...]
-    realisms: tuple[float, ...]
-    metrics: tuple[str, ...]
-    features: tuple[str, ...]
-    weights: Path | None
-    patch: int
-    device: str
-    threads: int
-    rank: int
+    equipped: the call takes what the worker holds.
+    """
+
+    label: str
+    call: Callable[..., Any]
+    equipped: bool = False
+
+
+Run = Callable[[Sequence[Step]], list[Any]]  # what each step returned, in their order
+
+
+def in_turn(steps: Sequence[Step]) -> list[Any]:
+    """All steps here, one after the other."""
+    return [step.call() for step in steps]
 
 
 class Known(NamedTuple):
@@ -40,82 +49,71 @@ class Known(NamedTuple):
     absent: dict[str, str]
 
 
-class CodeImage(NamedTuple):
-    """A photograph through one codec at all its targets; keep: its reconstructions stay on the disk."""
+class Equipment(NamedTuple):
+    """What a worker holds. note: where it says what it is coding."""
 
-    photo: Photo
-    codec: str
-    keep: bool
-
-    @property
-    def label(self) -> str:
-        return f"{self.photo.name} {self.codec}"
+    options: EvaluationOptions
+    codecs: dict[str, Baseline]
+    measuring: Measuring
+    of_sets: SetMeasuring
+    note: Path
 
 
-class MeasureSet(NamedTuple):
-    """The metrics of the whole set at one operating point."""
-
-    members: list[Record]
-
-    @property
-    def label(self) -> str:
-        return f"set {self.members[0].place.codec} {self.members[0].place.setting}"
-
-
-class FindFacts(NamedTuple):
-    """A codec's size, cost and memory, the last by coding `record` once more in a process of its own."""
-
-    codec: str
-    record: Record
-
-    @property
-    def label(self) -> str:
-        return f"facts of {self.codec}"
-
-
-Task = CodeImage | MeasureSet | FindFacts | Step
-
-
-def prepare(order: Order, number: int, say: Say) -> tuple[Known, Callable[[Task], Any]]:
-    """Build codecs, metrics and feature networks; what is known of them, and what does a task with them."""
+def prepare(options: EvaluationOptions, rank: int, number: int, say: Say) -> tuple[Known, Callable[[Step], Any]]:
+    """Build codecs, metrics and feature networks; what is known of them, and what does a step with them."""
     import torch
 
-    from .work import LastOriginal, Measuring, Unit, work
-
-    if order.threads:
-        torch.set_num_threads(order.threads)
-    codecs, errors = build_codecs(order)
-    device = order.device if order.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-    metrics, absent = _metrics(order, device)
-    extractors, absent_features = _extractors(order, device)
-    measuring = Measuring(metrics, extractors, order.patch, LastOriginal())
-    of_sets = SetMeasuring(order.metrics, list(extractors), order.patch)
-    note = note_path(order, number)
-
-    def do(task: Task) -> Any:
-        if isinstance(task, CodeImage):
-            codec = codecs[task.codec]
-            targets = [t for t in order.targets if t.codec in (None, codec.name)]
-            return work(Unit(task.photo, codec, targets, order.realisms, task.keep), order.out, measuring, note)
-        if isinstance(task, MeasureSet):
-            from .sets import measure_set
-
-            return measure_set(order.out, task.members, of_sets, codecs.get(task.members[0].place.codec))
-        if isinstance(task, Step):
-            return task.call()
-        return codecs[task.codec].facts() | _memory(codecs[task.codec], task.record, order)
-
-    notes = {c.name: {"note": c.note, "rate_control": c.rate_control._asdict(), "default_realism": c.default_realism,
-                      "minimised": c.minimised} for c in codecs.values()}  # fmt: skip
-    return Known(notes, errors, absent | absent_features), do
+    if options.jobs:
+        torch.set_num_threads(1)  # workers fill the cores by their number
+    codecs, errors = build_codecs(options)
+    device = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    measuring, absent = _measuring(options, device)
+    of_sets = SetMeasuring(options.metrics, list(measuring.extractors), options.patch)
+    crew = Equipment(options, codecs, measuring, of_sets, note_path(options.out, rank, number))
+    notes = {
+        c.name: {"note": c.note, "rate_control": c.rate_control._asdict(), "default_realism": c.default_realism,
+                 "minimised": c.minimised}
+        for c in codecs.values()
+    }  # fmt: skip
+    return Known(notes, errors, absent), lambda step: step.call(crew) if step.equipped else step.call()
 
 
-def note_path(order: Order, number: int) -> Path:
+def code_image(photo: Photo, name: str, keep: bool, crew: Equipment) -> None:
+    """A photograph through one codec at all its targets; keep: its reconstructions stay on the disk."""
+    options = crew.options
+    targets = [target for target in options.targets if target.codec in (None, name)]
+    unit = Unit(photo, crew.codecs[name], targets, options.realisms, keep, options.out)
+    work(unit, crew.measuring, crew.note)
+
+
+def measure_members(members: list[Record], crew: Equipment) -> None:
+    """The metrics of the whole set at one operating point."""
+    measure_set(crew.options.out, members, crew.of_sets, crew.codecs.get(members[0].place.codec))
+
+
+def find_facts(name: str, record: Record, crew: Equipment) -> dict[str, float]:
+    """A codec's size and cost, and the peak of a fresh process's memory [MB] that codes the image of `record` once more
+    (not of a user's adapter)."""
+    codec = crew.codecs[name]
+    facts = codec.facts()
+    if codec.alone:
+        original, setting = str((crew.options.out / record.row["original"]).resolve()), str(record.row["rate_control"])
+        base, *models = codec.alone
+        command = python("-m", "gencomp.eval.run.coding", base, original, setting, *models)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+        except subprocess.TimeoutExpired:
+            return facts
+        facts |= json.loads(done.stdout) if done.returncode == 0 else {}
+    return facts
+
+
+def note_path(out: Path, rank: int, number: int) -> Path:
     """Where a worker notes what it is coding."""
-    return order.out / f".coding-{order.rank}-{number}.json"
+    return out / f".coding-{rank}-{number}.json"
 
 
-def build_codecs(order: Order) -> tuple[dict[str, Baseline], dict[str, str]]:
+def build_codecs(options: EvaluationOptions) -> tuple[dict[str, Baseline], dict[str, str]]:
     """The codecs asked for by name, and why others cannot be used."""
     from gencomp.bitstream import ModelError
 
@@ -123,9 +121,9 @@ def build_codecs(order: Order) -> tuple[dict[str, Baseline], dict[str, str]]:
 
     codecs: dict[str, Baseline] = {}
     errors: dict[str, str] = {}
-    for name in order.codecs:
+    for name in options.codecs:
         try:
-            built = build(name, order.models, order.device)
+            built = build(name, options.models, options.device)
         except (BaselineError, ModelError) as error:
             errors[name] = str(error)
             continue
@@ -133,33 +131,24 @@ def build_codecs(order: Order) -> tuple[dict[str, Baseline], dict[str, str]]:
     return codecs, errors
 
 
-def _metrics(order: Order, device: str) -> tuple[list[Any], dict[str, str]]:
-    """The metrics of single images with their functions, and by name why others are not measured."""
-    from ..metrics.table import Resources, asked
+def _measuring(options: EvaluationOptions, device: str) -> tuple[Measuring, dict[str, str]]:
+    """The metrics of single images, the feature networks that metrics of sets need, and why others are missing."""
+    from ..metrics.networks import features
+    from ..metrics.table import Resources, asked, over_network
 
-    ready, absent = [], {}
-    for metric in asked(order.metrics, "image"):
+    ready, extractors, absent = [], {}, {}
+    for metric in asked(options.metrics, "image"):
         try:
-            ready.append((metric, metric.make(Resources(order.weights, device))))
+            ready.append((metric, metric.make(Resources(options.weights, device))))
         except Exception as error:
             absent[metric.name] = _why_absent(error)
-    return ready, absent
-
-
-def _extractors(order: Order, device: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """The feature networks that metrics of sets need, and why some are missing."""
-    from ..metrics.networks import features
-    from ..metrics.table import asked, over_network
-
-    wanted = asked(order.metrics, "patches", "wholes")
-    ready: dict[str, Any] = {}
-    absent: dict[str, str] = {}
-    for name in order.features if wanted else ():
+    of_features = asked(options.metrics, "patches", "wholes")
+    for name in options.features if of_features else ():
         try:
-            ready[name] = features(name, order.weights, device)
+            extractors[name] = features(name, options.weights, device)
         except Exception as error:
-            absent |= {over_network(m, name).name: _why_absent(error) for m in wanted if not m.part_of}
-    return ready, absent
+            absent |= {over_network(m, name).name: _why_absent(error) for m in of_features if not m.part_of}
+    return Measuring(ready, extractors, options.patch, LastOriginal()), absent
 
 
 def _why_absent(error: Exception) -> str:
@@ -173,19 +162,63 @@ def _why_absent(error: Exception) -> str:
     raise error
 
 
-def _memory(codec: Baseline, record: Record, order: Order) -> dict[str, float]:
-    """Peak resident memory [MB] of a fresh process that codes and decodes one image; nothing for users' adapters."""
-    from ..codecs.build import alone
+class Processes(NamedTuple):
+    """This process among `total` that share the output folder; `wait` returns when every process has called it;
+    `device` is the one to use."""
 
-    found = alone(codec.name, order.codecs, order.models)
-    if found is None:
-        return {}
-    name, models = found
-    of_models = [part for model in models for part in ("--model", model)]
-    original, setting = str((order.out / record.row["original"]).resolve()), str(record.row["rate_control"])
-    command = python("-m", "gencomp.eval.run.memory", name, original, setting, *of_models)
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
-    except subprocess.TimeoutExpired:
-        return {}
-    return json.loads(done.stdout) if done.returncode == 0 else {}
+    rank: int
+    total: int
+    wait: Callable[[], None]
+    device: str
+
+    @property
+    def is_first(self) -> bool:
+        return self.rank == 0
+
+
+def join(device: str) -> Processes:
+    """The processes that `accelerate launch` or torchrun started, or this one alone.
+
+    device is "auto", "cpu" or "cuda"; with several processes each takes its own GPU, where there are any.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        return Processes(0, 1, lambda: None, device)
+    import torch
+    from accelerate import PartialState
+
+    # Work is shared out beforehand, so the quickest process may wait for hours.
+    on_cpu = device == "cpu" or not torch.cuda.is_available()
+    state = PartialState(cpu=on_cpu, timeout=timedelta(days=7))
+    return Processes(state.process_index, state.num_processes, state.wait_for_everyone, str(state.device))
+
+
+def progress(
+    items: Iterable[T], total: int, what: str, quiet: bool, label: Callable[[T], str], write: Callable[[str], None]
+) -> Iterator[T]:
+    """The items as they come: a bar on a terminal, a line now and then elsewhere, the last always."""
+    if quiet or not total:
+        yield from items
+        return
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        with tqdm(total=total, desc=what, unit="", dynamic_ncols=True) as bar:
+            for item in items:
+                bar.set_postfix_str(label(item), refresh=False)
+                bar.update()
+                yield item
+        return
+    start = said = time.monotonic()
+    for done, item in enumerate(items, 1):
+        now = time.monotonic()
+        if done == total or now - said >= SECONDS_BETWEEN_LINES:
+            left = (now - start) / done * (total - done)
+            write(f"{what}: {done} of {total}, {label(item)}" + (f", {_duration(left)} left" if done < total else ""))
+            said = now
+        yield item
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

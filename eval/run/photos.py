@@ -3,7 +3,7 @@
 import io
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -49,7 +49,13 @@ def _of_source(source: str, walks: list[Walk]) -> list[Photo]:
     if source.startswith(HUB):
         return _of_datasets(source.removeprefix(HUB))
     if path.is_dir():
-        return _of_folder(path, walks)
+        inside = walk(path, is_image)
+        if inside.files:
+            walks.append(inside)
+            return [_of_file(p, "_".join(p.relative_to(path).with_suffix("").parts)) for p in inside.files]
+        if any(path.glob("*.parquet")) or any(path.glob("*.arrow")):
+            return _of_datasets(source)
+        raise PhotosError(f"{path}: no image in this folder")
     if path.is_file():
         return _of_list(path) if path.suffix.lower() in (".txt", ".list") else [_of_file(path, path.stem)]
     if _is_cached(source.partition(":")[0]):
@@ -59,16 +65,6 @@ def _of_source(source: str, walks: list[Walk]) -> list[Photo]:
 
 def _of_file(path: Path, name: str) -> Photo:
     return Photo(name, str(path), partial(read_image, path, max_pixels=None))
-
-
-def _of_folder(folder: Path, walks: list[Walk]) -> list[Photo]:
-    inside = walk(folder, is_image)
-    if inside.files:
-        walks.append(inside)
-        return [_of_file(p, "_".join(p.relative_to(folder).with_suffix("").parts)) for p in inside.files]
-    if any(folder.glob("*.parquet")) or any(folder.glob("*.arrow")):
-        return _of_datasets(str(folder))
-    raise PhotosError(f"{folder}: no image in this folder")
 
 
 def _of_list(path: Path) -> list[Photo]:
@@ -112,13 +108,10 @@ def _of_datasets(name: str) -> list[Photo]:
     if not columns:
         raise PhotosError(f"{name}: the data set has no column of images")
     files = loaded.cast_column(columns[0], datasets.Image(decode=False))  # not opened by the library, which tries all
-    return list(_rows(name, files, columns[0]))
-
-
-def _rows(name: str, rows: Any, column: str) -> Iterator[Photo]:
-    for index in range(len(rows)):
-        label = f"{Path(name).name}_{index:05d}"
-        yield Photo(label, f"{name}[{index}]", partial(_read_row, rows, index, column))
+    return [
+        Photo(f"{Path(name).name}_{k:05d}", f"{name}[{k}]", partial(_read_row, files, k, columns[0]))
+        for k in range(len(files))
+    ]
 
 
 def _read_row(rows: Any, index: int, column: str) -> Image.Image:

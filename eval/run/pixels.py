@@ -1,7 +1,7 @@
 """Images and feature vectors of an evaluation on the disk. Images are lossless WebP, PNG where they are too large."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -59,28 +59,28 @@ def reconstruction(out: Path, record: Record, codec: Baseline | None) -> Image.I
     return decode_from(out / record.row["file"], codec, record.place.realism)[0]
 
 
-def feature_folders(extractor: str, patch: int) -> dict[str, str]:
-    """The folders of an extractor's features by the scope of the metrics that want them."""
-    plain = extractor.replace(":", "-")
-    return {"patches": f"{plain}-{patch}", "wholes": f"{plain}-whole"}
+def feature_folder(extractor: str, scope: str, patch: int) -> str:
+    """The folder of an extractor's features for metrics of a scope, "patches" or "wholes"."""
+    return f"{extractor.replace(':', '-')}-{patch if scope == 'patches' else 'whole'}"
 
 
-def lacking_features(out: Path, place: Place, extractors: Mapping[str, Extract], patch: int) -> bool:
-    """Whether features of a reconstruction are missing."""
-    folders = [folder for name in extractors for folder in feature_folders(name, patch).values()]
-    return any(not (out / place.features(folder)).is_file() for folder in folders)
+def lacking_features(
+    out: Path, place: Place, extractors: Mapping[str, Extract], patch: int
+) -> Iterator[tuple[Extract, str, Path]]:
+    """The features of an image that are not on the disk: (extractor, scope, path)."""
+    for name, extract in extractors.items():
+        for scope in ("patches", "wholes"):
+            path = out / place.features(feature_folder(name, scope, patch))
+            if not path.is_file():
+                yield extract, scope, path
 
 
 def keep_features(out: Path, place: Place, image: Tensor, extractors: Mapping[str, Extract], patch: int) -> None:
     """Write the features of an image (1, 3, H, W) where they are missing: (patches, D), and (1, D) for the whole."""
     whole = (255 * image).round().byte()
-    for name, extract in extractors.items():
-        for scope, folder in feature_folders(name, patch).items():
-            path = out / place.features(folder)
-            if path.is_file():
-                continue
-            pieces = whole if scope == "wholes" else patches(whole[0], patch)
-            stream = io.BytesIO()
-            np.save(stream, extract_all(extract, pieces).numpy() if len(pieces) else np.zeros((0, 0), np.float32))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, stream.getvalue())
+    for extract, scope, path in lacking_features(out, place, extractors, patch):
+        pieces = whole if scope == "wholes" else patches(whole[0], patch)
+        stream = io.BytesIO()
+        np.save(stream, extract_all(extract, pieces).numpy() if len(pieces) else np.zeros((0, 0), np.float32))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, stream.getvalue())

@@ -2,8 +2,10 @@
 real files, and where the codec has a quicker way of coding, between those of sketches first."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple
+
+from gencomp.rate_search import close_in
 
 from ..codecs.baseline import RateControl
 
@@ -38,9 +40,7 @@ class RateSearch:
         pixels: int,
         sketch_at: Callable[[float], int] | None = None,
     ) -> None:
-        self.rate_control = rate_control
-        self.pixels = pixels
-        self._size_at = size_at
+        self.rate_control, self.pixels, self._size_at = rate_control, pixels, size_at
         self._sizes: dict[int, int] = {}
         self._sketch = None if sketch_at is None else RateSearch(rate_control, sketch_at, pixels)
 
@@ -65,13 +65,13 @@ class RateSearch:
     def _by_sketch(self, sketch: "RateSearch", target: float) -> int | None:
         """Where the sketch, at the ratio of the file's size to its own at that place, has the target; None where the
         ratio leads to no such place."""
-        known = min(self._sizes, key=lambda p: self._off(p, target), default=None)
+        known = self._nearest(self._sizes, target) if self._sizes else None
         ratio = 1.0 if known is None else self._sizes[known] / sketch.size(known)
         tried: set[int] = set()
         for _ in range(SKETCHED):
             position = sketch._by_files(target / ratio)
             if position in tried:
-                best = min(tried, key=lambda p: self._off(p, target))
+                best = self._nearest(tried, target)
                 return best if self._is_nearest(best, target, sketch) else None
             tried.add(position)
             ratio = self.size(position) / sketch.size(position)
@@ -80,8 +80,7 @@ class RateSearch:
     def _is_nearest(self, position: int, target: float, sketch: "RateSearch") -> bool:
         """Whether no other file will be nearer: the target lies within half the way to the neighbours', as the sketches
         have it, and a little more; or beyond an end of the rate control."""
-        size = self.size(position)
-        if (position == 0 and target < size) or (position == self.rate_control.last and target > size):
+        if self._is_beyond(position, target):
             return True
         before, after = max(0, position - 1), min(self.rate_control.last, position + 1)
         step = math.log(sketch.size(after) / sketch.size(before)) / max(1, after - before)
@@ -92,15 +91,15 @@ class RateSearch:
         low, high = self._bracket(target)
         if low is None or high is None:
             return self.rate_control.last if high is None else 0
-        tries = 0
-        while high - low > 1 and not self._settled(low, high, target):
-            tries += 1
-            position = self._between(low, high, target) if tries % 3 else (low + high) // 2
-            if self.size(position) <= target:
-                low = position
-            else:
-                high = position
-        return self._nearest(low, high, target)
+
+        def settled(low: int, high: int) -> bool:
+            # No other position between these two can be worth a file: the nearer one is within a quarter of the
+            # tolerance, or within all of it and nearer than its neighbours will be.
+            step = math.log(self.size(high) / self.size(low)) / (high - low)
+            off = self._off(self._nearest((low, high), target), target)
+            return off <= max(TOLERANCE / 4, min(TOLERANCE, 0.4 * step))
+
+        return self._nearest(close_in(self.size, target, low, high, settled), target)
 
     def _bracket(self, target: float) -> tuple[int | None, int | None]:
         """Positions below and above a target; None for the side on which even the end of the rate control is not."""
@@ -111,41 +110,30 @@ class RateSearch:
         high = min((p for p, size in self._sizes.items() if size > target and (low is None or p > low)), default=None)
         stride = max(1, last // 8)
         while (low is None and high != 0) or (high is None and low != last):
-            if low is None:
-                assert high is not None
-                position = max(0, high - stride)
-                low, high = (position, high) if self.size(position) <= target else (None, position)
+            position = min(last, low + stride) if low is not None else max(0, (high or 0) - stride)
+            if self.size(position) <= target:
+                low = position
             else:
-                position = min(last, low + stride)
-                low, high = (low, position) if self.size(position) > target else (position, None)
+                high = position
             stride *= 2
         return low, high
-
-    def _between(self, low: int, high: int, target: float) -> int:
-        """Where the target lies between two positions if the logarithm of the size is linear there."""
-        a, b = math.log(self.size(low)), math.log(self.size(high))
-        part = (math.log(target) - a) / (b - a) if b > a else 0.5
-        return min(high - 1, max(low + 1, round(low + part * (high - low))))
-
-    def _settled(self, low: int, high: int, target: float) -> bool:
-        """Whether no other position between these two can be worth a file: the nearer one is within a quarter of the
-        tolerance, or within all of it and nearer than its neighbours will be."""
-        step = math.log(self.size(high) / self.size(low)) / (high - low)
-        return self._off(self._nearest(low, high, target), target) <= max(TOLERANCE / 4, min(TOLERANCE, 0.4 * step))
 
     def _off(self, position: int, target: float) -> float:
         return abs(math.log(self.size(position) / target))
 
-    def _nearest(self, low: int, high: int, target: float) -> int:
-        return min((low, high), key=lambda position: self._off(position, target))
+    def _nearest(self, positions: Iterable[int], target: float) -> int:
+        return min(positions, key=lambda position: self._off(position, target))
+
+    def _is_beyond(self, position: int, target: float) -> bool:
+        """Whether the target lies beyond the end of the rate control at this position."""
+        size = self.size(position)
+        return (position == 0 and size > target) or (position == self.rate_control.last and size < target)
 
     def _result(self, position: int, target: float) -> Match:
-        size = self.size(position)
-        setting = self.rate_control.setting(position)
+        size, setting = self.size(position), self.rate_control.setting(position)
         if abs(size / target - 1) <= TOLERANCE:
             return Match(setting, size, "reached", "")
         limits = {0: "its smallest file", self.rate_control.last: "its largest file"}
         got, wanted = 8 * size / self.pixels, 8 * target / self.pixels
         note = f"{wanted:.4g} bpp is not reached: {limits.get(position, 'its nearest setting')} has {got:.4g} bpp"
-        beyond = (position == 0 and size > target) or (position == self.rate_control.last and size < target)
-        return Match(setting, size, "limit" if beyond else "nearest", note)
+        return Match(setting, size, "limit" if self._is_beyond(position, target) else "nearest", note)

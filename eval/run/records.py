@@ -11,15 +11,24 @@ An evaluation's folder holds
 
 A record is written when its work is done, so a run that is interrupted goes on where it was; a record that was made
 from other pixels, or by another version of a codec, is made anew.
+
+A codec's native code may take its process down. Before it is called, the records that would say of its failure are
+written beside the results, and removed when it has returned; whoever waited for a process that ended in between makes
+results of them. Such a result stands until the codec or the image changes.
 """
 
 import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from gencomp.files import write_atomically
 
 from ..codecs.baseline import Baseline
+
+CRASHED = "crashed the program"
 
 
 class Target(NamedTuple):
@@ -32,6 +41,33 @@ class Target(NamedTuple):
     def setting(self, codec: Baseline) -> str:
         """The name of this operating point in the results."""
         return f"{self.value:g} bpp" if self.kind == "bpp" else f"{codec.rate_control.name} {self.value:g}"
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """What a run was asked for; it can be sent to a process.
+
+    jobs: worker processes, 0 for none; keep: of how many images reconstructions stay; overwrite: whether files in `out`
+    that are not the program's may go; left_out: what the folders of photographs hold besides, in words.
+    """
+
+    sources: tuple[str, ...]
+    out: Path
+    codecs: tuple[str, ...]
+    targets: tuple[Target, ...]
+    realisms: tuple[float, ...] = (1.0,)
+    metrics: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    weights: Path | None = None
+    patch: int = 256
+    anchor: str = "avif"
+    window: tuple[float, float] | None = None
+    jobs: int = 0
+    keep: int = 0
+    overwrite: bool = False
+    device: str = "auto"
+    left_out: str = ""
 
 
 class Place(NamedTuple):
@@ -101,26 +137,48 @@ def drop_features(out: Path, place: Place) -> None:
         (out / place.features(folder.name)).unlink(missing_ok=True)
 
 
-def load(out: Path, place: Place) -> Record | None:
-    """The record of a place, or None where there is none that can be read."""
-    return _read(out / place.record)
-
-
-def load_all(out: Path) -> list[Record]:
-    """Every record of an evaluation, in the order of their paths."""
-    found = (_read(path) for path in sorted((out / "records").rglob("*.json")))
-    return [record for record in found if record is not None]
-
-
-def save(out: Path, record: Record) -> None:
-    """Write a record, whole or not at all."""
-    path = out / record.place.record
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(record._asdict(), indent=1).encode())
-
-
-def _read(path: Path) -> Record | None:
+def load(path: Path) -> Record | None:
+    """The record in a file, or None where there is none that can be read."""
     try:
         return Record(**json.loads(path.read_text("utf-8")))
     except (OSError, ValueError, TypeError):
         return None
+
+
+def load_all(out: Path, images: set[str]) -> list[Record]:
+    """Every record that an evaluation has of some images, in the order of their paths."""
+    found = (load(path) for path in sorted((out / "records").rglob("*.json")))
+    return [record for record in found if record is not None and record.place.image in images]
+
+
+def save(out: Path, record: Record) -> None:
+    """Write a record, whole or not at all."""
+    write_json(out / record.place.record, record._asdict())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write plain values, whole or not at all, with the folder that they lie in."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps(value, indent=1).encode())
+
+
+@contextmanager
+def noted(note: Path, failures: Sequence[Record]) -> Iterator[None]:
+    """Keep on disk, for as long as the work inside lasts, which records have failed if the process does not survive."""
+    write_json(note, [record._asdict() for record in failures])
+    try:
+        yield
+    finally:
+        note.unlink(missing_ok=True)
+
+
+def keep_noted(out: Path, note: Path, fault: str) -> str | None:
+    """Save the records that a dead process has noted; which codec and image they are of, or None without any."""
+    try:
+        failures = [Record(**record) for record in json.loads(note.read_text("utf-8"))]
+        note.unlink()
+    except (OSError, ValueError, TypeError):
+        return None
+    for record in failures:
+        save(out, record._replace(row=record.row | {"error": f"{CRASHED} ({fault})"}))
+    return f"{failures[0].place.codec}, {failures[0].place.image} at {failures[0].place.setting}"

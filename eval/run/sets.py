@@ -4,13 +4,13 @@ import json
 import math
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
 
-from gencomp.files import write_atomically
 from gencomp.image import read_image, to_tensor
 
 from ..codecs.baseline import Baseline
@@ -30,11 +30,11 @@ class Column(NamedTuple):
     measure: Callable[[Any, Any], float]
 
 
+@dataclass(frozen=True, eq=False)
 class Originals:
     """The photographs of a set, read from the disk whenever they are gone through."""
 
-    def __init__(self, paths: tuple[Path, ...]) -> None:
-        self.paths = paths
+    paths: tuple[Path, ...]
 
     def __iter__(self) -> Iterator[Tensor]:
         return (to_tensor(np.asarray(read_image(path, max_pixels=None))) for path in self.paths)
@@ -84,33 +84,33 @@ def measure_set(out: Path, members: list[Record], measuring: SetMeasuring, codec
 
     codec: decodes again what was not kept; None where all was.
     """
-    fingerprint = _fingerprint(members, measuring.patch)
-    known = _load(out, members[0])
-    if known.get("fingerprint") != fingerprint:
-        known = {"fingerprint": fingerprint, "metrics": {}, "failed": {}, "images": {}}
+    known = load_set(out, members, measuring.patch)
     for column in measuring.columns:
-        metric = column.metric
-        if metric.name in known["metrics"]:
+        name = column.metric.name
+        if name in known.metrics:
             continue
         try:
-            value, count = _value(out, members, column, measuring, codec)
+            value, known.images[name] = _value(out, members, column, measuring, codec)
             if not math.isfinite(value):
                 raise ValueError("is not a number for these images")
-            known["metrics"][metric.name], known["images"][metric.name] = value, count
-            known["failed"].pop(metric.name, None)
+            known.metrics[name] = value
+            known.failed.pop(name, None)
         except ValueError as error:
-            known["failed"][metric.name] = str(error)
-    path = out / members[0].place.set
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(known, indent=1).encode())
+            known.images.pop(name, None)
+            known.failed[name] = str(error)
+    fingerprint = {"fingerprint": _fingerprint(members, measuring.patch)}
+    records.write_json(out / members[0].place.set, fingerprint | known._asdict())
 
 
 def load_set(out: Path, members: list[Record], patch: int) -> SetMetrics:
-    """The metrics of an operating point, empty where its images have changed since."""
-    known = _load(out, members[0])
-    if known.get("fingerprint") != _fingerprint(members, patch):
-        return SetMetrics({}, {}, {})
-    return SetMetrics(known["metrics"], known["failed"], known["images"])
+    """The metrics of an operating point, empty where there are none or its images have changed since."""
+    try:
+        known = json.loads((out / members[0].place.set).read_text("utf-8"))
+        if known.pop("fingerprint") == _fingerprint(members, patch):
+            return SetMetrics(**known)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        pass
+    return SetMetrics({}, {}, {})
 
 
 def _value(
@@ -122,37 +122,19 @@ def _value(
         if not members:
             raise ValueError(f"needs images with sides of at least {SMALLEST} pixels")
         originals = measuring.originals(tuple(out / r.row["original"] for r in members))
-        return column.measure(originals, _reconstructions(out, members, codec)), len(members)
-    folders = pixels.feature_folders(column.network, measuring.patch)
-    sides = _features(out, members, folders[column.metric.scope])
+        rebuilt = (to_tensor(np.asarray(pixels.reconstruction(out, r, codec))) for r in members)
+        return column.measure(originals, rebuilt), len(members)
+    folder = pixels.feature_folder(column.network, column.metric.scope, measuring.patch)
+    sides = []
+    for places in ([records.original_place(r.place.image) for r in members], [r.place for r in members]):
+        vectors = [x for place in places if (x := np.load(out / place.features(folder))).size]
+        if not vectors:
+            raise ValueError("no image is as large as a patch")
+        sides.append(np.concatenate(vectors))
     return column.measure(*sides), len(sides[0])
-
-
-def _reconstructions(out: Path, members: list[Record], codec: Baseline | None) -> Iterator[Tensor]:
-    for record in members:
-        yield to_tensor(np.asarray(pixels.reconstruction(out, record, codec)))
-
-
-def _features(out: Path, members: list[Record], folder: str) -> tuple[np.ndarray, np.ndarray]:
-    sides = (
-        [np.load(out / place.features(folder)) for place in places]
-        for places in ([records.original_place(r.place.image) for r in members], [r.place for r in members])
-    )
-    a, b = ([x for x in side if x.size] for side in sides)
-    if not a or not b:
-        raise ValueError("no image is as large as a patch")
-    return np.concatenate(a), np.concatenate(b)
 
 
 def _fingerprint(members: list[Record], patch: int) -> int:
     """A number that changes with the pixels, the codec or the patches behind a set's metrics."""
     made_from = [(r.place, r.fingerprint, r.row["bytes"], r.row["rate_control"]) for r in members]
     return zlib.crc32(repr((made_from, patch)).encode())
-
-
-def _load(out: Path, member: Record) -> dict[str, Any]:
-    try:
-        known = json.loads((out / member.place.set).read_text("utf-8"))
-        return known if {"fingerprint", "metrics", "failed", "images"} <= set(known) else {}
-    except (OSError, ValueError):
-        return {}

@@ -5,7 +5,8 @@ What fails is written into the image's record, not raised: the rest goes on.
 
 import math
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,22 +20,13 @@ from ..codecs.baseline import Baseline
 from ..metrics.networks import Extract
 from ..metrics.table import Metric
 from . import pixels, records
-from .coding import Encoding, Recorder, decode_from
-from .notes import CRASHED, noted
+from .coding import Recorder, decode_from
 from .photos import Photo
 from .rates import Match, RateSearch
-from .records import Place, Record, Target
+from .records import CRASHED, Place, Record, Target
 
-Measure = Callable[[Tensor, Tensor], float]
-
-
-class Measuring(NamedTuple):
-    """What is measured: metrics of single images; extractors by feature name, with the side of their patches."""
-
-    metrics: list[tuple[Metric, Measure]]
-    extractors: dict[str, Extract]
-    patch: int
-    original: "LastOriginal"
+COLUMNS = ("width", "height", "bytes", "bpp", "original", "file", "reconstruction", "sample_format", "rate_control",
+           "rate", "reached", "encode_s", "decode_s")  # fmt: skip
 
 
 class LastOriginal:
@@ -51,22 +43,42 @@ class LastOriginal:
         return self._last[1]
 
 
-class Unit(NamedTuple):
-    """One image through one codec, at all its targets and realisms. keep: its reconstructions stay on the disk."""
+class Measuring(NamedTuple):
+    """What is measured: metrics of single images; extractors by feature name, with the side of their patches."""
+
+    metrics: list[tuple[Metric, Callable[[Tensor, Tensor], float]]]
+    extractors: dict[str, Extract]
+    patch: int
+    original: LastOriginal
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One image through one codec, at all its targets and realisms, in the folder of a run. keep: its reconstructions
+    stay on the disk."""
 
     photo: Photo
     codec: Baseline
-    targets: list[Target]
+    targets: Sequence[Target]
     realisms: tuple[float, ...]
-    keep: bool = True
+    keep: bool
+    out: Path
 
     def places(self, target: Target) -> list[Place]:
         """The reconstructions of a target: one per realism, or one alone of a codec that knows none."""
         realisms: tuple[float | None, ...] = self.realisms if self.codec.has_realism else (None,)
         return [Place(self.photo.name, self.codec.name, target.setting(self.codec), r) for r in realisms]
 
+    def row(self, place: Place, **known: Any) -> dict[str, Any]:
+        """The columns of a row, empty but for its place and for what is known."""
+        empty = {**place._asdict(), **dict.fromkeys(COLUMNS), "note": "", "error": "", "source": self.photo.source}
+        return empty | known
 
-def work(unit: Unit, out: Path, measuring: Measuring, note: Path) -> None:
+    def failure(self, place: Place, error: str, fingerprint: dict[str, Any]) -> Record:
+        return Record(self.row(place, error=error), {}, {}, fingerprint)
+
+
+def work(unit: Unit, measuring: Measuring, note: Path) -> None:
     """Bring every record of a unit up to date: code what is missing or stale, then measure what is missing.
 
     note: a file that says, while a codec is called, which records have failed if the program does not survive.
@@ -75,28 +87,29 @@ def work(unit: Unit, out: Path, measuring: Measuring, note: Path) -> None:
         image = unit.photo.read()
     except Exception as error:  # images come from outside: any reader's error is the answer
         why = "the image cannot be read: " + one_line(error).removeprefix("the image cannot be read: ")
-        for target in unit.targets:
-            for place in unit.places(target):
-                records.save(out, _failure(place, unit, why, {}))
+        for place in [place for target in unit.targets for place in unit.places(target)]:
+            records.save(unit.out, unit.failure(place, why, {}))
         return
     array = np.asarray(image)
     crc = zlib.crc32(array.tobytes())
     fingerprint = {"codec": unit.codec.note, "pixels": crc}
-    pixels.keep_original(out, unit.photo.name, image)
+    pixels.keep_original(unit.out, unit.photo.name, image)
     recorder = Recorder(unit.codec, image)
     search = recorder.search()
     for target in unit.targets:
         places = unit.places(target)
-        coded = [r for place in places if (r := records.load(out, place)) and _holds(r, out, fingerprint)]
-        if len(coded) < len(places):
-            with noted(note, [_failure(place, unit, "", fingerprint) for place in places]):
-                coded = _code(unit, out, image, target, search, recorder, fingerprint)
-        for record in coded:
+        found = [records.load(unit.out / place.record) for place in places]
+        known = [(record, None) for record in found if record is not None and _holds(record, unit.out, fingerprint)]
+        coded: Sequence[tuple[Record, Image.Image | None]] = known
+        if len(known) < len(places):
+            with records.noted(note, [unit.failure(place, "", fingerprint) for place in places]):
+                coded = _code(unit, image, target, search, recorder, fingerprint)
+        for record, rebuilt in coded:
+            done = record
             if not record.row["error"]:
-                done = _measured(record, out, measuring.original.tensor(array, crc), unit.codec, measuring)
-                done = _kept_or_dropped(done, unit, out)
-                if done != record:
-                    records.save(out, done)
+                done = _measured(unit, record, rebuilt, measuring.original.tensor(array, crc), measuring)
+            if coded is not known or done != record:
+                records.save(unit.out, done)
 
 
 def _holds(record: Record, out: Path, fingerprint: dict[str, Any]) -> bool:
@@ -109,32 +122,45 @@ def _holds(record: Record, out: Path, fingerprint: dict[str, Any]) -> bool:
 
 
 def _code(
-    unit: Unit, out: Path, image: Image.Image, target: Target, search: RateSearch, recorder: Recorder,
-    fingerprint: dict[str, Any],
-) -> list[Record]:  # fmt: skip
-    """Code one target through the disk; its records, which are written, without metrics."""
-    codec, places = unit.codec, unit.places(target)
-    path = out / places[0].file(codec.suffix)
-    made: list[Record] = []
+    unit: Unit, image: Image.Image, target: Target, search: RateSearch, recorder: Recorder, fingerprint: dict[str, Any]
+) -> list[tuple[Record, Image.Image | None]]:
+    """Code one target through the disk: its records, without metrics, and what was decoded."""
+    places = unit.places(target)
+    file = places[0].file(unit.codec.suffix)
     try:
-        match = _match(codec, image, target, search)
-        encoding = recorder.write(path, match.setting)
+        match = _match(unit.codec, image, target, search)
+        encoding = recorder.write(unit.out / file, match.setting)
     except (Exception, SystemExit) as error:  # the codec's own error, of any kind: it is this row's result
-        made = [_failure(place, unit, one_line(error), fingerprint) for place in places]
-    for place in places[len(made) :]:
+        return [(unit.failure(place, one_line(error), fingerprint), None) for place in places]
+    size = len(encoding.data)
+    made: list[tuple[Record, Image.Image | None]] = []
+    for place in places:
         try:
-            decoded, decode_s = decode_from(path, codec, place.realism)
+            decoded, decode_s = decode_from(unit.out / file, unit.codec, place.realism)
             if decoded.size != image.size:
                 raise ValueError(f"came back as {decoded.width}x{decoded.height}")
         except (Exception, SystemExit) as error:
-            made.append(_failure(place, unit, f"decoding: {one_line(error)}", fingerprint))
+            made.append((unit.failure(place, f"decoding: {one_line(error)}", fingerprint), None))
             continue
-        pixels.write_lossless(out / place.reconstruction, decoded)
-        records.drop_features(out, place)
-        row = _row(place, unit) | _coded(place, unit, image, match, encoding, path) | {"decode_s": decode_s}
-        made.append(Record(row, {}, {}, fingerprint))
-    for record in made:
-        records.save(out, record)
+        records.drop_features(unit.out, place)
+        (unit.out / place.reconstruction).unlink(missing_ok=True)
+        row = unit.row(
+            place,
+            width=image.width,
+            height=image.height,
+            bytes=size,
+            bpp=8 * size / (image.width * image.height),
+            original=records.original(place.image),
+            file=file,
+            sample_format=unit.codec.sample_format(encoding.data),
+            rate_control=match.setting,
+            rate=match.rate,
+            reached=match.rate == "reached",
+            note=match.note,
+            encode_s=encoding.seconds,
+            decode_s=decode_s,
+        )
+        made.append((Record(row, {}, {}, fingerprint), decoded))
     return made
 
 
@@ -147,61 +173,35 @@ def _match(codec: Baseline, image: Image.Image, target: Target, search: RateSear
     return Match(target.value, 0, "reached", "")
 
 
-def _coded(
-    place: Place, unit: Unit, image: Image.Image, match: Match, encoding: Encoding, path: Path
-) -> dict[str, Any]:
-    """The columns of a row that say what was coded."""
-    size = path.stat().st_size
-    return {
-        "width": image.width, "height": image.height, "bytes": size,
-        "bpp": 8 * size / (image.width * image.height), "original": records.original(place.image),
-        "file": place.file(unit.codec.suffix), "reconstruction": place.reconstruction if unit.keep else "",
-        "sample_format": unit.codec.sample_format(path.read_bytes()), "rate_control": match.setting,
-        "rate": match.rate, "reached": match.rate == "reached", "encode_s": encoding.seconds, "note": match.note,
-    }  # fmt: skip
-
-
-def _kept_or_dropped(record: Record, unit: Unit, out: Path) -> Record:
-    """Let a reconstruction stand on the disk, and in its record, or not, as this run asks for it."""
-    path = out / record.place.reconstruction
-    if unit.keep and not path.is_file():
-        pixels.write_lossless(path, pixels.reconstruction(out, record, unit.codec))
+def _measured(unit: Unit, record: Record, rebuilt: Image.Image | None, x: Tensor, measuring: Measuring) -> Record:
+    """The record with the metrics that it lacked; also writes the features that a set's metrics need, and lets the
+    reconstruction stand on the disk, or not, as this run asks for it. rebuilt: None where it is not at hand."""
+    out, path = unit.out, unit.out / record.place.reconstruction
+    wanted = [(metric.name, measure) for metric, measure in measuring.metrics if metric.name not in record.metrics]
+    lacking = any(pixels.lacking_features(out, record.place, measuring.extractors, measuring.patch))
+    writing = unit.keep and not path.is_file()
+    if rebuilt is None and (wanted or lacking or writing):
+        rebuilt = pixels.reconstruction(out, record, unit.codec)
+    if rebuilt is not None and writing:
+        pixels.write_lossless(path, rebuilt)
     if not unit.keep:
         path.unlink(missing_ok=True)
-    return record._replace(row=record.row | {"reconstruction": record.place.reconstruction if unit.keep else ""})
-
-
-def _row(place: Place, unit: Unit) -> dict[str, Any]:
-    """The columns of a row, empty but for its place."""
-    columns = ("width", "height", "bytes", "bpp", "original", "file", "reconstruction", "sample_format",
-               "rate_control", "rate", "reached", "encode_s", "decode_s")  # fmt: skip
-    return {**place._asdict(), **dict.fromkeys(columns), "note": "", "error": "", "source": unit.photo.source}
-
-
-def _failure(place: Place, unit: Unit, error: str, fingerprint: dict[str, Any]) -> Record:
-    return Record(_row(place, unit) | {"error": error}, {}, {}, fingerprint)
-
-
-def _measured(record: Record, out: Path, x: Tensor, codec: Baseline, measuring: Measuring) -> Record:
-    """The record with the metrics that it lacked; also writes the features that a set's metrics need."""
-    wanted = [(metric, measure) for metric, measure in measuring.metrics if metric.name not in record.metrics]
-    lacking = pixels.lacking_features(out, record.place, measuring.extractors, measuring.patch)
-    if not wanted and not lacking:
-        return record
-    y = to_tensor(np.asarray(pixels.reconstruction(out, record, codec)))
+    row = record.row | {"reconstruction": record.place.reconstruction if unit.keep else ""}
     failed, metrics = dict(record.failed), dict(record.metrics)
-    for metric, measure in wanted:
-        try:
-            value = measure(x, y)
-            if not math.isfinite(value):
-                raise ValueError("is not a number for this image")
-            metrics[metric.name] = value
-        except Exception as error:  # an image too small for a metric, or a library's own refusal
-            failed[metric.name] = one_line(error)
-    failed = {name: why for name, why in failed.items() if name not in metrics}
-    for place, image in ((record.place, y), (records.original_place(record.place.image), x)):
-        pixels.keep_features(out, place, image, measuring.extractors, measuring.patch)
-    return record._replace(metrics=metrics, failed=failed)
+    if rebuilt is not None and (wanted or lacking):
+        y = to_tensor(np.asarray(rebuilt))
+        for name, measure in wanted:
+            try:
+                value = measure(x, y)
+                if not math.isfinite(value):
+                    raise ValueError("is not a number for this image")
+                metrics[name] = value
+                failed.pop(name, None)
+            except Exception as error:  # an image too small for a metric, or a library's own refusal
+                failed[name] = one_line(error)
+        for place, image in ((record.place, y), (records.original_place(record.place.image), x)):
+            pixels.keep_features(out, place, image, measuring.extractors, measuring.patch)
+    return Record(row, metrics, failed, record.fingerprint)
 
 
 def one_line(error: BaseException) -> str:

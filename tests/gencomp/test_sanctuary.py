@@ -102,7 +102,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake_codec: Any) -> Pa
 def _stop_long_work(monkeypatch: pytest.MonkeyPatch) -> None:
     from gencomp.eval import evaluation
     from gencomp.eval.codecs.baseline import BaselineError
-    from gencomp.eval.family import cli as family
+    from gencomp.eval.family import training
     from gencomp.train.loop import Loop, Stopped
 
     def no_workers(*_: Any, **__: Any) -> Any:
@@ -112,7 +112,7 @@ def _stop_long_work(monkeypatch: pytest.MonkeyPatch) -> None:
         raise Stopped(loop.stage.step)
 
     monkeypatch.setattr(evaluation, "Workers", no_workers)
-    monkeypatch.setattr(family, "_make", no_workers)
+    monkeypatch.setattr(training, "trained", no_workers)
     monkeypatch.setattr(Loop, "train_stage", no_steps)
     monkeypatch.setattr("gencomp.bulk.run.run_workers", shards_in_this_process)
 

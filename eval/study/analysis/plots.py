@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ...drawing import plainly
+from ...report.plots import plainly
 from ..bradley_terry import ELO_MEAN
 from .analyse import Analysis
 from .equal_quality import family

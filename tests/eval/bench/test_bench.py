@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from gencomp.eval.bench import reference_decoders
 from gencomp.eval.bench.cli import bench
-from gencomp.eval.codecs import reference_decoders
 
 TINY = Path(__file__).parents[2] / "golden" / "tiny.safetensors"
 

@@ -8,10 +8,11 @@ from PIL import Image
 from skimage import data
 
 from gencomp.eval.codecs import build as building
-from gencomp.eval.codecs import sample_format
 from gencomp.eval.codecs.baseline import Baseline, BaselineError, RateControl
-from gencomp.eval.codecs.classical import decode_with_pillow, through_pillow
+from gencomp.eval.codecs.classical import avif_format, decode_with_pillow, jpeg_format, through_pillow
 from gencomp.eval.run.coding import code, nearest
+
+TINY = str(Path(__file__).parents[2] / "golden" / "tiny.safetensors")
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +126,7 @@ def test_a_user_s_adapter_is_found_by_its_name(
 ) -> None:
     (tmp_path / "my_adapter.py").write_text(
         "from gencomp.eval.codecs.baseline import Baseline, RateControl\n"
-        "from gencomp.eval.codecs.classical import decode_with_pillow, through_pillow\n"
+        "from gencomp.eval.codecs.classical import avif_format, decode_with_pillow, jpeg_format, through_pillow\n"
         "def make():\n"
         "    encode = through_pillow('PNG')\n"
         "    return Baseline('mine', '.png', RateControl('none', 0, 1), lambda p, s: encode(p), decode_with_pillow)\n"
@@ -152,19 +153,18 @@ def test_another_size_than_went_in_is_an_error(image: Image.Image, tmp_path: Pat
 
 @pytest.mark.parametrize("chroma", ["4:4:4", "4:2:2", "4:2:0"])
 def test_every_sampling_of_jpeg_is_read(chroma: str, image: Image.Image) -> None:
-    assert sample_format.jpeg(through_pillow("JPEG", subsampling=chroma)(image)) == f"{chroma}, 8 bits"
-    assert sample_format.jpeg(through_pillow("JPEG", progressive=True)(image.convert("L"))) == "grey, 8 bits"
-    assert sample_format.jpeg(b"no JPEG") == ""
-    assert sample_format.avif(b"no AVIF") == ""
+    assert jpeg_format(through_pillow("JPEG", subsampling=chroma)(image)) == f"{chroma}, 8 bits"
+    assert jpeg_format(through_pillow("JPEG", progressive=True)(image.convert("L"))) == "grey, 8 bits"
+    assert jpeg_format(b"no JPEG") == ""
+    assert avif_format(b"no AVIF") == ""
 
 
 def test_a_models_codec_takes_an_effort_by_its_name_and_says_so() -> None:
-    model = str(Path(__file__).parents[2] / "golden" / "tiny.safetensors")
     assert building.split_effort(f"{building.OURS}@3") == (building.OURS, 3, "realism")
     assert building.split_effort(f"{building.OURS}@3-pixels") == (building.OURS, 3, "pixels")
     for other in ("jpeg@3", f"{building.OURS}@3-", f"{building.OURS}@3-faces", f"{building.OURS}@12"):
         assert building.split_effort(other) == (other, 0, "realism")
-    plain, refined = (building.build(model + ending)[0] for ending in ("", "@2"))
+    plain, refined = (building.build(TINY + ending)[0] for ending in ("", "@2"))
     assert refined.name == f"{plain.name}@2"
     assert "effort 2 for psnr, ms_ssim, wasserstein" in refined.note
     small = Image.fromarray(data.coffee()[100:148, 100:148])
@@ -172,15 +172,25 @@ def test_a_models_codec_takes_an_effort_by_its_name_and_says_so() -> None:
     assert refined.decode(refined.encode(small, 60), 1.0).size == small.size
 
 
-def test_each_codec_of_a_run_can_be_built_alone() -> None:
+@pytest.mark.parametrize(
+    ("name", "models", "alone"),
+    [
+        ("jpeg", (), [("jpeg",)]),
+        ("gencomp@3", (), [("gencomp@3",)]),
+        ("gencomp", ("gencomp-base",), [("gencomp", "gencomp-base")]),
+        (f"{TINY}@2", (TINY,), [(f"{TINY}@2",)]),
+        ("gencomp@3", (TINY, "gencomp-base"), [("gencomp@3", TINY), ("gencomp@3", "gencomp-base")]),
+    ],
+)
+def test_each_codec_of_a_run_can_be_built_alone(
+    name: str, models: tuple[str, ...], alone: list[tuple[str, ...]]
+) -> None:
     """Its peak memory is measured so: another model that is loaded beside it would count as its own."""
-    names = ("jpeg", "gencomp", "gencomp@3", "mine.safetensors@2", "module:function")
-    assert building.alone("jpeg", names) == ("jpeg", ())
-    assert building.alone("gencomp@3", names) == ("gencomp@3", ())
-    assert building.alone("gencomp", names, ("gencomp-base",)) == ("gencomp", ("gencomp-base",))
-    assert building.alone("gencomp-mine@2", names) == ("mine.safetensors@2", ())
-    assert building.alone("gencomp-b@3", names, ("a.safetensors", "b.safetensors")) == ("gencomp@3", ("b.safetensors",))
-    assert building.alone("made by a user", names) is None
+    made = building.build(name, models, "cpu")
+    assert [codec.alone for codec in made] == alone
+    for codec in made:
+        called, *model = codec.alone
+        assert [one.name for one in building.build(called, tuple(model), "cpu")] == [codec.name] or len(models) > 1
 
 
 @pytest.mark.parametrize("name", ["avif", "avif-444-psnr", "vvc"])

@@ -1,14 +1,14 @@
 """What the page says of measurements: values at a rate, trends, and sentences that claim no more than was measured."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gencomp.eval.family import standings
-from gencomp.eval.family.measure import Measured, at_rate, common_rate
+from gencomp.eval.family.measure import FamilyResults, common_rate, pair
 from gencomp.eval.family.rungs import LADDER, rung
-from gencomp.eval.family.standings import Spent, Standing, history, trend
+from gencomp.eval.family.standings import Spent, Standing, Values, history, trend
+from gencomp.eval.run.records import Record
 
 ROWS = [
     {"codec": "a", "bpp": 0.1, "psnr": 20.0},
@@ -16,12 +16,6 @@ ROWS = [
     {"codec": "b", "bpp": 0.2, "psnr": 30.0},
     {"codec": "b", "bpp": 1.6, "psnr": 40.0},
 ]
-
-
-def test_a_value_at_a_rate_is_linear_in_its_logarithm_and_missing_beyond_the_curve() -> None:
-    assert at_rate(ROWS[:2], "psnr", 0.2) == pytest.approx(22.0)
-    assert at_rate(ROWS[:2], "psnr", 0.5) is None
-    assert at_rate(ROWS[:1], "psnr", 0.1) is None
 
 
 def test_the_common_rate_is_one_that_most_curves_reach() -> None:
@@ -49,7 +43,7 @@ def test_every_rung_improves_on_an_older_one_that_exists() -> None:
 
 def line(name: str, kmac: float = 10.0) -> Standing:
     spent = Spent(1200, 9600, 2.0, 3.1, -0.031)
-    return Standing(name, rung(name), spent, {"encoder_kmac": kmac, "decoder_kmac": kmac}, None, None, {})
+    return Standing(name, rung(name), spent, {"encoder_kmac": kmac, "decoder_kmac": kmac}, Values(None, None, {}))
 
 
 @pytest.mark.parametrize(
@@ -90,5 +84,26 @@ def test_light_is_held_to_its_arithmetic(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "20.0 % more bits" in said.text
 
 
-def nothing() -> Measured:
-    return Measured({}, [], Path(), "balle2018")
+def test_a_pair_is_compared_in_one_metric_on_the_same_images() -> None:
+    """The most realistic curve of a rung that has several; None without one of them."""
+    curves = [("old", None, 30.0), ("new", 0.0, 40.0), ("new", 1.0, 31.0)]
+    points = [(codec, f"quality {k}", realism, 0.1 * 2**k, psnr + 3 * k) for codec, realism, psnr in curves
+              for k in range(3)]  # fmt: skip
+    rows = [{"codec": codec, "setting": setting, "realism": realism, "bpp": bpp, "psnr": psnr, "minimised": []}
+            for codec, setting, realism, bpp, psnr in points]  # fmt: skip
+    used = {
+        tuple(point[:3]): [Record({"image": image, "bpp": point[3]} | dict(zip(("codec", "setting", "realism"), point)),
+                                  {"psnr": point[4]}, {}, {}) for image in "abcdef"]
+        for point in points
+    }  # fmt: skip
+    found = FamilyResults({"summary": rows}, [], used, "old")
+    compared = pair(found, "new", "old", "psnr")
+    assert compared is not None
+    assert (compared["codec"], compared["images"]) == ("new, realism 1", 6)
+    assert compared["quality"]["value"] == pytest.approx(1)
+    assert pair(found, "newer", "old", "psnr") is None
+    assert pair(found, "new", "old", "ms_ssim") is None
+
+
+def nothing() -> FamilyResults:
+    return FamilyResults({}, [], {}, "balle2018")

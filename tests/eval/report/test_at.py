@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from gencomp.eval.report.__main__ import at_rate, main
+from gencomp.eval.report.__main__ import main
+from gencomp.eval.report.curves import at_rate
 
 
 def test_values_are_linear_in_the_logarithm_of_the_rate_and_end_with_the_curve() -> None:

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from gencomp.eval.report.bootstrap import mean_interval, resample
-from gencomp.eval.report.curves import CurveError
+from gencomp.eval.report.curves import CurveError, mean_interval, resample
 
 
 def test_intervals_of_a_mean_cover_it_and_p_holds_its_level() -> None:

@@ -22,7 +22,7 @@ ROWS = [
 def test_the_legend_names_every_curve_and_lies_outside_the_axes(tmp_path: Path) -> None:
     figure = Figure((7, 5), layout="constrained")
     axes = figure.add_subplot()
-    plots.draw(axes, "psnr", ROWS, series(ROWS), [], plots.LOOKS["light"])
+    plots.draw(axes, "psnr", series(ROWS), [], plots.LOOKS["light"])
     plots.save(figure, tmp_path / "one", plots.LOOKS["light"])
     (legend,) = figure.legends
     names = [text.get_text() for text in legend.get_texts()]
@@ -33,7 +33,7 @@ def test_the_legend_names_every_curve_and_lies_outside_the_axes(tmp_path: Path) 
 
 def test_marks_tell_matched_files_from_one_setting_for_all() -> None:
     axes = Figure().add_subplot()
-    plots.draw(axes, "psnr", ROWS, series(ROWS), [], plots.LOOKS["light"])
+    plots.draw(axes, "psnr", series(ROWS), [], plots.LOOKS["light"])
     filled = {line.get_label(): to_hex(line.get_markerfacecolor()) for line in axes.get_lines()}
     assert filled["avif, one setting"] == plots.LOOKS["light"].paper
     assert filled["hevc"] == plots.COLOURS["hevc"]
@@ -41,8 +41,9 @@ def test_marks_tell_matched_files_from_one_setting_for_all() -> None:
 
 @pytest.mark.parametrize("look", plots.LOOKS)
 def test_each_look_has_its_paper_and_equal_figures_give_equal_files(look: plots.LookName, tmp_path: Path) -> None:
+    collected = {"summary": ROWS, "metrics": {"psnr": {"part_of": ""}}, "photos": {"dataset": None}}
     for name in ("one", "two"):
-        plots.overview(ROWS, series(ROWS), ["psnr"], [], tmp_path / name, look)
+        plots.overview(collected, tmp_path / name, plots.LOOKS[look])
     with Image.open(tmp_path / "one.png") as image:
         assert f"#{image.convert('RGB').crop((2, 2, 3, 3)).tobytes().hex()}" == plots.LOOKS[look].paper
     for kind in ("png", "svg", "pdf"):

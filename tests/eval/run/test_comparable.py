@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 
 from gencomp.eval.report import deltas, results, summary
-from gencomp.eval.report.bootstrap import mean_interval, resample
-from gencomp.eval.report.curves import bd_rate, curve
+from gencomp.eval.report.curves import bd_rate, curve, mean_interval, resample
 from gencomp.eval.report.tables import deltas_table
 from gencomp.eval.run.comparable import comparable
-from gencomp.eval.run.records import Record, save
-from gencomp.eval.run.sets import Key, groups
+from gencomp.eval.run.records import EvaluationOptions, Record
+from gencomp.eval.run.sets import SetMetrics, groups
 
 RATES = (0.1, 0.2, 0.4)
 EFFICIENCY = {"anchor": 1.0, "frugal": 0.8, "weak": 1.3}  # bits that a made-up codec needs for the same quality
@@ -78,11 +77,9 @@ GAPS = {
 def test_all_numbers_are_of_one_set_of_images_and_follow_from_the_table(name: str, tmp_path: Path) -> None:
     """Means, deltas, their intervals and the sentences, recomputed from results.csv."""
     found, gone, outside = GAPS[name]
-    for one in found:
-        save(tmp_path, one)
     images = {one.place.image for one in found}
-    context = results.Context([], [], {}, {}, "anchor", None, 256, 1, 1, images)
-    results.write(tmp_path, results.collect(tmp_path, context))
+    options = EvaluationOptions((), tmp_path, (), (), anchor="anchor")
+    results.write(tmp_path, results.collect(options, found, {}, {}))
     said = json.loads((tmp_path / "results.json").read_text())
     assert {one["image"] for one in said["left_out"]} == {f"image{k:02d}" for k in gone}
     assert {(r["codec"], r["setting"], r["realism"]) for r in said["summary"] if r["unable"]} == outside
@@ -165,8 +162,8 @@ def test_a_codec_that_cannot_do_a_rate_takes_no_image_from_the_others() -> None:
     assert all(len(members) == 6 for members in comparison.used.values())
     rows = [{"codec": k[0], "setting": k[1], "realism": None, "bpp": 1.0, "unable": k in comparison.unable}
             for k in comparison.used]  # fmt: skip
-    keys: list[Key] = next(s.keys for s in summary.series(rows) if s.codec == "weak")
-    assert {setting for _, setting, _ in keys} == {"0.2 bpp", "0.4 bpp"}
+    weak = next(s.rows for s in summary.series(rows) if s.codec == "weak")
+    assert {row["setting"] for row in weak} == {"0.2 bpp", "0.4 bpp"}
 
 
 def test_deltas_stand_per_image_with_interval_significance_and_overlap() -> None:
@@ -191,10 +188,11 @@ def test_deltas_stand_per_image_with_interval_significance_and_overlap() -> None
     assert any("0.1 to 0.4 bpp" in note for note in table.notes)
 
 
-def test_metrics_that_the_table_no_longer_has_are_passed_over_and_minimised_ones_named(tmp_path: Path) -> None:
+def test_metrics_that_the_table_no_longer_has_are_passed_over_and_minimised_ones_named() -> None:
     """A folder of an earlier version stays of use."""
     earlier = [r._replace(metrics={"regular_grain": 1.0, **r.metrics}) for r in coded(2)]
     codecs = {"weak": {"minimised": ["psnr", "dists"]}}
-    rows = summary.summarise(tmp_path, comparable(groups(earlier)), 256, codecs)
+    comparison = comparable(groups(earlier))
+    rows = summary.summarise(comparison, dict.fromkeys(comparison.used, SetMetrics({}, {}, {})), codecs)
     assert all("psnr" in row and "regular_grain" not in row for row in rows)
     assert {row["codec"]: row["minimised"] for row in rows} == {"anchor": [], "frugal": [], "weak": ["psnr"]}

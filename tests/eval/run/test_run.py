@@ -16,7 +16,7 @@ from PIL import Image
 
 from gencomp.eval.cli import evaluate
 from gencomp.eval.metrics.fidelity import psnr
-from gencomp.eval.run import notes
+from gencomp.eval.run import records
 from gencomp.image import to_tensor
 
 TINY = Path(__file__).parents[2] / "golden" / "tiny.safetensors"
@@ -298,10 +298,10 @@ def test_a_codec_that_crashed_the_program_is_not_called_again(photos: Path, tmp_
     assert invoke(*given).exit_code == 0
     path = next((out / "records").rglob("chelsea.json"))
     record = json.loads(path.read_text())
-    record["row"]["error"] = f"{notes.CRASHED} (SIGSEGV)"
+    record["row"]["error"] = f"{records.CRASHED} (SIGSEGV)"
     path.write_text(json.dumps(record))
     assert invoke(*given).exit_code == 1
-    assert [p["what"] for p in results(out)["problems"]] == [f"{notes.CRASHED} (SIGSEGV)"]
+    assert [p["what"] for p in results(out)["problems"]] == [f"{records.CRASHED} (SIGSEGV)"]
     record["fingerprint"]["codec"] = "plain 0"
     path.write_text(json.dumps(record))
     assert invoke(*given).exit_code == 0
