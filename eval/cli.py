@@ -228,7 +228,6 @@ def evaluate(
 
 
 def _say(out: Path, results: dict[str, Any], quiet: bool) -> None:
-    """The summary on the screen, what was not measured, and what went wrong."""
     from .report.tables import means_table, text
 
     for problem in results["problems"]:

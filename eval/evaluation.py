@@ -17,10 +17,10 @@ from gencomp.results import LIST, claim, rewriting
 from .codecs.baseline import BaselineError
 from .report import results
 from .run import crew, records, sets
-from .run.comparable import comparable
 from .run.crew import Known, Processes, Step
 from .run.photos import Photo
 from .run.records import EvaluationOptions, Record
+from .run.sets import comparable
 
 READ = ("index.html", "results.json", "results.csv", "codecs.json", "tables", "plots")
 """What people read in the folder of a run; `KEPT` is what a later run goes on from."""

@@ -65,7 +65,6 @@ def weights(download: bool, metrics: tuple[str, ...], folder: Path | None, mirro
 def _download(
     chosen: Sequence["Weights"], folder: Path | None, mirror: str | None, quiet: bool, asked: bool
 ) -> list[str]:
-    """Fetch what is missing; a line for each file that could not be had."""
     from tqdm import tqdm
 
     from gencomp.perceptual.weights import folder_of_torch

@@ -99,17 +99,15 @@ def bench(
 
 
 def _run(codec: "Codec", size: tuple[int, int], threads: int, quality: float, repeat: int) -> dict[str, Any]:
-    """One size on one device with one number of threads."""
     import torch
     from PIL import Image
     from skimage import data
 
-    from . import reference_decoders
-    from .stages import STAGES, passed
+    from . import stages
 
     image = Image.fromarray(data.coffee()).resize(size, Image.Resampling.LANCZOS)
-    first = passed(codec, image, quality)  # memory is taken cold, seconds warm
-    warm = [passed(codec, image, quality) for _ in range(_repeats(first.encode["total"].seconds, repeat))]
+    first = stages.passed(codec, image, quality)  # memory is taken cold, seconds warm
+    warm = [stages.passed(codec, image, quality) for _ in range(_repeats(first.encode["total"].seconds, repeat))]
     run: dict[str, Any] = {
         "device": codec.device,
         "runtime": codec.runtime.name,
@@ -127,14 +125,14 @@ def _run(codec: "Codec", size: tuple[int, int], threads: int, quality: float, re
                 "seconds": statistics.median(getattr(p, way)[stage].seconds for p in warm),
                 "memory_mb": cold[stage].memory_mb,
             }
-            for stage in STAGES
+            for stage in stages.STAGES
             if stage in cold
         }
     run["latents_per_second"] = {way: first.latents / run[way]["range coder"]["seconds"] for way in WAYS}
     run["baselines"] = [_baseline(name, image, first.size, repeat) for name in BASELINES]
     networks = {
-        "HiFiC generator": reference_decoders.hific_generator,
-        "mbt2018-mean synthesis": reference_decoders.mbt2018_synthesis,
+        "HiFiC generator": stages.hific_generator,
+        "mbt2018-mean synthesis": stages.mbt2018_synthesis,
     }
     for name, make in networks.items():
         seconds = _median_seconds(make(size[1], size[0], torch.device(codec.device)), repeat)
@@ -146,7 +144,6 @@ def _run(codec: "Codec", size: tuple[int, int], threads: int, quality: float, re
 
 
 def _baseline(name: str, image: "Image.Image", target: int, repeat: int) -> dict[str, Any]:
-    """A classical codec at the size nearest to a .gnc file's, or why it is missing."""
     from ..codecs.baseline import BaselineError
     from ..codecs.build import build
     from ..run.coding import nearest
@@ -175,7 +172,6 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def _repeats(seconds: float, wanted: int) -> int:
-    """How often something that takes so long is measured."""
     return max(1, min(wanted, int(BUDGET_S / max(seconds, 1e-9))))
 
 

@@ -116,7 +116,6 @@ def _parted(data: bytes) -> tuple[int, bytes]:
 
 
 def _program(encoder: str) -> str:
-    """The path of imageio-ffmpeg's ffmpeg, when it has this encoder."""
     try:
         import imageio_ffmpeg
 

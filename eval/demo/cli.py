@@ -60,7 +60,7 @@ def demo(
     """
     from gencomp.image import encoded_image
 
-    from ..codecs.ours import of_model
+    from ..codecs.build import of_model
     from .sheet import side_by_side
 
     place = Path(output)
@@ -86,7 +86,6 @@ def demo(
 
 
 def _photograph(path: Path | None) -> "tuple[Image.Image, str]":
-    """The user's image, or scikit-image's cat, whose fur shows what a codec does to texture."""
     from PIL import Image
 
     from gencomp.image import read_image

@@ -14,8 +14,7 @@ from gencomp.image import write_image
 from gencomp.kinds import open_image
 
 from ..codecs.baseline import Baseline
-from ..codecs.build import build
-from ..codecs.ours import of_model
+from ..codecs.build import build, of_model
 from ..run.coding import code_aside, nearest
 from .sheet import rows_of_crops
 

@@ -11,10 +11,10 @@ from ..evaluation import evaluate
 from ..report.deltas import compare
 from ..report.summary import series
 from ..run import sets
-from ..run.comparable import comparable
 from ..run.crew import in_turn
 from ..run.photos import Photo, find
 from ..run.records import EvaluationOptions, Record, Target, load_all
+from ..run.sets import comparable
 
 METRICS = ("psnr", "ms_ssim", "swd", "texture_error")
 QUALITIES = (1, 25, 50, 75, 100)  # of the rungs

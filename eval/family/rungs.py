@@ -94,4 +94,4 @@ LADDER: dict[str, Rung] = {
 
 def rung(name: str) -> Rung:
     """The rung of a name, or a bare one for any other recipe."""
-    return LADDER.get(name) or Rung(name, "A recipe that is no rung of the ladder.", "", 0)
+    return LADDER.get(name) or Rung(name, 0, "A recipe that is no rung of the ladder.", "")

@@ -160,7 +160,6 @@ def _runs(one: Rung, speeds: dict[str, Speeds], seconds: float, operations: floa
 def _train_all(
     workers: Workers, folder: FamilyFolder, plan: Plan, quiet: bool
 ) -> tuple[dict[str, Path], dict[str, str]]:
-    """Every rung to its model file under one bar in minutes of training as planned; and why others have none."""
     done = dict.fromkeys(plan, 0)
     minutes = {name: sum(run.seconds for run in runs) / 60 for name, runs in plan.items()}
     steps = {name: sum(run.steps for run in runs) for name, runs in plan.items()}
@@ -302,7 +301,6 @@ def seconds_spent(lines: Sequence[dict[str, Any]], batch: int, folder: FamilyFol
 
 
 def _seconds(line: dict[str, Any], steps: int, batch: int, folder: FamilyFolder) -> float:
-    """Of the steps that a line stands for."""
     if folder.on_cpu and line.get("processor_seconds"):
         return float(line["processor_seconds"]) / folder.threads
     return float(steps * batch / line["images_per_second"])

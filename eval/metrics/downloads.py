@@ -52,8 +52,6 @@ _KNOWN = {("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0]
 
 
 class _Arrays(pickle.Unpickler):
-    """An unpickler that knows numpy arrays and nothing else."""
-
     def find_class(self, module: str, name: str) -> Any:
         wanted = module.replace("numpy._core", "numpy.core"), name
         if wanted not in _KNOWN:

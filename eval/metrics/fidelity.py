@@ -39,7 +39,6 @@ def ssim(x: Tensor, y: Tensor) -> float:
 
 
 def _levels(image: Tensor) -> Tensor:
-    """An image's grey levels 0..255, float64."""
     return (255 * image.double()).round()
 
 

@@ -98,7 +98,8 @@ def build_timm(name: str, state: Mapping[str, Tensor], device: str = "cpu") -> E
         options = {"img_size": 224}
     network = timm.create_model(name, pretrained=False, num_classes=0, **options)
     if options:
-        given = timm.models.vision_transformer.checkpoint_filter_fn(given, network)
+        convert: Any = timm.models.vision_transformer.checkpoint_filter_fn
+        given = convert(given, network)
     config = timm.data.resolve_model_data_config(network) | ({"input_size": (3, 224, 224)} if options else {})
     return _normalised(_loaded(network, given, device), config, device)
 
@@ -130,7 +131,6 @@ def _loaded(network: nn.Module, given: Mapping[str, Tensor], device: str, strict
 
 
 def _normalised(network: nn.Module, config: Mapping[str, Any], device: str) -> Extract:
-    """A network behind the resizing (bicubic, antialiased) and normalisation that its configuration asks for."""
     from kornia.enhance import normalize
 
     side = tuple(config["input_size"])[1:]

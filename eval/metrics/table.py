@@ -13,7 +13,9 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 Direction = Literal["higher", "lower", "one"]
 Scope = Literal["image", "images", "patches", "wholes"]
-Given, Original, Rebuilt = TypeVar("Given"), TypeVar("Original"), TypeVar("Rebuilt")
+Given = TypeVar("Given")
+Original = TypeVar("Original")
+Rebuilt = TypeVar("Rebuilt")
 
 
 class Resources(NamedTuple):

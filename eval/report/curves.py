@@ -91,7 +91,6 @@ def _overlap(a: Array, b: Array) -> tuple[float, float, float]:
 
 
 def _mean(x: Array, y: Array, low: float, high: float) -> float:
-    """Mean of the interpolant of y(x) between two bounds."""
     return float(PchipInterpolator(x, y).integrate(low, high)) / (high - low)
 
 

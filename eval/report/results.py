@@ -1,6 +1,5 @@
 """What a run leaves behind for programs and people: results.json, results.csv, and every table in four formats."""
 
-import json
 import platform
 import re
 import sys
@@ -10,13 +9,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from gencomp.files import write_atomically
-
 from ..metrics.table import RATERS, Metric, by_votes, is_of_sets, measured
-from ..run import sets
-from ..run.comparable import comparable
+from ..run import records, sets
 from ..run.crew import Run, in_turn
 from ..run.records import EvaluationOptions, Record
+from ..run.sets import comparable
 from . import deltas, published, summary, tables
 
 IMAGE_COLUMNS = ("image", "width", "height", "original", "source")
@@ -85,7 +82,6 @@ def collect(
 def _not_measured(
     found: Sequence[Record], of_sets: Iterable[sets.SetMetrics], absent: Mapping[str, str]
 ) -> dict[str, str]:
-    """Why a metric is missing, by its name."""
     failures = Counter((name, why) for r in found for name, why in r.failed.items())
     over_sets = {name: f"not measured over the set: {why}" for one in of_sets for name, why in one.failed.items()}
     of_images = {name: f"not measured on {count} reconstructions: {why}" for (name, why), count in failures.items()}
@@ -130,8 +126,7 @@ def _protocol(options: EvaluationOptions, metrics: Mapping[str, Metric], leading
 
 def write(out: Path, results: Mapping[str, Any]) -> None:
     """results.json, results.csv and tables/ of an evaluation's folder."""
-    write_atomically(out / "results.json", json.dumps(results, indent=1).encode())
-    write_atomically(out / "results.csv", tables.rows_csv(results).encode())
-    (out / "tables").mkdir(exist_ok=True)
+    records.write_json(out / "results.json", results)
+    records.write(out / "results.csv", tables.rows_csv(results).encode())
     for name, text in tables.files(results).items():
-        write_atomically(out / "tables" / name, text.encode())
+        records.write(out / "tables" / name, text.encode())

@@ -6,9 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..metrics.table import METRICS, decibels
-from ..run.comparable import Comparison, is_rate
 from ..run.records import Record
-from ..run.sets import Key, SetMetrics
+from ..run.sets import Comparison, Key, SetMetrics, is_rate
 from .curves import mean_interval
 
 RESAMPLES = 1000

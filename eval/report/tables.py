@@ -102,7 +102,6 @@ def means_table(results: Results) -> Table:
 
 
 def _notes(results: Results) -> list[str]:
-    """The meaning of the marks that occur, and the images that were left out, by name."""
     rows = results["summary"]
     marks = {
         "* not all images came within 2 % of the rate: the nearest was taken.": lambda r: r["reached"] != r["images"],

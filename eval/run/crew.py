@@ -132,7 +132,6 @@ def build_codecs(options: EvaluationOptions) -> tuple[dict[str, Baseline], dict[
 
 
 def _measuring(options: EvaluationOptions, device: str) -> tuple[Measuring, dict[str, str]]:
-    """The metrics of single images, the feature networks that metrics of sets need, and why others are missing."""
     from ..metrics.networks import features
     from ..metrics.table import Resources, asked, over_network
 
@@ -152,7 +151,6 @@ def _measuring(options: EvaluationOptions, device: str) -> tuple[Measuring, dict
 
 
 def _why_absent(error: Exception) -> str:
-    """Which file or package is wanted; raises what is neither."""
     from gencomp.perceptual import WeightsError
 
     if isinstance(error, WeightsError):

@@ -79,7 +79,6 @@ def _of_list(path: Path) -> list[Photo]:
 
 
 def _is_cached(name: str) -> bool:
-    """Whether `datasets` has loaded a set of this name into its cache."""
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
         return False
     import datasets
@@ -88,7 +87,6 @@ def _is_cached(name: str) -> bool:
 
 
 def _of_datasets(name: str) -> list[Photo]:
-    """The images of the first image column of a data set."""
     import datasets
 
     name, _, split = name.partition(":")

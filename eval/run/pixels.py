@@ -8,7 +8,6 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from gencomp.files import write_atomically
 from gencomp.image import read_image
 from gencomp.kinds import ImageError, open_image
 
@@ -28,8 +27,7 @@ def write_lossless(path: Path, image: Image.Image) -> None:
         image.save(stream, "PNG", compress_level=3)  # readers look at the content, not at the suffix
     else:
         image.save(stream, "WEBP", lossless=True, quality=20, method=1)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, stream.getvalue())
+    records.write(path, stream.getvalue())
 
 
 def keep_original(out: Path, name: str, image: Image.Image) -> None:
@@ -82,5 +80,4 @@ def keep_features(out: Path, place: Place, image: Tensor, extractors: Mapping[st
         pieces = whole if scope == "wholes" else patches(whole[0], patch)
         stream = io.BytesIO()
         np.save(stream, extract_all(extract, pieces).numpy() if len(pieces) else np.zeros((0, 0), np.float32))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, stream.getvalue())
+        records.write(path, stream.getvalue())

@@ -156,10 +156,15 @@ def save(out: Path, record: Record) -> None:
     write_json(out / record.place.record, record._asdict())
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write plain values, whole or not at all, with the folder that they lie in."""
+def write(path: Path, data: bytes) -> None:
+    """Write a file, whole or not at all, and the folder that it lies in."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(value, indent=1).encode())
+    write_atomically(path, data)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write plain values, whole or not at all."""
+    write(path, json.dumps(value, indent=1).encode())
 
 
 @contextmanager

@@ -1,9 +1,9 @@
-"""Metrics over the whole set of images at one operating point: sliced Wasserstein distance, FID and KID."""
+"""The images at each operating point: which of them count, and metrics of the whole set (swd, FID, KID)."""
 
 import json
 import math
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -77,6 +77,63 @@ def groups(found: Sequence[Record]) -> dict[Key, list[Record]]:
         if not record.row["error"]:
             by_key.setdefault(key_of(record), []).append(record)
     return by_key
+
+
+BPP = " bpp"  # how the name of a setting that is a rate ends
+
+
+class LeftOut(NamedTuple):
+    """An image that does not count, a setting at which it is missing, and the codecs that miss it there."""
+
+    setting: str
+    image: str
+    codecs: list[str]
+
+
+class Comparison(NamedTuple):
+    """used: the records behind each operating point's numbers; left_out; unable: points outside the comparison."""
+
+    used: dict[Key, list[Record]]
+    left_out: list[LeftOut]
+    unable: set[Key]
+
+
+def is_rate(setting: str) -> bool:
+    """Whether a setting asks for a rate, and not for one value of the codec's rate control."""
+    return setting.endswith(BPP)
+
+
+def comparable(by_key: Mapping[Key, Sequence[Record]]) -> Comparison:
+    """The records that count, of those at each operating point: means, curves and deltas are over one set of images.
+
+    An image that a codec fails on, or cannot code in so few, or so many, bits as a rate asks (a smooth one at its
+    highest quality, a busy one at its lowest), is missing at that point. Means over what each point has would be of
+    different photographs, and a curve through them would bend with the photographs. So either the image leaves all
+    points, or the point leaves the comparison: whichever of the two misses the larger share of the other, again and
+    again until none does.
+    """
+    everyone = {r.place.image for members in by_key.values() for r in members}
+    missing = {
+        key: everyone - {r.place.image for r in members if not is_rate(key[1]) or r.row["rate"] != "limit"}
+        for key, members in by_key.items()
+    }
+    images, points = sorted(everyone), sorted(by_key, key=repr)  # ties do not depend on the order of records
+    while any(not missing[key].isdisjoint(images) for key in points):
+        of_points = [len(missing[key].intersection(images)) / len(images) for key in points]
+        of_images = [sum(image in missing[key] for key in points) / len(points) for image in images]
+        if max(of_points) >= max(of_images):
+            del points[of_points.index(max(of_points))]
+        else:
+            del images[of_images.index(max(of_images))]
+    kept = everyone.difference(*(missing[key] for key in points))
+    unable = {key for key in by_key if missing[key] & kept}
+    gone: dict[tuple[str, str], set[str]] = {}
+    for key in by_key.keys() - unable:
+        for image in missing[key]:
+            gone.setdefault((key[1], image), set()).add(key[0])
+    used = {key: [r for r in members if r.place.image in kept] for key, members in by_key.items()}
+    left_out = [LeftOut(setting, image, sorted(codecs)) for (setting, image), codecs in sorted(gone.items())]
+    return Comparison({key: members for key, members in used.items() if members}, left_out, unable)
 
 
 def measure_set(out: Path, members: list[Record], measuring: SetMeasuring, codec: Baseline | None) -> None:

@@ -20,9 +20,8 @@ from ..codecs.baseline import Baseline
 from ..metrics.networks import Extract
 from ..metrics.table import Metric
 from . import pixels, records
-from .coding import Recorder, decode_from
+from .coding import Match, Recorder, decode_from
 from .photos import Photo
-from .rates import Match, RateSearch
 from .records import CRASHED, Place, Record, Target
 
 COLUMNS = ("width", "height", "bytes", "bpp", "original", "file", "reconstruction", "sample_format", "rate_control",
@@ -95,7 +94,6 @@ def work(unit: Unit, measuring: Measuring, note: Path) -> None:
     fingerprint = {"codec": unit.codec.note, "pixels": crc}
     pixels.keep_original(unit.out, unit.photo.name, image)
     recorder = Recorder(unit.codec, image)
-    search = recorder.search()
     for target in unit.targets:
         places = unit.places(target)
         found = [records.load(unit.out / place.record) for place in places]
@@ -103,7 +101,7 @@ def work(unit: Unit, measuring: Measuring, note: Path) -> None:
         coded: Sequence[tuple[Record, Image.Image | None]] = known
         if len(known) < len(places):
             with records.noted(note, [unit.failure(place, "", fingerprint) for place in places]):
-                coded = _code(unit, image, target, search, recorder, fingerprint)
+                coded = _code(unit, image, target, recorder, fingerprint)
         for record, rebuilt in coded:
             done = record
             if not record.row["error"]:
@@ -122,13 +120,12 @@ def _holds(record: Record, out: Path, fingerprint: dict[str, Any]) -> bool:
 
 
 def _code(
-    unit: Unit, image: Image.Image, target: Target, search: RateSearch, recorder: Recorder, fingerprint: dict[str, Any]
+    unit: Unit, image: Image.Image, target: Target, recorder: Recorder, fingerprint: dict[str, Any]
 ) -> list[tuple[Record, Image.Image | None]]:
-    """Code one target through the disk: its records, without metrics, and what was decoded."""
     places = unit.places(target)
     file = places[0].file(unit.codec.suffix)
     try:
-        match = _match(unit.codec, image, target, search)
+        match = _match(unit.codec, image, target, recorder)
         encoding = recorder.write(unit.out / file, match.setting)
     except (Exception, SystemExit) as error:  # the codec's own error, of any kind: it is this row's result
         return [(unit.failure(place, one_line(error), fingerprint), None) for place in places]
@@ -164,9 +161,9 @@ def _code(
     return made
 
 
-def _match(codec: Baseline, image: Image.Image, target: Target, search: RateSearch) -> Match:
+def _match(codec: Baseline, image: Image.Image, target: Target, recorder: Recorder) -> Match:
     if target.kind == "bpp":
-        return search.match(target.value * image.width * image.height / 8)
+        return recorder.search.match(target.value * image.width * image.height / 8)
     control = codec.rate_control
     if not control.holds(target.value):
         raise ValueError(f"{control.name} lies in {control.smallest:g} to {control.largest:g}")

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from gencomp.bitstream import DEFAULT_QUALITY
 from gencomp.image import read_image, write_image
 
-from ...codecs import classical, ours
+from ...codecs import build as codecs_of
+from ...codecs import classical
 from ...codecs.baseline import Baseline, BaselineError
 from ...run.coding import Recorder, decode_from, encode_to
 from ..plan import QUESTIONS, Design, Study, StudyError
@@ -37,7 +38,7 @@ def demonstration(
     from gencomp import ModelError
 
     try:
-        codecs = [ours.of_model(model, device=device), classical.avif(), classical.webp()]
+        codecs = [codecs_of.of_model(model, device=device), classical.avif(), classical.webp()]
     except (ModelError, OSError, BaselineError) as error:
         raise StudyError(str(error)) from error
     with tempfile.TemporaryDirectory() as work:
@@ -57,7 +58,7 @@ def code(name: str, codecs: Sequence[Baseline], work: Path) -> list[Coded]:
     write_image(read_image(photograph(name)), original)
     image = read_image(original)
     pixels = image.width * image.height
-    searches = [Recorder(codec, image).search() for codec in codecs]
+    searches = [Recorder(codec, image).search for codec in codecs]
     default = len(codecs[0].encode(image, DEFAULT_QUALITY))
     target = max(default, *(search.size(0) for search in searches))
     coded = []

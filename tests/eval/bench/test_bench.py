@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from gencomp.eval.bench import reference_decoders
+from gencomp.eval.bench import stages
 from gencomp.eval.bench.cli import bench
 
 TINY = Path(__file__).parents[2] / "golden" / "tiny.safetensors"
@@ -16,8 +16,8 @@ TINY = Path(__file__).parents[2] / "golden" / "tiny.safetensors"
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     patch = pytest.MonkeyPatch()
-    small = reference_decoders.mbt2018_synthesis  # 157 M parameters are too many here
-    patch.setattr(reference_decoders, "hific_generator", small)
+    small = stages.mbt2018_synthesis  # 157 M parameters are too many here
+    patch.setattr(stages, "hific_generator", small)
     path = tmp_path_factory.mktemp("bench") / "bench.json"
     given = ["--size", "96x64", "--threads", "1", "--device", "cpu", "--repeat", "1", "--model", str(TINY)]
     done = CliRunner().invoke(bench, [*given, "-o", str(path)])
@@ -50,7 +50,7 @@ def test_ratios_are_against_the_codec_s_own_time(run: dict[str, Any]) -> None:
 def test_the_reference_decoders_return_images() -> None:
     import torch
 
-    assert reference_decoders.mbt2018_synthesis(40, 50, torch.device("cpu"))().shape == (1, 3, 48, 64)
+    assert stages.mbt2018_synthesis(40, 50, torch.device("cpu"))().shape == (1, 3, 48, 64)
 
 
 @pytest.mark.parametrize("size", ["768", "0x5", "axb", "99999x1"])

@@ -1,4 +1,4 @@
-"""The demonstration: real files, equal sizes, one image."""
+"""The demonstration: real files, equal sizes, one image; and the sheet of crops, pixels as they are."""
 
 import json
 from pathlib import Path
@@ -6,8 +6,11 @@ from pathlib import Path
 import numpy as np
 from click.testing import CliRunner
 from PIL import Image
+from skimage.data import data_dir
 
+from gencomp.eval.codecs.build import build
 from gencomp.eval.demo.cli import demo
+from gencomp.eval.demo.crops import CROPS, SIDE, show
 from gencomp.eval.demo.sheet import busiest_square, side_by_side
 
 TINY = Path(__file__).parents[2] / "golden" / "tiny.safetensors"
@@ -15,30 +18,20 @@ TINY = Path(__file__).parents[2] / "golden" / "tiny.safetensors"
 
 def test_sizes_are_equal_or_the_table_says_why(photos: Path, tmp_path: Path) -> None:
     given = [str(photos / "coffee.png"), "-o", str(tmp_path / "seen.png"), "--model", str(TINY), "--device", "cpu"]
-    done = CliRunner().invoke(demo, [*given, "--json"])
+    done = CliRunner().invoke(demo, [*given, "--json", "--bpp", "0.5"])
     assert done.exit_code == 0, done.output
     ours, *others = json.loads(done.stdout)["codecs"]
-    assert ours["codec"] == "gencomp"
-    assert [other["codec"] for other in others] == ["avif", "webp", "jpeg"]
+    assert abs(ours["bpp"] / 0.5 - 1) <= 0.02 or "not reached" in ours["note"]
+    assert [one["codec"] for one in (ours, *others)] == ["gencomp", "avif", "webp", "jpeg"]
     for other in others:
         assert abs(other["bytes"] / ours["bytes"] - 1) <= 0.02 or "not reached" in other["note"]
     with Image.open(tmp_path / "seen.png") as sheet:
         assert sheet.width > 1000
-    text = CliRunner().invoke(demo, [*given, "--overwrite"]).stdout
+    text = CliRunner().invoke(demo, [*given, "--bpp", "0.5", "--overwrite"]).stdout
     assert "Side by side" in text
     assert f"{ours['bytes']:,}" in text
-
-
-def test_the_rate_can_be_chosen(photos: Path, tmp_path: Path) -> None:
-    given = [str(photos / "coffee.png"), "-o", str(tmp_path / "seen.png"), "--model", str(TINY), "--device", "cpu"]
-    done = CliRunner().invoke(demo, [*given, "--json", "--bpp", "0.5"])
-    ours = json.loads(done.stdout)["codecs"][0]
-    assert abs(ours["bpp"] / 0.5 - 1) <= 0.02 or "not reached" in ours["note"]
     assert CliRunner().invoke(demo, [*given, "--bpp", "0.5", "--quality", "30"]).exit_code == 2
-
-
-def test_only_a_png_is_written(photos: Path) -> None:
-    assert CliRunner().invoke(demo, [str(photos / "coffee.png"), "-o", "seen.jpg"]).exit_code == 2
+    assert CliRunner().invoke(demo, [given[0], "-o", "seen.jpg"]).exit_code == 2  # only a PNG is written
 
 
 def test_the_detail_is_the_busiest_square() -> None:
@@ -54,3 +47,17 @@ def test_a_sheet_of_an_image_smaller_than_the_detail() -> None:
     small = Image.new("RGB", (30, 20), "red")
     sheet = side_by_side(small, [("one", "10 bytes", small), ("two", "11 bytes", small)])
     assert sheet.width > 3 * 2 * 20
+
+
+def test_the_sheet_of_crops_shows_pixels_one_to_one() -> None:
+    for crop in CROPS:
+        with Image.open(Path(data_dir) / crop.photo) as photo:
+            assert 0 <= crop.left <= photo.width - SIDE
+            assert 0 <= crop.top <= photo.height - SIDE
+    jpeg = build("jpeg")[0]
+    sheet = np.asarray(show(CROPS[:1], jpeg, jpeg, bpp=1.0))
+    with Image.open(Path(data_dir) / CROPS[0].photo) as photo:
+        top, left = CROPS[0].top, CROPS[0].left
+        piece = np.asarray(photo.convert("RGB"))[top : top + SIDE, left : left + SIDE]
+    windows = np.lib.stride_tricks.sliding_window_view(sheet, piece.shape)[:, :20, 0]
+    assert sum(np.array_equal(window, piece) for row in windows for window in row) == 1

@@ -87,17 +87,6 @@ def vgg_trunk() -> dict[str, Tensor]:
     return {f"features.{k}": v for k, v in random_state(vgg16(weights=None, init_weights=False).features).items()}
 
 
-def test_dists_has_the_given_trunk_and_its_own_comparison(pair: tuple[Tensor, Tensor]) -> None:
-    trunk = vgg_trunk()
-    network = build_dists(trunk)
-    state = network.state_dict()
-    assert torch.equal(state["stage1.0.weight"], trunk["features.0.weight"])
-    assert torch.equal(state["stage5.28.bias"], trunk["features.28.bias"])
-    assert float(state["alpha"].mean()) != 0.1  # the published weights of the comparison, not the initial ones
-    assert float(network.forward(pair[0], pair[0])) == pytest.approx(0, abs=1e-5)
-    assert float(network.forward(*pair)) > 0
-
-
 def test_dists_is_the_library_called_with_the_same_trunk(
     pair: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,7 +98,10 @@ def test_dists_is_the_library_called_with_the_same_trunk(
     whole.load_state_dict(trunk | {k: v for k, v in whole.state_dict().items() if k.startswith("class")})
     monkeypatch.setattr(module, "vgg16", lambda weights: whole)
     reference = module.deep_image_structure_and_texture_similarity(*pair)
-    assert float(build_dists(trunk).forward(*pair)) == pytest.approx(float(reference), abs=1e-6)
+    network = build_dists(trunk)
+    assert float(network.forward(*pair)) == pytest.approx(float(reference), abs=1e-6) > 0
+    assert float(network.forward(pair[0], pair[0])) == pytest.approx(0, abs=1e-5)
+    assert float(network.state_dict()["alpha"].mean()) != 0.1  # the published weights of the comparison
 
 
 def test_dists_resizes_as_its_authors_do() -> None:
@@ -124,15 +116,23 @@ def test_dists_resizes_as_its_authors_do() -> None:
     assert for_dists(small) is small
 
 
-def test_patches_are_hific_s() -> None:
-    image = torch.arange(3 * 512 * 768, dtype=torch.float32).view(3, 512, 768)
-    found = networks.patches(image, 256)
-    assert found.shape == (8, 3, 256, 256)  # as the protocol gives for a Kodak image
-    assert torch.equal(found[0], image[:, :256, :256])
-    assert torch.equal(found[5], image[:, 256:512, 512:768])
-    assert torch.equal(found[6], image[:, 128:384, 128:384])
-    assert torch.equal(found[7], image[:, 128:384, 384:640])
-    assert len(networks.patches(image[:, :256, :383], 256)) == 1  # the shifted grid needs one and a half patches
+@pytest.mark.parametrize(("size", "side", "count"), [((512, 768), 256, 8), ((150, 215), 64, 10)])
+def test_patches_are_hific_s(size: tuple[int, int], side: int, count: int) -> None:
+    """kornia's cutting against a loop: whole grids from the corner and from half a patch; 6 + 2 on a Kodak image."""
+    image = torch.randint(0, 256, (3, *size), dtype=torch.uint8)
+    expected = [
+        image[:, y : y + side, x : x + side]
+        for shift in (0, side // 2)
+        for y in range(shift, size[0] - side + 1, side)
+        for x in range(shift, size[1] - side + 1, side)
+    ]
+    assert len(expected) == count
+    assert torch.equal(networks.patches(image, side), torch.stack(expected))
+
+
+def test_the_shifted_grid_needs_one_and_a_half_patches() -> None:
+    image = torch.zeros(3, 512, 768)
+    assert len(networks.patches(image[:, :256, :383], 256)) == 1
     assert len(networks.patches(image[:, :255], 256)) == 0
 
 
@@ -158,18 +158,6 @@ def test_inception_features_are_of_the_given_weights() -> None:
     assert not torch.equal(features[0], features[1])
 
 
-def test_patches_are_those_of_plain_slices() -> None:
-    """kornia's cutting against a loop, at sides that no grid divides."""
-    image = torch.randint(0, 256, (3, 150, 215), dtype=torch.uint8)
-    expected = [
-        image[:, y : y + 64, x : x + 64]
-        for shift in (0, 32)
-        for y in range(shift, 150 - 63, 64)
-        for x in range(shift, 215 - 63, 64)
-    ]
-    assert torch.equal(networks.patches(image, 64), torch.stack(expected))
-
-
 def test_timm_features_come_from_a_file_of_the_model_s_name(tmp_path: Path) -> None:
     import timm
     from safetensors.torch import save_file
@@ -180,13 +168,8 @@ def test_timm_features_come_from_a_file_of_the_model_s_name(tmp_path: Path) -> N
     save_file(network.state_dict(), str(tmp_path / "resnet10t.safetensors"))
     features = networks.features("timm:resnet10t", tmp_path)(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
     assert features.shape == (1, 512)
-
-
-def test_a_network_that_does_not_fit_its_weights_is_refused(tmp_path: Path) -> None:
-    from safetensors.torch import save_file
-
     save_file({"conv.weight": torch.zeros(1)}, str(tmp_path / "resnet10t.safetensors"))
-    with pytest.raises(WeightsError, match="resnet10t"):
+    with pytest.raises(WeightsError, match="does not fit"):
         networks.features("timm:resnet10t", tmp_path)
 
 

@@ -1,23 +1,12 @@
 """Evaluations at given rates: interpolated, marked, beside what others published of the same photographs."""
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
-import pytest
 from click.testing import CliRunner
 
 from gencomp.eval.report.__main__ import main
-from gencomp.eval.report.curves import at_rate
-
-
-def test_values_are_linear_in_the_logarithm_of_the_rate_and_end_with_the_curve() -> None:
-    points = [(0.05, 3.0), (0.1, 2.0), (0.4, 0.0)]
-    assert at_rate(points, 0.1) == 2
-    assert at_rate(points, 0.2) == pytest.approx(1)
-    assert at_rate([(b, math.log(b)) for b, _ in points], 0.07) == pytest.approx(math.log(0.07))
-    assert at_rate(points, 0.0499) is at_rate(points, 0.401) is at_rate([], 0.1) is None
 
 
 def row(codec: str, setting: str, bpp: float, **more: Any) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Bjontegaard deltas and intervals against other computations and closed forms."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,51 +10,38 @@ from scipy.interpolate import PchipInterpolator
 
 from gencomp.eval.metrics.table import decibels
 from gencomp.eval.report import curves, published
-from gencomp.eval.report.curves import Curve, CurveError
+from gencomp.eval.report.curves import Curve, CurveError, at_rate, mean_interval, resample
 
 # The worked example that has gone with Bjontegaard's measure since its first scripts: kbit/s and dB of two coders.
-ANCHOR = np.array([85.95, 157.11, 309.58, 686.76]), np.array([31.42, 34.24, 37.18, 40.28])
-TEST = np.array([112.75, 204.93, 407.8, 893.34]), np.array([31.24, 34.17, 37.21, 40.39])
+ANCHOR = curves.curve(np.array([85.95, 157.11, 309.58, 686.76]), np.array([31.42, 34.24, 37.18, 40.28]))
+TEST = curves.curve(np.array([112.75, 204.93, 407.8, 893.34]), np.array([31.24, 34.17, 37.21, 40.39]))
 
 
-def test_the_worked_example() -> None:
+def test_the_worked_example_and_sums_over_a_fine_grid() -> None:
     """The piecewise cubic values of the `bjontegaard` package 1.3.0 for it: 31.379878 % and -1.183472 dB."""
-    anchor, test = curves.curve(*ANCHOR), curves.curve(*TEST)
-    assert curves.bd_rate(anchor, test).value == pytest.approx(31.379878, abs=1e-6)
-    assert curves.bd_quality(anchor, test).value == pytest.approx(-1.183472, abs=1e-6)
-
-
-def test_agrees_with_sums_over_a_fine_grid() -> None:
-    anchor, test = curves.curve(*ANCHOR), curves.curve(*TEST)
-    low, high = 31.42, 40.28
-    grid = np.linspace(low, high, 20001)
-    means = [PchipInterpolator(c.quality, np.log(c.rates))(grid).mean() for c in (anchor, test)]
-    delta = curves.bd_rate(anchor, test)
+    delta = curves.bd_rate(ANCHOR, TEST)
+    assert delta.value == pytest.approx(31.379878, abs=1e-6)
+    assert curves.bd_quality(ANCHOR, TEST).value == pytest.approx(-1.183472, abs=1e-6)
+    grid = np.linspace(31.42, 40.28, 20001)
+    means = [PchipInterpolator(c.quality, np.log(c.rates))(grid).mean() for c in (ANCHOR, TEST)]
     assert delta.value == pytest.approx(100 * np.expm1(means[1] - means[0]), abs=1e-2)
-    assert (delta.low, delta.high) == (low, high)
+    assert (delta.low, delta.high) == (31.42, 40.28)
 
 
 @given(st.floats(0.3, 3), st.floats(-5, 5))
 def test_a_constant_factor_in_rate_and_a_constant_gain_are_found(factor: float, gain: float) -> None:
-    anchor = curves.curve(*ANCHOR)
-    cheaper = Curve(anchor.rates * factor, anchor.quality)
-    assert curves.bd_rate(anchor, cheaper).value == pytest.approx(100 * (factor - 1), abs=1e-6)
-    better = Curve(anchor.rates, anchor.quality + gain)
-    assert curves.bd_quality(anchor, better).value == pytest.approx(gain, abs=1e-9)
+    cheaper, better = Curve(ANCHOR.rates * factor, ANCHOR.quality), Curve(ANCHOR.rates, ANCHOR.quality + gain)
+    assert curves.bd_rate(ANCHOR, cheaper).value == pytest.approx(100 * (factor - 1), abs=1e-6)
+    assert curves.bd_quality(ANCHOR, better).value == pytest.approx(gain, abs=1e-9)
 
 
-def test_curves_without_overlap_are_refused() -> None:
-    anchor = curves.curve(*ANCHOR)
+def test_curves_that_do_not_overlap_or_that_turn_are_refused() -> None:
     with pytest.raises(CurveError, match="overlap"):
-        curves.bd_rate(anchor, Curve(anchor.rates, anchor.quality + 20))
+        curves.bd_rate(ANCHOR, Curve(ANCHOR.rates, ANCHOR.quality + 20))
     with pytest.raises(CurveError, match="overlap"):
-        curves.bd_quality(anchor, Curve(anchor.rates * 100, anchor.quality))
-
-
-def test_a_curve_that_turns_is_refused() -> None:
-    anchor = curves.curve(*ANCHOR)
+        curves.bd_quality(ANCHOR, Curve(ANCHOR.rates * 100, ANCHOR.quality))
     with pytest.raises(CurveError, match="steadily"):
-        curves.bd_rate(anchor, Curve(anchor.rates, np.array([31.0, 35.0, 34.0, 40.0])))
+        curves.bd_rate(ANCHOR, Curve(ANCHOR.rates, np.array([31.0, 35.0, 34.0, 40.0])))
 
 
 def test_the_share_of_the_overlap_is_stated() -> None:
@@ -64,13 +53,10 @@ def test_the_share_of_the_overlap_is_stated() -> None:
 
 def test_a_window_cuts_with_interpolated_ends() -> None:
     cut = curves.curve(*ANCHOR, window=(100, 400))
-    assert cut.rates[0] == 100
-    assert cut.rates[-1] == 400
-    assert list(cut.rates[1:-1]) == [157.11, 309.58]
-    whole = PchipInterpolator(np.log(ANCHOR[0]), ANCHOR[1])
+    assert list(cut.rates) == [100, 157.11, 309.58, 400]
+    whole = PchipInterpolator(np.log(ANCHOR.rates), ANCHOR.quality)
     assert cut.quality[0] == pytest.approx(float(whole(np.log(100))))
-    wide = curves.curve(*ANCHOR, window=(1, 1000))
-    assert np.array_equal(wide.rates, ANCHOR[0])
+    assert np.array_equal(curves.curve(*ANCHOR, window=(1, 1000)).rates, ANCHOR.rates)
 
 
 def test_points_of_equal_rate_count_once_and_one_point_is_no_curve() -> None:
@@ -78,6 +64,14 @@ def test_points_of_equal_rate_count_once_and_one_point_is_no_curve() -> None:
     assert np.array_equal(doubled.rates, [1.0, 2.0])
     with pytest.raises(CurveError, match="two points"):
         curves.curve(np.array([1.0, 1.0]), np.array([4.0, 4.0]))
+
+
+def test_values_are_linear_in_the_logarithm_of_the_rate_and_end_with_the_curve() -> None:
+    points = [(0.05, 3.0), (0.1, 2.0), (0.4, 0.0)]
+    assert at_rate(points, 0.1) == 2
+    assert at_rate(points, 0.2) == pytest.approx(1)
+    assert at_rate([(b, math.log(b)) for b, _ in points], 0.07) == pytest.approx(math.log(0.07))
+    assert at_rate(points, 0.0499) is at_rate(points, 0.401) is at_rate([], 0.1) is None
 
 
 def test_decibels_of_a_similarity() -> None:
@@ -91,10 +85,38 @@ def test_published_figures_are_the_ones_in_the_papers() -> None:
     assert found["HiFiC", "clic2020"].points["psnr"] == sorted(found["HiFiC", "clic2020"].points["psnr"])
     assert len(found["HiFiC", "kodak"].points["psnr"]) == 3
     assert all(one.source for one in found.values())
-    assert {"CRDR beta=3.84", "CRDR beta=0.0"} <= {label for label, _ in found}
+    assert {"CRDR beta=3.84", "CRDR beta=0.0", *published.PROMINENT} <= {label for label, _ in found}
 
 
-def test_kodak_is_known_by_its_names() -> None:
-    assert published.dataset_of(["kodim01", "kodim24"]) == "kodak"
-    assert published.dataset_of(["kodim01", "holiday"]) is None
-    assert published.dataset_of([]) is None
+@pytest.mark.parametrize(
+    ("images", "known"), [(["kodim01", "kodim24"], "kodak"), (["kodim01", "holiday"], None), ([], None)]
+)
+def test_kodak_is_known_by_its_names(images: list[str], known: str | None) -> None:
+    assert published.dataset_of(images) == known
+
+
+def test_intervals_of_a_mean_cover_it_and_p_holds_its_level() -> None:
+    covered = significant = 0
+    for trial in range(60):
+        sample = np.random.default_rng(trial).normal(size=40)
+        found = resample(lambda index, s=sample: float(s[index].mean()), 40, resamples=300, seed=trial)  # type: ignore[misc]
+        assert found is not None
+        covered += found.interval.low <= 0 <= found.interval.high
+        significant += found.p < 0.05
+    assert 50 <= covered <= 60  # 95 % of 60 is 57
+    assert significant <= 10
+
+
+def test_a_clear_difference_is_significant() -> None:
+    sample = np.random.default_rng(0).normal(-3, 1, 24)
+    found = resample(lambda index: float(sample[index].mean()), 24, resamples=400)
+    assert found is not None
+    assert found.p == pytest.approx(1 / 400)
+    assert found.interval.high < 0
+
+
+def test_what_cannot_be_resampled_is_refused() -> None:
+    def undefined(index: np.ndarray) -> float:
+        raise CurveError("never")
+
+    assert resample(lambda index: 0.0, 1) is mean_interval(np.ones(1)) is resample(undefined, 10, resamples=20) is None

@@ -11,9 +11,8 @@ import pytest
 from gencomp.eval.report import deltas, results, summary
 from gencomp.eval.report.curves import bd_rate, curve, mean_interval, resample
 from gencomp.eval.report.tables import deltas_table
-from gencomp.eval.run.comparable import comparable
 from gencomp.eval.run.records import EvaluationOptions, Record
-from gencomp.eval.run.sets import SetMetrics, groups
+from gencomp.eval.run.sets import SetMetrics, comparable, groups
 
 RATES = (0.1, 0.2, 0.4)
 EFFICIENCY = {"anchor": 1.0, "frugal": 0.8, "weak": 1.3}  # bits that a made-up codec needs for the same quality

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gencomp.eval.codecs.baseline import RateControl
-from gencomp.eval.run.rates import RateSearch
+from gencomp.eval.run.coding import RateSearch
 
 PIXELS = 100_000
 

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from gencomp.eval.codecs import ours
+from gencomp.eval.codecs import build
 from gencomp.eval.codecs.baseline import Baseline, RateControl
 from gencomp.eval.codecs.classical import decode_with_pillow, through_pillow
 from gencomp.eval.study.cli import study as command
@@ -229,7 +229,7 @@ def test_the_demonstration_compares_codecs_at_equal_bytes(tmp_path: Path, monkey
         return through_pillow("JPEG", quality=round(quality))(image)
 
     stand_in = Baseline("gencomp", ".jpg", RateControl("quality", 1, 100), encode, decode, has_realism=True)
-    monkeypatch.setattr(ours, "of_model", lambda *_, **__: stand_in)
+    monkeypatch.setattr(build, "of_model", lambda *_, **__: stand_in)
     monkeypatch.setattr(demonstration, "PHOTOGRAPHS", ("chelsea",))
     monkeypatch.setattr(demonstration, "CROP_AT", {})
     whole = demonstration.photograph("chelsea")
