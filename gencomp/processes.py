@@ -83,9 +83,7 @@ class Workers:
     has_children: whether a task may start processes of its own. What preparing or a task raises is raised here.
     """
 
-    def __init__(
-        self, prepare: Prepare, count: int, threads: int | None = None, *, has_children: bool = False
-    ) -> None:
+    def __init__(self, prepare: Prepare, count: int, threads: int | None = None, *, has_children: bool = False) -> None:
         self._prepare, self._threads, self._daemon = prepare, threads, not has_children
         self._workers: dict[int, _Worker] = {}
         self._deaths: Counter[int] = Counter()

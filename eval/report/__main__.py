@@ -34,50 +34,46 @@ class Line(NamedTuple):
     points: Mapping[str, Sequence[tuple[float, float]]]
     minimised: Sequence[str] = ()
 
+    def cell(self, name: str, metric: Metric, bpp: float) -> str:
+        """A metric at a rate, marked where the codec minimised it; "" beyond the curve's ends."""
+        value = at_rate(self.points.get(name, ()), bpp)
+        return "" if value is None else f"{value:.{metric.digits}f}" + MINIMISED * (name in self.minimised)
+
 
 def lines_of(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[Line]:
     """The curves of an evaluation; of a codec that has some at one setting for all images, those alone."""
     curves = series(rows)
     fixed = {(one.codec, one.realism) for one in curves if one.kind == "setting"}
-    return [
-        Line(
-            one.label,
-            "-".join(map(str, sorted({row["images"] for row in one.rows}))),
-            {name: one.points(name) for name in names},
-            one.rows[0]["minimised"],
-        )
-        for one in curves
-        if one.kind == "setting" or (one.codec, one.realism) not in fixed
-    ]
-
-
-def table_at(lines: Sequence[Line], rates: Sequence[float], metrics: Mapping[str, Metric]) -> Table:
-    """A row for each curve and rate at which it has anything."""
-    rows = []
-    for bpp in rates:
-        for line in lines:
-            values = {name: at_rate(line.points.get(name, ()), bpp) for name in metrics}
-            cells = ["" if values[n] is None else f"{values[n]:.{m.digits}f}" + MINIMISED * (n in line.minimised)
-                     for n, m in metrics.items()]  # fmt: skip
-            if any(cells):
-                rows.append([line.label, f"{bpp:g}", line.images, *cells])
-    heads = ["codec", "bpp", "images", *(f"{m.label} {ARROWS[m.direction]}" for m in metrics.values())]
-    return Table(heads, rows, [MINIMISED_NOTE] if any(MINIMISED in cell for row in rows for cell in row) else [])
+    lines = []
+    for one in curves:
+        if one.kind == "setting" or (one.codec, one.realism) not in fixed:
+            images = "-".join(map(str, sorted({row["images"] for row in one.rows})))
+            points = {name: one.points(name) for name in names}
+            lines.append(Line(one.label, images, points, one.rows[0]["minimised"]))
+    return lines
 
 
 @click.command(help=__doc__)
 @click.argument("folders", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option(
-    "--at", "rates", multiple=True, type=click.FloatRange(0, min_open=True), default=(0.08, 0.15),
-    show_default=True, metavar="BPP", help="Repeatable: bits per pixel.",
-)  # fmt: skip
+    "--at",
+    "rates",
+    multiple=True,
+    type=click.FloatRange(0, min_open=True),
+    default=(0.08, 0.15),
+    show_default=True,
+    metavar="BPP",
+    help="Repeatable: bits per pixel.",
+)
 @click.option("--metric", "names", multiple=True, default=ASKED, show_default=True, metavar="NAME", help="Repeatable.")
 @click.option("--codec", "codecs", multiple=True, metavar="NAME", help="Repeatable: these alone.  [default: all]")
 @click.option(
-    "--figure", type=click.Path(dir_okay=False, path_type=Path), metavar="PREFIX",
+    "--figure",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="PREFIX",
     help="Also write the table as PREFIX.md, and LPIPS and DISTS beside the published curves as PREFIX.png, .svg and "
     ".pdf, and for dark pages as PREFIX-dark.",
-)  # fmt: skip
+)
 def main(
     folders: tuple[Path, ...],
     rates: tuple[float, ...],
@@ -95,7 +91,16 @@ def main(
     lines = [line for rows in parts for line in lines_of(rows, names)]
     lines += [Line(f"{p.label} (published)", "", p.points) for p in reference]
     metrics = measured([dict.fromkeys(names, 0)])
-    table = markdown(table_at(lines, sorted(rates), {name: metrics[name] for name in names if name in metrics}))
+    shown = {name: metrics[name] for name in names if name in metrics}
+    cells = [
+        [line.label, f"{bpp:g}", line.images, *(line.cell(name, metric, bpp) for name, metric in shown.items())]
+        for bpp in sorted(rates)
+        for line in lines
+    ]
+    cells = [row for row in cells if any(row[3:])]
+    heads = ["codec", "bpp", "images", *(f"{metric.label} {ARROWS[metric.direction]}" for metric in shown.values())]
+    notes = [MINIMISED_NOTE] if any(MINIMISED in cell for row in cells for cell in row) else []
+    table = markdown(Table(heads, cells, notes))
     click.echo(table, nl=False)
     if figure is not None:
         figure.parent.mkdir(parents=True, exist_ok=True)

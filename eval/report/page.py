@@ -45,14 +45,12 @@ def page(results: Mapping[str, Any]) -> str:
 def links(results: Mapping[str, Any]) -> dict[str, list[str]]:
     """The files of an evaluation's folder that hold its tables and plots, by what they show."""
     found: dict[str, list[str]] = {"everything": ["results.json"]}
+    what = {"means": "means over images", "deltas": "Bjontegaard deltas", "images": "each image"}
     for name in tables.files(results):
-        what = {"means": "means over images", "deltas": "Bjontegaard deltas", "images": "each image"}
         found.setdefault(what[name.partition(".")[0]], []).append(f"tables/{name}")
-    for name in ("overview", *plotted(results["metrics"])):
-        what_drawn = (
-            "overview of the curves" if name == "overview" else f"curves of {results['metrics'][name]['label']}"
-        )
-        found[what_drawn] = [f"plots/{name}.{kind}" for kind in ("svg", "pdf", "png")]
+    plots = {name: f"curves of {results['metrics'][name]['label']}" for name in plotted(results["metrics"])}
+    for name, drawn in {"overview": "overview of the curves", **plots}.items():
+        found[drawn] = [f"plots/{name}.{kind}" for kind in ("svg", "pdf", "png")]
     return found
 
 

@@ -91,7 +91,7 @@ def _not_measured(
 def _order(record: Record, codecs: list[str]) -> tuple[Any, ...]:
     place = record.place
     known = codecs.index(place.codec) if place.codec in codecs else len(codecs)
-    number = re.search(r"[\d.]+(e-\d+)?", place.setting)
+    number = re.search(r"(?<!\S)\d+(\.\d+)?(e-\d+)?(?!\S)", place.setting)
     setting = float(number[0]) if number else 0.0
     return known, place.codec, record.row["bpp"] is None, setting, place.realism or 0.0, place.image
 

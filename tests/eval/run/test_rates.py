@@ -36,13 +36,15 @@ def test_a_fine_rate_control_matches_within_two_percent_in_few_tries(targets: li
 
     search = RateSearch(RateControl("quality", 0, 100, positions=1001), size, PIXELS)
     assert all(search.match(target).rate == "reached" for target in targets)
+    assert 0 < min(tried) < max(tried) < 100 or not 900 < min(targets) <= max(targets) < 20_000  # the ends are slow
     assert len(tried) <= 2 + 8 * len(targets)
     assert len(tried) == len(set(tried))
 
 
 def test_a_rate_control_that_runs_downwards() -> None:
-    search = RateSearch(RateControl("qp", 63, 1), lambda qp: round(300_000 / qp), PIXELS)
-    assert search.match(300_000 / 20).setting == 20
+    control = RateControl("qp", 63, 1)
+    assert RateSearch(control, lambda qp: round(300_000 / qp), PIXELS).match(300_000 / 20).setting == 20
+    assert (control.holds(20), control.holds(64)) == (True, False)
 
 
 def test_rates_out_of_reach_name_the_limit() -> None:
@@ -72,23 +74,6 @@ def test_a_wavering_codec_still_ends() -> None:
 def test_geometric_rate_controls_are_even_in_the_logarithm() -> None:
     rate_control = RateControl("bpp", 0.01, 1, positions=3, geometric=True)
     assert [rate_control.setting(k) for k in range(3)] == pytest.approx([0.01, 0.1, 1])
-    assert RateControl("qp", 63, 1).holds(20)
-    assert not RateControl("qp", 63, 1).holds(64)
-
-
-def test_the_ends_are_not_coded_where_the_middle_will_do() -> None:
-    """The upper end is the slowest file that a codec can make."""
-    tried: list[float] = []
-
-    def size(setting: float) -> int:
-        tried.append(setting)
-        return exponential(setting)
-
-    search = RateSearch(RateControl("quality", 0, 100, positions=1001), size, PIXELS)
-    for target in (2000, 4000, 9000):
-        assert search.match(target).rate == "reached"
-    assert 0 < min(tried) < max(tried) < 100
-    assert len(tried) <= 18
 
 
 @given(st.lists(st.integers(150, 100_000), min_size=1, max_size=4), st.floats(0.7, 1.4), st.floats(-0.3, 0.3))
