@@ -10,6 +10,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from tqdm import tqdm
+
 from gencomp.processes import Say, python
 
 from ..codecs.baseline import Baseline, BaselineError
@@ -197,23 +199,18 @@ def progress(
     if quiet or not total:
         yield from items
         return
-    if sys.stderr.isatty():
-        from tqdm import tqdm
-
-        with tqdm(total=total, desc=what, unit="", dynamic_ncols=True) as bar:
-            for item in items:
-                bar.set_postfix_str(label(item), refresh=False)
-                bar.update()
-                yield item
-        return
     start = said = time.monotonic()
-    for done, item in enumerate(items, 1):
-        now = time.monotonic()
-        if done == total or now - said >= SECONDS_BETWEEN_LINES:
-            left = (now - start) / done * (total - done)
-            write(f"{what}: {done} of {total}, {label(item)}" + (f", {_duration(left)} left" if done < total else ""))
-            said = now
-        yield item
+    with tqdm(total=total, desc=what, unit="", dynamic_ncols=True, disable=not sys.stderr.isatty()) as bar:
+        for done, item in enumerate(items, 1):
+            bar.set_postfix_str(label(item), refresh=False)
+            bar.update()
+            now = time.monotonic()
+            if bar.disable and (done == total or now - said >= SECONDS_BETWEEN_LINES):
+                left = (now - start) / done * (total - done)
+                ending = f", {_duration(left)} left" if done < total else ""
+                write(f"{what}: {done} of {total}, {label(item)}{ending}")
+                said = now
+            yield item
 
 
 def _duration(seconds: float) -> str:
