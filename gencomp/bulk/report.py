@@ -92,9 +92,10 @@ def _samples(merged: Merged) -> str:
     """Pairs of an original and what its file decodes to; a decoded image alone where there is no original."""
     if not merged.samples:
         return "<p>None are kept: nothing was written, or they are too large to be decoded for a report.</p>"
-    label = '<label for="enlarge">{}</label>'.format
+    label = '<label for="enlarge">{}</label>'
     figures = "".join(
-        f'<figure><div class="pair">{label(_image(row.thumbnail, "original"))}{label(_image(row.decoded, "decoded"))}</div>'
+        f'<figure><div class="pair">{label.format(_image(row.thumbnail, "original"))}'
+        f"{label.format(_image(row.decoded, 'decoded'))}</div>"
         f"<figcaption><b>{html.escape(row.sample)}</b><br>{html.escape(_sizes(row))}</figcaption></figure>"
         for row in merged.samples
     )
