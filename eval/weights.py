@@ -99,7 +99,7 @@ def _download(
 
 def _place(one: "Weights", folder: Path | None) -> str:
     """Where a file of weights lies, as far as its name promises; "" where it does not."""
-    from gencomp.perceptual import WeightsError, find_weights
+    from gencomp.perceptual.weights import WeightsError, find_weights
 
     try:
         return str(find_weights(*one.files, folder=folder))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from gencomp.networks.contract import TrainingInputs
-from gencomp.perceptual import WeightsError
+from gencomp.perceptual.weights import WeightsError
 
 from .data.batches import share_of
 from .devices import precision_of

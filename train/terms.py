@@ -14,20 +14,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gencomp.perceptual import (
-    FeatureStack,
+from gencomp.perceptual.grid import grid_artefact_loss
+from gencomp.perceptual.lpips import (
     embedding_distance,
-    grid_artefact_loss,
-    laplacian_features,
     lite_embedding,
     load_lite,
     load_lpips,
     lpips_loss,
     network_features,
-    steerable_features,
-    wasserstein_distortion,
 )
 from gencomp.perceptual.ms_ssim import ms_ssim
+from gencomp.perceptual.pyramids import FeatureStack, laplacian_features, steerable_features
+from gencomp.perceptual.wasserstein import wasserstein_distortion
 
 from .losses import l1, mse, text_l1
 

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from gencomp.codec import Codec, load
 from gencomp.effort import AIMS, MAX_EFFORT
 from gencomp.image import to_tensor
-from gencomp.perceptual import WeightsError
+from gencomp.perceptual.weights import WeightsError
 from gencomp.refine.objective import minimised
 
 from ..metrics.table import METRICS, Resources

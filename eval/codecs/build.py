@@ -103,7 +103,7 @@ def of_model(
     import gencomp
     from gencomp.bitstream import MAX_QUALITY, MIN_QUALITY, STEPS
     from gencomp.codec import model_path
-    from gencomp.perceptual import sha256
+    from gencomp.perceptual.weights import sha256
     from gencomp.refine.objective import minimised
 
     codec = gencomp.load(model, device=device)

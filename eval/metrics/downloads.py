@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from gencomp.files import flush, move, write_atomically
-from gencomp.perceptual import NETWORKS, sha256, tensors_sha256
+from gencomp.perceptual.weights import NETWORKS, sha256, tensors_sha256
 from gencomp.processes import python
 
 BLOCK = 1 << 20  # bytes

@@ -83,7 +83,7 @@ def nlpd() -> Callable[[Tensor, Tensor], float]:
     """
     from kornia.color import rgb_to_grayscale
 
-    from gencomp.perceptual import laplacian_bands
+    from gencomp.perceptual.pyramids import laplacian_bands
 
     def pyramid(image: Tensor) -> list[Tensor]:
         bands = laplacian_bands(rgb_to_grayscale(image.double()), len(SIGMAS))

@@ -14,21 +14,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gencomp.perceptual import (
-    NETWORKS,
-    FeatureStack,
-    WeightsError,
+from gencomp.perceptual.dists import dists as dists
+from gencomp.perceptual.lpips import (
     embedding_distance,
-    find_weights,
     lite_embedding,
     load_lite,
     load_lpips,
-    load_network,
     lpips_embedding,
     network_features,
-    read_weights,
 )
-from gencomp.perceptual.dists import dists as dists
+from gencomp.perceptual.pyramids import FeatureStack
+from gencomp.perceptual.weights import NETWORKS, WeightsError, find_weights, load_network, read_weights
 
 from .table import by_sides
 

@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gencomp import perceptual
-from gencomp.perceptual import FeatureStack, Pooled, laplacian_bands, pooled, pooled_distance, steerable_features
+from gencomp.perceptual.grid import EVEN, repeated_energy, texture_energy
+from gencomp.perceptual.pyramids import FeatureStack, laplacian_bands, steerable_features
+from gencomp.perceptual.wasserstein import Pooled, pooled, pooled_distance
 
 from .table import by_sides
 
@@ -62,11 +63,11 @@ def grid_artefacts() -> Measure:
     """
 
     def evenness(original: Tensor) -> tuple[Tensor, Tensor]:
-        return original, 1 / (perceptual.texture_energy(original) + perceptual.EVEN)
+        return original, 1 / (texture_energy(original) + EVEN)
 
     def grain(original: tuple[Tensor, Tensor], rebuilt: Tensor) -> float:
         x, weight = original
-        return 255 * float((weight * perceptual.repeated_energy(rebuilt - x)).sum() / weight.sum()) ** 0.5
+        return 255 * float((weight * repeated_energy(rebuilt - x)).sum() / weight.sum()) ** 0.5
 
     return by_sides(evenness, lambda rebuilt: rebuilt, grain)
 

@@ -153,7 +153,7 @@ def _measuring(options: EvaluationOptions, device: str) -> tuple[Measuring, dict
 
 
 def _why_absent(error: Exception) -> str:
-    from gencomp.perceptual import WeightsError
+    from gencomp.perceptual.weights import WeightsError
 
     if isinstance(error, WeightsError):
         return f"not measured: {str(error).partition(':')[0]}"

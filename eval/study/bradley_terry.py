@@ -10,8 +10,6 @@ gets a large score instead of an infinite one. All functions work on stacks of t
 thousand resamples is one call.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

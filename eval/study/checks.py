@@ -5,8 +5,6 @@ lapses: a share of answers that are given without looking. Both are binomial ove
 plan can say before the first vote how many careless raters slip through and how many honest ones are lost.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from scipy.special import bdtr
@@ -33,13 +31,11 @@ def rates(checks: int, task: Task, *, lapse: float = LAPSE, share: float | None 
     """The strictest demand that loses no more than FALSE_ALARM of the honest raters; or the given share of checks."""
     guess = GUESS[task]
     wrong = lapse * (1 - guess)
-    if share is None:
-        allowed = next((k for k in range(checks + 1) if _more_than(k, checks, wrong) <= FALSE_ALARM), checks)
-    else:
+    allowed = next((k for k in range(checks + 1) if _more_than(k, checks, wrong) <= FALSE_ALARM), checks)
+    if share is not None:
         allowed = int(checks * (1 - share) + 1e-9)
-    return CheckRates(
-        checks, checks - allowed, _more_than(allowed, checks, wrong), 1 - _more_than(allowed, checks, 1 - guess)
-    )
+    careful, careless = _more_than(allowed, checks, wrong), _more_than(allowed, checks, 1 - guess)
+    return CheckRates(checks, checks - allowed, careful, 1 - careless)
 
 
 def enough(task: Task) -> int:

@@ -1,16 +1,14 @@
 """`gencomp study`: the group of verbs; each stands in a file beside."""
 
-from __future__ import annotations
-
 import click
 
-from .analysis.cli import analyse, export_votes, import_votes
-from .analysis.cli_simulate import simulate
+from .analysis.cli import analyse, export_votes, import_votes, simulate
+from .console import Verbs
 from .design.cli import demo, new
 from .web.cli import backup, serve
 
 
-@click.group()
+@click.group(cls=Verbs, context_settings={"show_default": True})
 def study() -> None:
     """People judge images: build a study, serve it, analyse the votes.
 

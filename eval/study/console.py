@@ -1,18 +1,37 @@
 """What the verbs share: kinds of arguments, and errors as one line."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sqlite3
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from gencomp.files import shown
+from gencomp.cli.group import explain
+
+if TYPE_CHECKING:
+    from .web.store import Store
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 STUDY = click.Path(exists=True, file_okay=False, path_type=Path)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+TASK = click.Choice(["pairs", "dsis", "acr"])
+DESIGN = click.Choice(["full", "random", "active"])
+seed = click.option("--seed", type=click.IntRange(0), default=0)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
+class Verbs(click.Group):
+    """Whatever the owner can mend comes out as one line and status 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from .plan import StudyError
+
+        try:
+            return super().invoke(ctx)
+        except sqlite3.DatabaseError as error:
+            raise click.ClickException(f"votes.sqlite cannot be used ({error}); restore it from a copy") from error
+        except (StudyError, ImportError, OSError) as error:
+            raise click.ClickException(explain(error, "study")) from error
 
 
 def own_files(folder: Path) -> list[Path]:
@@ -21,21 +40,10 @@ def own_files(folder: Path) -> list[Path]:
     return [folder / name for name in names]
 
 
-@contextmanager
-def one_line() -> Iterator[None]:
-    """Whatever the owner can mend comes out as one line and status 1."""
-    import sqlite3
+def store_of(folder: Path, study_id: str) -> "Store":
+    """The votes, until the verb ends."""
+    from .web.store import Store
 
-    from .plan import StudyError
-
-    try:
-        yield
-    except StudyError as error:
-        raise click.ClickException(shown(str(error))) from error
-    except sqlite3.DatabaseError as error:
-        raise click.ClickException(f"votes.sqlite cannot be used ({error}); restore it from a copy") from error
-    except ModuleNotFoundError as error:
-        raise click.ClickException(f"{error.name} is not installed: pip install 'gencomp[study]'") from error
-    except OSError as error:
-        text = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
-        raise click.ClickException(shown(text)) from error
+    store = Store(folder, study_id)
+    click.get_current_context().call_on_close(store.close)
+    return store

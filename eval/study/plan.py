@@ -9,8 +9,6 @@ A study folder holds
     votes.sqlite   raters, their trials and their votes (`store.py`)
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

@@ -4,8 +4,6 @@ BT.500-15 and P.910 want visual acuity and colour vision tested and the viewing 
 them, so it asks. Answers describe raters in the report; they leave nobody out.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,33 +27,22 @@ class Question:
         return answer in self.options if self.options else len(answer) <= MAX_TEXT
 
 
-DEFAULT = (
-    Question(
+BEFORE = (
+    (
         "vision",
-        "before",
         "How well do you see the screen now?",
-        ("Well, without glasses or lenses", "Well, with my glasses or lenses on", "Not sharply"),
+        "Well, without glasses or lenses; Well, with my glasses or lenses on; Not sharply",
     ),
-    Question(
-        "colour", "before", "Do you see colours as most people do?", ("Yes, as far as I know", "No", "I am not sure")
-    ),
-    Question(
-        "display",
-        "before",
-        "What kind of screen is this?",
-        ("Monitor", "Laptop", "Tablet", "Phone", "Television or projector"),
-    ),
-    Question(
+    ("colour", "Do you see colours as most people do?", "Yes, as far as I know; No; I am not sure"),
+    ("display", "What kind of screen is this?", "Monitor; Laptop; Tablet; Phone; Television or projector"),
+    (
         "distance",
-        "before",
         "How far are your eyes from it?",
-        (
-            "Less than 40 cm",
-            "40 to 60 cm, about a hand's reach",
-            "60 to 80 cm, about an arm's length",
-            "More than 80 cm",
-        ),
+        "Less than 40 cm; 40 to 60 cm, about a hand's reach; 60 to 80 cm, about an arm's length; More than 80 cm",
     ),
+)
+DEFAULT = (
+    *(Question(name, "before", text, tuple(options.split("; "))) for name, text, options in BEFORE),
     Question("remarks", "after", "Is there anything you would like to tell us? What did you look at when you chose?"),
 )
 

@@ -14,8 +14,6 @@ dpr      pixels of the images per CSS pixel: the device's own, or, above the stu
 at       UTC time of the vote, to the millisecond
 """
 
-from __future__ import annotations
-
 import csv
 import json
 import re
@@ -32,23 +30,6 @@ MAX_FLIPS = 100_000
 RATER = re.compile(r"[0-9a-f]{16}")
 AT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z")
 SOURCES = ("web", "import", "simulated")
-COLUMNS = (
-    "study",
-    "rater",
-    "source",
-    "n",
-    "kind",
-    "scene",
-    "image",
-    "first",
-    "second",
-    "choice",
-    "ms",
-    "server_ms",
-    "flips",
-    "dpr",
-    "at",
-)
 
 
 class Vote(NamedTuple):
@@ -69,35 +50,13 @@ class Vote(NamedTuple):
         return min(self.ms, self.server_ms) / 1000
 
 
+COLUMNS = ("study", *Vote._fields[:3], "kind", "scene", "image", "first", "second", *Vote._fields[4:])
+
+
 def to_rows(study: Study, votes: Iterable[Vote]) -> list[dict[str, Any]]:
-    images = {scene.id: scene.image for scene in study.scenes}
-    name = study.id
-    return [
-        dict(
-            zip(
-                COLUMNS,
-                (
-                    name,
-                    v.rater,
-                    v.source,
-                    v.n,
-                    v.trial.kind,
-                    v.trial.scene,
-                    images[v.trial.scene],
-                    v.trial.first,
-                    v.trial.second,
-                    v.choice,
-                    v.ms,
-                    v.server_ms,
-                    v.flips,
-                    v.dpr,
-                    v.at,
-                ),
-                strict=True,
-            )
-        )
-        for v in votes
-    ]
+    images, name = {scene.id: scene.image for scene in study.scenes}, study.id
+    rows = (v._asdict() | v.trial._asdict() | {"study": name, "image": images[v.trial.scene]} for v in votes)
+    return [{column: row[column] for column in COLUMNS} for row in rows]
 
 
 def to_csv(study: Study, votes: Iterable[Vote]) -> str:
@@ -111,39 +70,31 @@ def to_json(study: Study, votes: Iterable[Vote]) -> str:
 
 def parse(study: Study, text: str) -> list[Vote]:
     """Votes from CSV or JSON text, every field checked against the plan. StudyError names the first wrong row."""
-    rows: Sequence[Mapping[str, Any]] = _json_rows(text) if text.lstrip()[:1] == "{" else _csv_rows(text)
     votes, seen = [], set[tuple[str, int]]()
-    for number, row in enumerate(rows, 1):
+    for number, row in enumerate(_rows(text), 1):
         try:
             vote = _vote(study, row)
         except (KeyError, TypeError, ValueError) as error:
             what = f"no column {error}" if isinstance(error, KeyError) else str(error)
-            raise StudyError(f"vote {number}: {what}; nothing was imported") from None
+            raise StudyError(f"vote {number}: {what}") from None
         if (vote.rater, vote.n) in seen:
-            raise StudyError(
-                f"vote {number}: a second vote of rater {vote.rater} on trial {vote.n}; nothing was imported"
-            )
+            raise StudyError(f"vote {number}: a second vote of rater {vote.rater} on trial {vote.n}")
         seen.add((vote.rater, vote.n))
         votes.append(vote)
     return votes
 
 
-def _csv_rows(text: str) -> Sequence[Mapping[str, Any]]:
+def _rows(text: str) -> Sequence[Mapping[str, Any]]:
     try:
+        if text.lstrip()[:1] == "{":
+            holder = json.loads(text)
+            return [{"study": holder["study"]} | row for row in holder["votes"]]
         columns, rows = csv_rows(text)
-    except csv.Error as error:
-        raise StudyError(f"not a table of votes ({error}); nothing was imported") from error
+    except (csv.Error, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise StudyError(f"not a file of votes ({error})") from error
     if missing := set(COLUMNS) - set(columns):
-        raise StudyError(f"not a table of votes: no column {', '.join(sorted(missing))}; nothing was imported")
+        raise StudyError(f"not a table of votes: no column {', '.join(sorted(missing))}")
     return rows
-
-
-def _json_rows(text: str) -> list[Mapping[str, Any]]:
-    try:
-        holder = json.loads(text)
-        return [{"study": holder["study"]} | row for row in holder["votes"]]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise StudyError(f"not a file of votes ({error}); nothing was imported") from error
 
 
 def _vote(study: Study, row: Mapping[str, Any]) -> Vote:

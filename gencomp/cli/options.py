@@ -147,7 +147,7 @@ def aim_notes(effort: int, aim: str) -> list[str]:
         raise WrongUsage("--aim needs an --effort of 1 to 9")
     if not effort or aim != "realism":
         return []
-    from gencomp.perceptual import networks_present
+    from gencomp.perceptual.weights import networks_present
 
     if {"alex", "lite"} <= networks_present().keys():
         return []

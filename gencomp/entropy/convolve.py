@@ -28,7 +28,7 @@ ROWS, DEPTH, SIZE = 32, 256, 1 << 18  # of one product: positions, most inputs, 
 # size from which it would start threads)
 
 
-class Term(NamedTuple):
+class Tap(NamedTuple):
     """What one tap adds to the sums of some outputs: the input channels from `first` on, times weight [parts, I', O'].
 
     The outputs are cut into equal parts, the last one filled up with zeros. probe: weight times r (see check.py)."""
@@ -43,11 +43,11 @@ class Group(NamedTuple):
     """Outputs that share their inputs."""
 
     outputs: slice
-    terms: Sequence[Term]
+    terms: Sequence[Tap]
     probe: Numbers  # r, [O / groups, VECTORS]
 
 
-class Layer(NamedTuple):
+class ReadyLayer(NamedTuple):
     """A layer ready for its arithmetic: y = clamp(floor(acc scale + offset)), in int64 clamp((acc scale + offset) >>
     shift)."""
 
@@ -62,7 +62,7 @@ class Layer(NamedTuple):
     shuffle: int
 
 
-def prepared_layer(layer: IntConv, worst: int, arithmetic: Arithmetic) -> Layer:
+def prepared_layer(layer: IntConv, worst: int, arithmetic: Arithmetic) -> ReadyLayer:
     """worst: from `prove_bounds`."""
     scale, shift = layer.multiplier.astype(np.int64), layer.shift.astype(np.int64)
     offset = layer.bias * scale + (1 << (shift - 1))
@@ -76,9 +76,9 @@ def prepared_layer(layer: IntConv, worst: int, arithmetic: Arithmetic) -> Layer:
         groups = [_group(part, g, worst // int(scale.min())) for g, part in enumerate(np.split(weight, layer.groups))]
     form = kernel, layer.lo, layer.hi, layer.shuffle
     if arithmetic == "int64":
-        return Layer(groups, depthwise, scale, offset, shift, *form)
+        return ReadyLayer(groups, depthwise, scale, offset, shift, *form)
     floats = np.ldexp(scale.astype(np.float64), -shift), np.ldexp(offset.astype(np.float64), -shift)
-    return Layer(groups, depthwise, *floats, None, *form)
+    return ReadyLayer(groups, depthwise, *floats, None, *form)
 
 
 def _group(weight: Numbers, number: int, worst: int) -> Group:
@@ -97,16 +97,16 @@ def _group(weight: Numbers, number: int, worst: int) -> Group:
             start = number * inputs + first
             cut = np.ascontiguousarray(filled.reshape(parts, width, -1).transpose(0, 2, 1))
             taken = slice(start, start + piece.shape[1])
-            terms.append(Term((dy, dx), taken, cut, piece.T.astype(probe.dtype) @ probe))
+            terms.append(Tap((dy, dx), taken, cut, piece.T.astype(probe.dtype) @ probe))
     return Group(slice(number * outputs, (number + 1) * outputs), terms, probe)
 
 
-def convolve(layer: Layer, x: Numbers, check: bool) -> Numbers:
+def convolve(layer: ReadyLayer, x: Numbers, check: bool) -> Numbers:
     """The layer without its pixel shuffle on x [H, W, I]: [H, W, O]. check: verify the sums (see check.py)."""
     return _depthwise(layer, x, check) if len(layer.depthwise) else _dense(layer, x, check)
 
 
-def _dense(layer: Layer, x: Numbers, check: bool) -> Numbers:
+def _dense(layer: ReadyLayer, x: Numbers, check: bool) -> Numbers:
     height, width, channels = x.shape
     pad = layer.kernel // 2
     row = width + 2 * pad
@@ -157,7 +157,7 @@ def _verify(group: Group, flat: Numbers, row: int, start: int, acc: Numbers) -> 
         raise wrong_sum()
 
 
-def _depthwise(layer: Layer, x: Numbers, check: bool) -> Numbers:
+def _depthwise(layer: ReadyLayer, x: Numbers, check: bool) -> Numbers:
     """'Same' convolution of x [H, W, C], each channel by its own kernel, some rows at a time."""
     height, width, channels = x.shape
     kernel = layer.kernel
@@ -187,7 +187,7 @@ def _padded(x: Numbers, pad: int) -> Numbers:
     return out
 
 
-def _requantise(layer: Layer, outputs: slice, acc: Numbers, out: Numbers) -> None:
+def _requantise(layer: ReadyLayer, outputs: slice, acc: Numbers, out: Numbers) -> None:
     """Sums [.., O'] without bias, overwritten, to outputs [.., O']."""
     acc *= layer.scale[outputs]
     acc += layer.offset[outputs]

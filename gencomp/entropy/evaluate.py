@@ -7,22 +7,13 @@ A network is evaluated in tiles, to bound the memory; arrays lie channels last, 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import product
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from .contract import Arithmetic, Evaluation, IntArray
-from .convolve import Layer, Numbers, convolve, prepared_layer
+from .convolve import Numbers, ReadyLayer, convolve, prepared_layer
 from .intnet import IntNet, prove_bounds, receptive_field
-
-
-class Tile(NamedTuple):
-    """Part of a network's output: the rows and columns that it fills, and its values [rows, columns, O]."""
-
-    rows: slice
-    columns: slice
-    values: Numbers
 
 
 def evaluate(net: IntNet, inputs: Sequence[IntArray], how: Evaluation) -> npt.NDArray[np.int32]:
@@ -39,8 +30,8 @@ def evaluate(net: IntNet, inputs: Sequence[IntArray], how: Evaluation) -> npt.ND
     return out
 
 
-def tiles(net: IntNet, inputs: Sequence[IntArray], how: Evaluation) -> Iterator[Tile]:
-    """As `evaluate`, tile by tile.
+def tiles(net: IntNet, inputs: Sequence[IntArray], how: Evaluation) -> Iterator[tuple[slice, slice, Numbers]]:
+    """As `evaluate`, tile by tile: the rows and columns that a tile fills, and its values [rows, columns, O].
 
     A tile is evaluated with the positions that reach its outputs, cut at the image's edge: there every layer pads with
     zeros, as it does for the whole.
@@ -52,8 +43,8 @@ def tiles(net: IntNet, inputs: Sequence[IntArray], how: Evaluation) -> Iterator[
         seen = [part[seen_top : bottom + halo, seen_left : right + halo] for part in inputs]
         rows = slice((top - seen_top) * scale, (bottom - seen_top) * scale)
         columns = slice((left - seen_left) * scale, (right - seen_left) * scale)
-        filled = slice(top * scale, bottom * scale), slice(left * scale, right * scale)
-        yield Tile(*filled, evaluate_whole(net, seen, how)[rows, columns])
+        values = evaluate_whole(net, seen, how)[rows, columns]
+        yield slice(top * scale, bottom * scale), slice(left * scale, right * scale), values
 
 
 def evaluate_whole(net: IntNet, parts: Sequence[Numbers], how: Evaluation) -> Numbers:
@@ -73,7 +64,7 @@ def _spans(size: int, tile: int) -> Iterator[tuple[int, int]]:
 
 
 @lru_cache(maxsize=128)  # by identity: networks are immutable
-def _prepared(net: IntNet, arithmetic: Arithmetic) -> tuple[Numbers, tuple[Layer, ...]]:
+def _prepared(net: IntNet, arithmetic: Arithmetic) -> tuple[Numbers, tuple[ReadyLayer, ...]]:
     """The input bound [1 or C], and the layers."""
     if arithmetic not in ("float64", "int64"):
         raise ValueError(f"no arithmetic {arithmetic!r}: float64 or int64")

@@ -25,15 +25,6 @@ def quality_weights(quality_step: int) -> npt.NDArray[np.int32]:
     return np.maximum(SEGMENT - np.abs(quality_step - SEGMENT * np.arange(KNOTS)), 0).astype(np.int32)
 
 
-def pass_masks(passes: int, channels: int, height: int, width: int) -> npt.NDArray[np.bool_]:
-    """The definition: [passes, channels, height, width], true where a pass codes; disjoint, together everything."""
-    if passes == 1:
-        return np.ones((1, channels, height, width), np.bool_)
-    parity = 2 * (np.arange(height)[:, None] % 2) + np.arange(width) % 2
-    group = np.arange(channels) // (channels // PASSES)
-    return (parity ^ np.array(ORDER)[:, None, None])[:, None] == group[None, :, None, None]
-
-
 class Pass:
     """One pass over latents of `channels` channels (a multiple of `passes`)."""
 

@@ -38,11 +38,13 @@ class PriorConfig:
     feature_width: int = 192
 
 
-def pass_masks(channels: int, height: int, width: int, device: torch.device | None = None) -> Tensor:
-    """Which latents each pass codes: [PASSES, channels, height, width] bool; channels a multiple of 4.
-
-    The four masks are disjoint and cover everything.
-    """
+def pass_masks(
+    channels: int, height: int, width: int, device: torch.device | None = None, passes: int = PASSES
+) -> Tensor:
+    """Which latents each pass of four, or the only one, codes: [passes, channels, height, width] bool, disjoint and
+    together everything; channels a multiple of `passes`."""
+    if passes == 1:
+        return torch.ones(1, channels, height, width, dtype=torch.bool, device=device)
     row = torch.arange(height, device=device)[:, None] % 2
     column = torch.arange(width, device=device)[None] % 2
     parity = 2 * row + column  # [H, W] in 0..3

@@ -129,12 +129,5 @@ def haar_details(x: Tensor) -> Tensor:
     x = F.pad(x, (0, 1, 0, 1), "replicate")
     above, below = x[..., :-1, :], x[..., 1:, :]
     rows, steps = above + below, above - below
-    return torch.cat([_differences(rows), _sums(steps), _differences(steps)], 1) / 2
-
-
-def _differences(x: Tensor) -> Tensor:
-    return x[..., :-1] - x[..., 1:]
-
-
-def _sums(x: Tensor) -> Tensor:
-    return x[..., :-1] + x[..., 1:]
+    left, right = steps[..., :-1], steps[..., 1:]
+    return torch.cat([rows[..., :-1] - rows[..., 1:], left + right, left - right], 1) / 2

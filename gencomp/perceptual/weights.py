@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 
-class Network(NamedTuple):
+class FeatureNetwork(NamedTuple):
     """A feature network: the names its file may have, and the digest of its tensors (see `tensors_sha256`).
 
     The first file is the one its authors publish. tensors: needed where a name promises no digest.
@@ -28,21 +28,21 @@ class Network(NamedTuple):
 
 # LPIPS's trunks as torchvision publishes them or without their classifiers, ImageNet's EfficientNet-Lite0 by timm's
 # names, and the Inception network that FID is defined on (torch-fidelity).
-NETWORKS: Mapping[str, Network] = {
-    "alex": Network(
+NETWORKS: Mapping[str, FeatureNetwork] = {
+    "alex": FeatureNetwork(
         ("alexnet-owt-7be5be79.pth", "lpips_alex_trunk.safetensors"),
         "b46189e918b5839984e730473cc7329f473de17968d8502d355c0f0fd30797e7",
     ),
-    "vgg": Network(
+    "vgg": FeatureNetwork(
         ("vgg16-397923af.pth", "lpips_vgg_trunk.safetensors"),
         "441a19f14162bd7500dada8abf5ea122eae6bfb8beb0157b85974ee9aae8a060",
     ),
-    "squeeze": Network(("squeezenet1_1-b8a52dc0.pth",)),
-    "lite": Network(
+    "squeeze": FeatureNetwork(("squeezenet1_1-b8a52dc0.pth",)),
+    "lite": FeatureNetwork(
         ("tf_efficientnet_lite0-0aa007d2.pth", "tf_efficientnet_lite0.safetensors"),
         "20fee2f1366bb2f5a5b16b02ff53b5d9e0e9b60bf4a0539600942a0173caa736",
     ),
-    "inception": Network(("weights-inception-2015-12-05-6726825d.pth",)),
+    "inception": FeatureNetwork(("weights-inception-2015-12-05-6726825d.pth",)),
 }
 PROMISE = re.compile(r"-([0-9a-f]{8,64})\.[^.]+$")  # the convention of torch.hub
 

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from ..entropy.constants import MEAN_UNIT
 from ..entropy.contract import Coded, Latents
+from ..image import to_tensor
 from ..model import Model
 from ..rate_search import largest_step_by_sketch
 from ..runtime.torch import TorchRuntime, undisturbed
@@ -67,15 +67,14 @@ def encode_refined(
     searched for anew, and the least distortion within the room is kept; else the least R + lambda D at the given one.
     """
     price, device = price_of(model.facts, quality_step), torch.device(runtime.device)
+
+    def tensor(image: npt.NDArray[np.uint8]) -> torch.Tensor:
+        return to_tensor(image).to(device, memory_format=torch.channels_last)
+
     with undisturbed(device):
         wanted = aim_of(aim, effort, device)
-    if not model.facts.get("realism", False):
-        wanted = wanted._replace(realism=0.0)
-
-    def tensor(image: npt.NDArray[np.uint8]) -> Tensor:
-        return torch.from_numpy(image.copy()).to(device).permute(2, 0, 1)[None].float() / 255
-
-    with undisturbed(device):
+        if not model.facts.get("realism", False):
+            wanted = wanted._replace(realism=0.0)
         objective = Objective(tensor(pixels), price, wanted)
 
     def judged(step: int, coded: Coded) -> _Candidate:

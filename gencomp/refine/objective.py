@@ -18,18 +18,11 @@ from torch import Tensor
 
 from ..bitstream import STEPS
 from ..effort import checked_aim
-from ..perceptual import (
-    embedding_distance,
-    lite_embedding,
-    load_lite,
-    load_lpips,
-    lpips_embedding,
-    networks_present,
-    pooled,
-    pooled_distance,
-    steerable_features,
-)
+from ..perceptual.lpips import embedding_distance, lite_embedding, load_lite, load_lpips, lpips_embedding
 from ..perceptual.ms_ssim import ms_ssim
+from ..perceptual.pyramids import steerable_features
+from ..perceptual.wasserstein import pooled, pooled_distance
+from ..perceptual.weights import networks_present
 from ..runtime.torch import multiplies_bfloat16
 
 LAMBDA_MIN, LAMBDA_MAX = 7e-5, 0.03  # where a model's facts do not say, as those of a3c42fda
@@ -131,7 +124,7 @@ def _measure(net: str, path: Path, device: torch.device) -> Measure:
     return Measure(USES[net].weight, embed, embedding_distance, USES[net].side)
 
 
-class _Part(NamedTuple):
+class _Tile(NamedTuple):
     """A measure on a tile, its weight by the tile's share of the image, and what it made of the original there, where
     that is kept."""
 
@@ -156,7 +149,7 @@ class Objective:
         with torch.no_grad():
             self._parts = [part for measure in measures for part in self._parts_of(measure)]
 
-    def _parts_of(self, measure: Measure) -> list[_Part]:
+    def _parts_of(self, measure: Measure) -> list[_Tile]:
         height, width = self._x.shape[2:]
         more = max(1.0, FULL / self._price.lam) ** LOW  # at low rates the squared error grows, and they are bounded
         parts = []
@@ -165,7 +158,7 @@ class Objective:
                 share = (rows.stop - rows.start) * (columns.stop - columns.start) / (height * width)
                 kept = self.pixels <= KEPT
                 original = self._embedded(measure, self._x[..., rows, columns]) if kept else None
-                parts.append(_Part(measure, share * measure.weight * more, rows, columns, original))
+                parts.append(_Tile(measure, share * measure.weight * more, rows, columns, original))
         return parts
 
     def weigh(self, x_hat: Tensor) -> tuple[float, Tensor]:
@@ -189,7 +182,7 @@ class Objective:
         with torch.autocast(image.device.type, torch.bfloat16, enabled=self._quick):
             return measure.embed(image.contiguous(memory_format=torch.channels_last))
 
-    def _of_part(self, part: _Part, image: Tensor) -> Tensor:
+    def _of_part(self, part: _Tile, image: Tensor) -> Tensor:
         original = part.original
         if original is None:
             original = self._embedded(part.measure, self._x[..., part.rows, part.columns])

@@ -11,10 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..entropy.passes import pass_masks
 from ..entropy.tables import Tables, costs
 from ..networks.contract import PassPrior
-from ..networks.priors import gaussian_bits
+from ..networks.priors import gaussian_bits, pass_masks
 
 HELD = 1e9  # bits per squared step of quantisation: so dear that a latent is rounded and nothing else
 
@@ -57,8 +56,8 @@ def costs_of(tables: Tables, device: torch.device) -> Costs:
 @lru_cache(maxsize=16)
 def pass_indices(passes: int, channels: int, height: int, width: int, device: torch.device) -> tuple[Tensor, ...]:
     """Positions of each pass in the flattened latents [M h w]."""
-    masks = pass_masks(passes, channels, height, width).reshape(passes, -1)
-    return tuple(torch.from_numpy(np.flatnonzero(mask)).to(device) for mask in masks)
+    masks = pass_masks(channels, height, width, device, passes).reshape(passes, -1)
+    return tuple(mask.nonzero().flatten() for mask in masks)
 
 
 def choose_residuals(offset: Tensor, level: Tensor, weight: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,8 +9,7 @@ the ordinary encoder rounds; files decode on the ordinary path.
 A large image is refined in tiles; each sees some of its surroundings, whose latents are held.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +20,7 @@ from ..bitstream import ModelError
 from ..effort import steps_of
 from ..entropy.contract import Latents
 from ..entropy.hyperprior import Hyperprior
+from ..image import to_tensor
 from ..model import Model
 from ..networks.contract import Network
 from ..runtime.tiling import Tile, tiles
@@ -68,18 +68,20 @@ def refine(
     height, width = latents.y.shape[1:]
     side = side or (SIDE if height * width > WHOLE else max(height, width))
     plan = list(tiles(height, width, side, HALO))
-    with _searching(device):
+    total = len(plan) * (steps + 1)
+    with undisturbed(device):
         y = torch.from_numpy(latents.y.copy())[None].to(device).nan_to_num()
         z_hat = torch.from_numpy(latents.z)[None].to(device).nan_to_num().round()
         bound = torch.from_numpy(model.entropy.tables.z_half_widths).to(device)[None, :, None, None]
         z_hat = torch.minimum(torch.maximum(z_hat, -bound), bound).float()
         for number, tile in enumerate(plan):
-            top, left, bottom, right = tile.sees
-            z_stride = model.entropy.hyper_stride
-            objective = whole
+            (top, left, bottom, right), z_stride = tile.sees, model.entropy.hyper_stride
+            objective, seen = whole, tile.seen(network.stride)
             if objective is None or len(plan) > 1:
-                x = _seen(pixels, tile, network.stride, device).permute(2, 0, 1)[None].float() / 255
-                known = None if counted is None else _seen(counted, tile, network.stride, device)[None, None].float()
+                known = None
+                if counted is not None:
+                    known = torch.from_numpy(counted[seen].copy())[None, None].to(device).float()
+                x = to_tensor(pixels[seen]).to(device, memory_format=torch.channels_last)
                 objective = Objective(x, price, aim, known)
             problem = Problem(
                 prior,
@@ -91,10 +93,13 @@ def refine(
                 step,
                 _held(tile, device),
             )
-            report = None if progress is None else _shifted(progress, number * (steps + 1), len(plan) * (steps + 1))
-            best = _best(descend(problem, y[:, :, top:bottom, left:right], steps), report)
-            t, l, b, r = tile.yields
-            y[:, :, t:b, l:r] = best.y_hat[:, :, t - top : b - top, l - left : r - left]
+            best: Point | None = None
+            for done, point in enumerate(descend(problem, y[..., *tile.seen()], steps), number * (steps + 1) + 1):
+                best = point if best is None or point.objective < best.objective else best
+                if progress is not None:
+                    progress(done, total)
+            assert best is not None
+            y[..., *tile.yielded()] = best.y_hat[..., *tile.inside()]
     return Latents(y[0].cpu().numpy(), latents.z)
 
 
@@ -115,38 +120,11 @@ def _synthesis(
     return synthesize
 
 
-def _seen(pixels: npt.NDArray[np.generic], tile: Tile, stride: int, device: torch.device) -> Tensor:
-    top, left, bottom, right = (v * stride for v in tile.sees)
-    return torch.from_numpy(pixels[top:bottom, left:right].copy()).to(device)
-
-
 def _held(tile: Tile, device: torch.device) -> Tensor | None:
     """[1, 1, h, w]: what a tile sees and does not yield; None if there is none."""
     if tile.yields == tile.sees:
         return None
-    (t, l, b, r), (top, left, bottom, right) = tile
+    top, left, bottom, right = tile.sees
     held = torch.ones(1, 1, bottom - top, right - left, dtype=torch.bool, device=device)
-    held[:, :, t - top : b - top, l - left : r - left] = False
+    held[..., *tile.inside()] = False
     return held
-
-
-def _best(points: Iterator[Point], report: Callable[[int], None] | None) -> Point:
-    best: Point | None = None
-    for done, point in enumerate(points, 1):
-        if best is None or point.objective < best.objective:
-            best = point
-        if report is not None:
-            report(done)
-    assert best is not None
-    return best
-
-
-def _shifted(progress: Progress, before: int, total: int) -> Callable[[int], None]:
-    return lambda done: progress(before + done, total)
-
-
-@contextmanager
-def _searching(device: torch.device) -> Iterator[None]:
-    """As `undisturbed`, and gradients can be asked for inside, wherever the caller stands."""
-    with torch.inference_mode(False), undisturbed(device):
-        yield

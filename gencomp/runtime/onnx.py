@@ -37,22 +37,17 @@ class OnnxRuntime:
         self._sessions: dict[tuple[str, int, int], Any] = {}
 
     def analyze(self, pixels: npt.NDArray[np.uint8], quality_step: int) -> Latents:
-        """See `Runtime.analyze`."""
-        height, width = latent_size(pixels.shape[0], pixels.shape[1], self._stride)
-        y = np.empty((1, self._model.entropy.latent_channels, height, width), np.float32)
         step, stride = np.array([quality_step], np.int64), self._stride
+        height, width = latent_size(pixels.shape[0], pixels.shape[1], stride)
+        y = np.empty((1, self._model.entropy.latent_channels, height, width), np.float32)
         with region("transform"):
             session = self._session("analysis", height * width)
             for tile in tiles(height, width, tile_side(height, width, self._tile, stride), self._halo[0]):
-                top, left, bottom, right = tile.sees
-                inside = pixels[top * stride : bottom * stride, left * stride : right * stride]
-                seen = pad_to_multiple(inside, stride)
+                seen = pad_to_multiple(pixels[tile.seen(stride)], stride)
                 x = np.ascontiguousarray(seen.transpose(2, 0, 1)[None], np.float32) / np.float32(255)
                 part = _run(session, {"x": x, "quality_step": step})[0]
-                _check_output("analysis", part, np.float32, y.shape[1], bottom - top, right - left)
-                t, l, b, r = tile.yields
-                dy, dx = t - top, l - left
-                y[:, :, t:b, l:r] = part[:, dy : dy + b - t, dx : dx + r - l]
+                _check_output("analysis", part, np.float32, *y[0][:, *tile.seen()].shape)
+                y[0][:, *tile.yielded()] = part[:, *tile.inside()]
         if "hyper_analysis" not in self._model.graphs:
             return Latents(y[0], None)
         with region("hyper"):
@@ -64,9 +59,7 @@ class OnnxRuntime:
     def synthesize(
         self, y_hat: npt.NDArray[np.float32], size: tuple[int, int], quality_step: int, realism: float
     ) -> npt.NDArray[np.uint8]:
-        """See `Runtime.synthesize`."""
-        height, width = y_hat.shape[1:]
-        stride = self._stride
+        (height, width), stride = y_hat.shape[1:], self._stride
         pixels = np.empty((height * stride, width * stride, 3), np.uint8)
         session = self._session("synthesis", height * width)
         given: dict[str, npt.NDArray[Any]] = {
@@ -75,15 +68,11 @@ class OnnxRuntime:
         }
         wanted = {node.name for node in session.get_inputs()}  # a family may heed neither
         for tile in tiles(height, width, tile_side(height, width, self._tile, stride), self._halo[1]):
-            top, left, bottom, right = tile.sees
-            given["y_hat"] = np.ascontiguousarray(y_hat[None, :, top:bottom, left:right], np.float32)
-            given["origin"] = np.array([[top, left]], np.int64)
+            given["y_hat"] = np.ascontiguousarray(y_hat[None, :, *tile.seen()], np.float32)
+            given["origin"] = np.array([tile.sees[:2]], np.int64)
             shown = _run(session, {name: value for name, value in given.items() if name in wanted})[0]
-            _check_output("synthesis", shown, np.uint8, (bottom - top) * stride, (right - left) * stride, 3)
-            t, l, b, r = tile.yields
-            dy, dx = (t - top) * stride, (l - left) * stride
-            rows, columns = slice(dy, dy + (b - t) * stride), slice(dx, dx + (r - l) * stride)
-            pixels[t * stride : b * stride, l * stride : r * stride] = shown[rows, columns]
+            _check_output("synthesis", shown, np.uint8, *pixels[tile.seen(stride)].shape)
+            pixels[tile.yielded(stride)] = shown[tile.inside(stride)]
         return pixels[: size[0], : size[1]]
 
     def _session(self, name: str, latents: int) -> Any:

@@ -15,10 +15,30 @@ TILE_PIXELS = 96 * 16  # side of a tile of a larger image
 
 
 class Tile(NamedTuple):
-    """In latents: what a tile yields (top, left, bottom, right), and what it must see (the same with its halo)."""
+    """In latents: what a tile yields (top, left, bottom, right), and what it must see (the same with its halo).
+
+    As rows and columns of arrays that have `unit` positions a side for each latent:
+    """
 
     yields: tuple[int, int, int, int]
     sees: tuple[int, int, int, int]
+
+    def yielded(self, unit: int = 1) -> tuple[slice, slice]:
+        """What it yields, of the whole."""
+        return _slices(self.yields, (0, 0), unit)
+
+    def seen(self, unit: int = 1) -> tuple[slice, slice]:
+        """What it sees, of the whole."""
+        return _slices(self.sees, (0, 0), unit)
+
+    def inside(self, unit: int = 1) -> tuple[slice, slice]:
+        """What it yields, of what it sees."""
+        return _slices(self.yields, self.sees[:2], unit)
+
+
+def _slices(box: tuple[int, int, int, int], origin: tuple[int, int], unit: int) -> tuple[slice, slice]:
+    (top, left, bottom, right), (row, column) = box, origin
+    return slice((top - row) * unit, (bottom - row) * unit), slice((left - column) * unit, (right - column) * unit)
 
 
 def tiles(height: int, width: int, side: int, halo: int) -> Iterator[Tile]:

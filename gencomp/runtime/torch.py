@@ -62,7 +62,6 @@ class TorchRuntime:
         self._tile = tile
 
     def analyze(self, pixels: npt.NDArray[np.uint8], quality_step: int) -> Latents:
-        """See `Runtime.analyze`."""
         network, stride = self.network, self.network.stride
         height, width = latent_size(pixels.shape[0], pixels.shape[1], stride)
         with undisturbed(self._device):
@@ -70,13 +69,10 @@ class TorchRuntime:
             y = torch.empty(1, network.config.latent_channels, height, width, dtype=torch.float32, device=self._device)
             with region("transform"):
                 for tile in tiles(height, width, tile_side(height, width, self._tile, stride), network.halo.analysis):
-                    top, left, bottom, right = (v * stride for v in tile.sees)
-                    seen = pad_to_multiple(pixels[top:bottom, left:right], stride)
+                    seen = pad_to_multiple(pixels[tile.seen(stride)], stride)
                     x = torch.from_numpy(seen).to(self._device).permute(2, 0, 1)[None].float().div_(255)
                     part = network.analyze(x.to(memory_format=torch.channels_last), step)
-                    t, l, b, r = tile.yields
-                    dy, dx = t - tile.sees[0], l - tile.sees[1]
-                    y[:, :, t:b, l:r] = part[:, :, dy : dy + b - t, dx : dx + r - l]
+                    y[..., *tile.yielded()] = part[..., *tile.inside()]
             with region("hyper"):
                 z = network.hyper_analyze(y)
         return Latents(y[0].cpu().numpy(), None if z is None else z[0].float().cpu().numpy())
@@ -84,7 +80,6 @@ class TorchRuntime:
     def synthesize(
         self, y_hat: npt.NDArray[np.float32], size: tuple[int, int], quality_step: int, realism: float
     ) -> npt.NDArray[np.uint8]:
-        """See `Runtime.synthesize`."""
         network, stride = self.network, self.network.stride
         height, width = y_hat.shape[1:]
         pixels = np.empty((height * stride, width * stride, 3), np.uint8)
@@ -92,16 +87,12 @@ class TorchRuntime:
             step = torch.tensor([quality_step], device=self._device)
             realisms = torch.tensor([realism], dtype=torch.float32, device=self._device)
             for tile in tiles(height, width, tile_side(height, width, self._tile, stride), network.halo.synthesis):
-                top, left, bottom, right = tile.sees
-                part = torch.from_numpy(np.ascontiguousarray(y_hat[:, top:bottom, left:right]))[None]
+                part = torch.from_numpy(np.ascontiguousarray(y_hat[:, *tile.seen()]))[None]
                 part = part.to(self._device, torch.float32).to(memory_format=torch.channels_last)
-                origin = torch.tensor([[top, left]], device=self._device)
+                origin = torch.tensor([tile.sees[:2]], device=self._device)
                 x_hat = network.synthesize(part, step, realisms, origin)[0].clamp(0, 1) * 255
                 shown = x_hat.round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
-                t, l, b, r = tile.yields
-                dy, dx = (t - top) * stride, (l - left) * stride
-                rows, columns = slice(dy, dy + (b - t) * stride), slice(dx, dx + (r - l) * stride)
-                pixels[t * stride : b * stride, l * stride : r * stride] = shown[rows, columns]
+                pixels[tile.yielded(stride)] = shown[tile.inside(stride)]
         return pixels[: size[0], : size[1]]
 
 

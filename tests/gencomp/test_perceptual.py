@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
-from gencomp import perceptual
-from gencomp.perceptual import weights
+from gencomp.perceptual import grid, pyramids, wasserstein, weights
+from gencomp.perceptual import lpips as ours
 
 
 def images(n: int = 2, height: int = 64, width: int = 96, seed: int = 0) -> Tensor:
@@ -32,57 +32,57 @@ def random_trunk(net: str, seed: int = 0) -> dict[str, Tensor]:
 
 def test_absent_weights_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with pytest.raises(perceptual.WeightsError, match="alexnet-owt-7be5be79") as caught:
-        perceptual.load_lpips("alex", tmp_path)
+    with pytest.raises(weights.WeightsError, match="alexnet-owt-7be5be79") as caught:
+        ours.load_lpips("alex", tmp_path)
     assert caught.value.file == "alexnet-owt-7be5be79.pth"
 
 
 def test_a_wrong_file_under_the_right_name_is_refused(tmp_path: Path) -> None:
     torch.save(random_trunk("alex"), tmp_path / "alexnet-owt-7be5be79.pth")
-    with pytest.raises(perceptual.WeightsError, match="another file"):
-        perceptual.load_lpips("alex", tmp_path)
+    with pytest.raises(weights.WeightsError, match="another file"):
+        ours.load_lpips("alex", tmp_path)
 
 
 def test_broken_weights_are_one_clear_error(tmp_path: Path) -> None:
     for name in ("net.pth", "net.safetensors"):
         (tmp_path / name).write_bytes(b"not a network")
-        with pytest.raises(perceptual.WeightsError, match="cannot be read"):
-            perceptual.read_weights(tmp_path / name)
+        with pytest.raises(weights.WeightsError, match="cannot be read"):
+            weights.read_weights(tmp_path / name)
 
 
 @pytest.mark.parametrize("net", ["alex", "squeeze"])
 def test_lpips_has_the_given_trunk(net: str) -> None:
     trunk = random_trunk(net)
-    network = perceptual.build_lpips(net, trunk)
+    network = ours.build_lpips(net, trunk)
     held = {"features." + name.partition(".")[2]: p for name, p in network.net.named_parameters()}
     assert held.keys() == trunk.keys()
     assert all(torch.equal(held[name], trunk[name]) for name in trunk)
 
 
 def test_lpips_loss_agrees_with_the_package() -> None:
-    network = perceptual.build_lpips("alex", random_trunk("alex"))
+    network = ours.build_lpips("alex", random_trunk("alex"))
     x, y = images(seed=1), images(seed=2)
     reference = network(x, y, normalize=True).flatten()
-    assert torch.allclose(perceptual.lpips_loss(network, x, y), reference, rtol=1e-3)
+    assert torch.allclose(ours.lpips_loss(network, x, y), reference, rtol=1e-3)
 
 
 def test_lpips_loss_has_finite_gradients_at_zero_features() -> None:
-    network = perceptual.build_lpips("alex", {name: torch.zeros_like(p) for name, p in random_trunk("alex").items()})
+    network = ours.build_lpips("alex", {name: torch.zeros_like(p) for name, p in random_trunk("alex").items()})
     x = images().requires_grad_()
-    perceptual.lpips_loss(network, x, images(seed=1)).sum().backward()
+    ours.lpips_loss(network, x, images(seed=1)).sum().backward()
     assert x.grad is not None
     assert x.grad.isfinite().all()
 
 
 def test_lite_is_the_mean_squared_distance_of_unit_features() -> None:
     network = timm.create_model("tf_efficientnet_lite0", pretrained=False, features_only=True)
-    embedding = perceptual.lite_embedding(perceptual.build_lite(network.state_dict()))
+    embedding = ours.lite_embedding(ours.build_lite(network.state_dict()))
     x, y = images(seed=1), images(seed=2)
     maps = zip(network.eval()((x - 0.5) / 0.5), network((y - 0.5) / 0.5))
     expected = torch.stack([(2 - 2 * F.cosine_similarity(a, b, eps=1e-8)).mean((1, 2)) for a, b in maps]).mean(0)
-    found = perceptual.embedding_distance(embedding(x), embedding(y))
+    found = ours.embedding_distance(embedding(x), embedding(y))
     assert torch.allclose(found, expected, atol=1e-5)
-    assert perceptual.embedding_distance(embedding(x), embedding(x)).tolist() == [0, 0]
+    assert ours.embedding_distance(embedding(x), embedding(x)).tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("name", ["alex", "vgg", "lite"])
@@ -91,30 +91,30 @@ def test_weights_without_a_classifier_are_taken_and_others_refused(
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
     state = {"features.3.weight": torch.randn(2, 3), "features.0.bias": torch.zeros(2)}
-    file = perceptual.NETWORKS[name].files[1]
-    assert name not in perceptual.networks_present(tmp_path)
+    file = weights.NETWORKS[name].files[1]
+    assert name not in weights.networks_present(tmp_path)
     save_file(state, tmp_path / file)
-    assert perceptual.networks_present(tmp_path) == {name: tmp_path / file}
-    with pytest.raises(perceptual.WeightsError, match="other tensors"):
-        perceptual.load_network(name, tmp_path)
-    known = perceptual.tensors_sha256(dict(reversed(state.items())) | {"classifier.weight": torch.zeros(1)})
-    networks = {name: perceptual.NETWORKS[name]._replace(tensors=known)}
+    assert weights.networks_present(tmp_path) == {name: tmp_path / file}
+    with pytest.raises(weights.WeightsError, match="other tensors"):
+        weights.load_network(name, tmp_path)
+    known = weights.tensors_sha256(dict(reversed(state.items())) | {"classifier.weight": torch.zeros(1)})
+    networks = {name: weights.NETWORKS[name]._replace(tensors=known)}
     monkeypatch.setattr(weights, "NETWORKS", networks)
-    assert torch.equal(perceptual.load_network(name, tmp_path)["features.3.weight"], state["features.3.weight"])
+    assert torch.equal(weights.load_network(name, tmp_path)["features.3.weight"], state["features.3.weight"])
 
 
 def test_a_laplacian_pyramid_sums_to_the_picture() -> None:
     x = images(1, 61, 83)
-    bands = perceptual.laplacian_bands(x, 4)
+    bands = pyramids.laplacian_bands(x, 4)
     assert [tuple(b.shape[2:]) for b in bands] == [(61, 83), (31, 42), (16, 21), (8, 11)]
-    constant = perceptual.laplacian_bands(torch.full_like(x, 0.3), 4)
+    constant = pyramids.laplacian_bands(torch.full_like(x, 0.3), 4)
     assert max(float(b.abs().max()) for b in constant[:-1]) < 1e-6
     with pytest.raises(ValueError, match="too small"):
-        perceptual.laplacian_bands(x[..., :4], 4)
+        pyramids.laplacian_bands(x[..., :4], 4)
 
 
 def test_oriented_filters_are_quadrature_pairs() -> None:
-    filters = perceptual.oriented_filters(4)
+    filters = pyramids.oriented_filters(4)
     assert filters.shape == (8, 1, 9, 9)
     assert float(filters.sum((2, 3)).abs().max()) < 1e-6
     assert torch.allclose(filters.square().sum((2, 3)), torch.ones(8, 1))
@@ -133,9 +133,9 @@ def test_oriented_filters_are_quadrature_pairs() -> None:
 
 
 def test_laplacian_features_are_the_picture_and_companded_bands_that_halve() -> None:
-    stack = perceptual.laplacian_features(levels=3)(images(2, 40, 56))
+    stack = pyramids.laplacian_features(levels=3)(images(2, 40, 56))
     assert [tuple(f.shape) for f in stack] == [(2, 3, 40, 56), (2, 6, 40, 56), (2, 6, 20, 28), (2, 6, 10, 14)]
-    flat = perceptual.laplacian_features()(torch.full((1, 3, 32, 32), 0.3))
+    flat = pyramids.laplacian_features()(torch.full((1, 3, 32, 32), 0.3))
     assert all(float(band.abs().max()) < 1e-4 for band in flat[1:])
 
 
@@ -143,9 +143,9 @@ def test_laplacian_bands_are_companded_by_the_square_root() -> None:
     x = torch.full((1, 3, 32, 32), 0.5)
     x[..., ::2] += 0.25
     x[..., 1::2] -= 0.25  # stripes at the highest frequency: the binomial filter takes all of them away
-    luma = perceptual.laplacian_features(levels=1)(x)[1][:, :1, 8:-8, 8:-8]
-    band = 0.25 * 3 * perceptual.OPPONENT[0][0]
-    assert torch.allclose(luma.abs(), torch.tensor(band / (band + perceptual.COMPANDING) ** 0.5), atol=1e-4)
+    luma = pyramids.laplacian_features(levels=1)(x)[1][:, :1, 8:-8, 8:-8]
+    band = 0.25 * 3 * pyramids.OPPONENT[0][0]
+    assert torch.allclose(luma.abs(), torch.tensor(band / (band + pyramids.COMPANDING) ** 0.5), atol=1e-4)
 
 
 def mesh(height: int, width: int, period: int) -> Tensor:
@@ -159,7 +159,7 @@ def mesh(height: int, width: int, period: int) -> Tensor:
 def test_grid_artefact_is_all_of_what_repeats(period: int) -> None:
     x = torch.full((1, 3, 96, 128), 0.5)
     pattern = 0.01 * mesh(96, 128, period)
-    grain = perceptual.grid_artefacts(x, x + pattern)
+    grain = grid.grid_artefacts(x, x + pattern)
     assert grain.repeated.shape == (1, 4, 8)
     assert torch.allclose(grain.repeated, pattern.square().mean(), rtol=1e-3)
     assert float(grain.texture.max()) < 1e-9
@@ -168,40 +168,40 @@ def test_grid_artefact_is_all_of_what_repeats(period: int) -> None:
 def test_grid_artefact_is_a_small_part_of_what_does_not_repeat() -> None:
     x = torch.full((1, 3, 256, 256), 0.5)
     noise = 0.01 * torch.randn(1, 3, 256, 256, generator=torch.Generator().manual_seed(1))
-    repeated = perceptual.grid_artefacts(x, x + noise).repeated.mean()
+    repeated = grid.grid_artefacts(x, x + noise).repeated.mean()
     assert float(repeated) == pytest.approx(0.01**2 / 64, rel=0.1)
-    other = perceptual.grid_artefacts(x, x + 0.01 * mesh(256, 256, 11)).repeated.mean()
+    other = grid.grid_artefacts(x, x + 0.01 * mesh(256, 256, 11)).repeated.mean()
     assert float(other) < 0.02 * 0.01**2 / 4
     slope = torch.linspace(0, 0.2, 256).expand(1, 3, 256, 256)
-    assert float(perceptual.grid_artefacts(x, x + slope).repeated.max()) < 1e-9
+    assert float(grid.grid_artefacts(x, x + slope).repeated.max()) < 1e-9
 
 
 def test_the_originals_own_period_is_no_grid_artefact() -> None:
     x = 0.5 + 0.1 * mesh(96, 96, 8)
-    assert float(perceptual.grid_artefact_loss(x, x + 0.02)) < 1e-6
+    assert float(grid.grid_artefact_loss(x, x + 0.02)) < 1e-6
 
 
 def test_texture_hides_grid_artefacts() -> None:
     even = torch.full((1, 3, 128, 128), 0.5)
     rough = even + 0.05 * torch.randn(even.shape, generator=torch.Generator().manual_seed(1))
     pattern = 0.01 * mesh(128, 128, 8)
-    plain, hidden = (float(perceptual.grid_artefact_loss(x, x + pattern)) for x in (even, rough))
-    assert plain == pytest.approx(float(pattern.square().mean()) / perceptual.EVEN, rel=1e-3)
+    plain, hidden = (float(grid.grid_artefact_loss(x, x + pattern)) for x in (even, rough))
+    assert plain == pytest.approx(float(pattern.square().mean()) / grid.EVEN, rel=1e-3)
     assert hidden < plain / 20
 
 
 def test_grid_artefact_needs_one_window() -> None:
     x = torch.rand(1, 3, 71, 71)
-    assert perceptual.grid_artefacts(x, x).repeated.shape == (1, 1, 1)
+    assert grid.grid_artefacts(x, x).repeated.shape == (1, 1, 1)
     with pytest.raises(ValueError, match="71 pixels"):
-        perceptual.grid_artefacts(x[..., :70], x[..., :70])
+        grid.grid_artefacts(x[..., :70], x[..., :70])
 
 
 def test_haar_details_tell_stripes_and_checkerboards_apart() -> None:
     rows, columns = torch.meshgrid(torch.arange(8), torch.arange(8), indexing="ij")
     patterns = [columns % 2, rows % 2, (rows + columns) % 2]
     for k, pattern in enumerate(patterns):
-        details = perceptual.haar_details(pattern[None, None].float())[0, :, :-1, :-1].abs()
+        details = pyramids.haar_details(pattern[None, None].float())[0, :, :-1, :-1].abs()
         expected = [1.0 if k == j else 0.0 for j in range(3)]
         assert details.mean((1, 2)).tolist() == expected
 
@@ -209,17 +209,17 @@ def test_haar_details_tell_stripes_and_checkerboards_apart() -> None:
 def test_distortion_of_flat_pictures_is_closed_form() -> None:
     x, y = torch.full((1, 1, 32, 32), 0.25), torch.full((1, 1, 32, 32), 0.75)
     for log2_sigma in (0.0, 1.5, 4.0):
-        assert float(perceptual.wasserstein_distortion([x], [y], log2_sigma)) == pytest.approx(0.25, abs=1e-6)
+        assert float(wasserstein.wasserstein_distortion([x], [y], log2_sigma)) == pytest.approx(0.25, abs=1e-6)
 
 
-@pytest.mark.parametrize("features", [perceptual.steerable_features(), perceptual.laplacian_features()])
-def test_distortion_forgives_another_sample_of_the_same_texture(features: perceptual.FeatureStack) -> None:
+@pytest.mark.parametrize("features", [pyramids.steerable_features(), pyramids.laplacian_features()])
+def test_distortion_forgives_another_sample_of_the_same_texture(features: pyramids.FeatureStack) -> None:
     generator = torch.Generator().manual_seed(0)
     x, y = (torch.rand(1, 3, 128, 128, generator=generator) for _ in range(2))
     flat = torch.full_like(x, 0.5)
 
     def distortion(other: Tensor, log2_sigma: float) -> float:
-        return float(perceptual.wasserstein_distortion(features(x), features(other), log2_sigma))
+        return float(wasserstein.wasserstein_distortion(features(x), features(other), log2_sigma))
 
     assert distortion(flat, 0.0) < distortion(y, 0.0)  # squared error prefers grey to the wrong noise,
     assert distortion(y, 4.0) < 0.2 * distortion(flat, 4.0)  # pooled statistics do not
@@ -230,18 +230,18 @@ def test_a_sigma_map_acts_where_it_stands() -> None:
     x, y = (torch.rand(1, 1, 64, 64, generator=generator) for _ in range(2))
     sigma = torch.zeros(1, 1, 64, 64)
     sigma[..., 32:] = 4
-    mixed, strict, pooled = (float(perceptual.wasserstein_distortion([x], [y], s)) for s in (sigma, 0.0, 4.0))
+    mixed, strict, pooled = (float(wasserstein.wasserstein_distortion([x], [y], s)) for s in (sigma, 0.0, 4.0))
     assert pooled < mixed < strict
     assert mixed == pytest.approx((strict + pooled) / 2, rel=0.1)
     with pytest.raises(ValueError, match="log2_sigma"):
-        perceptual.wasserstein_distortion([x], [y], 6.0)
+        wasserstein.wasserstein_distortion([x], [y], 6.0)
 
 
-@pytest.mark.parametrize("features", [perceptual.steerable_features(), perceptual.laplacian_features()])
-def test_distortion_has_useful_gradients_everywhere(features: perceptual.FeatureStack) -> None:
+@pytest.mark.parametrize("features", [pyramids.steerable_features(), pyramids.laplacian_features()])
+def test_distortion_has_useful_gradients_everywhere(features: pyramids.FeatureStack) -> None:
     for start in (images(1), torch.full((1, 3, 64, 96), 0.5)):
         x = start.clone().requires_grad_()
-        perceptual.wasserstein_distortion(features(x), features(images(1, seed=3)), 3.0).sum().backward()
+        wasserstein.wasserstein_distortion(features(x), features(images(1, seed=3)), 3.0).sum().backward()
         assert x.grad is not None
         assert x.grad.isfinite().all()
         assert float(x.grad.abs().max()) > 0

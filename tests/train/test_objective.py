@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 import torch
 
-from gencomp import perceptual
 from gencomp.bitstream import STEPS
-from gencomp.perceptual import WeightsError
+from gencomp.perceptual.grid import EVEN
+from gencomp.perceptual.lpips import lpips_loss
+from gencomp.perceptual.weights import WeightsError
 from gencomp.train.losses import distortion_balance, lambda_of, price_of_rate, rate_distortion
 from gencomp.train.players import RunningRate
 from gencomp.train.recipe import RateTarget
@@ -75,7 +76,7 @@ def test_grid_artefacts_count_with_the_realism() -> None:
     value = 2 * metrics["realistic/grid_artefacts"].item()  # one of two samples has realism
     assert total[0] == 0
     assert total[1].item() == pytest.approx(4 * value, rel=1e-5)
-    assert value == pytest.approx(0.01**2 / perceptual.EVEN, rel=1e-3)
+    assert value == pytest.approx(0.01**2 / EVEN, rel=1e-3)
 
 
 def test_stage_two_weighs_distortion_over_rates_as_stage_one() -> None:
@@ -132,7 +133,7 @@ def test_lpips_enters_where_its_weights_are_at_hand(monkeypatch: pytest.MonkeyPa
     x, other = torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64, requires_grad=True)
     one, row = torch.ones(1), torch.zeros(1, dtype=torch.long)
     total, _ = weighted(terms, x, other, one, one, row)
-    torch.testing.assert_close(total, 2 * perceptual.lpips_loss(network, x, other))
+    torch.testing.assert_close(total, 2 * lpips_loss(network, x, other))
     flat = torch.zeros(1, 3, 64, 64, requires_grad=True)
     weighted(terms, torch.zeros(1, 3, 64, 64), flat, one, one, row)[0].sum().backward()
     assert torch.isfinite(flat.grad).all()  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from safetensors.torch import save_file
 
 import gencomp.train.loop
-from gencomp.perceptual import WeightsError
+from gencomp.perceptual.weights import WeightsError
 from gencomp.train.checkpoint import CheckpointError, checkpoints, load_checkpoint, starting_point
 from gencomp.train.data.batches import Batch
 from gencomp.train.data.sources import SourceError

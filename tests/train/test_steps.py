@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from gencomp.networks.layers import relaxed_bits
 from gencomp.networks.priors import gaussian_bits
-from gencomp.perceptual import networks_present
+from gencomp.perceptual.weights import networks_present
 from gencomp.train import devices
 from gencomp.train.data.batches import StepSampler, batches, open_data
 from gencomp.train.devices import peak_memory_gib, precision_of

@@ -1,41 +1,25 @@
-"""All that the votes of a study say, as one object: screening, scores, agreement, equal quality, metrics."""
+"""All that the votes of a study say, as the plain data of analysis.json: screening, scores, agreement, metrics.
 
-from __future__ import annotations
+Intervals are [low, high] or null. The page, the tables and the figures are made of this data alone.
+"""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal
 
 from ..bradley_terry import ELO, ELO_MEAN, JOD, groups
 from ..checks import rates
-from ..plan import Study, StudyError
+from ..design.trials import COUNTED
+from ..plan import GRADES, HIDDEN, Study, StudyError
 from ..votes import Vote
-from .correlation import MetricAgreement, metric_agreement
-from .equal_quality import EqualQuality, equal_quality
-from .image_scores import ImageScore, image_scores, image_table
-from .model_fit import ModelFit, Transitivity, model_fit, p_value, transitivity
-from .raters import Agreement, RaterSummary, agreement, screen
-from .scores import Needed, Score, Scores, ballots, count, needed, score
+from .correlation import grade_agreement, metric_agreement
+from .equal_quality import equal_quality
+from .model_fit import model_fit, p_value, transitivity
+from .mos import mos, ratings
+from .outliers import Correlated, Far, bt500, p910
+from .raters import RaterSummary, agreement, screen
+from .scores import LEVEL, Interval, Score, Scores, ballots, count, image_scores, needed, score
 
-
-class Analysis(NamedTuple):
-    """warnings: what a reader must know before quoting a figure."""
-
-    study: Study
-    votes: int
-    raters: list[RaterSummary]
-    scores: Scores
-    unscreened: Scores
-    agreement: Agreement
-    fit: ModelFit
-    transitivity: Transitivity
-    images: list[ImageScore]
-    equal_quality: list[EqualQuality]
-    metrics: list[MetricAgreement]
-    needed: Needed | None
-    warnings: list[str]
-    resamples: int
-    seed: int
-    min_checks: float | None
+Rule = Literal["none", "bt500", "p910"]
 
 
 def analyse(
@@ -44,46 +28,75 @@ def analyse(
     *,
     min_checks: float | None = None,
     wanted: float = 50.0,
+    rule: Rule = "none",
     resamples: int = 1000,
     seed: int = 0,
-) -> Analysis:
-    """Screen the raters, then score what is left. wanted: half width in Elo of the widest interval one would like.
+) -> dict[str, Any]:
+    """Screen the raters, leave out outliers of ratings if a rule is named, then score what is left.
 
-    Raises StudyError if no vote is left.
+    wanted: half width in Elo of the widest interval one would like. Raises StudyError if no vote is left.
     """
     raters = screen(study, votes, min_checks)
     kept = {rater.rater for rater in raters if rater.kept}
+    if not any(vote.rater in kept and vote.trial.kind in COUNTED for vote in votes):
+        why = ": every rater was left out" if raters else " yet; serve the study, or try `gencomp study simulate`"
+        raise StudyError(f"no votes to analyse{why}")
+    how = {"resamples": resamples, "seed": seed}
+    if study.task == "pairs":
+        found, remarks = _pairs(study, votes, kept, wanted, how)
+    else:
+        found, remarks, raters = _graded(study, votes, raters, rule, how)
+    if simulated := sum(rater.source == "simulated" for rater in raters):
+        remarks.append(f"{simulated} of {len(raters)} raters are simulated.")
+    if study.task == "pairs" and study.design.checks and all(vote.trial.kind != "check" for vote in votes):
+        remarks.append("No attention check was answered yet: nobody could be screened.")
+    heard = sum(rater.kept and rater.votes > 0 for rater in raters)
+    head = {
+        "study": study.id,
+        "title": study.title,
+        "raters": {"all": len(raters), "kept": heard, "min_checks": min_checks},
+        "checks": rates(study.design.checks, study.task),
+        "interval": LEVEL,
+        "warnings": remarks,
+    }
+    whole: dict[str, Any] = plain(head | how | found | {"rater_table": raters})
+    return whole
+
+
+def _pairs(
+    study: Study, votes: Sequence[Vote], kept: set[str], wanted: float, how: dict[str, int]
+) -> tuple[dict[str, Any], list[str]]:
     used = [vote for vote in votes if vote.rater in kept]
-    counted = ballots(study, used)
-    if not counted.raters:
-        raise StudyError(
-            "no votes to analyse"
-            + (": every rater was left out" if raters else " yet; serve the study, or try `gencomp study simulate`")
-        )
-    scores = score(counted, resamples=resamples, seed=seed)
-    unscreened = scores if len(used) == len(votes) else score(ballots(study, votes), resamples=resamples, seed=seed)
-    by_image = image_scores(study, counted, scores.logits, resamples=min(resamples, 300), seed=seed)
-    return Analysis(
-        study,
-        sum(vote.trial.kind == "pair" for vote in used),
-        raters,
-        scores,
-        unscreened,
-        agreement(used),
-        model_fit(scores.wins, scores.logits),
-        transitivity(scores.wins, scores.logits, seed),
-        image_table(study, by_image, scores.raters),
-        equal_quality(study.conditions, scores.logits, scores.resampled, scores.raters),
-        metric_agreement(study, counted, scores.logits, scores.resampled, by_image, seed=seed),
-        needed(scores.scores, scores.raters, wanted),
-        _warnings(study, raters, scores, votes),
-        resamples,
-        seed,
-        min_checks,
-    )
+    counted, seed = ballots(study, used), how["seed"]
+    scores = score(counted, **how)
+    unscreened = scores if len(used) == len(votes) else score(ballots(study, votes), **how)
+    by_image = image_scores(study, counted, scores.logits, resamples=min(how["resamples"], 300), seed=seed)
+    fitted, keys = model_fit(scores.wins, scores.logits), ("bpp", "codec", "setting", "realism")
+    found = {
+        "votes": sum(vote.trial.kind == "pair" for vote in used),
+        "scores": [
+            s._asdict() | _jod(s) | {key: getattr(c, key) for key in keys}
+            for s, c in zip(scores.scores, study.conditions, strict=True)
+        ],
+        "scores_without_screening": unscreened.scores,
+        "differences": scores.differences,
+        "wins": {
+            "conditions": [c.id for c in study.conditions],
+            "table": [[count(n) for n in row] for row in scores.wins],
+        },
+        "agreement": agreement(used),
+        "model_fit": fitted,
+        "transitivity": transitivity(scores.wins, scores.logits, seed),
+        "images": by_image.table,
+        "equal_quality": equal_quality(study.conditions, scores.logits, scores.resampled, scores.raters),
+        "metrics": metric_agreement(study, counted, scores.logits, scores.resampled, by_image, seed=seed),
+        "needed": needed(scores.scores, scores.raters, wanted),
+    }
+    return found, _remarks_on_pairs(study, scores, fitted.p)
 
 
-def _warnings(study: Study, raters: Sequence[RaterSummary], scores: Scores, votes: Sequence[Vote]) -> list[str]:
+def _remarks_on_pairs(study: Study, scores: Scores, p: float | None) -> list[str]:
+    """What a reader must know before quoting a figure."""
     found = []
     parts = groups(scores.wins + scores.wins.T)
     if len(parts) > 1:
@@ -93,54 +106,14 @@ def _warnings(study: Study, raters: Sequence[RaterSummary], scores: Scores, vote
         found.append("One rater only: no intervals, because they come from the spread between raters.")
     elif scores.raters < 10:
         found.append(f"{scores.raters} raters only: the intervals are rough below about ten.")
-    bad = model_fit(scores.wins, scores.logits).p
-    if bad is not None and bad < 0.01:
+    if p is not None and p < 0.01:
         found.append(
-            f"The Bradley-Terry model does not describe these votes well ({p_value(bad)}, votes taken as independent): "
+            f"The Bradley-Terry model does not describe these votes well ({p_value(p)}, votes taken as independent): "
             "preferences may follow more than one scale; look at the pairs."
         )
-    swept = [s.condition for s in scores.scores if s.votes and s.wins in (0.0, s.votes)]
-    if swept:
+    if swept := [s.condition for s in scores.scores if s.votes and s.wins in (0.0, s.votes)]:
         found.append(f"{' and '.join(swept)} won or lost every vote: the score says only that it lies far outside.")
-    if simulated := sum(rater.source == "simulated" for rater in raters):
-        found.append(f"{simulated} of {len(raters)} raters are simulated.")
-    if any(vote.trial.kind == "check" for vote in votes) is False and study.design.checks:
-        found.append("No attention check was answered yet: nobody could be screened.")
     return found
-
-
-def to_json(analysis: Analysis) -> dict[str, Any]:
-    """The analysis as plain data; intervals as [low, high] or null."""
-    study, scores = analysis.study, analysis.scores
-    return {
-        "study": study.id,
-        "title": study.title,
-        "votes": analysis.votes,
-        "raters": {"all": len(analysis.raters), "kept": scores.raters, "min_checks": analysis.min_checks},
-        "checks": rates(study.design.checks, study.task)._asdict(),
-        "interval": 0.95,
-        "resamples": analysis.resamples,
-        "seed": analysis.seed,
-        "warnings": analysis.warnings,
-        "scores": [
-            plain(s) | _jod(s) | {"bpp": c.bpp, "codec": c.codec, "setting": c.setting, "realism": c.realism}
-            for s, c in zip(scores.scores, study.conditions, strict=True)
-        ],
-        "scores_without_screening": [plain(s) for s in analysis.unscreened.scores],
-        "differences": [plain(d) for d in scores.differences],
-        "wins": {
-            "conditions": [c.id for c in study.conditions],
-            "table": [[count(n) for n in row] for row in scores.wins],
-        },
-        "agreement": plain(analysis.agreement),
-        "model_fit": plain(analysis.fit),
-        "transitivity": plain(analysis.transitivity),
-        "images": [plain(i) for i in analysis.images],
-        "equal_quality": [plain(e) for e in analysis.equal_quality],
-        "metrics": [plain(m) for m in analysis.metrics],
-        "needed": plain(analysis.needed) if analysis.needed else None,
-        "rater_table": [plain(r) for r in analysis.raters],
-    }
 
 
 def _jod(score: Score) -> dict[str, Any]:
@@ -149,10 +122,59 @@ def _jod(score: Score) -> dict[str, Any]:
     return {"jod": ends[0], "jod_interval": ends[1:] or None}
 
 
+def _graded(
+    study: Study, votes: Sequence[Vote], raters: list[RaterSummary], rule: Rule, how: dict[str, int]
+) -> tuple[dict[str, Any], list[str], list[RaterSummary]]:
+    kept = {rater.rater for rater in raters if rater.kept}
+    counted = ratings(study, [vote for vote in votes if vote.rater in kept])
+    outliers: dict[str, dict[str, Far | Correlated]] = {
+        rater: {"bt500": far, "p910": correlated}
+        for rater, far, correlated in zip(counted.raters, bt500(counted.grades), p910(counted.grades), strict=True)
+    }
+    gone = {rater for rater, found in outliers.items() if rule != "none" and found[rule].out}
+    raters = [r._replace(kept=False, reasons=f"an outlier by {rule}") if r.rater in gone else r for r in raters]
+    used = [vote for vote in votes if vote.rater in kept - gone]
+    if not used:
+        raise StudyError("no votes to analyse: every rater was left out")
+    scores = mos(study, ratings(study, used), **how)
+    unscreened = scores if len(used) == len(votes) else mos(study, ratings(study, votes), **how)
+    keys = ("bpp", "codec", "setting", "realism")
+    facts: dict[str, dict[str, Any]] = {c.id: {key: getattr(c, key) for key in keys} for c in study.conditions}
+    facts[HIDDEN] = {"bpp": None, "codec": "hidden original", "setting": "", "realism": None}
+    images = {scene.id: scene.image for scene in study.scenes}
+    remarks = []
+    if scores.raters < 2:
+        remarks.append("One rater only: no intervals, because they come from the spread between raters.")
+    elif scores.raters < 15:
+        remarks.append(f"{scores.raters} raters only: BT.500-15 asks for 15 at least.")
+    if thin := sum(s.ratings < 2 for s in scores.stimuli):
+        remarks.append(f"{thin} images have a single rating, and so no interval of their own.")
+    found = {
+        "task": study.task,
+        "grades": dict(zip("54321", GRADES[study.task], strict=True)),
+        "votes": sum(s.ratings for s in scores.stimuli),
+        "outliers": rule,
+        "scores": [s._asdict() | facts[s.condition] for s in scores.conditions],
+        "scores_without_screening": unscreened.conditions,
+        "differences": scores.differences,
+        "images": [{"image": images[s.scene]} | s._asdict() for s in scores.stimuli],
+        "metrics": grade_agreement(study, scores, seed=how["seed"]),
+        "outlier_table": [
+            {"rater": rater} | {f"{name}_{key}": value for name in by for key, value in by[name]._asdict().items()}
+            for rater, by in outliers.items()
+        ],
+    }
+    return found, remarks, raters
+
+
 def plain(value: Any) -> Any:
-    """NamedTuples to dictionaries all the way down, intervals to lists."""
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        if value._fields == ("low", "high"):
-            return list(value)
-        return {name: plain(part) for name, part in zip(value._fields, value, strict=True)}
-    return value
+    """NamedTuples to dictionaries all the way down, intervals to lists, nan to None, which JSON has not."""
+    if isinstance(value, Interval):
+        return list(value)
+    if hasattr(value, "_asdict"):
+        value = value._asdict()
+    if isinstance(value, dict):
+        return {name: plain(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [plain(part) for part in value]
+    return None if value != value else value

@@ -1,7 +1,5 @@
 """The verbs of `gencomp study` that come after the votes, or need none: analyse, simulate, export, import."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,16 +9,18 @@ import click
 from gencomp.cli import options
 from gencomp.cli.batch import echo
 
-from ..console import STUDY, one_line, own_files
+from ..console import DESIGN, FILE, FOLDER, STUDY, TASK, as_json, own_files, seed, store_of
 
 if TYPE_CHECKING:
     from ..plan import Study
-    from ..votes import Vote
+
+NEW_FILE = click.Path(dir_okay=False, path_type=Path)
+ELO = click.FloatRange(0)
 
 
 @click.command()
 @click.argument("folder", metavar="DIR", type=STUDY)
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Default: DIR/analysis.")
+@click.option("--out", type=FOLDER, help="Default: DIR/analysis.")
 @click.option(
     "--min-checks",
     type=click.FloatRange(0, 1),
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     "--want",
     type=click.FloatRange(min=1),
     default=50.0,
-    show_default=True,
     metavar="ELO",
     help="Half width of the widest interval you would like; says how many votes that takes.",
 )
@@ -39,79 +38,41 @@ if TYPE_CHECKING:
     "--outliers",
     type=click.Choice(["none", "bt500", "p910"]),
     default="none",
-    show_default=True,
     help="Of ratings: also leave out raters by the rule of BT.500-15, or by P.910's correlations.",
 )
-@click.option("--resamples", type=click.IntRange(100, 100_000), default=1000, show_default=True)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--resamples", type=click.IntRange(100, 100_000), default=1000)
+@seed
 @options.overwrite
 @click.option("--json", "as_json", is_flag=True, help="Print the analysis as one JSON object.")
 def analyse(
-    folder: Path,
-    out: Path | None,
-    min_checks: float | None,
-    want: float,
-    outliers: Any,
-    resamples: int,
-    seed: int,
-    overwrite: bool,
-    as_json: bool,
+    folder: Path, out: Path | None, want: float, outliers: Any, overwrite: bool, as_json: bool, **how: Any
 ) -> None:
     """Score the votes: a page (index.html), figures, CSV and JSON in DIR/analysis.
 
     Can run while the study is served.
     """
+    from gencomp.files import write_atomically
     from gencomp.results import claim, rewriting
 
     from ..plan import StudyError, load
-    from . import analyse as pairs
-    from . import graded as grades
-    from .report import FILES, write, write_graded
+    from . import analyse as analysis
+    from .report import FILES, ends, number, write
 
-    with one_line():
-        plan = load(folder)
-        votes, told = _stored(folder, plan)
-        how: dict[str, Any] = {"min_checks": min_checks, "resamples": resamples, "seed": seed}
-        out = out or folder / "analysis"
-        claim(out, "study analyse", FILES, [*own_files(folder)], overwrite)
-        if plan.task == "pairs" and outliers != "none":
-            raise StudyError("--outliers is for ratings; pairs are screened by checks, times and patterns")
-        with rewriting(out, FILES):
-            if plan.task != "pairs":
-                graded = grades.graded(plan, votes, rule=outliers, **how)
-                whole, page = grades.to_json(graded), write_graded(graded, out, folder / "images")
-            else:
-                found = pairs.analyse(plan, votes, wanted=want, **how)
-                whole, page = pairs.to_json(found), write(found, out, folder / "images")
-            write_told(out, told)
+    plan = load(folder)
+    store = store_of(folder, plan.id)
+    votes, told = store.votes(), store.told()
+    out = out or folder / "analysis"
+    claim(out, "study analyse", FILES, own_files(folder), overwrite)
+    if plan.task == "pairs" and outliers != "none":
+        raise StudyError("--outliers is for ratings; pairs are screened by checks, times and patterns")
+    with rewriting(out, FILES):
+        whole = analysis.analyse(plan, votes, wanted=want, rule=outliers, **how)
+        page = write(plan, whole, out, folder / "images")
+        write_atomically(out / "answers.json", (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode())
     if as_json:
         echo(json.dumps(whole | {"told": told}, allow_nan=False))
         return
-    _say(whole, page)
-
-
-def _stored(folder: Path, plan: Study) -> tuple[list[Vote], dict[str, dict[str, Any]]]:
-    """The votes, and what raters told of themselves and their screens."""
-    from ..web.store import Store
-
-    store = Store(folder, plan.id)
-    try:
-        return store.votes(), store.told()
-    finally:
-        store.close()
-
-
-def write_told(out: Path, told: dict[str, dict[str, Any]]) -> None:
-    """answers.json: by rater, the answers to questions and the facts of screens."""
-    from gencomp.files import write_atomically
-
-    write_atomically(out / "answers.json", (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode())
-
-
-def _say(whole: dict[str, Any], page: Path) -> None:
-    from .report import ends, number
-
-    key, digits = ("elo", 0) if "elo" in whole["scores"][0] else ("mos", 2)
+    key, digits = ("elo", 0) if plan.task == "pairs" else ("mos", 2)
     width = max(len(s["condition"]) for s in whole["scores"])
     for s in sorted(whole["scores"], key=lambda s: -s[key]):
         echo(f"{s['condition']:{width}}  {number(s[key], digits):>5}  {ends(s['interval'], digits)}")
@@ -124,9 +85,7 @@ def _say(whole: dict[str, Any], page: Path) -> None:
 
 @click.command("export")
 @click.argument("folder", metavar="DIR", type=STUDY)
-@click.option(
-    "-o", "output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="FILE.csv or FILE.json."
-)
+@click.option("-o", "output", type=NEW_FILE, required=True, help="FILE.csv or FILE.json.")
 @options.overwrite
 def export_votes(folder: Path, output: Path, overwrite: bool) -> None:
     """Write every vote to a file, to pool it with others or to analyse it elsewhere."""
@@ -138,21 +97,17 @@ def export_votes(folder: Path, output: Path, overwrite: bool) -> None:
 
     if output.suffix.lower() not in (".csv", ".json"):
         raise click.BadParameter("the name must end in .csv or .json", param_hint="-o")
-    with one_line():
-        rule = protecting(own_files(folder), overwrite)
-        rule.check(output)
-        plan = load(folder)
-        votes, _ = _stored(folder, plan)
-        text = (to_json if output.suffix.lower() == ".json" else to_csv)(plan, votes)
-        rule.write(output, text.encode())
+    rule = protecting(own_files(folder), overwrite)
+    rule.check(output)
+    plan = load(folder)
+    votes = store_of(folder, plan.id).votes()
+    rule.write(output, (to_json if output.suffix.lower() == ".json" else to_csv)(plan, votes).encode())
     echo(f"{len(votes)} votes in {shown(output)}")
 
 
 @click.command("import")
 @click.argument("folder", metavar="DIR", type=STUDY)
-@click.argument(
-    "files", metavar="FILE...", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
-)
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=FILE)
 def import_votes(folder: Path, files: tuple[Path, ...]) -> None:
     """Add votes that were exported elsewhere from a copy of the same study. Importing a file twice adds nothing.
 
@@ -160,17 +115,139 @@ def import_votes(folder: Path, files: tuple[Path, ...]) -> None:
     """
     from ..plan import StudyError, load
     from ..votes import parse
-    from ..web.store import Store
 
-    with one_line():
-        plan = load(folder)
-        store = Store(folder, plan.id)
+    plan = load(folder)
+    store = store_of(folder, plan.id)
+    for file in files:
         try:
-            for file in files:
-                try:
-                    new, known = store.add_votes(parse(plan, file.read_text("utf-8")))
-                except (StudyError, UnicodeDecodeError) as error:
-                    raise StudyError(f"{file}: {error}") from error
-                echo(f"{file}: {new} votes added" + (f", {known} were here already" if known else ""))
-        finally:
-            store.close()
+            new, known = store.add_votes(parse(plan, file.read_text("utf-8")))
+        except (StudyError, UnicodeDecodeError) as error:
+            raise StudyError(f"{file}: {error}; nothing of it was imported") from error
+        echo(f"{file}: {new} votes added" + (f", {known} were here already" if known else ""))
+
+
+@click.command()
+@click.option("--studies", type=click.IntRange(1, 100_000), default=200)
+@click.option("--raters", type=click.IntRange(2, 10_000), default=20, help="In each study.")
+@seed
+@click.option("--like", type=STUDY, help="Take images, conditions and design of this study: what will it achieve?")
+@click.option("--scale", metavar="ELO,ELO,...", help="True scores. Default: evenly from 1300 to 1700.")
+@click.option("--conditions", type=click.IntRange(2, 40), default=6)
+@click.option("--images", type=click.IntRange(1, 500), default=12)
+@click.option("--design", type=DESIGN, default="random")
+@click.option("--trials", type=click.IntRange(1, 2000), default=40, help="Pairs for each rater.")
+@click.option("--checks", type=click.IntRange(0, 100), help="For each rater. Default: as `study new` has it.")
+@click.option("--task", type=TASK, default="pairs")
+@click.option("--ties/--no-ties", default=False, show_default=False)
+@click.option("--taste", "taste_sd", type=ELO, default=60.0, help="Spread of raters' tastes, Elo.")
+@click.option("--spread", "image_sd", type=ELO, default=60.0, help="Spread of a condition's score over images, Elo.")
+@click.option("--lapse", type=click.FloatRange(0, 1), default=0.02, help="Share of random votes.")
+@click.option(
+    "--careless",
+    type=click.FloatRange(0, 0.9),
+    default=0.0,
+    help="Share of raters who answer everything at random, checks too.",
+)
+@click.option("--resamples", type=click.IntRange(100, 100_000), default=500)
+@click.option(
+    "--save",
+    type=NEW_FILE,
+    help="Also write the votes of one such study as CSV, to rehearse: needs --like; see `import`.",
+)
+@options.overwrite
+@as_json
+def simulate(
+    studies: int,
+    raters: int,
+    seed: int,
+    like: Path | None,
+    scale: str | None,
+    taste_sd: float,
+    image_sd: float,
+    lapse: float,
+    careless: float,
+    resamples: int,
+    save: Path | None,
+    overwrite: bool,
+    as_json: bool,
+    **made_up: Any,
+) -> None:
+    """Simulate raters with known scores: do the 95 % intervals contain the truth, and how wide are they?
+
+    \b
+    gencomp study simulate                           the method itself, 200 studies
+    gencomp study simulate --like DIR --raters 30    what your study can tell with 30 raters
+    """
+    import numpy as np
+    from tqdm import tqdm
+
+    from gencomp.outputs import protecting
+
+    from ..plan import load
+    from ..votes import to_csv
+    from .coverage import coverage
+    from .simulate import Population, offsets, votes
+
+    given = click.get_current_context().get_parameter_source
+    if like and (clash := [n for n in made_up if given(n) is click.core.ParameterSource.COMMANDLINE]):
+        raise click.UsageError(f"{', '.join(f'--{name}' for name in clash)}: --like takes these from the study")
+    if save and not like:
+        raise click.UsageError("--save needs --like: votes belong to a study")
+    rule = protecting(own_files(like) if like else [], overwrite)
+    if save:
+        rule.check(save)
+    plan = load(like) if like else _made_up(**made_up)
+    known = _scale(scale, len(plan.conditions)) or np.linspace(1300, 1700, len(plan.conditions)).tolist()
+    people = Population(tuple(known), taste_sd, image_sd, lapse, careless)
+    bar = lambda r: tqdm(r, desc="studies", unit="study", leave=False, disable=None)  # noqa: E731
+    found = coverage(plan, people, studies=studies, raters=raters, seed=seed, resamples=resamples, progress=bar)
+    if save:
+        rng = np.random.default_rng([seed, 0])
+        rule.write(save, to_csv(plan, votes(plan, people, raters, offsets(plan, people, rng), rng)).encode())
+    if as_json:
+        echo(json.dumps(found, allow_nan=False))
+    else:
+        _say(found)
+
+
+def _made_up(
+    conditions: int, images: int, design: Any, trials: int, checks: int | None, task: Any, ties: bool
+) -> "Study":
+    """A plan without images."""
+    from ..checks import enough
+    from ..plan import Design
+    from .simulate import synthetic
+
+    if task != "pairs" and (ties or design == "active"):
+        raise click.UsageError("--design active and --ties are for --task pairs")
+    full = {"pairs": conditions * (conditions - 1) // 2, "dsis": conditions, "acr": conditions + 1}[task] * images
+    asked = full if design == "full" else min(trials, full)
+    checks = enough(task) if checks is None else checks
+    return synthetic(conditions, images, Design(design, asked, checks, 0, 0, 0), ties, task)
+
+
+def _say(found: dict[str, Any]) -> None:
+    task, error = found["task"], found["coverage_se"]
+    digits, unit = (".0f", "Elo") if task == "pairs" else (".2f", "grades")
+    echo(
+        f"{found['studies']} studies of {found['raters']} raters, {found['trials']} trials each, task {task}, "
+        f"design {found['design']}\n"
+        f"95 % intervals hold the truth in {100 * found['coverage']:.1f} % of cases"
+        + (f" (standard error {100 * error:.1f} %)" if error is not None else "")
+        + f"\nhalf width of an interval ±{found['median_half_width']:{digits}} {unit} (median), "
+        f"all conditions in the right order in {100 * found['ranked_rightly']:.0f} % of studies\n"
+        f"left out: {100 * (found['careful_left_out'] or 0):.1f} % of the raters who look"
+        + (f", {100 * (found['careless_left_out'] or 0):.0f} % of the careless ones" if found["careless"] else "")
+    )
+
+
+def _scale(text: str | None, count: int) -> list[float] | None:
+    if text is None:
+        return None
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) != count or not all(-10_000 < value < 10_000 for value in values):
+        raise click.BadParameter(f"give {count} Elo scores with commas between", param_hint="--scale")
+    return values

@@ -12,8 +12,6 @@ Signs are turned so that a positive correlation means that metric and raters agr
 for `images`, over raters and images at once.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -24,9 +22,8 @@ from scipy.stats import rankdata
 from ...metrics.table import direction_of
 from ..bradley_terry import Array
 from ..plan import Study
-from .image_scores import ImageScores
 from .mos import MosScores
-from .scores import Ballots, Index, Interval, draw_raters, interval
+from .scores import Ballots, ImageScores, Interval, draw_raters, interval
 
 
 class Agrees(NamedTuple):
@@ -53,34 +50,38 @@ def metric_agreement(
     study: Study, votes: Ballots, logits: Array, resampled: Array, by_image: ImageScores, *, seed: int = 0
 ) -> list[MetricAgreement]:
     """Every metric at every level it is known at. `resampled`: scores of the bootstrap over raters."""
-    resamples = len(by_image.resampled) or 1
-    table = metric_table(study)
-    rows = [
-        _conditions(name, values, logits, resampled, len(votes.raters))
-        for name, values in condition_metrics(study, table).items()
-    ]
-    if not len(votes.rater):
-        return rows
-    scenes = np.random.default_rng([seed, 6]).integers(len(study.scenes), size=(resamples, len(study.scenes)))
-    units = min(len(votes.raters), len(study.scenes))
-    rows += [_images(n, values, by_image.scores, by_image.resampled, units, scenes) for n, values in table.items()]
-    rows += [_votes(name, values, votes, resamples, seed) for name, values in table.items()]
-    return rows
+    raters, drawn = len(votes.raters), by_image.resampled
+    rows = _over_points(study, logits, resampled, by_image.scores, drawn, raters, seed)
+    counts = draw_raters(raters, len(drawn), [seed, 5])
+    return rows + [_votes(name, values, votes, counts) for name, values in metric_table(study).items()]
 
 
 def grade_agreement(study: Study, scores: MosScores, *, seed: int = 0) -> list[MetricAgreement]:
     """The same for mean opinion scores, without the level of votes. Of ACR the hidden original takes no part."""
     own = slice(scores.by_image.shape[1] - len(study.conditions), None)
-    table = metric_table(study)
-    point = np.array([c.mos for c in scores.conditions])[own]
-    rows = [
-        _conditions(name, values, point, scores.resampled[:, own], scores.raters)
-        for name, values in condition_metrics(study, table).items()
-    ]
-    drawn = scores.by_image_resampled[:300, :, own]
+    point, drawn = np.array([c.mos for c in scores.conditions])[own], scores.by_image_resampled[:300, :, own]
+    by_image = scores.by_image[:, own]
+    return _over_points(study, point, scores.resampled[:, own], by_image, drawn, scores.raters, seed)
+
+
+def _over_points(
+    study: Study, point: Array, resampled: Array, by_image: Array, drawn: Array, raters: int, seed: int
+) -> list[MetricAgreement]:
+    """The levels of conditions and of images. point (k,), resampled (n, k): over all images; by_image (scenes, k),
+    drawn (n, scenes, k): on each."""
+    table, rows = metric_table(study), []
+    for name, values in condition_metrics(study, table).items():
+        samples = [coefficients(values, row) for row in resampled[:300]]
+        known = int(np.isfinite(values).sum())
+        rows.append(_three(name, "conditions", known, coefficients(values, point), samples, raters))
     scenes = np.random.default_rng([seed, 6]).integers(len(study.scenes), size=(len(drawn), len(study.scenes)))
-    units = min(scores.raters, len(study.scenes))
-    return rows + [_images(n, values, scores.by_image[:, own], drawn, units, scenes) for n, values in table.items()]
+    for name, values in table.items():
+        pairs = [_centred(values[chosen], sample[chosen]) for sample, chosen in zip(drawn, scenes, strict=True)]
+        x, y = _centred(values, by_image)
+        samples = [coefficients(*pair) for pair in pairs]
+        units = min(raters, len(study.scenes))
+        rows.append(_three(name, "images", int(np.isfinite(x).sum()), coefficients(x, y), samples, units))
+    return rows
 
 
 def oriented(metric: str, values: Array) -> Array:
@@ -96,14 +97,11 @@ def metric_table(study: Study) -> dict[str, Array]:
     """Each metric as (scenes, conditions), more is better, nan where unknown."""
     names = sorted({name for scene in study.scenes for r in scene.renderings.values() for name in r.metrics})
     order = [condition.id for condition in study.conditions]
-    table = {}
-    for name in names:
-        values = np.full((len(study.scenes), len(order)), np.nan)
-        for s, scene in enumerate(study.scenes):
-            for c, rendering in scene.renderings.items():
-                values[s, order.index(c)] = rendering.metrics.get(name, np.nan)
-        table[name] = oriented(name, values)
-    return table
+    coded = [[scene.renderings.get(condition) for condition in order] for scene in study.scenes]
+    return {
+        name: oriented(name, np.array([[r.metrics.get(name, np.nan) if r else np.nan for r in row] for row in coded]))
+        for name in names
+    }
 
 
 def condition_metrics(study: Study, table: dict[str, Array]) -> dict[str, Array]:
@@ -142,24 +140,12 @@ def _agrees(value: float, samples: Array, units: int, least: float = -1.0) -> Ag
     return Agrees(value, interval(samples, units, bounds=(least, 1.0))) if np.isfinite(value) else Agrees(None, None)
 
 
-def _three(metric: str, level: str, n: int, point: Sequence[float], samples: Array, units: int) -> MetricAgreement:
-    found = [_agrees(value, samples[:, k], units) for k, value in enumerate(point)]
+def _three(
+    metric: str, level: str, n: int, point: Sequence[float], samples: Sequence[Sequence[float]], units: int
+) -> MetricAgreement:
+    drawn = np.array(samples).reshape(-1, 3)
+    found = [_agrees(value, drawn[:, k], units) for k, value in enumerate(point)]
     return MetricAgreement(metric, level, n, found[0], found[1], found[2], None)
-
-
-def _conditions(metric: str, values: Array, logits: Array, resampled: Array, raters: int) -> MetricAgreement:
-    samples = np.array([coefficients(values, row) for row in resampled[:300]]).reshape(-1, 3)
-    return _three(metric, "conditions", int(np.isfinite(values).sum()), coefficients(values, logits), samples, raters)
-
-
-def _images(metric: str, values: Array, scores: Array, samples: Array, units: int, scenes: Index) -> MetricAgreement:
-    drawn = [
-        coefficients(*_centred(values[chosen], sample[chosen])) for sample, chosen in zip(samples, scenes, strict=False)
-    ]
-    x, y = _centred(values, scores)
-    return _three(
-        metric, "images", int(np.isfinite(x).sum()), coefficients(x, y), np.array(drawn).reshape(-1, 3), units
-    )
 
 
 def _centred(values: Array, scores: Array) -> tuple[Array, Array]:
@@ -174,19 +160,14 @@ def _centred(values: Array, scores: Array) -> tuple[Array, Array]:
     return deviations(values), deviations(scores)
 
 
-def _votes(metric: str, values: Array, votes: Ballots, resamples: int, seed: int) -> MetricAgreement:
+def _votes(metric: str, values: Array, votes: Ballots, counts: NDArray[np.int64]) -> MetricAgreement:
+    """counts: how often each rater is in each resample."""
     gap = values[votes.scene, votes.winner] - values[votes.scene, votes.loser]
-    known = np.isfinite(gap)
-    right = np.where(gap > 0, 1.0, np.where(gap == 0, 0.5, 0.0))
+    known, right = np.isfinite(gap), np.where(gap > 0, 1.0, np.where(gap == 0, 0.5, 0.0))
     raters = len(votes.raters)
     hit = np.bincount(votes.rater[known], (right * votes.weight)[known], minlength=raters)
     cast = np.bincount(votes.rater[known], votes.weight[known], minlength=raters)
-    samples = np.empty(0)
-    if raters > 1:
-        counts = draw_raters(raters, resamples, np.random.default_rng([seed, 5]))
-        with np.errstate(invalid="ignore"):
-            samples = counts @ hit / (counts @ cast)
-    share = hit.sum() / cast.sum() if cast.sum() else np.nan
-    return MetricAgreement(
-        metric, "votes", round(float(cast.sum())), None, None, None, _agrees(float(share), samples, raters, 0.0)
-    )
+    with np.errstate(invalid="ignore"):
+        share, samples = hit.sum() / cast.sum(), counts @ hit / (counts @ cast)
+    predicts = _agrees(float(share), samples, raters, 0.0)
+    return MetricAgreement(metric, "votes", round(float(cast.sum())), None, None, None, predicts)

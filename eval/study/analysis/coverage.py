@@ -1,7 +1,5 @@
 """Many simulated studies: how often do the intervals hold the truth, and what does a design achieve?"""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -10,16 +8,15 @@ import numpy as np
 from ..bradley_terry import ELO, ELO_MEAN, Array
 from ..checks import rates
 from ..plan import Study, StudyError
-from ..votes import Vote
 from .mos import mos, ratings
 from .raters import screen
 from .scores import Interval, ballots, score
 from .simulate import Population, draw_behaviours, offsets, truth, votes
 
 
-class Outcome(NamedTuple):
-    """One simulated study: truth and scores in Elo or grades (k,), ends of the intervals (k, 2), those of differences,
-    and what screening did."""
+class SimulatedStudy(NamedTuple):
+    """One simulated study: truth and scores in Elo or grades (k,), ends of the intervals (k, 2), the share of
+    differences whose interval holds the truth, and what screening did."""
 
     truth: Array
     scores: Array
@@ -30,7 +27,7 @@ class Outcome(NamedTuple):
     careful_left_out: int
 
 
-def run(study: Study, population: Population, raters: int, rng: np.random.Generator, resamples: int) -> Outcome:
+def run(study: Study, population: Population, raters: int, rng: np.random.Generator, resamples: int) -> SimulatedStudy:
     """One study from raters to intervals."""
     worth = offsets(study, population, rng)
     known = truth(study, population, worth)
@@ -38,38 +35,32 @@ def run(study: Study, population: Population, raters: int, rng: np.random.Genera
     cast = votes(study, population, raters, worth, rng, behaviours)
     summaries = screen(study, cast)
     kept = {r.rater for r in summaries if r.kept}
-    out = [not r.kept for r in summaries]
     used = [v for v in cast if v.rater in kept]
-    scored = _pairs if study.task == "pairs" else _grades
-    point, ends, differences = scored(study, used, resamples, int(rng.integers(2**31)))
-    known = ELO_MEAN + ELO * known if study.task == "pairs" else known
+    how = {"resamples": resamples, "seed": int(rng.integers(2**31))}
     place = {c.id: k for k, c in enumerate(study.conditions)}
-    covered = [low <= known[place[a]] - known[place[b]] <= high for a, b, (low, high) in differences]
+    rows: list[tuple[float, Interval | None]]
+    if study.task == "pairs":
+        known = ELO_MEAN + ELO * known
+        found = score(ballots(study, used), **how)
+        rows = [(s.elo, s.interval) for s in found.scores]
+        differences = [(d.first, d.second, d.interval) for d in found.differences]
+    else:
+        rated = mos(study, ratings(study, used), **how)
+        rows = [(c.mos, c.interval) for c in rated.conditions if c.condition in place]
+        differences = [(d.first, d.second, d.interval) for d in rated.differences if {d.first, d.second} <= set(place)]
+    covered = [i.low <= known[place[a]] - known[place[b]] <= i.high for a, b, i in differences if i]
     careless = [b != "honest" for b in behaviours]
+    out = [not r.kept for r in summaries]
     wrong = sum(o and not c for o, c in zip(out, careless, strict=True))
-    share = float(np.mean(covered)) if covered else np.nan
-    return Outcome(known, point, ends, share, sum(careless), sum(out) - wrong, wrong)
-
-
-Scored = tuple[Array, Array, list[tuple[str, str, Interval]]]
-
-
-def _pairs(study: Study, used: list[Vote], resamples: int, seed: int) -> Scored:
-    found = score(ballots(study, used), resamples=resamples, seed=seed)
-    ends = np.array([s.interval or (np.nan, np.nan) for s in found.scores])
-    differences = [(d.first, d.second, d.interval) for d in found.differences if d.interval]
-    return np.array([s.elo for s in found.scores]), ends, differences
-
-
-def _grades(study: Study, used: list[Vote], resamples: int, seed: int) -> Scored:
-    found = mos(study, ratings(study, used), resamples=resamples, seed=seed)
-    conditions = [c for c in found.conditions if c.condition in {k.id for k in study.conditions}]
-    ends = np.array([c.interval or (np.nan, np.nan) for c in conditions])
-    ours = {c.condition for c in conditions}
-    differences = [
-        (d.first, d.second, d.interval) for d in found.differences if d.interval and {d.first, d.second} <= ours
-    ]
-    return np.array([c.mos for c in conditions]), ends, differences
+    return SimulatedStudy(
+        known,
+        np.array([point for point, _ in rows]),
+        np.array([ends or (np.nan, np.nan) for _, ends in rows]),
+        float(np.mean(covered)) if covered else np.nan,
+        sum(careless),
+        sum(out) - wrong,
+        wrong,
+    )
 
 
 def coverage(
@@ -88,14 +79,12 @@ def coverage(
     coverage_se: its standard error, studies taken as the units; half widths and errors in Elo,
     or in grades. without_intervals: studies in which screening left fewer than two raters; the others are counted.
     """
-    ran = [
-        run(study, population, raters, np.random.default_rng([seed, k]), resamples) for k in progress(range(studies))
-    ]
+    numbers = progress(range(studies))
+    ran = [run(study, population, raters, np.random.default_rng([seed, k]), resamples) for k in numbers]
     found = [outcome for outcome in ran if np.isfinite(outcome.ends).all()]
     if not found:
         raise StudyError("no study was left with two careful raters; simulate more raters, or fewer careless ones")
-    truths, scores = np.array([o.truth for o in found]), np.array([o.scores for o in found])
-    ends = np.array([o.ends for o in found])
+    truths, scores, ends = (np.array(column) for column in list(zip(*found, strict=True))[:3])
     inside = (ends[..., 0] <= truths) & (truths <= ends[..., 1])
     per_study = inside.mean(1)
     careless = sum(o.careless for o in ran)
@@ -108,9 +97,7 @@ def coverage(
         "median_half_width": float(np.median((ends[..., 1] - ends[..., 0]) / 2)),
         "rms_error": float(np.sqrt(np.mean((scores - truths) ** 2))),
         "mean_error": [round(float(e), 3) for e in (scores - truths).mean(0)],
-        "ranked_rightly": float(
-            np.mean([(np.argsort(s) == np.argsort(t)).all() for s, t in zip(scores, truths, strict=True)])
-        ),
+        "ranked_rightly": float((np.argsort(scores) == np.argsort(truths)).all(1).mean()),
         "careless_left_out": sum(o.careless_left_out for o in ran) / careless if careless else None,
         "careful_left_out": sum(o.careful_left_out for o in ran) / careful if careful else None,
         "studies": studies,
@@ -127,8 +114,5 @@ def coverage(
         "images": len(study.scenes),
         "ties": study.ties,
         "scale": list(population.scale),
-        "taste_sd": population.taste_sd,
-        "image_sd": population.image_sd,
-        "lapse": population.lapse,
-        "careless": population.careless,
+        **{name: getattr(population, name) for name in ("taste_sd", "image_sd", "lapse", "careless")},
     }

@@ -5,8 +5,6 @@ curve is linear in log bpp between points, made non-decreasing first by pooling 
 A point of one codec is laid on another's curve: bpp of the point / bpp at which the other has the same score.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -32,68 +30,56 @@ class EqualQuality(NamedTuple):
     condition: str
     reference: str
     bpp: float
-    reference_bpp: float | None
-    percent: float | None
-    interval: Interval | None
-    inside: float | None
-    low_open: bool
-    high_open: bool
-    beyond: str
+    reference_bpp: float | None = None
+    percent: float | None = None
+    interval: Interval | None = None
+    inside: float | None = None
+    low_open: bool = False
+    high_open: bool = False
+    beyond: str = ""
 
 
-def family(condition: Condition) -> str:
+def curve_of(codec: str, realism: float | None) -> str:
     """The codec whose rates belong on one curve."""
-    return condition.codec if condition.realism is None else f"{condition.codec} realism {condition.realism:g}"
+    return codec if realism is None else f"{codec} realism {realism:g}"
 
 
 def equal_quality(conditions: Sequence[Condition], logits: Array, resampled: Array, raters: int) -> list[EqualQuality]:
     """Every condition on the curve of every other codec that was shown at two or more rates."""
-    curves: dict[str, list[int]] = {}
+    curves: dict[str, list[tuple[float, int]]] = {}
     for k, condition in enumerate(conditions):
         if condition.bpp:
-            curves.setdefault(family(condition), []).append(k)
+            curves.setdefault(curve_of(condition.codec, condition.realism), []).append((condition.bpp, k))
     found = []
-    for reference, points in curves.items():
-        points = sorted(points, key=lambda k: conditions[k].bpp or 0)
-        rates = np.log([conditions[k].bpp or 0 for k in points])
+    for reference, curve in curves.items():
+        curve.sort(key=lambda point: point[0])
+        rates, points = np.log([bpp for bpp, _ in curve]), [k for _, k in curve]
         if len(points) < 2 or not np.all(np.diff(rates) > 1e-6):
             continue
         for k, condition in enumerate(conditions):
-            if condition.bpp and family(condition) != reference:
-                found.append(_on_curve(condition, k, reference, points, rates, logits, resampled, raters))
+            if not condition.bpp or curve_of(condition.codec, condition.realism) == reference:
+                continue
+            rate, side = rate_at(elo(logits[points]), rates, float(elo(logits[k])))
+            if side:
+                found.append(EqualQuality(condition.id, reference, condition.bpp, beyond=side))
+                continue
+            drawn = [rate_at(elo(row[points]), rates, float(elo(row[k]))) for row in resampled]
+            shares = interval(np.log(condition.bpp) - np.array([r for r, _ in drawn]), raters)
+            sides = [s for _, s in drawn]
+            left_out = (1 - LEVEL) / 2 * len(sides)
+            row = EqualQuality(
+                condition.id,
+                reference,
+                condition.bpp,
+                float(np.exp(rate)),
+                float(100 * condition.bpp / np.exp(rate)),
+                Interval(100 * math.exp(shares.low), 100 * math.exp(shares.high)) if shares else None,
+                sides.count("") / len(sides) if sides else None,
+                sides.count("better") > left_out,
+                sides.count("worse") > left_out,
+            )
+            found.append(row)
     return found
-
-
-def _on_curve(
-    condition: Condition,
-    k: int,
-    reference: str,
-    points: Sequence[int],
-    rates: Array,
-    logits: Array,
-    resampled: Array,
-    raters: int,
-) -> EqualQuality:
-    bpp = condition.bpp or 0.0
-    rate, side = rate_at(elo(logits[points]), rates, float(elo(logits[k])))
-    if side:
-        return EqualQuality(condition.id, reference, bpp, None, None, None, None, False, False, side)
-    drawn = [rate_at(elo(row[points]), rates, float(elo(row[k]))) for row in resampled]
-    shares = interval(np.log(bpp) - np.array([r for r, _ in drawn]), raters)
-    sides = [s for _, s in drawn]
-    left_out = (1 - LEVEL) / 2 * len(sides)
-    return EqualQuality(
-        condition.id,
-        reference,
-        bpp,
-        float(np.exp(rate)),
-        float(100 * bpp / np.exp(rate)),
-        Interval(100 * math.exp(shares.low), 100 * math.exp(shares.high)) if shares else None,
-        sides.count("") / len(sides) if sides else None,
-        sides.count("better") > left_out,
-        sides.count("worse") > left_out,
-        "",
-    )
 
 
 def rate_at(scores: Array, rates: Array, score: float) -> tuple[float, str]:

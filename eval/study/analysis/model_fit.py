@@ -13,8 +13,6 @@ Transitivity: of three conditions with i preferred to j and j to k by most votes
 these where conditions are close, so the counts stand beside those of tables drawn from the fitted model.
 """
 
-from __future__ import annotations
-
 from itertools import combinations, permutations
 from typing import NamedTuple
 
@@ -68,8 +66,8 @@ def transitivity(wins: Array, scores: Array, seed: int = 0) -> Transitivity:
     rng = np.random.default_rng([seed, 8])
     upper = rng.binomial(np.rint(np.triu(played, 1)).astype(int), preference(scores), (DRAWS, *wins.shape))
     drawn = np.triu(upper, 1) + np.swapaxes(np.triu(np.rint(played) - upper, 1), 1, 2).astype(np.float64)
-    seen, expected = _broken(wins[None], triples)[0], _broken(drawn.astype(np.float64), triples).mean(0)
-    return Transitivity(len(triples), *(int(n) for n in seen), *(float(n) for n in expected))
+    seen, expected = _broken(wins[None], triples)[0], _broken(drawn, triples).mean(0)
+    return Transitivity(len(triples), *map(int, seen), *map(float, expected))
 
 
 def _broken(wins: Array, triples: list[tuple[int, int, int]]) -> Array:

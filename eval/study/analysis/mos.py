@@ -16,8 +16,6 @@ ACR with hidden reference gives the differential score, too (P.910, ACR-HR): gra
 same image by the same rater + 5.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -29,7 +27,7 @@ from ..bradley_terry import Array
 from ..design.trials import COUNTED
 from ..plan import HIDDEN, Study
 from ..votes import Vote
-from .scores import LEVEL, Interval, draw_raters
+from .scores import TAIL, Interval, draw_raters
 
 
 class Ratings(NamedTuple):
@@ -102,9 +100,7 @@ def ratings(study: Study, votes: Iterable[Vote]) -> Ratings:
 def mos(study: Study, given: Ratings, *, resamples: int = 1000, seed: int = 0) -> MosScores:
     """Means and intervals of conditions, their differences and stimuli."""
     raters = len(given.raters)
-    counts = np.empty((0, raters))
-    if raters > 1:
-        counts = draw_raters(raters, resamples, np.random.default_rng([seed, 4])).astype(np.float64)
+    counts = draw_raters(raters, resamples, [seed, 4]).astype(np.float64)
     by_image, images = _means(given.grades, np.ones((1, raters)))[0], _means(given.grades, counts)
     point, without = _over_images(by_image), _over_images(_means(given.grades, 1 - np.eye(raters)))
     differential = given.grades - given.grades[:, :, :1] + 5 if study.task == "acr" else None
@@ -131,7 +127,13 @@ def mos(study: Study, given: Ratings, *, resamples: int = 1000, seed: int = 0) -
         for place, i in enumerate(order)
         for j in order[place + 1 :]
     ]
-    return MosScores(conditions, differences, _stimuli(given), by_image, _over_images(images), images, raters)
+    stimuli = [
+        _stimulus(scene, name, grades[np.isfinite(grades)])
+        for s, scene in enumerate(given.scenes)
+        for name, grades in zip(given.conditions, given.grades[:, s].T, strict=True)
+        if np.isfinite(grades).any()
+    ]
+    return MosScores(conditions, differences, stimuli, by_image, _over_images(images), images, raters)
 
 
 def jackknife(point: float, without: Array, bounds: tuple[float, float] = (-math.inf, math.inf)) -> Interval | None:
@@ -140,7 +142,7 @@ def jackknife(point: float, without: Array, bounds: tuple[float, float] = (-math
     if raters < 2 or not np.isfinite(without).all():
         return None
     error = math.sqrt((raters - 1) / raters * float(((without - without.mean()) ** 2).sum()))
-    half = float(stdtrit(raters - 1, (1 + LEVEL) / 2)) * error
+    half = float(stdtrit(raters - 1, TAIL)) * error
     return Interval(max(bounds[0], point - half), min(bounds[1], point + half))
 
 
@@ -159,21 +161,10 @@ def _over_images(by_image: Array) -> Array:
         return np.asarray(np.where(known, by_image, 0).sum(-2) / known.sum(-2))
 
 
-def _stimuli(given: Ratings) -> list[StimulusMos]:
-    found = []
-    for s, scene in enumerate(given.scenes):
-        for k, name in enumerate(given.conditions):
-            grades = given.grades[:, s, k]
-            grades = grades[np.isfinite(grades)]
-            if len(grades):
-                found.append(_stimulus(scene, name, grades))
-    return found
-
-
 def _stimulus(scene: str, name: str, grades: Array) -> StimulusMos:
     n, mean = len(grades), float(grades.mean())
     if n < 2:
         return StimulusMos(scene, name, mean, None, n, None)
     sd = float(grades.std(ddof=1))
-    half = float(stdtrit(n - 1, (1 + LEVEL) / 2)) * sd / math.sqrt(n)
+    half = float(stdtrit(n - 1, TAIL)) * sd / math.sqrt(n)
     return StimulusMos(scene, name, mean, sd, n, Interval(mean - half, mean + half))

@@ -10,8 +10,6 @@ p910    The rule by correlation of P.913 that P.910 (10/2023) shares. r1: Pearso
 Both know nothing of checks; a study may use them on top.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What is known of each rater's care, who is left out for it, and how far raters agree with each other."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from statistics import median
@@ -16,7 +14,8 @@ from .screening import reasons
 class RaterSummary(NamedTuple):
     """checks, repeats: given; passed, consistent: answered rightly, and as the first time. Shares are None if 0 of 0.
 
-    with_others: share of this rater's votes that agree with what most other raters chose on the same pair and image.
+    with_others: share of this rater's votes that agree with what most other raters chose on the same pair and image
+    (where they are split, 1 / the number of leading choices).
     chose_a: share of choices for the image labelled A; far from a half, the rater may not be looking.
     reasons: why the rater is left out (`screening.py`); kept if there are none.
     """
@@ -79,15 +78,12 @@ def _summary(rater: str, votes: Sequence[Vote], items: dict[tuple[str, ...], dic
     kinds: dict[str, list[Vote]] = defaultdict(list)
     for vote in votes:
         kinds[vote.trial.kind].append(vote)
-    passed = sum(vote.choice in vote.trial.right for vote in kinds["check"])
-    checks = len(kinds["check"])
     others = []
-    for vote in kinds["pair"]:
-        key, choice = _canonical(vote)
-        rest = Counter(c for other, c in items[key].items() if other != rater)
-        if rest:
-            others.append(_with_majority(choice, rest))
-    first = {key: choice for key, choice in map(_canonical, [*kinds["pair"], *kinds["rating"]])}
+    for key, choice in map(_canonical, kinds["pair"]):
+        if rest := Counter(c for other, c in items[key].items() if other != rater):
+            leading = [c for c, count in rest.items() if count == max(rest.values())]
+            others.append(1 / len(leading) if choice in leading else 0.0)
+    first = dict(map(_canonical, [*kinds["pair"], *kinds["rating"]]))
     again = [(first.get(key), choice) for key, choice in map(_canonical, kinds["repeat"])]
     sided = [vote.choice for kind in ("pair", "repeat", "check") for vote in kinds[kind] if vote.choice in ("a", "b")]
     timed = [vote.seconds for kind in (*COUNTED, "repeat") for vote in kinds[kind]]
@@ -95,8 +91,8 @@ def _summary(rater: str, votes: Sequence[Vote], items: dict[tuple[str, ...], dic
         rater,
         votes[0].source,
         sum(len(kinds[kind]) for kind in COUNTED),
-        checks,
-        passed,
+        len(kinds["check"]),
+        sum(vote.choice in vote.trial.right for vote in kinds["check"]),
         len(again),
         sum(_alike(a, b) for a, b in again),
         sum(others) / len(others) if others else None,
@@ -129,10 +125,3 @@ def _items(votes: Iterable[Vote]) -> dict[tuple[str, ...], dict[str, str]]:
             key, chosen = _canonical(vote)
             items[key][vote.rater] = chosen
     return items
-
-
-def _with_majority(choice: str, others: Counter[str]) -> float:
-    """1 if most others chose so, 1/2 if they are split and this is one of the leading choices, else 0."""
-    most = max(others.values())
-    leading = [c for c, count in others.items() if count == most]
-    return 1 / len(leading) if choice in leading else 0.0

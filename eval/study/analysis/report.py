@@ -1,7 +1,5 @@
 """The analysis on disk: analysis.json, tables as CSV, figures, and index.html that opens without a server."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -14,11 +12,9 @@ from jinja2 import Environment, FileSystemLoader
 from gencomp.files import write_atomically
 from gencomp.texts import csv_text
 
-from .analyse import Analysis, plain, to_json
-from .graded import Graded
-from .graded import to_json as graded_json
+from ..plan import Study
 from .model_fit import p_value
-from .plots import draw, draw_graded
+from .plots import draw
 
 FILES = (
     "index.html",
@@ -34,83 +30,25 @@ FILES = (
 INTERVALS = ("interval", "jod_interval", "dmos_interval")
 
 
-def write(analysis: Analysis, folder: Path, images: Path | None = None) -> Path:
-    """Write everything to folder (made if missing) and return the page's path. images: the study's, for the page."""
+def write(study: Study, whole: Mapping[str, Any], folder: Path, images: Path | None = None) -> Path:
+    """Write everything of `analyse` to folder (made if missing) and return the page's path. images: the study's, for
+    the page."""
     folder.mkdir(parents=True, exist_ok=True)
-    whole = to_json(analysis)
-    for name, rows in tables(analysis, whole).items():
-        write_atomically(folder / f"{name}.csv", to_csv(rows).encode())
-    write_atomically(folder / "analysis.json", (json.dumps(whole, indent=1, allow_nan=False) + "\n").encode())
-    figures = draw(analysis, folder)
-    page = folder / "index.html"
-    write_atomically(page, render(analysis, whole, figures, _address(images, folder)).encode())
-    return page
-
-
-def write_graded(found: Graded, folder: Path, images: Path | None = None) -> Path:
-    """The same for ratings."""
-    folder.mkdir(parents=True, exist_ok=True)
-    whole = graded_json(found)
-    rows = {name: whole[name] for name in ("scores", "differences", "images")}
-    rows |= {"raters": whole["rater_table"], "outliers": whole["outlier_table"]}
-    rows["metrics"] = [_flat(m) for m in whole["metrics"]]
+    rows = {name: whole[name] for name in ("scores", "differences", "images", "equal_quality") if name in whole}
+    rows |= {"metrics": [_flat(m) for m in whole["metrics"]], "raters": whole["rater_table"]}
+    if pairs := study.task == "pairs":
+        names, table = whole["wins"].values()
+        rows["wins"] = [{"condition": name} | dict(zip(names, row)) for name, row in zip(names, table, strict=True)]
+    else:
+        rows["outliers"] = whole["outlier_table"]
     for name, table in rows.items():
         write_atomically(folder / f"{name}.csv", to_csv(table).encode())
     write_atomically(folder / "analysis.json", (json.dumps(whole, indent=1, allow_nan=False) + "\n").encode())
     page = folder / "index.html"
-    text = (
-        _templates()
-        .get_template("graded.html")
-        .render(
-            whole=whole,
-            study=found.study,
-            figures=draw_graded(found, folder),
-            ranked=sorted(whole["scores"], key=lambda s: -s["mos"]),
-            unscreened={s["condition"]: s for s in whole["scores_without_screening"]},
-            by_image={(row["scene"], row["condition"]): row for row in whole["images"]},
-            metrics=_metric_rows(whole),
-            outliers={row["rater"]: row for row in whole["outlier_table"]},
-            dropped=[r for r in whole["rater_table"] if not r["kept"]],
-            pictures=_address(images, folder),
-        )
-    )
-    write_atomically(page, text.encode())
+    pictures = "" if images is None else quote(Path(os.path.relpath(images, folder)).as_posix())
+    template = "analysis.html" if pairs else "graded.html"
+    write_atomically(page, render(template, whole, study=study, figures=draw(whole, folder), pictures=pictures))
     return page
-
-
-def _address(images: Path | None, folder: Path) -> str:
-    """Where the page finds the study's images; "" for a page without."""
-    return "" if images is None else quote(Path(os.path.relpath(images, folder)).as_posix())
-
-
-def _templates() -> Environment:
-    templates = Environment(
-        loader=FileSystemLoader(Path(__file__).with_name("templates")),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    templates.filters["number"] = number
-    templates.filters["ends"] = ends
-    templates.filters["p_value"] = p_value
-    return templates
-
-
-def tables(analysis: Analysis, whole: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    names = whole["wins"]["conditions"]
-    wins = [
-        {"condition": name} | dict(zip(names, row, strict=True))
-        for name, row in zip(names, whole["wins"]["table"], strict=True)
-    ]
-    return {
-        "scores": whole["scores"],
-        "differences": whole["differences"],
-        "wins": wins,
-        "images": whole["images"],
-        "equal_quality": whole["equal_quality"],
-        "metrics": [_flat(m) for m in whole["metrics"]],
-        "raters": [plain(r) for r in analysis.raters],
-    }
 
 
 def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -119,25 +57,27 @@ def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     return csv_text(list(wide[0]) if wide else [], wide)
 
 
-def render(analysis: Analysis, whole: Mapping[str, Any], figures: Sequence[str], pictures: str = "") -> str:
-    ranked = sorted(whole["scores"], key=lambda s: -s["elo"])
-    plain_scores = {s["condition"]: s for s in whole["scores_without_screening"]}
-    return (
-        _templates()
-        .get_template("analysis.html")
-        .render(
-            whole=whole,
-            study=analysis.study,
-            ranked=ranked,
-            unscreened=plain_scores,
-            figures=figures,
-            pictures=pictures,
-            wins=_win_cells(whole, [s["condition"] for s in ranked]),
-            metrics=_metric_rows(whole),
-            by_image={(row["scene"], row["condition"]): row for row in whole["images"]},
-            dropped=[r for r in whole["rater_table"] if not r["kept"]],
-        )
+def render(template: str, whole: Mapping[str, Any], **more: Any) -> bytes:
+    ranked = sorted(whole["scores"], key=lambda s: -s["elo" if "elo" in s else "mos"])
+    templates = Environment(
+        loader=FileSystemLoader(Path(__file__).with_name("templates")),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
+    templates.filters |= {"number": number, "ends": ends, "p_value": p_value}
+    text = templates.get_template(template).render(
+        whole=whole,
+        ranked=ranked,
+        unscreened={s["condition"]: s for s in whole["scores_without_screening"]},
+        by_image={(row["scene"], row["condition"]): row for row in whole["images"]},
+        metrics=_metric_rows(whole),
+        dropped=[r for r in whole["rater_table"] if not r["kept"]],
+        wins=_win_cells(whole, [s["condition"] for s in ranked]) if "wins" in whole else [],
+        outliers={row["rater"]: row for row in whole.get("outlier_table", ())},
+        **more,
+    )
+    return text.encode()
 
 
 def number(value: float | None, digits: int = 0) -> str:
@@ -153,23 +93,15 @@ def ends(interval: Sequence[float] | None, digits: int = 0, scale: float = 1) ->
 def _win_cells(whole: Mapping[str, Any], order: Sequence[str]) -> list[tuple[str, list[dict[str, Any]]]]:
     """For each condition, how often it was preferred to each other one; shade 0..100 for the page."""
     names, table = whole["wins"]["conditions"], whole["wins"]["table"]
-    rows = []
-    for a in order:
-        cells = []
-        for b in order:
-            won, lost = table[names.index(a)][names.index(b)], table[names.index(b)][names.index(a)]
-            share = won / (won + lost) if won + lost else None
-            cells.append(
-                {
-                    "same": a == b,
-                    "share": share,
-                    "won": won,
-                    "votes": won + lost,
-                    "shade": round(20 * share) * 5 if share is not None else None,
-                }
-            )
-        rows.append((a, cells))
-    return rows
+
+    def cell(a: int, b: int) -> dict[str, Any]:
+        won, votes = table[a][b], table[a][b] + table[b][a]
+        share = won / votes if votes else None
+        shade = None if share is None else round(20 * share) * 5
+        return {"same": a == b, "share": share, "won": won, "votes": votes, "shade": shade}
+
+    places = [names.index(name) for name in order]
+    return [(names[a], [cell(a, b) for b in places]) for a in places]
 
 
 def _metric_rows(whole: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Scores of the conditions on the Elo scale, with intervals by bootstrap over raters.
+"""Scores of the conditions on the Elo scale, over all images and on each, with intervals by bootstrap over raters.
 
 A rater's votes hang together, so raters are drawn, not votes. With few raters a plain percentile interval is too short,
 because the spread within n drawn raters is sqrt((n - 1) / n) of the true one and because its quantiles are the normal
@@ -6,9 +6,10 @@ distribution's, not Student's (Hesterberg 2015, "What teachers should know about
 Statistician 69). His remedy, quantiles further out, asks for the outermost samples of a bootstrap when raters are fewer
 than ten, so the interval's ends are moved out from its median by the same factor instead. The intervals speak of these
 images and of raters like these; that other images would give other scores is outside them.
-"""
 
-from __future__ import annotations
+The votes on one image are few, so its scores are drawn towards the condition's over all images by a normal prior of one
+logit: an image must earn its deviation. Intervals: around the same prior.
+"""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -24,10 +25,13 @@ from ..votes import Vote
 
 Index = NDArray[np.intp]
 LEVEL = 0.95
+TAIL = (1 + LEVEL) / 2
+IMAGE_PRIOR = 1.0  # precision, in logits
 
 
 class Ballots(NamedTuple):
-    """Votes on pairs as columns: one row per vote, two of weight 1/2 for a tie. Indices into the three lists."""
+    """Votes on pairs as columns: one row per vote, two of weight 1/2 for a tie. raters: names; the other indices are
+    those of the plan."""
 
     rater: Index
     scene: Index
@@ -35,7 +39,6 @@ class Ballots(NamedTuple):
     loser: Index
     weight: Array
     raters: list[str]
-    scenes: list[str]
     conditions: list[str]
 
     def tables(self) -> Array:
@@ -83,91 +86,23 @@ class Scores(NamedTuple):
     raters: int
 
 
-def ballots(study: Study, votes: Iterable[Vote]) -> Ballots:
-    """The votes that count towards the scores: ordinary pairs; checks, training and repeats are left out."""
-    condition = {c.id: k for k, c in enumerate(study.conditions)}
-    scene = {s.id: k for k, s in enumerate(study.scenes)}
-    raters: dict[str, int] = {}
-    rows = []
-    for vote in votes:
-        if vote.trial.kind != "pair":
-            continue
-        row = raters.setdefault(vote.rater, len(raters))
-        a, b = condition[vote.trial.first], condition[vote.trial.second]
-        both = {"a": [(a, b, 1.0)], "b": [(b, a, 1.0)], "tie": [(a, b, 0.5), (b, a, 0.5)]}[vote.choice]
-        rows += [(row, scene[vote.trial.scene], winner, loser, weight) for winner, loser, weight in both]
-    columns = list(zip(*rows, strict=True)) or [()] * 5
-    rater, scene_of, winner, loser = (np.array(column, np.intp) for column in columns[:4])
-    weight = np.array(columns[4], np.float64)
-    return Ballots(rater, scene_of, winner, loser, weight, list(raters), list(scene), list(condition))
+class ImageScore(NamedTuple):
+    """A condition on an image. votes: those that it took part in there."""
+
+    scene: str
+    image: str
+    condition: str
+    elo: float
+    interval: Interval | None
+    votes: float
 
 
-def draw_raters(raters: int, resamples: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """How often each rater is in each resample: shape (resamples, raters)."""
-    return rng.multinomial(raters, np.full(raters, 1 / raters), size=resamples)
+class ImageScores(NamedTuple):
+    """In logits. scores: (scenes, k), nan where the scene was not coded so; resampled: (resamples, scenes, k)."""
 
-
-def interval(
-    samples: Array, units: int, level: float = LEVEL, bounds: tuple[float, float] = (-math.inf, math.inf)
-) -> Interval | None:
-    """Percentile interval from bootstrap samples over so many units, widened for few units (module docstring).
-
-    None for fewer than two units. bounds: ends that the quantity cannot pass.
-    """
-    samples = samples[np.isfinite(samples)]
-    if units < 2 or not len(samples):
-        return None
-    low, middle, high = np.quantile(samples, [(1 - level) / 2, 0.5, (1 + level) / 2])
-    stretch = widening(units, level)
-    ends = np.clip([middle - stretch * (middle - low), middle + stretch * (high - middle)], *bounds)
-    return Interval(float(ends[0]), float(ends[1]))
-
-
-def widening(units: int, level: float = LEVEL) -> float:
-    """How much further the ends of an interval over so many units must lie from its middle than the quantiles do."""
-    tail = (1 + level) / 2
-    return float(math.sqrt(units / (units - 1)) * stdtrit(units - 1, tail) / ndtri(tail))
-
-
-def count(votes: float) -> float:
-    """A number of votes as an int, unless a tie that counts half is among them."""
-    return int(votes) if votes == int(votes) else float(votes)
-
-
-def score(votes: Ballots, *, resamples: int = 1000, seed: int = 0, level: float = LEVEL) -> Scores:
-    """Fit the scores and their intervals."""
-    tables, raters = votes.tables(), len(votes.raters)
-    wins = tables.sum(0)
-    logits = fit(wins)
-    resampled = np.empty((0, len(logits)))
-    if raters > 1:
-        counts = draw_raters(raters, resamples, np.random.default_rng([seed, 4]))
-        resampled = fit(np.tensordot(counts.astype(np.float64), tables, 1))
-    played = wins + wins.T
-    scores = [
-        Score(
-            name,
-            float(elo(logits[k])),
-            interval(elo(resampled[:, k]), raters, level),
-            count(played[k].sum()),
-            count(wins[k].sum()),
-        )
-        for k, name in enumerate(votes.conditions)
-    ]
-    order = sorted(range(len(logits)), key=lambda k: -logits[k])
-    differences = [
-        Difference(
-            votes.conditions[i],
-            votes.conditions[j],
-            float(ELO * (logits[i] - logits[j])),
-            interval(ELO * (resampled[:, i] - resampled[:, j]), raters, level),
-            count(played[i, j]),
-            float(wins[i, j] / played[i, j]) if played[i, j] else None,
-        )
-        for position, i in enumerate(order)
-        for j in order[position + 1 :]
-    ]
-    return Scores(scores, differences, wins, logits, resampled, raters)
+    scores: Array
+    resampled: Array
+    table: list[ImageScore]
 
 
 class Needed(NamedTuple):
@@ -181,16 +116,110 @@ class Needed(NamedTuple):
     more_votes: int
 
 
+def ballots(study: Study, votes: Iterable[Vote]) -> Ballots:
+    """The votes that count towards the scores: ordinary pairs; checks, training and repeats are left out."""
+    condition = {c.id: k for k, c in enumerate(study.conditions)}
+    scene = {s.id: k for k, s in enumerate(study.scenes)}
+    raters: dict[str, int] = {}
+    rows = []
+    for vote in votes:
+        if vote.trial.kind == "pair":
+            place = raters.setdefault(vote.rater, len(raters)), scene[vote.trial.scene]
+            a, b = condition[vote.trial.first], condition[vote.trial.second]
+            both = {"a": [(a, b, 1.0)], "b": [(b, a, 1.0)], "tie": [(a, b, 0.5), (b, a, 0.5)]}[vote.choice]
+            rows += [(*place, *outcome) for outcome in both]
+    table = np.array(rows, np.float64).reshape(-1, 5).T
+    rater, scene_of, winner, loser = table[:4].astype(np.intp)
+    return Ballots(rater, scene_of, winner, loser, table[4], list(raters), list(condition))
+
+
+def draw_raters(raters: int, resamples: int, seed: Sequence[int]) -> NDArray[np.int64]:
+    """How often each rater is in each resample: shape (resamples, raters); none at all of a single rater."""
+    shares = np.full(raters, 1 / raters)
+    return np.random.default_rng(seed).multinomial(raters, shares, size=resamples if raters > 1 else 0)
+
+
+def interval(samples: Array, units: int, bounds: tuple[float, float] = (-math.inf, math.inf)) -> Interval | None:
+    """Percentile interval from bootstrap samples over so many units, widened for few units (module docstring).
+
+    None for fewer than two units. bounds: ends that the quantity cannot pass.
+    """
+    samples = samples[np.isfinite(samples)]
+    if units < 2 or not len(samples):
+        return None
+    low, middle, high = np.quantile(samples, [(1 - LEVEL) / 2, 0.5, TAIL])
+    stretch = widening(units)
+    ends = np.clip([middle - stretch * (middle - low), middle + stretch * (high - middle)], *bounds)
+    return Interval(float(ends[0]), float(ends[1]))
+
+
+def widening(units: int) -> float:
+    """How much further the ends of an interval over so many units must lie from its middle than the quantiles do."""
+    return float(math.sqrt(units / (units - 1)) * stdtrit(units - 1, TAIL) / ndtri(TAIL))
+
+
+def count(votes: float) -> float:
+    """A number of votes as an int, unless a tie that counts half is among them."""
+    return int(votes) if votes == int(votes) else float(votes)
+
+
+def score(votes: Ballots, *, resamples: int = 1000, seed: int = 0) -> Scores:
+    """Fit the scores and their intervals."""
+    tables, raters = votes.tables(), len(votes.raters)
+    wins = tables.sum(0)
+    logits, played = fit(wins), wins + wins.T
+    resampled = fit(np.tensordot(draw_raters(raters, resamples, [seed, 4]).astype(np.float64), tables, 1))
+    ends = [interval(elo(samples), raters) for samples in resampled.T]
+    sums = map(count, played.sum(1)), map(count, wins.sum(1))
+    rows = zip(votes.conditions, elo(logits).tolist(), ends, *sums, strict=True)
+    order = sorted(range(len(logits)), key=lambda k: -logits[k])
+    differences = [
+        Difference(
+            votes.conditions[i],
+            votes.conditions[j],
+            float(ELO * (logits[i] - logits[j])),
+            interval(ELO * (resampled[:, i] - resampled[:, j]), raters),
+            count(played[i, j]),
+            float(wins[i, j] / played[i, j]) if played[i, j] else None,
+        )
+        for position, i in enumerate(order)
+        for j in order[position + 1 :]
+    ]
+    return Scores([Score(*row) for row in rows], differences, wins, logits, resampled, raters)
+
+
+def image_scores(study: Study, votes: Ballots, logits: Array, *, resamples: int = 300, seed: int = 0) -> ImageScores:
+    """logits: the scores over all images, (k,)."""
+    there = np.array([[c.id in scene.renderings for c in study.conditions] for scene in study.scenes])
+    shape = (len(study.scenes), len(logits), len(logits))
+    flat = np.ravel_multi_index((votes.scene, votes.winner, votes.loser), shape)
+
+    def wins(weight: Array) -> Array:
+        return np.bincount(flat, weight, minlength=math.prod(shape)).reshape(shape)
+
+    def scores(weight: Array) -> Array:
+        return np.where(there, fit(wins(weight), prior=IMAGE_PRIOR, centre=np.broadcast_to(logits, shape[:2])), np.nan)
+
+    raters, point, table = len(votes.raters), scores(votes.weight), wins(votes.weight)
+    counts = draw_raters(raters, resamples, [seed, 5])
+    samples = np.array([scores(votes.weight * row[votes.rater]) for row in counts]).reshape(-1, *shape[:2])
+    cast = (table + np.swapaxes(table, 1, 2)).sum(-1)
+    rows = []
+    for s, c in np.argwhere(there).tolist():
+        scene, ends = study.scenes[s], interval(elo(samples[:, s, c]), raters)
+        name = study.conditions[c].id
+        rows.append(ImageScore(scene.id, scene.image, name, float(elo(point[s, c])), ends, count(cast[s, c])))
+    return ImageScores(point, samples, rows)
+
+
 def needed(scores: Sequence[Score], raters: int, wanted: float) -> Needed | None:
     """Intervals shrink with the square root of the number of raters (and with Student's t for few)."""
     intervals = [s.interval for s in scores if s.interval]
     if not intervals or raters < 2:
         return None
     widest = max((high - low) / 2 for low, high in intervals)
-    error = widest / stdtrit(raters - 1, 0.975) * math.sqrt(raters - 1)  # of one rater, in effect
-    count = raters
-    while count < 1_000_000 and error * stdtrit(count - 1, 0.975) / math.sqrt(count - 1) > wanted:
+    error, count = widest / stdtrit(raters - 1, TAIL) * math.sqrt(raters - 1), raters  # of one rater, in effect
+    while count < 1_000_000 and error * stdtrit(count - 1, TAIL) / math.sqrt(count - 1) > wanted:
         count = max(count + 1, int(count * 1.02))
-    votes = sum(s.votes for s in scores) / 2
-    each = votes / raters
+    each = sum(s.votes for s in scores) / 2 / raters
     return Needed(wanted, widest, count, round(each * count), count - raters, round(each * (count - raters)))

@@ -11,8 +11,6 @@ The false alarms of `checks` and `pattern` follow from the binomial distribution
 nobody is left out for an opinion.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
 

@@ -9,8 +9,6 @@ The truth that an interval must cover is what endless raters of this kind would 
 fit to the expected votes, or the expected mean grade.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -19,7 +17,7 @@ import numpy as np
 from scipy.special import expit, ndtr
 
 from ..bradley_terry import ELO, Array, fit
-from ..design.trials import COUNTED, Kind, Tally, Trial, again, most_informative, session
+from ..design.trials import COUNTED, Counts, Trial, again, most_informative, session
 from ..plan import HIDDEN, LAYOUTS, MAX_DENSITY, OWN, Condition, Design, Rendering, Scene, Study, Task
 from ..votes import Vote
 
@@ -95,7 +93,7 @@ def votes(
     behaviours: Sequence[Behaviour] | None = None,
 ) -> list[Vote]:
     """The votes of so many raters, one after the other. behaviours: of each; drawn by the population if not given."""
-    tally, cast = Tally(study), list[Vote]()
+    tally, cast = Counts(study), list[Vote]()
     for behaviour in behaviours or draw_behaviours(population, raters, rng):
         name = rng.bytes(8).hex()
         taste = rng.normal(0, population.taste_sd / ELO, worth.shape[1])
@@ -106,10 +104,16 @@ def votes(
             if isinstance(trial, Trial) and trial.kind in COUNTED:
                 tally.ask(trial)
         for n, planned in enumerate(plan):
-            trial = planned if isinstance(planned, Trial) else _due(study, planned, tally, given, rng)
+            if isinstance(planned, Trial):
+                trial = planned
+            elif planned == "repeat":
+                trial = again(given, rng)
+            else:  # of the active design, chosen as the server chooses it
+                tally.ask(trial := most_informative(study, tally, given, rng))
             given.append(trial)
             if behaviour == "honest" and rng.random() >= population.lapse:
-                choice = _choice(study, population, trial, worth + taste, bias, tally, rng)
+                here = dict(zip(tally.index, worth[int(trial.scene[1:])] + taste, strict=True))
+                choice = _choice(study, population, trial, here, bias, rng)
             else:
                 choice = _careless_choice(study, behaviour, n, rng)
             ms = int(rng.normal(1000, 80)) if behaviour == "clicker" else int(300 + rng.gamma(4, 1000))
@@ -122,15 +126,6 @@ def draw_behaviours(population: Population, raters: int, rng: np.random.Generato
     return ["coin" if careless else "honest" for careless in rng.random(raters) < population.careless]
 
 
-def _due(study: Study, kind: Kind, tally: Tally, given: Sequence[Trial], rng: np.random.Generator) -> Trial:
-    """A trial of the active design, chosen as the server chooses it."""
-    if kind == "repeat":
-        return again(given, rng)
-    trial = most_informative(study, tally, given, rng)
-    tally.ask(trial)
-    return trial
-
-
 def _careless_choice(study: Study, behaviour: Behaviour, n: int, rng: np.random.Generator) -> str:
     tossed = [choice for choice in study.choices if choice != "tie"]
     if behaviour == "straight":
@@ -139,23 +134,15 @@ def _careless_choice(study: Study, behaviour: Behaviour, n: int, rng: np.random.
 
 
 def _choice(
-    study: Study,
-    population: Population,
-    trial: Trial,
-    worth: Array,
-    bias: float,
-    tally: Tally,
-    rng: np.random.Generator,
+    study: Study, population: Population, trial: Trial, worth: dict[str, float], bias: float, rng: np.random.Generator
 ) -> str:
-    """What a rater of this taste and bias says who looks."""
+    """What a rater of this bias says who looks; worth: by the rater's taste, of each condition on this image."""
     if trial.right:
         return trial.right[0]
-    scene = int(trial.scene[1:])
     if study.task != "pairs":
-        felt = TOP if trial.first == HIDDEN else 3 + STEEP * worth[scene, tally.index[trial.first]] + bias
+        felt = TOP if trial.first == HIDDEN else 3 + STEEP * worth[trial.first] + bias
         return str(int(np.clip(np.round(felt + rng.normal(0, NOISE_SD)), 1, 5)))
-    gap = worth[scene, tally.index[trial.first]] - worth[scene, tally.index[trial.second]]
-    felt = gap + rng.logistic()
+    felt = worth[trial.first] - worth[trial.second] + rng.logistic()
     if study.ties and abs(felt) < population.tie_band / ELO:
         return "tie"
     return "a" if felt > 0 else "b"

@@ -1,35 +1,33 @@
 """Builds a study folder: chooses images, codecs and crops, and writes every image a rater can see as PNG at 1:1."""
 
-from __future__ import annotations
-
 import hashlib
 import io
-import math
 import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from gencomp.files import move, set_mode, write_atomically
 from gencomp.image import read_image
+from gencomp.target import psnr
 
 from ..plan import MAX_DENSITY, OWN, Condition, Design, Layout, Rendering, Scene, Study, StudyError, Task, save
 from ..questions import DEFAULT, Question
-from .sources import Coded
+from .sources import StudyImage
 
+EQUAL_DB = 120.0  # of images that have no pixel apart
 CHECK_DB = 32.0  # an attention check needs a spoilt copy at most this close to the original (PSNR in dB)
 CONSENT = "consent.txt"
 Key = tuple[str, str, float | None]  # codec, setting, realism
 
 
 @dataclass(frozen=True)
-class Options:
+class StudyOptions:
     """What `study new` may be told. crop: largest (width, height) in pixels; None shows whole images."""
 
     design: Design
@@ -48,20 +46,10 @@ class Options:
     consent: Path | None = None
 
 
-class _Shot(NamedTuple):
-    """A crop to be taken of one photograph."""
-
-    image: str
-    x: int
-    y: int
-    width: int
-    height: int
-
-
 def build(
     folder: Path,
-    coded: Sequence[Coded],
-    options: Options,
+    coded: Sequence[StudyImage],
+    options: StudyOptions,
     measures: Mapping[Key, dict[str, float]] | None = None,
     progress: Callable[[list[str]], Iterable[str]] = iter,
 ) -> Study:
@@ -76,14 +64,13 @@ def build(
     beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         (beside / "images").mkdir()
-        by_image: dict[str, list[Coded]] = {}
+        by_image: dict[str, list[StudyImage]] = {}
         for one in coded:
             by_image.setdefault(one.image, []).append(one)
         ids = condition_ids(coded)
-        scenes = [
-            scene for image in progress(list(by_image)) for scene in _scenes(beside, by_image[image], ids, options)
-        ]
-        scenes = [_numbered(scene, k) for k, scene in enumerate(scenes)]
+        images = progress(list(by_image))
+        scenes = [scene for image in images for scene in _scenes(beside, by_image[image], ids, options)]
+        scenes = [replace(scene, id=f"s{k}") for k, scene in enumerate(scenes)]
         study = Study(
             options.title,
             options.question,
@@ -107,14 +94,13 @@ def build(
     return study
 
 
-def choose_images(coded: Sequence[Coded], options: Options) -> list[Coded]:
+def choose_images(coded: Sequence[StudyImage], options: StudyOptions) -> list[StudyImage]:
     """Drop photographs that fewer than two conditions coded, then draw as many as wanted by the study's seed."""
     by_image: dict[str, set[Key]] = {}
     for one in coded:
-        key = (one.codec, one.setting, one.realism)
-        if key in by_image.setdefault(one.image, set()):
-            raise StudyError(f"{one.image} is coded twice by {' '.join(map(str, key))}; give a setting for each")
-        by_image[one.image].add(key)
+        if one.key in by_image.setdefault(one.image, set()):
+            raise StudyError(f"{one.image} is coded twice by {' '.join(map(str, one.key))}; give a setting for each")
+        by_image[one.image].add(one.key)
     usable = sorted(image for image, keys in by_image.items() if len(keys) > 1)
     if not usable:
         raise StudyError("no image was coded in two ways, so there is nothing to compare")
@@ -128,9 +114,9 @@ def choose_images(coded: Sequence[Coded], options: Options) -> list[Coded]:
     return [one for one in coded if one.image in usable]
 
 
-def condition_ids(coded: Sequence[Coded]) -> dict[Key, str]:
+def condition_ids(coded: Sequence[StudyImage]) -> dict[Key, str]:
     """A readable and unique id for each condition: codec, and realism and setting where the codec has several."""
-    keys = list(dict.fromkeys((one.codec, one.setting, one.realism) for one in coded))
+    keys = list(dict.fromkeys(one.key for one in coded))
     settings = {setting for _, setting, _ in keys}
     ids: dict[Key, str] = {}
     for key in keys:
@@ -165,10 +151,10 @@ def check(study: Study) -> None:
         )
 
 
-def _scenes(folder: Path, coded: Sequence[Coded], ids: Mapping[Key, str], options: Options) -> list[Scene]:
+def _scenes(folder: Path, coded: Sequence[StudyImage], ids: Mapping[Key, str], options: StudyOptions) -> list[Scene]:
     """Every crop of one photograph. Each file is decoded once."""
-    whole = read(coded[0].original)
-    decoded = [read(one.reconstruction) for one in coded]
+    whole = _read(coded[0].original)
+    decoded = [_read(one.reconstruction) for one in coded]
     for one, image in zip(coded, decoded, strict=True):
         if image.size != whole.size:
             raise StudyError(
@@ -176,26 +162,26 @@ def _scenes(folder: Path, coded: Sequence[Coded], ids: Mapping[Key, str], option
                 f"{whole.width}x{whole.height}; they must be of one size"
             )
     scenes = []
-    for shot in shots(coded[0].image, whole.size, options):
-        box = (shot.x, shot.y, shot.x + shot.width, shot.y + shot.height)
-        source = whole.crop(box)
+    for left, top, right, bottom in shots(coded[0].image, whole.size, options):
+        source = whole.crop(box := (left, top, right, bottom))
         degraded = mosaic(source, 8)
         own = [source, *map(one_level_off, (source, degraded, blurred(source, 8), blurred(source, 3)))]
         renderings = {}
         for one, image in zip(coded, decoded, strict=True):
             crop = image.crop(box)
             metrics = dict(one.metrics)
-            if math.isfinite(psnr_crop := psnr(source, crop)):
-                metrics["psnr_crop"] = round(psnr_crop, 4)
-            renderings[ids[one.codec, one.setting, one.realism]] = Rendering(keep(folder, crop), one.bpp, metrics)
-        original, hidden, check, obvious, mild = (keep(folder, image) for image in own)
-        plain = psnr(source, degraded) <= CHECK_DB
-        scenes.append(Scene("", *shot, original, hidden, check, obvious, mild, plain, renderings))
+            if (seen := _psnr(source, crop)) < EQUAL_DB:
+                metrics["psnr_crop"] = round(seen, 4)
+            renderings[ids[one.key]] = Rendering(keep(folder, crop), one.bpp, metrics)
+        size, plain = (right - left, bottom - top), _psnr(source, degraded) <= CHECK_DB
+        names = (keep(folder, image) for image in own)
+        scenes.append(Scene("", coded[0].image, left, top, *size, *names, plain, renderings))
     return scenes
 
 
-def shots(image: str, size: tuple[int, int], options: Options) -> list[_Shot]:
-    """Where to crop a photograph of this size: where the owner says, else at random by the seed and its name."""
+def shots(image: str, size: tuple[int, int], options: StudyOptions) -> list[tuple[int, int, int, int]]:
+    """Where to crop a photograph of this size (left, top, right, bottom): where the owner says, else at random by the
+    seed and its name."""
     width, height = (min(a, b) for a, b in zip(size, options.crop or size, strict=True))
     if image in options.crop_at:
         x, y = options.crop_at[image]
@@ -203,16 +189,16 @@ def shots(image: str, size: tuple[int, int], options: Options) -> list[_Shot]:
             raise StudyError(
                 f"--crop-at {image}={x},{y}: a crop of {width}x{height} does not fit into {size[0]}x{size[1]} there"
             )
-        return [_Shot(image, x, y, width, height)]
-    rng = np.random.default_rng([options.seed, 2, *image.encode()])
-    count = 1 if (width, height) == size else options.crops_per_image
-    return [
-        _Shot(image, int(rng.integers(size[0] - width + 1)), int(rng.integers(size[1] - height + 1)), width, height)
-        for _ in range(count)
-    ]
+        corners = [(x, y)]
+    else:
+        rng = np.random.default_rng([options.seed, 2, *image.encode()])
+        count = 1 if (width, height) == size else options.crops_per_image
+        room = size[0] - width + 1, size[1] - height + 1
+        corners = [(int(rng.integers(room[0])), int(rng.integers(room[1]))) for _ in range(count)]
+    return [(x, y, x + width, y + height) for x, y in corners]
 
 
-def read(path: Path) -> Image.Image:
+def _read(path: Path) -> Image.Image:
     """An 8-bit sRGB image, or StudyError naming the file."""
     try:
         return read_image(path)
@@ -243,39 +229,31 @@ def one_level_off(image: Image.Image) -> Image.Image:
 
 def mosaic(image: Image.Image, factor: int) -> Image.Image:
     """Blocks of factor x factor pixels: visible on texture, edges and gradients alike."""
-    small = image.resize(_divided(image.size, factor), Image.Resampling.BOX)
-    return small.resize(image.size, Image.Resampling.NEAREST)
+    return _smaller(image, factor).resize(image.size, Image.Resampling.NEAREST)
 
 
 def blurred(image: Image.Image, factor: int) -> Image.Image:
-    small = image.resize(_divided(image.size, factor), Image.Resampling.BOX)
-    return small.resize(image.size, Image.Resampling.BICUBIC)
+    return _smaller(image, factor).resize(image.size, Image.Resampling.BICUBIC)
 
 
-def psnr(first: Image.Image, second: Image.Image) -> float:
-    """PSNR in dB over 8-bit RGB; infinite for equal images."""
-    error = np.mean((np.asarray(first, np.float64) - np.asarray(second, np.float64)) ** 2)
-    return 10 * math.log10(255**2 / error) if error else math.inf
+def _smaller(image: Image.Image, factor: int) -> Image.Image:
+    width, height = (max(1, side // factor) for side in image.size)
+    return image.resize((width, height), Image.Resampling.BOX)
 
 
-def _divided(size: tuple[int, int], factor: int) -> tuple[int, int]:
-    return max(1, size[0] // factor), max(1, size[1] // factor)
-
-
-def _numbered(scene: Scene, k: int) -> Scene:
-    return Scene(**(vars(scene) | {"id": f"s{k}"}))
+def _psnr(first: Image.Image, second: Image.Image) -> float:
+    return psnr(np.asarray(first), np.asarray(second))
 
 
 def _conditions(
     ids: Mapping[Key, str], scenes: Sequence[Scene], measures: Mapping[Key, dict[str, float]]
 ) -> tuple[Condition, ...]:
-    conditions = []
-    for key, name in ids.items():
+    def mean(name: str) -> float | None:
         rates = [s.renderings[name].bpp for s in scenes if name in s.renderings]
         known = [rate for rate in rates if rate is not None]
-        bpp = round(float(np.mean(known)), 5) if known and len(known) == len(rates) else None
-        conditions.append(Condition(name, *key, bpp, dict(measures.get(key, {}))))
-    return tuple(conditions)
+        return round(float(np.mean(known)), 5) if known and len(known) == len(rates) else None
+
+    return tuple(Condition(name, *key, mean(name), dict(measures.get(key, {}))) for key, name in ids.items())
 
 
 def _consent(path: Path | None) -> str:

@@ -1,8 +1,8 @@
 """`gencomp study new`: from the images to a study."""
 
-from __future__ import annotations
-
 import json
+import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,16 +13,39 @@ from gencomp.cli.batch import echo
 from gencomp.files import shown
 from gencomp.outputs import no_more_open_than
 
-from ..console import FILE, FOLDER, STUDY, one_line
+from ..console import DESIGN, FILE, FOLDER, STUDY, TASK, as_json, seed
 from ..plan import MAX_DENSITY
-from .arguments import folders as folders_of
-from .arguments import places, size
 
 if TYPE_CHECKING:
     from ..plan import Study
-    from .sources import CodecFolder, Coded
+    from .build import StudyOptions
+    from .sources import CodecFolder, StudyImage
 
 MAX_TRIALS = 40  # of the random and active designs unless told otherwise: about seven minutes
+
+
+def size(_: click.Context, __: click.Parameter, value: str) -> tuple[int, int] | None:
+    if value == "whole":
+        return None
+    if not (found := re.fullmatch(r"(\d{2,5})(?:x(\d{2,5}))?", value)):
+        raise click.BadParameter("give WIDTHxHEIGHT in pixels, one number for a square, or whole")
+    return int(found[1]), int(found[2] or found[1])
+
+
+def places(_: click.Context, __: click.Parameter, values: Sequence[str]) -> dict[str, tuple[int, int]]:
+    found = {value: re.fullmatch(r"(.+)=(\d+),(\d+)", value) for value in values}
+    if wrong := [value for value, match in found.items() if not match]:
+        raise click.BadParameter(f"{wrong[0]!r}: give IMAGE=X,Y, the crop's left and top pixel")
+    return {match[1]: (int(match[2]), int(match[3])) for match in found.values() if match}
+
+
+def folders_of(_: click.Context, __: click.Parameter, values: Sequence[str]) -> "list[CodecFolder]":
+    from .sources import CodecFolder
+
+    found = [(value, re.fullmatch(r"([^=@]+)(?:@([0-9.]+))?=(.+)", value)) for value in values]
+    if wrong := [value for value, match in found if not match]:
+        raise click.BadParameter(f"{wrong[0]!r}: give NAME=FOLDER or NAME@BPP=FOLDER")
+    return [CodecFolder(m[1], float(m[2]) if m[2] else None, Path(m[3])) for _, m in found if m]
 
 
 @click.command()
@@ -52,7 +75,6 @@ MAX_TRIALS = 40  # of the random and active designs unless told otherwise: about
     "--crop",
     default="512",
     callback=size,
-    show_default=True,
     metavar="WxH",
     help="Largest crop in pixels, or `whole`. Shown at 1:1, smaller images whole.",
 )
@@ -63,20 +85,18 @@ MAX_TRIALS = 40  # of the random and active designs unless told otherwise: about
     metavar="IMAGE=X,Y",
     help="Where to crop an image; repeat. Default: at random by the seed.",
 )
-@click.option("--crops-per-image", type=click.IntRange(1, 20), default=1, show_default=True)
+@click.option("--crops-per-image", type=click.IntRange(1, 20), default=1)
 @click.option(
     "--task",
-    type=click.Choice(["pairs", "dsis", "acr"]),
+    type=TASK,
     default="pairs",
-    show_default=True,
     help="pairs: which of two is closer to the original. dsis: grade one beside the original (BT.500-15). "
     "acr: grade one alone, the hidden original among them (P.910).",
 )
 @click.option(
     "--design",
-    type=click.Choice(["full", "random", "active"]),
+    type=DESIGN,
     default="random",
-    show_default=True,
     help="full: each rater sees every pair, or every image to rate. random: the least shown first. "
     "active: the least certain pairs first.",
 )
@@ -94,16 +114,14 @@ MAX_TRIALS = 40  # of the random and active designs unless told otherwise: about
     "--repeats",
     type=click.IntRange(0, 100),
     default=0,
-    show_default=True,
     help="Pairs each rater sees again, sides swapped, to measure consistency.",
 )
-@click.option("--training", type=click.IntRange(0, 20), default=3, show_default=True, help="Practice trials.")
+@click.option("--training", type=click.IntRange(0, 20), default=3, help="Practice trials.")
 @click.option(
     "--rest",
     "rest_every",
     type=click.IntRange(0),
     default=50,
-    show_default=True,
     help="Offer a rest after so many trials; 0: never.",
 )
 @click.option(
@@ -112,14 +130,15 @@ MAX_TRIALS = 40  # of the random and active designs unless told otherwise: about
     help="flip: original beside A/B (default of pairs). side: all side by side (default of dsis, acr). "
     "inplace: all in one place, for small screens.",
 )
-@click.option("--ties/--no-ties", default=False, help="Offer `no difference`. Default: forced choice.")
+@click.option(
+    "--ties/--no-ties", default=False, show_default=False, help="Offer `no difference`. Default: forced choice."
+)
 @click.option("--question", help="What raters are asked at each trial. Default: by the task.")
-@click.option("--title", default="Comparing images", show_default=True)
+@click.option("--title", default="Comparing images")
 @click.option(
     "--max-density",
     type=click.FloatRange(1, 20),
     default=MAX_DENSITY,
-    show_default=True,
     help="On screens with more device pixels per point an image pixel becomes a square of them.",
 )
 @click.option(
@@ -130,13 +149,13 @@ MAX_TRIALS = 40  # of the random and active designs unless told otherwise: about
 )
 @click.option("--no-questions", is_flag=True, help="Ask nothing but the trials.")
 @click.option("--consent", type=FILE, help="Your text that a rater reads first. Default: a draft to complete.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@seed
+@as_json
 def new(
     folder: Path,
     evaluation: Path | None,
     originals: Path | None,
-    folders: list[CodecFolder],
+    folders: "list[CodecFolder]",
     images: tuple[str, ...],
     codecs: tuple[str, ...],
     settings: tuple[str, ...],
@@ -155,16 +174,15 @@ def new(
 
     if (evaluation is None) == (not folders) or (folders and originals is None):
         raise click.UsageError("give --from EVAL_DIR, or --originals FOLDER and --folder NAME=FOLDER for each codec")
-    with one_line():
-        coded = from_evaluation(evaluation, originals) if evaluation else from_folders(originals or Path(), folders)
-        coded = _chosen(coded, image=images, codec=codecs, setting=settings, realism=realisms)
-        options = _options(coded, **how)
-        with no_more_open_than(path for one in coded for path in (one.original, one.reconstruction)):
-            made = build(folder, coded, options, set_measures(evaluation) if evaluation else {}, _bar)
+    coded = from_evaluation(evaluation, originals) if evaluation else from_folders(originals or Path(), folders)
+    coded = _chosen(coded, image=images, codec=codecs, setting=settings, realism=realisms)
+    options = _options(coded, **how)
+    with no_more_open_than(path for one in coded for path in (one.original, one.reconstruction)):
+        made = build(folder, coded, options, set_measures(evaluation) if evaluation else {}, _bar)
     report_new(folder, made, as_json)
 
 
-def _chosen(coded: list[Coded], **wanted: tuple[Any, ...]) -> list[Coded]:
+def _chosen(coded: "list[StudyImage]", **wanted: tuple[Any, ...]) -> "list[StudyImage]":
     """Keep what was asked for by name; asking for what is not there is an error."""
     from ..plan import StudyError
 
@@ -180,7 +198,7 @@ def _chosen(coded: list[Coded], **wanted: tuple[Any, ...]) -> list[Coded]:
 
 
 def _options(
-    coded: Sequence[Coded],
+    coded: "Sequence[StudyImage]",
     *,
     task: Any,
     layout: Any,
@@ -194,11 +212,11 @@ def _options(
     questions_file: Path | None,
     no_questions: bool,
     **how: Any,
-) -> Any:
+) -> "StudyOptions":
     from ..checks import enough
     from ..plan import LAYOUTS, QUESTIONS, Design, StudyError
     from ..questions import DEFAULT, read_questions
-    from .build import Options
+    from .build import StudyOptions
 
     if design == "full" and trials is not None:
         raise click.UsageError("--trials does not go with --design full: each rater sees every pair")
@@ -212,17 +230,14 @@ def _options(
         questions = () if no_questions else read_questions(questions_file) if questions_file else DEFAULT
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StudyError(f"{questions_file} is no list of questions ({error})") from error
-    by_image: dict[str, int] = {}
-    for one in coded:
-        by_image[one.image] = by_image.get(one.image, 0) + 1
-    chosen = sorted(by_image.values(), reverse=True)[: how["draw"]]
+    chosen = sorted(Counter(one.image for one in coded).values(), reverse=True)[: how["draw"]]
     items = {"pairs": lambda k: k * (k - 1) // 2, "dsis": lambda k: k, "acr": lambda k: k + 1}[task]
     pairs = sum(map(items, chosen)) * (how["crops_per_image"] if how["crop"] else 1)
     asked = pairs if design == "full" else trials or min(MAX_TRIALS, pairs)
     checks = enough(task) if checks is None else checks
     made = Design(design, asked, checks, repeats, training, rest_every)
-    title, how = how.pop("title"), how | {"questions": questions}
-    return Options(made, title, question or QUESTIONS[task], layout or LAYOUTS[task][0], task, **how)
+    asking = question or QUESTIONS[task], layout or LAYOUTS[task][0]
+    return StudyOptions(made, how.pop("title"), *asking, task, questions=questions, **how)
 
 
 def _bar(names: list[str]) -> Iterable[str]:
@@ -232,7 +247,7 @@ def _bar(names: list[str]) -> Iterable[str]:
     return bar
 
 
-def report_new(folder: Path, made: Study, as_json: bool) -> None:
+def report_new(folder: Path, made: "Study", as_json: bool) -> None:
     """Say what was built and what to do next."""
     from ..checks import rates
 
@@ -240,23 +255,20 @@ def report_new(folder: Path, made: Study, as_json: bool) -> None:
     checks = rates(made.design.checks, made.task)
     trials = made.design.training + made.design.trials + made.design.checks + made.design.repeats
     if as_json:
-        echo(
-            json.dumps(
-                {
-                    "study": str(folder),
-                    "id": made.id,
-                    "conditions": [c.id for c in made.conditions],
-                    "scenes": len(made.scenes),
-                    "pairs": len(made.pairs),
-                    "trials_per_rater": trials,
-                    "checks": checks._asdict(),
-                    "task": made.task,
-                    "crop": [width, height],
-                    "design": made.design.method,
-                    "seed": made.seed,
-                }
-            )
-        )
+        said = {
+            "study": str(folder),
+            "id": made.id,
+            "conditions": [c.id for c in made.conditions],
+            "scenes": len(made.scenes),
+            "pairs": len(made.pairs),
+            "trials_per_rater": trials,
+            "checks": checks._asdict(),
+            "task": made.task,
+            "crop": [width, height],
+            "design": made.design.method,
+            "seed": made.seed,
+        }
+        echo(json.dumps(said))
         return
     what = "pairs" if made.task == "pairs" else "images to rate"
     echo(
@@ -279,17 +291,15 @@ def report_new(folder: Path, made: Study, as_json: bool) -> None:
 @click.command()
 @click.argument("folder", metavar="[DIR]", type=FOLDER, default=Path("demo-study"))
 @click.option("--model", metavar="NAME|FILE", help="A model other than the embedded one.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+@seed
+@as_json
 def demo(folder: Path, model: str | None, device: str, seed: int, as_json: bool) -> None:
     """Build a small study to try, in DIR (demo-study), ready to serve.
 
     scikit-image's photographs through gencomp (realism 0 and 1, where the model knows realism), AVIF and WebP, all at
     the same bytes on each image.
     """
-    with one_line():
-        from .demonstration import demonstration
+    from .demonstration import demonstration
 
-        made = demonstration(folder, model=model, device=device, seed=seed, progress=_bar)
-    report_new(folder, made, as_json)
+    report_new(folder, demonstration(folder, model=model, device=device, seed=seed, progress=_bar), as_json)

@@ -1,7 +1,5 @@
 """A small study to try: scikit-image's photographs through the default model, AVIF and WebP at equal bytes."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -17,8 +15,8 @@ from ...codecs import classical
 from ...codecs.baseline import Baseline, BaselineError
 from ...run.coding import Recorder, decode_from, encode_to
 from ..plan import QUESTIONS, Design, Study, StudyError
-from .build import Options, build
-from .sources import Coded
+from .build import StudyOptions, build
+from .sources import StudyImage
 
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")
 CROP_AT = {"astronaut": (50, 0), "chelsea": (20, 0), "coffee": (90, 0), "rocket": (200, 20)}
@@ -47,11 +45,13 @@ def demonstration(
         design = Design("full", pairs, checks=8, repeats=0, training=3, rest_every=0)
         title = "Which image is closer?"
         return build(
-            folder, coded, Options(design, title, QUESTIONS["pairs"], "flip", seed=seed, crop=CROP, crop_at=CROP_AT)
+            folder,
+            coded,
+            StudyOptions(design, title, QUESTIONS["pairs"], "flip", seed=seed, crop=CROP, crop_at=CROP_AT),
         )
 
 
-def code(name: str, codecs: Sequence[Baseline], work: Path) -> list[Coded]:
+def code(name: str, codecs: Sequence[Baseline], work: Path) -> list[StudyImage]:
     """One photograph through every codec at the same number of bytes: the least that all of them can be brought to,
     but no less than the first codec's default. Codecs with realism are decoded at each of REALISMS from one file."""
     original = work / f"{name}.png"
@@ -70,7 +70,7 @@ def code(name: str, codecs: Sequence[Baseline], work: Path) -> list[Coded]:
             shown = file.with_suffix(f".{realism}.png")
             write_image(decoded, shown)
             bpp = 8 * file.stat().st_size / pixels
-            coded.append(Coded(name, codec.name, "equal bytes", realism, original, shown, bpp, {}))
+            coded.append(StudyImage(name, codec.name, "equal bytes", realism, original, shown, bpp, {}))
     return coded
 
 

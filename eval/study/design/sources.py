@@ -1,10 +1,8 @@
 """Where a study's images come from: an evaluation's folder, or folders of images. Nothing is decoded here."""
 
-from __future__ import annotations
-
 import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +13,7 @@ from ...metrics.table import METRICS, is_of_sets
 from ..plan import StudyError, finite
 
 
-class Coded(NamedTuple):
+class StudyImage(NamedTuple):
     """One photograph coded one way."""
 
     image: str
@@ -27,6 +25,10 @@ class Coded(NamedTuple):
     bpp: float | None
     metrics: dict[str, float]
 
+    @property
+    def key(self) -> tuple[str, str, float | None]:
+        return self.codec, self.setting, self.realism
+
 
 class CodecFolder(NamedTuple):
     """A folder of one codec's reconstructions, named like the originals."""
@@ -36,7 +38,7 @@ class CodecFolder(NamedTuple):
     folder: Path
 
 
-def from_evaluation(folder: Path, originals: Path | None = None) -> list[Coded]:
+def from_evaluation(folder: Path, originals: Path | None = None) -> list[StudyImage]:
     """The codings listed in an evaluation's results.csv that have a reconstruction on disk.
 
     Originals: the column `original`, else a file of the image's name in `originals` or in folder/originals.
@@ -48,14 +50,9 @@ def from_evaluation(folder: Path, originals: Path | None = None) -> list[Coded]:
         columns, rows = csv_rows(table.read_text("utf-8"))
     except csv.Error as error:
         raise StudyError(f"{table} is no table ({error})") from error
-    missing = {"image", "codec", "setting", "reconstruction"} - set(columns)
-    if missing:
+    if missing := {"image", "codec", "setting", "reconstruction"} - set(columns):
         raise StudyError(f"{table} lacks the column {', '.join(sorted(missing))}")
-    return list(_codings(folder, originals, rows))
-
-
-def _codings(folder: Path, originals: Path | None, rows: Iterable[Mapping[str, str | None]]) -> Iterator[Coded]:
-    named = _images(originals) if originals else {}
+    named, found = _images(originals) if originals else {}, []
     for row in rows:
         cell = {key: (value or "").strip() for key, value in row.items() if isinstance(key, str)}
         if not cell["reconstruction"]:
@@ -67,13 +64,15 @@ def _codings(folder: Path, originals: Path | None, rows: Iterable[Mapping[str, s
             raise StudyError(f"the original of {cell['image']} is not at {original}; name its folder with --originals")
         reconstruction = _inside(folder, cell["reconstruction"])
         if not reconstruction.is_file():
-            raise StudyError(f"{reconstruction} is named in {folder / 'results.csv'} but is not there")
-        realism, bpp = finite(cell.get("realism")), finite(cell.get("bpp"))
-        metrics = _numbers({name: cell.get(name) for name in METRICS})
-        yield Coded(cell["image"], cell["codec"], cell["setting"], realism, original, reconstruction, bpp, metrics)
+            raise StudyError(f"{reconstruction} is named in {table} but is not there")
+        numbers = _numbers({name: cell.get(name) for name in ("realism", "bpp", *METRICS)})
+        realism, bpp = numbers.pop("realism", None), numbers.pop("bpp", None)
+        files = original, reconstruction
+        found.append(StudyImage(cell["image"], cell["codec"], cell["setting"], realism, *files, bpp, numbers))
+    return found
 
 
-def from_folders(originals: Path, folders: Sequence[CodecFolder]) -> list[Coded]:
+def from_folders(originals: Path, folders: Sequence[CodecFolder]) -> list[StudyImage]:
     """Images of equal stems in `originals` and in each codec's folder. Every folder must hold some of them."""
     sources = _images(originals)
     named = [(codec, bpp) for codec, bpp, _ in folders]
@@ -86,7 +85,7 @@ def from_folders(originals: Path, folders: Sequence[CodecFolder]) -> list[Coded]
             raise StudyError(f"no image in {folder} has the name of one in {originals}")
         setting = "" if bpp is None else f"{bpp:g} bpp"
         coded += [
-            Coded(stem, codec, setting, None, sources[stem], there[stem], bpp, {})
+            StudyImage(stem, codec, setting, None, sources[stem], there[stem], bpp, {})
             for stem in sorted(set(there) & set(sources))
         ]
     return coded

@@ -7,8 +7,6 @@ active    before each trial, the pair whose outcome would teach most about the s
 Sides are balanced within a rater and the same image does not come twice in a row where that can be helped.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
@@ -20,8 +18,6 @@ from ..bradley_terry import covariance, fit, preference
 from ..plan import DEGRADED, HIDDEN, MILD, OBVIOUS, ORIGINAL, Design, Pair, Study
 
 Kind = Literal["training", "pair", "rating", "check", "repeat"]
-
-
 COUNTED: tuple[Kind, ...] = ("pair", "rating")  # what scores rest on
 
 
@@ -47,7 +43,7 @@ class Trial(NamedTuple):
         return ("5", "4") if self.first in originals else ("1", "2") if self.first in (DEGRADED, OBVIOUS) else ()
 
 
-class Tally:
+class Counts:
     """What has been asked and answered so far, as the active design needs it."""
 
     def __init__(self, study: Study) -> None:
@@ -77,8 +73,9 @@ class Tally:
         if trial.kind != "pair":
             return
         i, j = self.index[trial.first], self.index[trial.second]
-        self.wins[i, j] += {"a": 1.0, "tie": 0.5, "b": 0.0}[choice]
-        self.wins[j, i] += {"a": 0.0, "tie": 0.5, "b": 1.0}[choice]
+        share = {"a": 1.0, "tie": 0.5, "b": 0.0}[choice]
+        self.wins[i, j] += share
+        self.wins[j, i] += 1 - share
 
 
 def kinds(design: Design, pairs: int, rng: np.random.Generator, ordinary: Kind = "pair") -> list[Kind]:
@@ -149,7 +146,7 @@ def again(given: Iterable[Trial], rng: np.random.Generator) -> Trial:
     return _turn(choice[int(rng.integers(len(choice)))], True)._replace(kind="repeat")
 
 
-def most_informative(study: Study, tally: Tally, given: Iterable[Trial], rng: np.random.Generator) -> Trial:
+def most_informative(study: Study, tally: Counts, given: Iterable[Trial], rng: np.random.Generator) -> Trial:
     """The next trial of the active design.
 
     A vote on conditions i and j raises the log determinant of the scores' information by about log(1 + p (1 - p) v),

@@ -1,7 +1,5 @@
 """`gencomp study serve`: the page that raters use."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil
@@ -15,7 +13,7 @@ import click
 from gencomp.cli.batch import echo
 from gencomp.files import shown
 
-from ..console import FOLDER, STUDY, one_line, own_files
+from ..console import FOLDER, STUDY, own_files, store_of
 
 if TYPE_CHECKING:
     from .session import Course
@@ -24,8 +22,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("folder", metavar="DIR", type=STUDY)
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8600, show_default=True, help="0: any free one.")
+@click.option("--host", default="127.0.0.1", help="Address to listen on; 0.0.0.0 for all.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8600, help="0: any free one.")
 @click.option("--invite", type=click.IntRange(1, 10000), metavar="N", help="Make links for N more raters first.")
 @click.option(
     "--base-url", metavar="URL", help="Where raters reach the server, if through a proxy: https://study.example.org"
@@ -58,46 +56,39 @@ def serve(
     from ..plan import load
     from . import listen, server
     from .session import Course
-    from .store import Store
 
     _check_panel(panel, invite, completion_url)
     public = _public(base_url) if base_url else None
     near = listen.is_loopback(host)
-    with one_line():
-        plan = load(folder)
-        store = Store(folder, plan.id)
-        invited_only = (not near or public is not None) and not panel
-        if panel:
-            _consent_ready(folder)
-        if invited_only:
-            _ready_for_others(folder, store, invite, host if public is None else "")
-        hosts = (
-            ["localhost", "127.0.0.1", "[::1]", host, *([public.hostname or ""] if public else [])] if near else None
-        )
-        course = Course(plan, store)
-        app = server.create_app(
-            course,
-            folder,
-            invited_only=invited_only,
-            hosts=hosts,
-            public=_origin(public) if public else None,
-            panel=server.Panel(panel, completion_code, completion_url),
-        )
+    plan = load(folder)
+    store = store_of(folder, plan.id)
+    invited_only = (not near or public is not None) and not panel
+    if invited_only:
+        _ready_for_others(store, invite, host if public is None else "")
+    if invited_only or panel:
+        _consent_ready(folder)
+    names = ["localhost", "127.0.0.1", "[::1]", host, *([public.hostname or ""] if public else [])]
+    course = Course(plan, store)
+    app = server.create_app(
+        course,
+        folder,
+        invited_only=invited_only,
+        hosts=names if near else None,
+        public=_origin(public) if public else None,
+        panel=server.Panel(panel, completion_code, completion_url),
+    )
 
-        def ready(bound: int) -> None:
-            address = f"[{host}]" if ":" in host else host
-            base = (base_url or f"http://{address}:{bound}").rstrip("/")
-            if invite:
-                _invite(folder, course, invite, base)
-            seen = urlsplit(base)
-            open_line = seen.scheme == "http" and not listen.is_loopback(seen.hostname or "")
-            echo(f"{shown(plan.title)}: {base}/" + ("  (unencrypted: put a TLS proxy before it)" if open_line else ""))
-            echo("Ctrl-C stops; every vote is on disk already.")
+    def ready(bound: int) -> None:
+        address = f"[{host}]" if ":" in host else host
+        base = (base_url or f"http://{address}:{bound}").rstrip("/")
+        if invite:
+            _invite(folder, course, invite, base)
+        seen = urlsplit(base)
+        open_line = seen.scheme == "http" and not listen.is_loopback(seen.hostname or "")
+        echo(f"{shown(plan.title)}: {base}/" + ("  (unencrypted: put a TLS proxy before it)" if open_line else ""))
+        echo("Ctrl-C stops; every vote is on disk already.")
 
-        try:
-            listen.run(app, host, port, ready)
-        finally:
-            store.close()
+    listen.run(app, host, port, ready)
 
 
 @click.command()
@@ -109,23 +100,21 @@ def backup(folder: Path, to: Path) -> None:
     The copy can be served, analysed and exported like DIR.
     """
     from ..plan import StudyError, load
-    from .store import NAME, Store
+    from .store import NAME
 
-    with one_line():
-        if os.path.lexists(to):
-            raise StudyError(f"{shown(to)} is there already; name a new folder")
-        plan = load(folder)
-        store = Store(folder, plan.id)
-        beside = Path(tempfile.mkdtemp(prefix=f".{to.name}.", dir=to.parent))
-        try:
-            kept = [path for path in own_files(folder) if path.exists() and not path.name.startswith(NAME)]
-            for path in kept:
+    if os.path.lexists(to):
+        raise StudyError(f"{shown(to)} is there already; name a new folder")
+    plan = load(folder)
+    store = store_of(folder, plan.id)
+    beside = Path(tempfile.mkdtemp(prefix=f".{to.name}.", dir=to.parent))
+    try:
+        for path in own_files(folder):
+            if path.exists() and not path.name.startswith(NAME):
                 (shutil.copytree if path.is_dir() else shutil.copy2)(path, beside / path.name)
-            store.copy(beside / NAME)
-            beside.rename(to)
-        finally:
-            store.close()
-            shutil.rmtree(beside, ignore_errors=True)
+        store.copy(beside / NAME)
+        beside.rename(to)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
     echo(f"{shown(to)}: {plan.title!r} with every vote until now")
 
 
@@ -155,7 +144,7 @@ def _origin(url: SplitResult) -> str:
     return host if url.port in (None, {"http": 80, "https": 443}[url.scheme]) else f"{host}:{url.port}"
 
 
-def _ready_for_others(folder: Path, store: Store, invite: int | None, shown_as: str) -> None:
+def _ready_for_others(store: "Store", invite: int | None, shown_as: str) -> None:
     """What must be true before strangers are let in."""
     from ..plan import StudyError
 
@@ -165,7 +154,6 @@ def _ready_for_others(folder: Path, store: Store, invite: int | None, shown_as: 
         raise StudyError(
             f"{shown_as} is not an address that a rater can open; give one with --base-url http://HOST:PORT"
         )
-    _consent_ready(folder)
 
 
 def _consent_ready(folder: Path) -> None:
@@ -176,7 +164,7 @@ def _consent_ready(folder: Path) -> None:
         raise StudyError(f"{folder / CONSENT} does not say yet who is responsible; complete it first")
 
 
-def _invite(folder: Path, course: Course, count: int, base: str) -> None:
+def _invite(folder: Path, course: "Course", count: int, base: str) -> None:
     path = folder / "links.txt"
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
     with os.fdopen(os.open(path, flags, 0o600), "w", encoding="utf-8") as links:

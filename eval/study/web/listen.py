@@ -4,8 +4,6 @@ Its threads see whole requests only, so that slow clients cost a connection each
 up before raters go short of them.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import ipaddress

@@ -6,8 +6,6 @@ page fetches anything from elsewhere and the content policy forbids it. A refuse
 changes nothing.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 import secrets
@@ -23,7 +21,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from ..design.build import CONSENT
 from ..design.trials import Trial
 from ..plan import GRADES, Study, StudyError
-from .session import Course, Refused, Screen, shown
+from .session import AnswerRefused, Course, Screen, shown
 from .store import Rater
 
 MAX_BODY = 1 << 16  # bytes of a form; a free answer has up to 2,000 characters
@@ -47,7 +45,7 @@ POLICY = (
 )
 HEADERS = {
     "Content-Security-Policy": POLICY,
-    "X-Content-Type-Options": "nosniff",
+    "X-Content-Type-StudyOptions": "nosniff",
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -209,8 +207,8 @@ def _guard(app: Flask, public: str | None) -> None:
             response.headers["Cache-Control"] = "no-store"
         return response
 
-    @app.errorhandler(Refused)
-    def refused(error: Refused) -> tuple[Response, int]:
+    @app.errorhandler(AnswerRefused)
+    def refused(error: AnswerRefused) -> tuple[Response, int]:
         return jsonify(error=str(error)), 409
 
     @app.errorhandler(HTTPException)

@@ -1,7 +1,5 @@
 """The course of a rater through a study: joins, is shown trial after trial, answers. No web in here."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import hmac
@@ -15,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..design.trials import COUNTED, Kind, Tally, Trial, again, most_informative, session
+from ..design.trials import COUNTED, Counts, Kind, Trial, again, most_informative, session
 from ..plan import ORIGINAL, Study
 from ..questions import Question
 from ..votes import MAX_MS, check_answer
@@ -25,7 +23,7 @@ LEAST_MS = 300  # nobody has looked at two images in less; the page takes no ans
 CLOCKS = 2000  # ms by which the page's clock may run ahead of the server's before an answer is refused
 
 
-class Refused(Exception):
+class AnswerRefused(Exception):
     """An answer that does not fit the rater's present trial. Nothing was changed."""
 
 
@@ -57,7 +55,7 @@ class Course:
         """clock: UNIX time in seconds."""
         self.study, self.store, self._clock = study, store, clock
         self._choosing = threading.Lock()
-        self._tally = Tally(study)
+        self._tally = Counts(study)
         for trial in store.given():
             self._tally.ask(trial)
         for vote in store.votes():
@@ -91,10 +89,10 @@ class Course:
         return [q for q in self.study.questions if q.when == when and q.id not in rater.answered]
 
     def answer(self, rater: Rater, answers: Mapping[str, str]) -> None:
-        """Take the answers to all questions that are due; Refused if one is missing or is no answer."""
+        """Take the answers to all questions that are due; AnswerRefused if one is missing or is no answer."""
         due = self.unanswered(rater)
         if not all(question.fits(answers.get(question.id, "")) for question in due):
-            raise Refused("please answer every question")
+            raise AnswerRefused("please answer every question")
         self.store.answer(rater.id, {question.id: answers.get(question.id, "") for question in due})
 
     def show_on(self, rater: Rater, facts: Mapping[str, float | str]) -> None:
@@ -119,20 +117,20 @@ class Course:
     def vote(self, rater: Rater, n: int, choice: str, ms: int, flips: int, dpr: float) -> Receipt:
         """Take an answer. Repeating an answer is harmless.
 
-        Refused if trial n is not due, the answer is no answer, or it cannot come from a rater who saw what was to be
-        judged: too soon by either clock, longer ago than the trial, without a flip where one is needed, or on a screen
-        too dense for this study.
+        AnswerRefused if trial n is not due, the answer is no answer, or it cannot come from a rater who saw what was to
+        be judged: too soon by either clock, longer ago than the trial, without a flip where one is needed, or on a
+        screen too dense for this study.
         """
         now = self._clock()
         try:
             check_answer(self.study, choice, ms, flips, dpr)
         except ValueError as error:
-            raise Refused(str(error)) from error
+            raise AnswerRefused(str(error)) from error
         if not 0 <= n <= rater.done or n >= rater.total:
-            raise Refused("this trial is not due")
+            raise AnswerRefused("this trial is not due")
         trial = self.store.trials(rater.id, n, n + 1)[0]
         if not isinstance(trial, Trial):
-            raise Refused("this trial was not shown yet")
+            raise AnswerRefused("this trial was not shown yet")
         counted = False
         if n == rater.done:
             server_ms = max(0, min(MAX_MS, round(1000 * (now - rater.since))))
@@ -147,13 +145,13 @@ class Course:
 
     def _looked(self, ms: int, server_ms: int, flips: int, dpr: float) -> None:
         if ms < LEAST_MS or server_ms < LEAST_MS:
-            raise Refused(f"nobody can have looked in less than {LEAST_MS} ms")
+            raise AnswerRefused(f"nobody can have looked in less than {LEAST_MS} ms")
         if ms > server_ms + CLOCKS:
-            raise Refused("the trial has not been open for so long")
+            raise AnswerRefused("the trial has not been open for so long")
         if self.study.flips and not flips:
-            raise Refused("not everything was looked at")
+            raise AnswerRefused("not everything was looked at")
         if dpr > 1.001 * self.study.max_density:
-            raise Refused("this screen is too dense")
+            raise AnswerRefused("this screen is too dense")
 
     def image(self, rater: Rater, n: int, name: str) -> str | None:
         """The image of a trial by its name on the page, or None where there is none.

@@ -13,8 +13,6 @@ to the study's questions, and facts of the screen (sizes, pixel ratio, colour de
 cookie, no name of the browser.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json
@@ -237,9 +235,7 @@ class Store:
             for vote in votes:
                 there = here.get((vote.rater, vote.n), vote)
                 if there._replace(source="") != vote._replace(source="") or (there is vote and vote.rater in local):
-                    raise StudyError(
-                        f"rater {vote.rater}, trial {vote.n}: another answer is stored here; nothing was imported"
-                    )
+                    raise StudyError(f"rater {vote.rater}, trial {vote.n}: another answer is stored here")
             for vote in fresh:
                 if vote.rater not in known:
                     known.add(vote.rater)

@@ -32,7 +32,7 @@ from gencomp.eval.metrics.downloads import (
     read_arrays,
 )
 from gencomp.eval.weights import weights as command
-from gencomp.perceptual import NETWORKS, sha256, tensors_sha256
+from gencomp.perceptual.weights import NETWORKS, sha256, tensors_sha256
 
 CONTENT = bytes(range(256)) * 2000
 ONE = Weights("net-abc.pth", "fid, kid", "", hashlib.sha256(CONTENT).hexdigest(), len(CONTENT))

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from gencomp.eval.metrics import fidelity
 from gencomp.eval.metrics.table import METRICS, Resources
-from gencomp.perceptual import laplacian_bands
 from gencomp.perceptual.ms_ssim import ms_ssim as loss
+from gencomp.perceptual.pyramids import laplacian_bands
 
 
 def as_bytes(x: Tensor) -> np.ndarray:

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from gencomp.eval.metrics import networks
 from gencomp.eval.metrics.table import METRICS, Resources
-from gencomp.perceptual import NETWORKS, WeightsError, build_lpips
 from gencomp.perceptual.dists import build_dists, for_dists
+from gencomp.perceptual.lpips import build_lpips
+from gencomp.perceptual.weights import NETWORKS, WeightsError
 
 
 def random_state(network: torch.nn.Module, seed: int = 0) -> dict[str, Tensor]:

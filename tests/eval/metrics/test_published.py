@@ -10,7 +10,8 @@ from torch import Tensor
 
 from gencomp.eval.metrics import networks
 from gencomp.eval.metrics.table import METRICS, Resources
-from gencomp.perceptual import load_lpips, load_network
+from gencomp.perceptual.lpips import load_lpips
+from gencomp.perceptual.weights import load_network
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gencomp.eval.study.design.build import Options, blurred, build
-from gencomp.eval.study.design.sources import Coded
+from gencomp.eval.study.design.build import StudyOptions, blurred, build
+from gencomp.eval.study.design.sources import StudyImage
 from gencomp.eval.study.plan import Design, Method, Study, load
 
 QUALITY = {"good": 1, "middling": 3, "bad": 6}  # factor of the blur
@@ -26,7 +26,7 @@ def made_up(seed: int, width: int = 120, height: int = 96) -> Image.Image:
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
 
-def made_up_codings(folder: Path, images: int = 4, codecs: dict[str, int] = QUALITY) -> list[Coded]:
+def made_up_codings(folder: Path, images: int = 4, codecs: dict[str, int] = QUALITY) -> list[StudyImage]:
     folder.mkdir(parents=True, exist_ok=True)
     coded = []
     for k in range(images):
@@ -37,13 +37,13 @@ def made_up_codings(folder: Path, images: int = 4, codecs: dict[str, int] = QUAL
             path = folder / f"image{k}-{codec}.png"
             (blurred(image, factor) if factor > 1 else image).save(path)
             metrics = {"psnr": 40.0 - factor - 0.1 * k, "lpips_alex": 0.05 * factor + 0.01 * k}
-            coded.append(Coded(f"image{k}", codec, "", None, original, path, 0.1 * factor, metrics))
+            coded.append(StudyImage(f"image{k}", codec, "", None, original, path, 0.1 * factor, metrics))
     return coded
 
 
-def options(**changes: Any) -> Options:
+def options(**changes: Any) -> StudyOptions:
     design = Design("random", 12, checks=2, repeats=1, training=2, rest_every=0)
-    given = Options(design, "A test", "Which is closer?", "flip", crop=(64, 64), questions=())
+    given = StudyOptions(design, "A test", "Which is closer?", "flip", crop=(64, 64), questions=())
     return replace(given, **changes)
 
 
@@ -66,12 +66,12 @@ def study(folder: Path) -> Study:
 
 
 @pytest.fixture(scope="session")
-def codings() -> Callable[..., list[Coded]]:
+def codings() -> Callable[..., list[StudyImage]]:
     return made_up_codings
 
 
 @pytest.fixture(scope="session")
-def make_options() -> Callable[..., Options]:
+def make_options() -> Callable[..., StudyOptions]:
     return options
 
 

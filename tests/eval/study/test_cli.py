@@ -18,7 +18,7 @@ from gencomp.eval.codecs.baseline import Baseline, RateControl
 from gencomp.eval.codecs.classical import decode_with_pillow, through_pillow
 from gencomp.eval.study.cli import study as command
 from gencomp.eval.study.design import demonstration
-from gencomp.eval.study.design.sources import Coded
+from gencomp.eval.study.design.sources import StudyImage
 from gencomp.eval.study.plan import load
 from gencomp.eval.study.web.cli import _origin
 from gencomp.eval.study.web.store import Store
@@ -31,7 +31,7 @@ def run(*arguments: str) -> Any:
 
 
 @pytest.fixture
-def evaluation(tmp_path: Path, codings: Callable[..., list[Coded]]) -> Path:
+def evaluation(tmp_path: Path, codings: Callable[..., list[StudyImage]]) -> Path:
     """The folder of a finished evaluation: three codecs, one of them at two settings and two realisms."""
     folder = tmp_path / "evaluation"
     coded = codings(folder / "reconstructions")
@@ -165,7 +165,9 @@ def test_a_damaged_database_is_said_in_one_line(folder: Path) -> None:
         assert re.fullmatch(r"Error: .*votes\.sqlite cannot be used \(.*\).*\n", result.output)
 
 
-def test_a_codecs_folders_are_told_apart_by_their_rates(tmp_path: Path, codings: Callable[..., list[Coded]]) -> None:
+def test_a_codecs_folders_are_told_apart_by_their_rates(
+    tmp_path: Path, codings: Callable[..., list[StudyImage]]
+) -> None:
     originals = codings(tmp_path / "images")[0].original.parent
     result = run("new", str(tmp_path / "s"), "--originals", str(originals), *(["--folder", f"jpeg={originals}"] * 2))
     assert (result.exit_code, result.output) == (

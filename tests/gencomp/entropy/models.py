@@ -8,6 +8,7 @@ import numpy as np
 from gencomp.entropy.constants import KNOTS, LEVELS
 from gencomp.entropy.contract import EntropyModel
 from gencomp.entropy.factorized import Factorized
+from gencomp.entropy.hybrid import Hybrid
 from gencomp.entropy.hyperprior import Hyperprior
 from gencomp.entropy.intnet import IntConv, IntNet
 from gencomp.entropy.tables import Tables, escape_table, gaussian_tables, quantise_pmf
@@ -82,6 +83,14 @@ def factorized_sets() -> EntropyModel:
     return Factorized(spread, hashed((3, CHANNELS), -200, 200, 4))
 
 
+@cache
+def hybrid() -> Hybrid:
+    """JPEG planes beside a hyperprior."""
+    inner = hyperprior()
+    assert isinstance(inner, Hyperprior)
+    return Hybrid(np.geomspace(40, 2, KNOTS).astype(np.int64), inner)
+
+
 MODELS: dict[str, Callable[[], EntropyModel]] = {
     "context": context,
     "hyperprior": hyperprior,
@@ -89,3 +98,4 @@ MODELS: dict[str, Callable[[], EntropyModel]] = {
     "factorized": factorized,
     "factorized-sets": factorized_sets,
 }
+ALL = MODELS | {"hybrid": hybrid}  # of no conformance file: JPEG has conformance tests of its own

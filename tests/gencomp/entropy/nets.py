@@ -86,25 +86,3 @@ def nets(draw: st.DrawFn) -> IntNet:
         layers.append(layer(outputs, channels, kernel, seed=seed + index, groups=groups, shuffle=shuffle, relu=relu))
         channels = outputs // shuffle**2
     return IntNet(tuple(layers), np.full(inputs, 300))
-
-
-def by_hand(net: IntNet, x: np.ndarray) -> np.ndarray:
-    """The definition, in Python integers: x [C, H, W]."""
-    bound = net.input_bound.reshape(-1, 1, 1)
-    x_int = np.clip(x.astype(np.int64), -bound, bound).astype(object)
-    for conv in net.layers:
-        weight = conv.weight.astype(object)
-        outputs, per_group, kernel, _ = weight.shape
-        pad, (_, height, width) = kernel // 2, x_int.shape
-        padded = np.pad(x_int, ((0, 0), (pad, pad), (pad, pad)), constant_values=0)
-        y = np.empty((outputs, height, width), object)
-        for o, row, column in np.ndindex(y.shape):
-            first = o // (outputs // conv.groups) * per_group
-            window = padded[first : first + per_group, row : row + kernel, column : column + kernel]
-            acc = int((weight[o] * window).sum()) + int(conv.bias[o])
-            s = int(conv.shift[o])
-            y[o, row, column] = min(max((acc * int(conv.multiplier[o]) + 2 ** (s - 1)) // 2**s, conv.lo), conv.hi)
-        if (r := conv.shuffle) > 1:
-            y = y.reshape(-1, r, r, height, width).transpose(0, 3, 1, 4, 2).reshape(-1, height * r, width * r)
-        x_int = y
-    return x_int.astype(np.int64)

@@ -141,13 +141,6 @@ def test_trailing_zero_bytes_are_refused(pure_python: bool) -> None:
         C.Decoder(b"abc\0", pure_python=pure_python)
 
 
-def test_data_left_over_are_refused() -> None:
-    part = Part(GAUSSIAN, np.full(20, 7, np.int32))
-    data = encode([part], pure_python=True)
-    with pytest.raises(BitstreamError, match="left over"):
-        decode(data + b"more", [part], pure_python=True)
-
-
 @pytest.mark.parametrize("count", [-1, C.MAX_SYMBOLS + 1, 10**13])
 def test_an_absurd_count_is_refused_before_memory_is_asked_for(count: int) -> None:
     with pytest.raises(BitstreamError):

@@ -20,7 +20,6 @@ from gencomp.entropy.intnet import IntConv, IntNet
 from .nets import (
     ARITHMETICS,
     EXAMPLE_DIGEST,
-    by_hand,
     example_digest,
     example_input,
     example_net,
@@ -29,8 +28,14 @@ from .nets import (
     layer,
     nets,
 )
+from .test_layout import Model
 
 arithmetics = pytest.mark.parametrize("arithmetic", ARITHMETICS)
+
+
+def by_hand(net: IntNet, x: np.ndarray) -> np.ndarray:
+    """The definition, in Python integers: x [C, H, W]."""
+    return Model(I.to_arrays(net, "n")).evaluate("n", x.astype(object)).astype(np.int64)
 
 
 @arithmetics

@@ -1,88 +1,47 @@
 """The kind "hybrid": planes by JPEG and latents beside them; exact, and neither depends on the other."""
 
 import io
-import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 from gencomp.bitstream import BitstreamError, ModelError
-from gencomp.entropy import KINDS, hybrid, jpeg
-from gencomp.entropy.constants import KNOTS
-from gencomp.entropy.contract import Evaluation, Latents
-from gencomp.entropy.hybrid import CHANNELS, Hybrid, from_planes, to_planes
-from gencomp.entropy.hyperprior import Hyperprior
+from gencomp.entropy import hybrid, jpeg
+from gencomp.entropy.contract import Latents
+from gencomp.entropy.hybrid import CHANNELS, from_planes, to_planes
 
-from .models import MODELS
-from .nets import ARITHMETICS
-from .test_kinds import mutated
+from .models import hybrid as hybrid_model
 
 ANSWER = "ea6b273831147fb81208a0844645dbcee620af42add1969e96c7e2c82c741a05"
 
 
-def model() -> Hybrid:
-    inner = MODELS["hyperprior"]()
-    assert isinstance(inner, Hyperprior)
-    return Hybrid(np.geomspace(40, 2, KNOTS).astype(np.int64), inner)
-
-
-def latents(height: int, width: int, seed: int, spread: float = 0.6) -> Latents:
+def latents(height: int, width: int, seed: int) -> Latents:
     rng = np.random.default_rng(seed)
-    y = rng.normal(size=(model().latent_channels, height, width)).astype(np.float32)
-    y[:CHANNELS] *= spread
-    z = rng.normal(size=(model().hyper_channels, -(-height // 4), -(-width // 4))).astype(np.float32)
+    y = rng.normal(size=(hybrid_model().latent_channels, height, width)).astype(np.float32)
+    y[:CHANNELS] *= 0.6
+    z = rng.normal(size=(hybrid_model().hyper_channels, -(-height // 4), -(-width // 4))).astype(np.float32)
     return Latents(y, 2 * z)
-
-
-@settings(max_examples=25, deadline=None)
-@given(height=st.integers(1, 20), width=st.integers(1, 20), quality_step=st.integers(0, 1024), tile=st.integers(1, 30))
-def test_latents_of_every_size_come_back(height: int, width: int, quality_step: int, tile: int) -> None:
-    given_latents = latents(height, width, seed=width)
-    coded = model().encode(given_latents, quality_step, Evaluation(check=True))
-    back = model().decode(coded.payload, height, width, quality_step, Evaluation(tile=tile))
-    assert np.array_equal(back.y_int, coded.y_int)
-    assert back.bits == pytest.approx(coded.bits)
-    planes = np.abs(coded.y_int[:CHANNELS] / 64 - given_latents.y[:CHANNELS].clip(-2, 127 / 64))
-    assert planes.max() <= 4 * model().step_at(quality_step) / 64  # 64 coefficients, each half a step off at most
-    assert np.abs(coded.y_int[CHANNELS:] / 64 - given_latents.y[CHANNELS:]).max() <= 0.5
-    assert 8 * len(coded.payload) <= coded.bits * 1.01 + 16
-
-
-def test_every_arithmetic_gives_the_same_file_and_the_same_answer() -> None:
-    payloads = {model().encode(latents(9, 6, 1), 300, Evaluation(arithmetic=a, tile=3)).payload for a in ARITHMETICS}
-    assert len(payloads) == 1
-    assert len({model().known_answer(a) for a in ARITHMETICS}) == 1
 
 
 def test_the_learned_bits_do_not_depend_on_the_planes() -> None:
     one, other = latents(9, 6, 1), latents(9, 6, 1)
     other.y[:CHANNELS] = 0.3
-    first, second = (model().encode(given_latents, 700) for given_latents in (one, other))
+    first, second = (hybrid_model().encode(given_latents, 700) for given_latents in (one, other))
     assert np.array_equal(first.y_int[CHANNELS:], second.y_int[CHANNELS:])
-    inner = model().inner.encode(Latents(one.y[CHANNELS:], one.z), 700).payload
+    inner = hybrid_model().inner.encode(Latents(one.y[CHANNELS:], one.z), 700).payload
     assert first.payload.endswith(inner)
     assert second.payload.endswith(inner)
     assert len(second.payload) < len(first.payload)
 
 
 def test_a_finer_step_costs_more_and_shows_more() -> None:
-    rough, fine = (model().encode(latents(16, 16, 3), step) for step in (0, 1024))
+    rough, fine = (hybrid_model().encode(latents(16, 16, 3), step) for step in (0, 1024))
     wanted = latents(16, 16, 3).y[:CHANNELS].clip(-2, 127 / 64)
     errors = [np.abs(coded.y_int[:CHANNELS] / 64 - wanted).mean() for coded in (rough, fine)]
     assert errors[1] < errors[0] / 4
     assert len(rough.payload) < len(fine.payload)
-    assert (model().step_at(0), model().step_at(1024)) == (40, 2)
-
-
-def test_latents_that_are_not_numbers_are_coded_as_something_that_decodes() -> None:
-    wild = latents(5, 3, 0)
-    for channel in (0, CHANNELS):
-        wild.y[channel, :4, 0] = np.nan, np.inf, -np.inf, -1e30
-    coded = model().encode(wild, 1024)
-    assert np.array_equal(model().decode(coded.payload, 5, 3, 1024).y_int, coded.y_int)
+    assert (hybrid_model().step_at(0), hybrid_model().step_at(1024)) == (40, 2)
 
 
 def test_planes_are_the_places_of_their_channels() -> None:
@@ -95,9 +54,9 @@ def test_planes_are_the_places_of_their_channels() -> None:
 
 def test_planes_beyond_what_jpeg_can_hold_are_cut_into_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hybrid, "SIDE", 10)
-    coded = model().encode(latents(11, 6, 2), 512)
+    coded = hybrid_model().encode(latents(11, 6, 2), 512)
     assert len(list(hybrid.pieces(22, 12))) == 6
-    assert np.array_equal(model().decode(coded.payload, 11, 6, 512).y_int, coded.y_int)
+    assert np.array_equal(hybrid_model().decode(coded.payload, 11, 6, 512).y_int, coded.y_int)
 
 
 def test_a_scan_with_its_head_is_a_jpeg_file() -> None:
@@ -110,7 +69,7 @@ def test_a_scan_with_its_head_is_a_jpeg_file() -> None:
 
 
 def test_a_machine_with_another_inverse_dct_does_not_know_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = model().known_answer()
+    expected = hybrid_model().known_answer()
 
     def off_by_one(scan: bytes, height: int, width: int, step: int) -> np.ndarray:
         plane = jpeg.decode_plane(scan, height, width, step).copy()
@@ -118,7 +77,7 @@ def test_a_machine_with_another_inverse_dct_does_not_know_the_answer(monkeypatch
         return plane
 
     monkeypatch.setattr(hybrid, "decode_plane", off_by_one)
-    assert model().known_answer() != expected
+    assert hybrid_model().known_answer() != expected
 
 
 def test_the_answer_is_that_of_libjpeg() -> None:
@@ -133,25 +92,13 @@ def test_an_encoder_that_writes_another_kind_of_jpeg_is_refused(monkeypatch: pyt
         jpeg.encode_plane(np.zeros((8, 8), np.uint8), 5)
 
 
-@pytest.mark.parametrize("payload", [b"", b"\x80", b"\x01", bytes(range(1, 200)), b"\xff" * 20, b"\x81\x00" * 99])
-@pytest.mark.parametrize("size", [(836, 836), (6, 131_072), (20_000, 20_000)])
-def test_a_short_payload_that_claims_a_large_image_is_refused_at_once(payload: bytes, size: tuple[int, int]) -> None:
-    started = time.process_time()
-    with pytest.raises(BitstreamError):
-        model().decode(payload, *size, 512)
-    assert time.process_time() - started < 0.2
-
-
-def test_what_is_longer_than_it_codes_or_ends_in_a_scan_is_refused() -> None:
-    payload = model().encode(latents(6, 5, 0), 512).payload
-    scans = hybrid.write_planes(to_planes(latents(6, 5, 0).y[:CHANNELS]), model().step_at(512))
+def test_what_ends_in_a_scan_is_refused() -> None:
+    payload = hybrid_model().encode(latents(6, 5, 0), 512).payload
+    scans = hybrid.write_planes(to_planes(latents(6, 5, 0).y[:CHANNELS]), hybrid_model().step_at(512))
     assert payload.startswith(scans)
-    for more in (b"\x01", b"\x00\x01", b"\xff" * 9):
-        with pytest.raises(BitstreamError):
-            model().decode(payload + more, 6, 5, 512)
     for length in range(len(scans)):
         with pytest.raises(BitstreamError):
-            model().decode(payload[:length], 6, 5, 512)
+            hybrid_model().decode(payload[:length], 6, 5, 512)
 
 
 def test_a_marker_within_a_scan_is_refused() -> None:
@@ -162,39 +109,15 @@ def test_a_marker_within_a_scan_is_refused() -> None:
 
 
 def test_damage_ends_in_an_error_or_in_other_latents() -> None:
-    coded, rng = model().encode(latents(6, 5, 0), 512), np.random.default_rng(1)
+    coded, rng = hybrid_model().encode(latents(6, 5, 0), 512), np.random.default_rng(1)
     refused = 0
     for _ in range(200):
         damaged = bytearray(coded.payload)
         damaged[rng.integers(len(damaged))] ^= 1 << rng.integers(8)
         try:
-            back = model().decode(bytes(damaged), 6, 5, 512)
+            back = hybrid_model().decode(bytes(damaged), 6, 5, 512)
         except BitstreamError:
             refused += 1
             continue
         assert back.y_int.shape == coded.y_int.shape
     assert 10 < refused < 190
-
-
-def test_arrays_of_the_model_file_give_the_model_back() -> None:
-    again = KINDS["hybrid"](model().arrays())
-    assert again.known_answer() == model().known_answer()
-    assert (again.latent_channels, again.hyper_channels) == (model().latent_channels, model().hyper_channels)
-    assert again.encode(latents(7, 5, 2), 512).payload == model().encode(latents(7, 5, 2), 512).payload
-
-
-def test_hostile_arrays_end_in_a_model_or_a_model_error_at_once() -> None:
-    draw, refused = np.random.default_rng(7), list[str]()
-    for _ in range(200):
-        changed = mutated(model().arrays(), draw)
-        started = time.process_time()
-        try:
-            KINDS["hybrid"](changed).known_answer()
-        except ModelError as error:
-            refused.append(str(error))
-        assert time.process_time() - started < 0.5
-    assert len(refused) > 100
-    steps = np.arange(1, 9), np.arange(9), np.arange(248, 257)
-    for wrong in (*({"steps": values} for values in steps), {"more": np.arange(1)}):
-        with pytest.raises(ModelError):
-            KINDS["hybrid"]({**model().arrays(), **wrong})

@@ -12,11 +12,12 @@ from gencomp.bitstream import BitstreamError, ModelError
 from gencomp.entropy import KINDS
 from gencomp.entropy.constants import MAX_RESIDUAL, MEAN_UNIT
 from gencomp.entropy.contract import EntropyModel, Evaluation, IntArray, Latents
+from gencomp.entropy.hybrid import CHANNELS, Hybrid
 
-from .models import MODELS
+from .models import ALL, MODELS, hybrid
 from .nets import ARITHMETICS
 
-kinds = pytest.mark.parametrize("name", sorted(MODELS))
+kinds = pytest.mark.parametrize("name", sorted(ALL))
 
 
 def latents(model: EntropyModel, height: int, width: int, seed: int) -> Latents:
@@ -32,20 +33,25 @@ def latents(model: EntropyModel, height: int, width: int, seed: int) -> Latents:
 @settings(max_examples=25, deadline=None)
 @given(height=st.integers(1, 20), width=st.integers(1, 20), quality_step=st.integers(0, 1024), tile=st.integers(1, 30))
 def test_latents_of_every_size_come_back(name: str, height: int, width: int, quality_step: int, tile: int) -> None:
-    model = MODELS[name]()
+    model = ALL[name]()
     given_latents = latents(model, height, width, seed=width)
-    coded = model.encode(given_latents, quality_step)
+    coded = model.encode(given_latents, quality_step, Evaluation(check=True))
     back = model.decode(coded.payload, height, width, quality_step, Evaluation(tile=tile))
     assert np.array_equal(back.y_int, coded.y_int)
     assert back.y_int.dtype == np.int32
     assert back.bits == pytest.approx(coded.bits)
-    assert np.abs(back.y_int / MEAN_UNIT - given_latents.y).max() <= 0.5
+    error = np.abs(back.y_int / MEAN_UNIT - given_latents.y)
+    if isinstance(model, Hybrid):
+        planes = np.abs(back.y_int[:CHANNELS] / MEAN_UNIT - given_latents.y[:CHANNELS].clip(-2, 127 / 64))
+        assert planes.max() <= 4 * model.step_at(quality_step) / 64  # 64 coefficients, each half a step off at most
+        error = error[CHANNELS:]
+    assert error.max() <= 0.5
     assert 8 * len(coded.payload) <= coded.bits * 1.01 + 16
 
 
 @kinds
 def test_both_arithmetics_give_the_same_file_and_read_it(name: str) -> None:
-    model = MODELS[name]()
+    model = ALL[name]()
     payloads = {
         model.encode(latents(model, 9, 6, 1), 300, Evaluation(arithmetic=a, tile=3)).payload for a in ARITHMETICS
     }
@@ -58,9 +64,10 @@ def test_both_arithmetics_give_the_same_file_and_read_it(name: str) -> None:
 
 @kinds
 def test_latents_that_are_not_numbers_are_coded_as_something_that_decodes(name: str) -> None:
-    model = MODELS[name]()
+    model = ALL[name]()
     wild = latents(model, 5, 3, 0)
-    wild.y[0, :4, 0] = np.nan, np.inf, -np.inf, -1e30
+    for channel in (0, -1):
+        wild.y[channel, :4, 0] = np.nan, np.inf, -np.inf, -1e30
     if wild.z is not None:
         wild.z[0, :, 0] = np.inf, np.nan
     coded = model.encode(wild, 1024)
@@ -70,7 +77,7 @@ def test_latents_that_are_not_numbers_are_coded_as_something_that_decodes(name: 
 
 @kinds
 def test_arrays_of_the_model_file_give_the_model_back(name: str) -> None:
-    model = MODELS[name]()
+    model = ALL[name]()
     again = KINDS[model.kind](model.arrays())
     assert again.kind == model.kind
     assert again.known_answer() == model.known_answer()
@@ -80,12 +87,12 @@ def test_arrays_of_the_model_file_give_the_model_back(name: str) -> None:
 
 
 @kinds
-@pytest.mark.parametrize("payload", [b"", b"\x80", bytes(range(1, 200))])
+@pytest.mark.parametrize("payload", [b"", b"\x80", b"\x01", bytes(range(1, 200)), b"\xff" * 20, b"\x81\x00" * 99])
 @pytest.mark.parametrize("size", [(836, 836), (6, 131_072), (20_000, 20_000)])
 def test_a_short_payload_that_claims_a_large_image_is_refused_at_once(
     name: str, payload: bytes, size: tuple[int, int]
 ) -> None:
-    model = MODELS[name]()
+    model = ALL[name]()
     started = time.process_time()
     with pytest.raises(BitstreamError):
         model.decode(payload, *size, 512)
@@ -94,7 +101,7 @@ def test_a_short_payload_that_claims_a_large_image_is_refused_at_once(
 
 @kinds
 def test_what_is_longer_than_it_codes_is_refused(name: str) -> None:
-    model = MODELS[name]()
+    model = ALL[name]()
     payload = model.encode(latents(model, 6, 5, 0), 512).payload
     for more in (b"\x01", b"\x00\x01", b"\xff" * 9):
         with pytest.raises(BitstreamError):
@@ -123,7 +130,7 @@ def mutated(arrays: dict[str, IntArray], draw: np.random.Generator) -> dict[str,
 
 @kinds
 def test_hostile_arrays_end_in_a_model_or_a_model_error_at_once(name: str) -> None:
-    model, draw, refused = MODELS[name](), np.random.default_rng(7), list[str]()
+    model, draw, refused = ALL[name](), np.random.default_rng(7), list[str]()
     arrays = model.arrays()
     for _ in range(300):
         changed = mutated(arrays, draw)
@@ -138,6 +145,15 @@ def test_hostile_arrays_end_in_a_model_or_a_model_error_at_once(name: str) -> No
         assert time.process_time() - started < 0.5
     assert len(refused) > 150
     assert not any("\n" in message for message in refused)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"steps": np.arange(1, 9)}, {"steps": np.arange(9)}, {"steps": np.arange(248, 257)}, {"more": np.arange(1)}],
+)
+def test_steps_that_no_quantiser_has_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ModelError):
+        KINDS["hybrid"]({**hybrid().arrays(), **wrong})
 
 
 def test_a_network_that_would_enlarge_without_end_is_refused() -> None:

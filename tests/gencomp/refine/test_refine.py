@@ -15,8 +15,9 @@ from gencomp.bitstream import ModelError, quality_to_step
 from gencomp.codec import Codec
 from gencomp.effort import AIMS
 from gencomp.entropy.contract import Coded, Latents
+from gencomp.image import to_tensor
 from gencomp.model import load_model
-from gencomp.perceptual import NETWORKS
+from gencomp.perceptual.weights import NETWORKS
 from gencomp.refine import objective as objectives
 from gencomp.refine.encode import encode_refined
 from gencomp.refine.objective import MS_SSIM_WEIGHT, Aim, Objective, Price, aim_of, minimised, price_of
@@ -45,8 +46,7 @@ def no_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def distortion(shown: npt.NDArray[np.uint8], pixels: npt.NDArray[np.uint8], price: Price, aim: str) -> float:
-    x_hat, x = (torch.from_numpy(p.copy()).permute(2, 0, 1)[None].float() / 255 for p in (shown, pixels))
-    return Objective(x, price, aim_of(aim, 1, torch.device("cpu"))).value(x_hat)
+    return Objective(to_tensor(pixels), price, aim_of(aim, 1, torch.device("cpu"))).value(to_tensor(shown))
 
 
 def objective(codec: Codec, data: bytes, pixels: npt.NDArray[np.uint8], aim: str = "pixels") -> float:

@@ -11,19 +11,18 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gencomp.eval.study.analysis.analyse import analyse, to_json
+from gencomp.eval.study.analysis.analyse import analyse
 from gencomp.eval.study.analysis.correlation import coefficients, metric_agreement, oriented
 from gencomp.eval.study.analysis.equal_quality import equal_quality, rate_at
-from gencomp.eval.study.analysis.image_scores import image_scores, image_table
 from gencomp.eval.study.analysis.model_fit import p_value
 from gencomp.eval.study.analysis.plots import _rates
 from gencomp.eval.study.analysis.raters import agreement, screen
 from gencomp.eval.study.analysis.report import write
-from gencomp.eval.study.analysis.scores import ballots, interval, needed, score, widening
+from gencomp.eval.study.analysis.scores import ballots, image_scores, interval, needed, score, widening
 from gencomp.eval.study.analysis.simulate import Population, offsets, votes
 from gencomp.eval.study.bradley_terry import ELO, fit, preference
 from gencomp.eval.study.design.trials import Kind, Trial
-from gencomp.eval.study.plan import Condition, Study, StudyError
+from gencomp.eval.study.plan import Condition, Scene, Study, StudyError
 from gencomp.eval.study.votes import Vote
 
 SCALE = {"good": 1700.0, "middling": 1500.0, "bad": 1300.0}
@@ -41,22 +40,19 @@ def vote(rater: str, trial: tuple[Kind, str, str, str], choice: str, n: int = 0)
 
 def test_codecs_are_ranked_rightly_and_intervals_hold_the_scores(study: Study) -> None:
     found = analyse(study, simulated(study, lapse=0.0), resamples=300)
-    ranked = sorted(found.scores.scores, key=lambda s: -s.elo)
-    assert [s.condition for s in ranked] == ["good", "middling", "bad"]
-    assert all(s.interval and s.interval.low < s.elo < s.interval.high for s in ranked)
-    assert all(d.interval and d.interval.low > 0 for d in found.scores.differences)
-    assert found.votes == 12 * 12 == sum(s.votes for s in ranked) / 2
+    ranked = sorted(found["scores"], key=lambda s: -s["elo"])
+    assert [s["condition"] for s in ranked] == ["good", "middling", "bad"]
+    assert all(s["interval"][0] < s["elo"] < s["interval"][1] for s in ranked)
+    assert all(d["interval"][0] > 0 for d in found["differences"])
+    assert found["votes"] == 12 * 12 == sum(s["votes"] for s in ranked) / 2
 
 
 def test_the_side_on_which_a_image_stood_does_not_matter(study: Study) -> None:
     cast = simulated(study)
     swap = {"a": "b", "b": "a", "tie": "tie"}
-    turned = [v._replace(trial=Trial(v.trial.kind, v.trial.scene, v.trial.second, v.trial.first), choice=swap[v.choice])
-              for v in cast]  # fmt: skip
-    assert (
-        to_json(analyse(study, turned, resamples=100))["scores"]
-        == to_json(analyse(study, cast, resamples=100))["scores"]
-    )
+    turned = [v._replace(trial=Trial(*v.trial[:2], *v.trial[:1:-1]), choice=swap[v.choice]) for v in cast]
+    first, second = (analyse(study, votes, resamples=100)["scores"] for votes in (turned, cast))
+    assert first == second
 
 
 def test_careless_raters_are_left_out_by_the_checks(study: Study) -> None:
@@ -66,8 +62,9 @@ def test_careless_raters_are_left_out_by_the_checks(study: Study) -> None:
     assert 3 <= sum(not r.kept for r in found) <= 15
     assert all(r.kept == (r.passed >= 16) for r in found)
     assert all("of 18 attention checks right" in r.reasons for r in found if not r.kept)
-    screened = {s.condition: s.elo for s in analyse(patient, cast, resamples=100).scores.scores}
-    everybody = {s.condition: s.elo for s in analyse(patient, cast, resamples=100).unscreened.scores}
+    whole = analyse(patient, cast, resamples=100)
+    tables = whole["scores"], whole["scores_without_screening"]
+    screened, everybody = ({s["condition"]: s["elo"] for s in table} for table in tables)
     assert screened["good"] - screened["bad"] > everybody["good"] - everybody["bad"]
 
 
@@ -112,13 +109,15 @@ def test_raters_are_resampled_and_not_votes(study: Study) -> None:
 
 
 def test_wanted_interval_tells_how_many_raters_it_takes(study: Study) -> None:
-    few, many = (analyse(study, simulated(study, raters=r), resamples=400) for r in (10, 40))
-    ask = needed(few.scores.scores, 10, many.needed.widest_half_width if many.needed else 0)
+    few, many = (score(ballots(study, simulated(study, raters=r)), resamples=400) for r in (10, 40))
+    reached = needed(many.scores, 40, 50)
+    assert reached
+    ask = needed(few.scores, 10, reached.widest_half_width)
     assert ask
     assert 25 < ask.raters < 60  # forty raters did reach it
     assert ask.more_raters == ask.raters - 10
     assert ask.votes == ask.raters * 12
-    enough = needed(few.scores.scores, 10, 10_000.0)
+    enough = needed(few.scores, 10, 10_000.0)
     assert enough
     assert enough[2:] == (10, 120, 0, 0)
 
@@ -244,18 +243,18 @@ def test_metrics_are_turned_so_that_more_is_better() -> None:
 def test_measures_over_the_set_join_at_the_conditions(study: Study) -> None:
     fid = {"good": 5.0, "middling": 20.0, "bad": 60.0}
     known = replace(study, conditions=tuple(replace(c, measures={"fid": fid[c.id]}) for c in study.conditions))
-    rows = [m for m in analyse(known, simulated(known), resamples=100).metrics if m.metric == "fid"]
-    assert [(m.level, m.n, m.spearman.value if m.spearman else None) for m in rows] == [("conditions", 3, 1.0)]
+    (row,) = (m for m in analyse(known, simulated(known), resamples=100)["metrics"] if m["metric"] == "fid")
+    assert (row["level"], row["n"], row["spearman"]["value"]) == ("conditions", 3, 1.0)
 
 
 def test_what_a_reader_must_know_is_said(study: Study) -> None:
     lone = [v for v in simulated(study, raters=1) if "bad" not in v.trial]
-    said = " ".join(analyse(study, lone, resamples=100).warnings)
+    said = " ".join(analyse(study, lone, resamples=100)["warnings"])
     assert "No votes connect" in said
     assert "One rater only" in said
     assert "simulated" in said
     sweep = [vote(f"{k:016x}", ("pair", "s0", "good", "bad"), "a") for k in range(3)]
-    assert "won or lost every vote" in " ".join(analyse(study, sweep, resamples=100).warnings)
+    assert "won or lost every vote" in " ".join(analyse(study, sweep, resamples=100)["warnings"])
 
 
 def files(folder: Path) -> set[str]:
@@ -263,17 +262,9 @@ def files(folder: Path) -> set[str]:
 
 
 def test_the_report_holds_page_tables_figures_and_data(study: Study, folder: Path, tmp_path: Path) -> None:
-    found = analyse(study, simulated(study), resamples=100)
-    page = write(found, tmp_path / "analysis", folder / "images")
-    tables = {
-        "scores.csv",
-        "differences.csv",
-        "wins.csv",
-        "images.csv",
-        "equal_quality.csv",
-        "metrics.csv",
-        "raters.csv",
-    }
+    page = write(study, analyse(study, simulated(study), resamples=100), tmp_path / "analysis", folder / "images")
+    named = ("scores", "differences", "wins", "images", "equal_quality", "metrics", "raters")
+    tables = {f"{name}.csv" for name in named}
     figures = {f"{name}.{kind}" for name in ("scores", "rates", "metrics") for kind in ("png", "svg")}
     assert files(page.parent) == tables | figures | {"analysis.json", "index.html"}
     data = json.loads((page.parent / "analysis.json").read_text())
@@ -300,36 +291,38 @@ def test_the_report_is_the_same_for_the_same_votes_and_seed(
     monkeypatch.setattr("gencomp.eval.study.analysis.report.draw", lambda *_: [])
     cast = simulated(study)
     for name in ("a", "b"):
-        write(analyse(study, cast, resamples=100, seed=3), tmp_path / name)
+        write(study, analyse(study, cast, resamples=100, seed=3), tmp_path / name)
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
 
 
 def test_a_script_in_a_name_is_text_in_the_report(study: Study, tmp_path: Path) -> None:
     name = "<script>alert(1)</script>"
-    scenes = tuple(
-        replace(s, renderings={name if c == "bad" else c: replace(r, metrics={name: float(len(c))})
-                               for c, r in s.renderings.items()}) for s in study.scenes)  # fmt: skip
-    forged = replace(
-        study, title=name, conditions=(*study.conditions[:2], replace(study.conditions[2], id=name)), scenes=scenes
-    )
+
+    def renamed(scene: Scene) -> Scene:
+        items = scene.renderings.items()
+        return replace(
+            scene, renderings={name if c == "bad" else c: replace(r, metrics={name: float(len(c))}) for c, r in items}
+        )
+
+    conditions = (*study.conditions[:2], replace(study.conditions[2], id=name))
+    forged = replace(study, title=name, conditions=conditions, scenes=tuple(map(renamed, study.scenes)))
     SCALE[name] = 1300.0
-    page = write(analyse(forged, simulated(forged), resamples=100), tmp_path / "analysis").read_text()
+    page = write(forged, analyse(forged, simulated(forged), resamples=100), tmp_path / "analysis").read_text()
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)" in page
 
 
 def test_one_rater_with_a_single_vote_makes_a_report(study: Study, tmp_path: Path) -> None:
     cast: Sequence[Vote] = [vote("0" * 16, ("pair", "s0", "good", "bad"), "a")]
-    page = write(analyse(study, cast, resamples=100), tmp_path / "analysis").read_text()
+    page = write(study, analyse(study, cast, resamples=100), tmp_path / "analysis").read_text()
     assert "One rater only" in page
 
 
 def test_one_jod_is_where_three_of_four_agree(study: Study) -> None:
     wins = np.array([[0.0, 3000, 0], [1000, 0, 0], [0, 0, 0]])
     cast = [vote(f"{r:016x}", ("pair", "s0", "good", "middling"), "a" if r < 30 else "b") for r in range(40)]
-    found = to_json(analyse(study, cast, resamples=100))["scores"]
-    jod = {s["condition"]: s["jod"] for s in found}
+    jod = {s["condition"]: s["jod"] for s in analyse(study, cast, resamples=100)["scores"]}
     assert jod["good"] - jod["middling"] == pytest.approx(1, abs=0.01)
     assert preference(fit(wins))[0, 1] == pytest.approx(0.75, abs=1e-4)
 
@@ -345,7 +338,7 @@ def test_scores_of_an_image_follow_its_own_votes_and_stay_near_the_scale_without
     counted = ballots(study, cast)
     scores = score(counted, resamples=100)
     found = image_scores(study, counted, scores.logits, resamples=100)
-    rows = {(r.scene, r.condition): r for r in image_table(study, found, 20)}
+    rows = {(r.scene, r.condition): r for r in found.table}
     assert rows["s0", "good"].elo > rows["s0", "bad"].elo + 200
     assert rows["s2", "good"].elo < rows["s2", "bad"].elo - 200
     assert rows["s3", "good"].elo == pytest.approx(scores.scores[0].elo, abs=1e-6)  # nobody judged it
@@ -358,7 +351,7 @@ def test_scores_of_an_image_follow_its_own_votes_and_stay_near_the_scale_without
 def test_rates_that_hardly_differ_stand_together_in_the_figure(study: Study) -> None:
     close = dict(zip(("good", "middling", "bad"), (0.102, 0.1026, 0.1023), strict=True))
     equal = replace(study, conditions=tuple(replace(c, bpp=close[c.id]) for c in study.conditions))
-    axes = _rates(analyse(equal, simulated(equal), resamples=100)).axes[0]
+    axes = _rates(analyse(equal, simulated(equal), resamples=100)["scores"]).axes[0]
     low, high = axes.get_xlim()
     assert low < 0.102 / 1.2
     assert high > 0.1026 * 1.2

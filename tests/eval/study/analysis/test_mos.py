@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gencomp.eval.study.analysis.graded import graded, to_json
+from gencomp.eval.study.analysis.analyse import Rule, analyse
 from gencomp.eval.study.analysis.mos import Ratings, jackknife, mos, ratings
 from gencomp.eval.study.analysis.outliers import bt500, p910
-from gencomp.eval.study.analysis.report import write_graded
+from gencomp.eval.study.analysis.report import write
 from gencomp.eval.study.analysis.simulate import Population, offsets, synthetic, votes
 from gencomp.eval.study.checks import enough
 from gencomp.eval.study.design.build import build
@@ -139,10 +139,10 @@ def test_ratings_become_a_page_with_tables(task: Task, codings: Any, make_option
     rng = np.random.default_rng(0)
     people = Population((1700.0, 1500.0, 1300.0))
     given = votes(study, people, 16, offsets(study, people, rng), rng)
-    found = graded(study, given, resamples=100)
-    page = write_graded(found, tmp_path / "analysis", tmp_path / "s" / "images")
+    found = analyse(study, given, resamples=100)
+    page = write(study, found, tmp_path / "analysis", tmp_path / "s" / "images")
     whole = json.loads((page.parent / "analysis.json").read_text())
-    assert whole == json.loads(json.dumps(to_json(found)))
+    assert whole == found
     ranked = [s["condition"] for s in sorted(whole["scores"], key=lambda s: -s["mos"])]
     assert ranked == [HIDDEN] * (task == "acr") + ["good", "middling", "bad"]
     assert whole["votes"] == 16 * study.design.trials
@@ -165,14 +165,15 @@ def test_an_outlier_rule_leaves_out_and_says_so() -> None:
         v._replace(choice="15"[rng.integers(2)]) if v.rater == wild_rater and v.trial.kind == "rating" else v
         for v in given
     ]
-    assert all(r.kept for r in graded(study, turned, resamples=50).raters)
-    for rule in ("bt500", "p910"):
-        found = graded(study, turned, rule=rule, resamples=50)
-        out = {r.rater: r.reasons for r in found.raters if not r.kept}
+    assert all(r["kept"] for r in analyse(study, turned, resamples=50)["rater_table"])
+    rules: tuple[Rule, ...] = ("bt500", "p910")
+    for rule in rules:
+        found = analyse(study, turned, rule=rule, resamples=50)
+        out = {r["rater"]: r["reasons"] for r in found["rater_table"] if not r["kept"]}
         assert out[wild_rater] == f"an outlier by {rule}"
         assert len(out) <= 2
-        assert found.scores.raters == 18 - len(out)
-        assert to_json(found)["outliers"] == rule
+        assert found["raters"]["kept"] == 18 - len(out)
+        assert found["outliers"] == rule
 
 
 def test_grades_of_checks_and_repeats_do_not_count() -> None:

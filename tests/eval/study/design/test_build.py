@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gencomp.eval.study.design.build import build, psnr
-from gencomp.eval.study.design.sources import CodecFolder, Coded, from_evaluation, from_folders, set_measures
+from gencomp.eval.study.design.build import build
+from gencomp.eval.study.design.sources import CodecFolder, StudyImage, from_evaluation, from_folders, set_measures
 from gencomp.eval.study.plan import IMAGE_ID, Design, Study, StudyError, load
+from gencomp.target import psnr
 
-Codings = Callable[..., list[Coded]]
+Codings = Callable[..., list[StudyImage]]
 
 
-def write_evaluation(folder: Path, coded: list[Coded], **changes: str) -> Path:
+def write_evaluation(folder: Path, coded: list[StudyImage], **changes: str) -> Path:
     """A folder as `gencomp eval` leaves it, from codings whose files lie under it."""
     with (folder / "results.csv").open("w", newline="") as table:
         columns = ["image", "codec", "setting", "realism", "bpp", "reconstruction", "psnr"]
@@ -49,9 +50,8 @@ def test_the_name_of_a_image_tells_nothing_of_its_codec(folder: Path, study: Stu
 
 def test_spoilt_copies_are_plain_to_see(folder: Path, study: Study) -> None:
     for scene in study.scenes:
-        original, degraded = (
-            Image.open(folder / "images" / f"{name}.png") for name in (scene.original, scene.degraded)
-        )
+        paths = (folder / "images" / f"{name}.png" for name in (scene.original, scene.degraded))
+        original, degraded = (np.asarray(Image.open(path)) for path in paths)
         assert psnr(original, degraded) < 32
         assert scene.check
 
@@ -116,7 +116,7 @@ def test_flat_images_make_no_attention_checks(make_options: Any, tmp_path: Path)
     for codec in ("a", "b"):
         path = tmp_path / f"{codec}.png"
         Image.new("RGB", (64, 64), (90, 90, 90)).save(path)
-        coded.append(Coded("flat", codec, "", None, tmp_path / "a.png", path, None, {}))
+        coded.append(StudyImage("flat", codec, "", None, tmp_path / "a.png", path, None, {}))
     design = Design("full", 1, 1, 0, 0, 0)
     with pytest.raises(StudyError, match="--checks 0"):
         build(tmp_path / "study", coded, make_options(design=design))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gencomp.eval.study.analysis.simulate import synthetic
-from gencomp.eval.study.design.trials import Kind, Tally, Trial, again, apart, deal, most_informative, session
+from gencomp.eval.study.design.trials import Counts, Kind, Trial, again, apart, deal, most_informative, session
 from gencomp.eval.study.plan import DEGRADED, HIDDEN, ORIGINAL, Design, Method, Pair, Study
 
 
@@ -28,13 +28,13 @@ def trials(study: Study, seed: int = 0) -> list[Trial]:
 
 def test_full_design_asks_every_pair_once() -> None:
     study = a_study("full", trials=36)
-    asked = Counter(Tally(study).pair(t) for t in trials(study) if t.kind == "pair")
+    asked = Counter(Counts(study).pair(t) for t in trials(study) if t.kind == "pair")
     assert asked == Counter(study.pairs)
 
 
 def test_random_design_asks_all_pairs_about_equally_often() -> None:
     study = a_study()
-    tally = Tally(study)
+    tally = Counts(study)
     for rater in range(30):
         for trial in session(study, rng(1, rater), tally.shown):
             if isinstance(trial, Trial) and trial.kind == "pair":
@@ -118,7 +118,7 @@ def test_tiny_designs_hold_together(pairs: int) -> None:
 def test_active_design_asks_where_the_outcome_is_least_certain() -> None:
     """c0 and c1 look alike, c2 and c3 are far below: votes on c0 against c1 say most."""
     study = a_study("active")
-    tally = Tally(study)
+    tally = Counts(study)
     chance = {("c0", "c1"): 0.5, ("c2", "c3"): 0.97}
     for pair in study.pairs * 4:
         trial = Trial("pair", *pair)
@@ -133,7 +133,7 @@ def test_active_design_asks_where_the_outcome_is_least_certain() -> None:
 
 def test_active_design_does_not_ask_a_rater_the_same_pair_twice() -> None:
     study = a_study("active", trials=36)
-    tally, before = Tally(study), list[Trial]()
+    tally, before = Counts(study), list[Trial]()
     for n in range(36):
         trial = most_informative(study, tally, before, rng(n))
         tally.ask(trial)
@@ -144,7 +144,7 @@ def test_active_design_does_not_ask_a_rater_the_same_pair_twice() -> None:
 def test_many_raters_at_once_are_not_all_asked_the_same() -> None:
     """Questions that are out weigh like answers, so further ones go elsewhere."""
     study = a_study("active")
-    tally, asked = Tally(study), Counter[Pair]()
+    tally, asked = Counts(study), Counter[Pair]()
     for rater in range(60):
         trial = most_informative(study, tally, [], rng(rater))
         tally.ask(trial)

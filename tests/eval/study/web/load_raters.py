@@ -29,8 +29,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from gencomp.eval.study.design.build import Options, blurred, build
-from gencomp.eval.study.design.sources import Coded
+from gencomp.eval.study.design.build import StudyOptions, blurred, build
+from gencomp.eval.study.design.sources import StudyImage
 from gencomp.eval.study.plan import Design, Method, Study, load
 from gencomp.eval.study.web.store import Store
 
@@ -105,9 +105,9 @@ def make_study(folder: Path, votes: int, design: Method) -> Study:
         for factor in range(1, 6):
             path = work / f"{k}-{factor}.png"
             blurred(image, factor).save(path)
-            coded.append(Coded(f"p{k}", f"c{factor}", "", None, work / f"{k}-1.png", path, None, {}))
+            coded.append(StudyImage(f"p{k}", f"c{factor}", "", None, work / f"{k}-1.png", path, None, {}))
     how = Design(design, votes, 0, 0, 0, 0)
-    study = build(folder, coded, Options(how, "Load", "Which?", "flip", crop=(256, 256), questions=()))
+    study = build(folder, coded, StudyOptions(how, "Load", "Which?", "flip", crop=(256, 256), questions=()))
     shutil.rmtree(work)
     return study
 

@@ -199,8 +199,9 @@ def test_a_study_by_keyboard_through_reload_and_kill_9_counts_every_vote_once(
     assert page.errors == []
     assert [r.reasons for r in screen(study, votes)] == ["20 of 20 answers in less than 1.5 s"]  # no person does this
     found = analyse(study, [v._replace(ms=4000, server_ms=4000) for v in votes], resamples=100)
-    assert [s.condition for s in sorted(found.scores.scores, key=lambda s: -s.elo)] == ["good", "middling", "bad"]
-    assert all(r.kept and r.passed == 2 for r in found.raters), found.raters
+    ranked = sorted(found["scores"], key=lambda s: -s["elo"])
+    assert [s["condition"] for s in ranked] == ["good", "middling", "bad"]
+    assert all(r["kept"] and r["passed"] == 2 for r in found["rater_table"]), found["rater_table"]
 
 
 @pytest.mark.parametrize(("ratio", "layout"), [(1, "side"), (1.1, "flip"), (2, "inplace"), (3, "inplace")])

@@ -115,7 +115,7 @@ def test_nothing_is_fetched_from_elsewhere(client: Any, link: str) -> None:
         assert b"url(" not in page.data
         assert b"@import" not in page.data
         assert page.headers["Content-Security-Policy"].startswith("default-src 'none'")
-        assert page.headers["X-Content-Type-Options"] == "nosniff"
+        assert page.headers["X-Content-Type-StudyOptions"] == "nosniff"
         assert "Set-Cookie" not in page.headers
 
 

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from gencomp.eval.study.cli import study as command
 from gencomp.eval.study.design.trials import Trial
 from gencomp.eval.study.plan import Study, StudyError, load
 from gencomp.eval.study.votes import Vote, parse, to_csv, to_json
 from gencomp.eval.study.web import listen
-from gencomp.eval.study.web.cli import backup
-from gencomp.eval.study.web.session import Course, Refused
+from gencomp.eval.study.web.session import AnswerRefused, Course
 from gencomp.eval.study.web.store import NAME, Rater, Store
 
 CLOCK = count(1_800_000_000, 5).__next__  # five seconds pass whenever somebody looks
@@ -51,7 +51,7 @@ def test_a_vote_counts_once_and_the_first_one_stands(folder: Path, study: Study)
 @pytest.mark.parametrize("n", [-1, 1, 5, 10**9])
 def test_a_trial_that_is_not_due_takes_no_vote(folder: Path, study: Study, n: int) -> None:
     course = Course(study, Store(folder, study.id), CLOCK)
-    with pytest.raises(Refused):
+    with pytest.raises(AnswerRefused):
         course.vote(joined(course), n, "a", 900, 2, 1.0)
     assert course.store.votes() == []
 
@@ -262,9 +262,10 @@ def test_the_database_file_alone_is_whole_when_the_study_is_closed_or_backed_up(
 ) -> None:
     course = Course(study, Store(folder, study.id), CLOCK)
     rater = vote_to_the_end(course)
-    said = CliRunner().invoke(backup, [str(folder), str(tmp_path / "copy")])  # while it is open, as it is when served
+    backup = ["backup", str(folder), str(tmp_path / "copy")]
+    said = CliRunner().invoke(command, backup)  # while it is open, as it is when served
     assert said.exit_code == 0, said.output
-    assert "name a new folder" in CliRunner().invoke(backup, [str(folder), str(tmp_path / "copy")]).output
+    assert "name a new folder" in CliRunner().invoke(command, backup).output
     course.store.close()
     (tmp_path / "alone").mkdir()
     shutil.copy(folder / NAME, tmp_path / "alone" / NAME)
