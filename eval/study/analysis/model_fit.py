@@ -65,7 +65,8 @@ def transitivity(wins: Array, scores: Array, seed: int = 0) -> Transitivity:
         return Transitivity(0, 0, 0, 0, 0.0, 0.0, 0.0)
     rng = np.random.default_rng([seed, 8])
     upper = rng.binomial(np.rint(np.triu(played, 1)).astype(int), preference(scores), (DRAWS, *wins.shape))
-    drawn = np.triu(upper, 1) + np.swapaxes(np.triu(np.rint(played) - upper, 1), 1, 2).astype(np.float64)
+    lower = np.swapaxes(np.triu(np.rint(played) - upper, 1), 1, 2)
+    drawn = (np.triu(upper, 1) + lower).astype(np.float64)
     seen, expected = _broken(wins[None], triples)[0], _broken(drawn, triples).mean(0)
     return Transitivity(len(triples), *map(int, seen), *map(float, expected))
 

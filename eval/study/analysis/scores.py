@@ -195,7 +195,7 @@ def image_scores(study: Study, votes: Ballots, logits: Array, *, resamples: int 
     flat = np.ravel_multi_index((votes.scene, votes.winner, votes.loser), shape)
 
     def wins(weight: Array) -> Array:
-        return np.bincount(flat, weight, minlength=math.prod(shape)).reshape(shape)
+        return np.asarray(np.bincount(flat, weight, minlength=math.prod(shape)), np.float64).reshape(shape)
 
     def scores(weight: Array) -> Array:
         return np.where(there, fit(wins(weight), prior=IMAGE_PRIOR, centre=np.broadcast_to(logits, shape[:2])), np.nan)

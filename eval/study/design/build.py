@@ -173,9 +173,10 @@ def _scenes(folder: Path, coded: Sequence[StudyImage], ids: Mapping[Key, str], o
             if (seen := _psnr(source, crop)) < EQUAL_DB:
                 metrics["psnr_crop"] = round(seen, 4)
             renderings[ids[one.key]] = Rendering(keep(folder, crop), one.bpp, metrics)
-        size, plain = (right - left, bottom - top), _psnr(source, degraded) <= CHECK_DB
-        names = (keep(folder, image) for image in own)
-        scenes.append(Scene("", coded[0].image, left, top, *size, *names, plain, renderings))
+        place = left, top, right - left, bottom - top
+        original, hidden, check, obvious, mild = (keep(folder, image) for image in own)
+        plain = _psnr(source, degraded) <= CHECK_DB
+        scenes.append(Scene("", coded[0].image, *place, original, hidden, check, obvious, mild, plain, renderings))
     return scenes
 
 

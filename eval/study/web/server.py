@@ -27,17 +27,10 @@ from .store import Rater
 MAX_BODY = 1 << 16  # bytes of a form; a free answer has up to 2,000 characters
 MAX_JSON = 4096  # bytes; an answer has about a hundred
 PARTICIPANT = re.compile(r"[\w.-]{6,100}", re.ASCII)
-ANSWER: dict[str, tuple[type, ...]] = {
-    "n": (int,),
-    "choice": (str,),
-    "ms": (int,),
-    "flips": (int,),
-    "dpr": (int, float),
-}
-DISPLAY: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("screen_width", "screen_height", "window_width", "window_height"), (int, float)),
-    **dict.fromkeys(("dpr", "colour_depth"), (int, float)),
-    **dict.fromkeys(("gamut", "dynamic_range", "pointer"), (str,)),
+ANSWER: dict[str, type] = {"n": int, "choice": str, "ms": int, "flips": int, "dpr": float}
+DISPLAY: dict[str, type] = {
+    **dict.fromkeys(("screen_width", "screen_height", "window_width", "window_height", "dpr", "colour_depth"), float),
+    **dict.fromkeys(("gamut", "dynamic_range", "pointer"), str),
 }
 POLICY = (
     "default-src 'none'; img-src 'self'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -87,32 +80,40 @@ def create_app(
             + (f" and {len(missing) - 1} more" if missing[1:] else "")
             + "; copy the study's folder whole"
         )
-    panel = panel or Panel()
-    _entrance(app, course, folder, panel, invited_only)
-    _way(app, course, folder, panel)
-    _trials(app, course, folder)
-    _guard(app, public)
-    return app
+    panel, study, store = panel or Panel(), course.study, course.store
 
+    def rater_of(token: str, *, agreed: bool = False, in_trials: bool = False) -> Rater:
+        """404 for a token that is no rater's; 403 for one who has not agreed yet, or is asked questions first."""
+        rater = store.rater(token) or abort(404)
+        if (agreed or in_trials) and not rater.agreed:
+            abort(403)
+        if in_trials and rater.done < rater.total and course.unanswered(rater):
+            abort(403)
+        return rater
 
-def _entrance(app: Flask, course: Course, folder: Path, panel: Panel, invited_only: bool) -> None:
-    """Where raters without a link of their own come in. Whoever comes again under the same name, or goes back to the
-    consent and begins again, stays the same rater: the name alone decides the link."""
-    study, parameter = course.study, panel.participant or "visit"
+    width, height = study.largest_crop()
+    grades = GRADES.get(study.task, ())
+    shape = {"study": study, "width": width, "height": height, "grades": grades}  # says whether trials fit a screen
+
+    def consent(action: str, participant: str = "") -> str:
+        text = (folder / CONSENT).read_text("utf-8")
+        return render_template("consent.html", consent=text, action=action, participant=participant, **shape)
+
+    # Where raters without a link of their own come in. Whoever comes again under the same name, or goes back to the
+    # consent and begins again, stays the same rater: the name alone decides the link.
 
     @app.get("/")
     def start() -> Answer:
-        name = request.args.get(parameter, "")
+        name = request.args.get(panel.participant or "visit", "")
         if invited_only or (panel.participant and not PARTICIPANT.fullmatch(name)):
             source = "the panel that invited you" if panel.participant else "the personal link that you were given"
             text = f"Please come by {source}: it brings you to the study, and back to where you stopped."
             return render_template("message.html", title=study.title, text=text)
         if not PARTICIPANT.fullmatch(name):
             return redirect(url_for("start", visit=secrets.token_urlsafe(16)), 303)
-        token = course.token_of(name)
-        if course.store.rater(token):
+        if store.rater(token := course.token_of(name)):
             return redirect(url_for("rate", token=token), 303)
-        return _ask_consent(study, folder, url_for("join"), name)
+        return consent(url_for("join"), name)
 
     @app.post("/join")
     def join() -> Answer:
@@ -122,29 +123,23 @@ def _entrance(app: Flask, course: Course, folder: Path, panel: Panel, invited_on
         rater = hashlib.sha256(f"{study.id}:{name}".encode()).hexdigest()[:16] if panel.participant else None
         return redirect(url_for("rate", token=course.join(agreed=True, token=course.token_of(name), rater=rater)), 303)
 
-
-def _way(app: Flask, course: Course, folder: Path, panel: Panel) -> None:
-    """A rater's own link: consent, questions, trials, questions, thanks, one after the other."""
-    study = course.study
-
-    def rater_or_404(token: str) -> Rater:
-        return course.store.rater(token) or abort(404)
+    # A rater's own link: consent, questions, trials, questions, thanks, one after the other.
 
     @app.get("/r/<token>")
     def rate(token: str) -> Answer:
-        rater = rater_or_404(token)
+        rater = rater_of(token)
         if not rater.agreed:
-            return _ask_consent(study, folder, url_for("agree", token=token))
+            return consent(url_for("agree", token=token))
         if questions := course.unanswered(rater):
             after = rater.done == rater.total
             return render_template("questions.html", title=study.title, questions=questions, after=after, token=token)
         if rater.done == rater.total:
             return render_template("done.html", title=study.title, panel=panel)
-        return render_template("trial.html", **_shape(study))
+        return render_template("trial.html", **shape)
 
     @app.post("/r/<token>/agree")
     def agree(token: str) -> Answer:
-        rater = rater_or_404(token)
+        rater = rater_of(token)
         if request.form.get("agree") != "yes":
             abort(403)
         course.agree(rater)
@@ -152,48 +147,34 @@ def _way(app: Flask, course: Course, folder: Path, panel: Panel) -> None:
 
     @app.post("/r/<token>/answers")
     def answers(token: str) -> Answer:
-        rater = rater_or_404(token)
-        if not rater.agreed:
-            abort(403)
-        course.answer(rater, request.form.to_dict())
+        course.answer(rater_of(token, agreed=True), request.form.to_dict())
         return redirect(url_for("rate", token=token), 303)
 
-
-def _trials(app: Flask, course: Course, folder: Path) -> None:
-    """What the page of the trials asks for and sends."""
-    study = course.study
-
-    def rater_in_trials(token: str) -> Rater:
-        rater = course.store.rater(token) or abort(404)
-        if not rater.agreed or (rater.done < rater.total and course.unanswered(rater)):
-            abort(403)
-        return rater
+    # What the page of the trials asks for and sends.
 
     @app.get("/r/<token>/state")
     def state(token: str) -> Answer:
-        return jsonify(_screen(study, token, course.screen(rater_in_trials(token))))
+        return jsonify(_screen(study, token, course.screen(rater_of(token, in_trials=True))))
 
     @app.post("/r/<token>/vote")
     def vote(token: str) -> Answer:
-        receipt = course.vote(rater_in_trials(token), *_answer())
+        receipt = course.vote(rater_of(token, in_trials=True), **_fields(ANSWER))
         screen = _screen(study, token, receipt.screen)
         return jsonify({"counted": receipt.counted, "right": receipt.right, "screen": screen})
 
     @app.post("/r/<token>/display")
     def display(token: str) -> Answer:
-        course.show_on(rater_in_trials(token), _fields(DISPLAY))
+        course.show_on(rater_of(token, in_trials=True), _fields(DISPLAY))
         return Response(status=204)
 
     @app.get("/r/<token>/i/<int:n>/<name>.png")
     def image(token: str, n: int, name: str) -> Answer:
-        stem = course.image(rater_in_trials(token), n, name) or abort(404)
+        stem = course.image(rater_of(token, in_trials=True), n, name) or abort(404)
         response = send_from_directory(folder / "images", f"{stem}.png", mimetype="image/png", max_age=None, etag=False)
         response.headers.remove("Last-Modified")  # the same for the same file, and so a way to tell files apart
         response.headers["Cache-Control"] = "private, max-age=86400, immutable"
         return response
 
-
-def _guard(app: Flask, public: str | None) -> None:
     @app.before_request
     def same_site() -> None:
         origin = request.headers.get("Origin")
@@ -221,9 +202,12 @@ def _guard(app: Flask, public: str | None) -> None:
         app.logger.exception("a request failed")
         return Response("500 Internal Server Error\n", mimetype="text/plain"), 500
 
+    return app
 
-def _fields(fields: Mapping[str, tuple[type, ...]]) -> dict[str, Any]:
-    """The fields of the object that was sent, each of its type; nothing is converted. 400 otherwise."""
+
+def _fields(fields: Mapping[str, type]) -> dict[str, Any]:
+    """The fields of the object that was sent, each of its type (whole numbers are floats, too); nothing is converted.
+    400 otherwise."""
     if (request.content_length or 0) > MAX_JSON:
         abort(413)
     try:
@@ -232,16 +216,12 @@ def _fields(fields: Mapping[str, tuple[type, ...]]) -> dict[str, Any]:
         abort(400)
     if not isinstance(sent, dict) or set(sent) != set(fields):
         abort(400)
-    for key, kinds in fields.items():
+    for key, kind in fields.items():
         value = sent[key]
-        if isinstance(value, bool) or not isinstance(value, kinds) or (isinstance(value, str) and len(value) > 40):
+        whole = kind is float and type(value) is int
+        if not (whole or type(value) is kind) or (isinstance(value, str) and len(value) > 40):
             abort(400)
     return sent
-
-
-def _answer() -> tuple[int, str, int, int, float]:
-    sent = _fields(ANSWER)
-    return sent["n"], sent["choice"], sent["ms"], sent["flips"], sent["dpr"]
 
 
 def _screen(study: Study, token: str, screen: Screen) -> dict[str, Any]:
@@ -251,29 +231,9 @@ def _screen(study: Study, token: str, screen: Screen) -> dict[str, Any]:
     def images(n: int, trial: Trial | None) -> dict[str, Any] | None:
         if trial is None:
             return None
-        scene = study.scene[trial.scene]
-        base = f"{request.script_root}/r/{token}/i/{n}"
-        return {
-            "width": scene.width,
-            "height": scene.height,
-            "images": {name: f"{base}/{name}.png" for name in shown(study, trial)},
-        }
+        scene, base = study.scene[trial.scene], f"{request.script_root}/r/{token}/i/{n}"
+        names = {name: f"{base}/{name}.png" for name in shown(study, trial)}
+        return {"width": scene.width, "height": scene.height, "images": names}
 
-    return {
-        "n": screen.n,
-        "total": screen.total,
-        "training": screen.training,
-        "trial": images(screen.n, screen.trial),
-        "ahead": images(screen.n + 1, screen.ahead),
-    }
-
-
-def _ask_consent(study: Study, folder: Path, action: str, participant: str = "") -> str:
-    text = (folder / CONSENT).read_text("utf-8")
-    return render_template("consent.html", consent=text, action=action, participant=participant, **_shape(study))
-
-
-def _shape(study: Study) -> dict[str, Any]:
-    """What says how the trials look, and so whether they fit a screen."""
-    width, height = study.largest_crop()
-    return {"study": study, "width": width, "height": height, "grades": GRADES.get(study.task, ())}
+    trials = {"trial": images(screen.n, screen.trial), "ahead": images(screen.n + 1, screen.ahead)}
+    return {"n": screen.n, "total": screen.total, "training": screen.training, **trials}

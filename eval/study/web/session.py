@@ -101,18 +101,12 @@ class Course:
 
     def screen(self, rater: Rater) -> Screen:
         """What is due. In the active design this is where a trial is chosen, one ahead so that it can be fetched."""
-        due = self.store.trials(rater.id, rater.done, rater.done + 2)
-        trials = [
-            trial if isinstance(trial, Trial) else self._choose(rater, rater.done + k, trial)
-            for k, trial in enumerate(due)
+        due: list[Trial | None] = [
+            trial if isinstance(trial, Trial) else self._choose(rater, n, trial)
+            for n, trial in enumerate(self.store.trials(rater.id, rater.done, rater.done + 2), rater.done)
         ]
-        return Screen(
-            rater.done,
-            rater.total,
-            self.study.design.training,
-            trials[0] if trials else None,
-            trials[1] if len(trials) > 1 else None,
-        )
+        trial, ahead = (*due, None, None)[:2]
+        return Screen(rater.done, rater.total, self.study.design.training, trial, ahead)
 
     def vote(self, rater: Rater, n: int, choice: str, ms: int, flips: int, dpr: float) -> Receipt:
         """Take an answer. Repeating an answer is harmless.
@@ -134,7 +128,14 @@ class Course:
         counted = False
         if n == rater.done:
             server_ms = max(0, min(MAX_MS, round(1000 * (now - rater.since))))
-            self._looked(ms, server_ms, flips, dpr)
+            if ms < LEAST_MS or server_ms < LEAST_MS:
+                raise AnswerRefused(f"nobody can have looked in less than {LEAST_MS} ms")
+            if ms > server_ms + CLOCKS:
+                raise AnswerRefused("the trial has not been open for so long")
+            if self.study.flips and not flips:
+                raise AnswerRefused("not everything was looked at")
+            if dpr > 1.001 * self.study.max_density:
+                raise AnswerRefused("this screen is too dense")
             at = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
             counted = self.store.add_vote(rater.id, n, choice, ms, server_ms, flips, dpr, at)
         if counted:
@@ -142,16 +143,6 @@ class Course:
                 self._tally.answer(trial, choice)
         after = rater._replace(done=rater.done + 1) if n == rater.done else rater
         return Receipt(counted, trial.right if trial.kind == "training" else (), self.screen(after))
-
-    def _looked(self, ms: int, server_ms: int, flips: int, dpr: float) -> None:
-        if ms < LEAST_MS or server_ms < LEAST_MS:
-            raise AnswerRefused(f"nobody can have looked in less than {LEAST_MS} ms")
-        if ms > server_ms + CLOCKS:
-            raise AnswerRefused("the trial has not been open for so long")
-        if self.study.flips and not flips:
-            raise AnswerRefused("not everything was looked at")
-        if dpr > 1.001 * self.study.max_density:
-            raise AnswerRefused("this screen is too dense")
 
     def image(self, rater: Rater, n: int, name: str) -> str | None:
         """The image of a trial by its name on the page, or None where there is none.

@@ -50,6 +50,11 @@ CREATE TABLE IF NOT EXISTS answers (
 CREATE TABLE IF NOT EXISTS displays (
     rater TEXT NOT NULL REFERENCES raters, facts TEXT NOT NULL, PRIMARY KEY (rater, facts)) STRICT, WITHOUT ROWID;
 """
+_RATER = """
+SELECT id, agreed, (SELECT COUNT(*) FROM votes WHERE rater = id), (SELECT COUNT(*) FROM trials WHERE rater = id),
+    (SELECT MAX(at) FROM votes WHERE rater = id), (SELECT json_group_array(question) FROM answers WHERE rater = id)
+FROM raters WHERE token = ?
+"""
 _ADD_RATER = "INSERT INTO raters SELECT ?, COALESCE(MAX(number) + 1, 0), ?, ?, ? FROM raters"
 
 
@@ -106,6 +111,10 @@ class Store:
         with self._lock, contextlib.closing(sqlite3.connect(path)) as other:
             self._db.backup(other)
 
+    def _read(self, query: str, *values: object) -> list[Any]:
+        with self._lock:
+            return self._db.execute(query, values).fetchall()
+
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
@@ -120,8 +129,7 @@ class Store:
 
     def raters(self) -> int:
         """How many there are."""
-        with self._lock:
-            return int(self._db.execute("SELECT COUNT(*) FROM raters").fetchone()[0])
+        return int(self._read("SELECT COUNT(*) FROM raters")[0][0])
 
     def add_rater(
         self, rater: str, token: str | None, *, agreed: float | None, source: str, plan: Iterable[Trial | Kind]
@@ -138,18 +146,10 @@ class Store:
             )
 
     def rater(self, token: str) -> Rater | None:
-        with self._lock:
-            row = self._db.execute(
-                "SELECT id, agreed, (SELECT COUNT(*) FROM votes WHERE rater = id),"
-                " (SELECT COUNT(*) FROM trials WHERE rater = id), (SELECT MAX(at) FROM votes WHERE rater = id)"
-                " FROM raters WHERE token = ?",
-                (_hash(token),),
-            ).fetchone()
-            if row is None:
-                return None
-            answered = self._db.execute("SELECT question FROM answers WHERE rater = ?", (row[0],)).fetchall()
-        since = datetime.fromisoformat(row[4]).timestamp() if row[4] else row[1] or 0.0
-        return Rater(row[0], row[1] is not None, row[2], row[3], since, frozenset(q for (q,) in answered))
+        for name, agreed, done, total, last, answered in self._read(_RATER, _hash(token)):
+            since = datetime.fromisoformat(last).timestamp() if last else agreed or 0.0
+            return Rater(name, agreed is not None, done, total, since, frozenset(json.loads(answered)))
+        return None
 
     def agree(self, rater: str, at: float) -> None:
         with self._transaction() as db:
@@ -171,20 +171,16 @@ class Store:
     def told(self) -> dict[str, dict[str, Any]]:
         """By rater: the answers to questions by their ids, and `displays`, the facts of each screen used."""
         found: dict[str, dict[str, Any]] = {}
-        with self._lock:
-            for rater, question, answer in self._db.execute("SELECT * FROM answers ORDER BY rater, question"):
-                found.setdefault(rater, {})[question] = answer
-            for rater, facts in self._db.execute("SELECT * FROM displays ORDER BY rater"):
-                found.setdefault(rater, {}).setdefault("displays", []).append(json.loads(facts))
+        for rater, question, answer in self._read("SELECT * FROM answers ORDER BY rater, question"):
+            found.setdefault(rater, {})[question] = answer
+        for rater, facts in self._read("SELECT * FROM displays ORDER BY rater"):
+            found.setdefault(rater, {}).setdefault("displays", []).append(json.loads(facts))
         return found
 
     def trials(self, rater: str, first: int, last: int) -> list[Trial | Kind]:
         """Trials first .. last - 1 of a rater, as far as they exist; a bare kind is not chosen yet."""
-        with self._lock:
-            rows = self._db.execute(
-                "SELECT kind, scene, first, second FROM trials WHERE rater = ? AND n >= ? AND n < ? ORDER BY n",
-                (rater, first, last),
-            ).fetchall()
+        query = "SELECT kind, scene, first, second FROM trials WHERE rater = ? AND n >= ? AND n < ? ORDER BY n"
+        rows = self._read(query, rater, first, last)
         return [Trial(*row) if row[1] is not None else row[0] for row in rows]
 
     def choose(self, rater: str, n: int, trial: Trial) -> None:
@@ -204,21 +200,15 @@ class Store:
 
     def given(self) -> list[Trial]:
         """Every trial that counts and was given to a rater, answered or not."""
-        with self._lock:
-            rows = self._db.execute(
-                "SELECT kind, scene, first, second FROM trials WHERE kind IN ('pair', 'rating') AND scene IS NOT NULL"
-            ).fetchall()
-        return [Trial(*row) for row in rows]
+        query = "SELECT kind, scene, first, second FROM trials WHERE kind IN ('pair', 'rating') AND scene IS NOT NULL"
+        return [Trial(*row) for row in self._read(query)]
 
     def votes(self) -> list[Vote]:
         """Every vote, by rater and trial."""
-        with self._lock:
-            rows = self._db.execute(
-                "SELECT r.id, r.source, t.n, t.kind, t.scene, t.first, t.second, v.choice, v.ms,"
-                " v.server_ms, v.flips, v.dpr, v.at"
-                " FROM votes v JOIN trials t USING (rater, n) JOIN raters r ON r.id = v.rater"
-                " ORDER BY r.number, t.n"
-            ).fetchall()
+        rows = self._read(
+            "SELECT r.id, r.source, t.n, kind, scene, first, second, choice, ms, server_ms, flips, dpr, at"
+            " FROM votes v JOIN trials t USING (rater, n) JOIN raters r ON r.id = v.rater ORDER BY r.number, t.n"
+        )
         return [Vote(row[0], row[1], row[2], Trial(*row[3:7]), *row[7:]) for row in rows]
 
     def add_votes(self, votes: Iterable[Vote]) -> tuple[int, int]:
