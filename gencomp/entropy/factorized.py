@@ -1,10 +1,5 @@
 """The kind "factorized": tables alone (Balle et al. 2017). Each channel has one table and one centre; no z.
 
-    r = round(y - centre / 64),   y_int = 64 r + centre
-
-Residuals are coded channel by channel, rows from the top, columns from the left, escapes after all (`latent.py`, with
-the channel's number for the level).
-
 Latents that are scaled by the quality are spread otherwise at each quality: a model may have S sets of tables and
 centres, for S qualities spread evenly. A file uses the set nearest to its quality step.
 """

@@ -1,13 +1,8 @@
 """The kind "hybrid": planes of the reduced image as JPEG scans, and the latents of another kind beside them.
 
-    channels 0 .. 11 of y   places of an image at 1/8: plane c // 4, row 2 row + (c // 2) % 2, column 2 column + c % 2
-    channels 12 ..          as the inner model codes them, from z and from one another alone
-
-    payload: for each plane, for each of its pieces: length, JPEG scan (jpeg.py);  then the inner payload
-
-A plane's byte p stands for y_int = p - 128. No bit of the inner payload depends on the planes, so that a JPEG decoder
-that differs would change these channels alone, which the file's checksum sees; the model's known answer holds what the
-decoder here makes of a fixed scan, so that such a machine is refused when the model is loaded.
+FORMAT.md, section 5, says how they are written. No bit of the inner payload depends on the planes, so that a JPEG
+decoder that differs would change these channels alone, which the file's checksum sees; the model's known answer holds
+what the decoder here makes of a fixed scan, so that such a machine is refused when the model is loaded.
 """
 
 from collections.abc import Iterator, Mapping

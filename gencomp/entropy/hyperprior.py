@@ -222,11 +222,8 @@ class Hyperprior:
         return arrays | ({"thresholds": self.thresholds} if len(self.thresholds) else {})
 
     def known_answer(self, arithmetic: Arithmetic = "float64") -> str:
-        """SHA-256 over features, means and levels of fixed hyper-latents of odd sizes at several quality steps."""
-        return answer(self._evaluations(arithmetic))
-
-    def _evaluations(self, arithmetic: Arithmetic) -> list[npt.NDArray[np.int32]]:
-        """Features, means and levels [.., h, w] of each fixed input and pass, extreme inputs included."""
+        """SHA-256 over features, means and levels of fixed hyper-latents, of odd sizes and with extremes, at several
+        quality steps."""
         how, widest = Evaluation(arithmetic=arithmetic), self.tables.z_half_widths[:, None, None]
         seen: list[npt.NDArray[np.int32]] = []
         for seed, (height, width, quality_step) in enumerate(((1, 1, 0), (2, 3, 300), (3, 2, 777), (1, 4, 1024))):
@@ -244,7 +241,7 @@ class Hyperprior:
                 plane = np.empty((*y_int.shape[:2], part.width), np.int32)
                 part.take(MEAN_UNIT * residuals + mean, plane)
                 part.put(y_int, plane)
-        return seen
+        return answer(seen)
 
 
 def _channels_first(y_int: Plane) -> npt.NDArray[np.int32]:
@@ -259,23 +256,15 @@ def from_arrays(arrays: Mapping[str, IntArray]) -> Hyperprior:
     known = {"tables", "synthesis", "thresholds", *names}
     if unknown := sorted(name for name in arrays if name.split(".")[0] not in known):
         raise ModelError(f"unknown array {unknown[0]!r}")
-    model = Hyperprior(
-        T.from_arrays(T.below("tables", arrays)),
-        intnet.from_arrays(arrays, "synthesis"),
-        tuple(intnet.from_arrays(arrays, name) for name in names),
-        _thresholds(arrays),
-    )
+    tables, synthesis = T.from_arrays(T.below("tables", arrays)), intnet.from_arrays(arrays, "synthesis")
+    contexts, thresholds = tuple(intnet.from_arrays(arrays, name) for name in names), NO_INTEGERS
+    if "thresholds" in arrays:
+        thresholds = T.checked_integers(arrays, "thresholds", 1, -intnet.MAX_ACTIVATION, intnet.MAX_ACTIVATION)
+        if len(thresholds) != LEVELS - 1 or (np.diff(thresholds) < 0).any():
+            raise ModelError(f"the thresholds of the scale levels are not {LEVELS - 1} rising integers")
+    model = Hyperprior(tables, synthesis, contexts, thresholds)
     _check_fit(model)
     return model
-
-
-def _thresholds(arrays: Mapping[str, IntArray]) -> IntArray:
-    if "thresholds" not in arrays:
-        return NO_INTEGERS
-    thresholds = T.checked_integers(arrays, "thresholds", 1, -intnet.MAX_ACTIVATION, intnet.MAX_ACTIVATION)
-    if len(thresholds) != LEVELS - 1 or (np.diff(thresholds) < 0).any():
-        raise ModelError(f"the thresholds of the scale levels are not {LEVELS - 1} rising integers")
-    return thresholds
 
 
 def _check_fit(model: Hyperprior) -> None:

@@ -1,13 +1,9 @@
 """Integer convolutional networks: their definition, the proof that float64 evaluates them exactly, their file form.
 
-A layer is a 'same' convolution with zero padding, of integer weights, then a requantisation by a fixed-point factor,
-
-    y = clamp(floor((acc M + 2^(s-1)) / 2^s), lo, hi),    acc = sum w x + b
-
-and, if asked, a pixel shuffle. Where every |acc M| + 2^(s-1) < 2^53, all values and all partial sums, in any order,
-with or without fused multiply-add, are integers (times 2^-s) that float64 holds exactly; so matrix products in
-float64 are as exact as int64, and far faster. `prove_bounds` proves that bound from the actual weights; a network
-without the proof is refused. `evaluate.py` evaluates.
+A layer is a 'same' convolution, a requantisation by a fixed-point factor and perhaps a pixel shuffle (FORMAT.md,
+section 6). Where every |acc M| + 2^(s-1) < 2^53, all values and all partial sums, in any order, with or without fused
+multiply-add, are integers (times 2^-s) that float64 holds exactly; so matrix products in float64 are as exact as int64,
+and far faster. `prove_bounds` proves that bound from the actual weights; a network without the proof is refused.
 """
 
 from collections.abc import Mapping
@@ -32,6 +28,13 @@ MAX_CHANNELS = 4096
 MAX_WEIGHTS = 1 << 25  # of a network: 268 MB as float64
 KERNELS = (1, 3, 5)
 EXACT = 1 << 53
+FIELDS = {  # of a layer in the file: dimensions, least and largest value
+    "weight": (4, -MAX_WEIGHT, MAX_WEIGHT),
+    "bias": (1, -MAX_BIAS, MAX_BIAS),
+    "multiplier": (1, 1, MAX_MULTIPLIER),
+    "shift": (1, 1, MAX_SHIFT),
+    "form": (1, -MAX_ACTIVATION, MAX_ACTIVATION),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,8 +152,7 @@ def to_arrays(net: IntNet, prefix: str) -> dict[str, IntArray]:
         arrays[f"{prefix}.{index}.weight"] = layer.weight.astype(np.int16)
         for field in ("bias", "multiplier", "shift"):
             arrays[f"{prefix}.{index}.{field}"] = getattr(layer, field).astype(np.int64)
-        form = [layer.lo, layer.hi, layer.groups, layer.shuffle]
-        arrays[f"{prefix}.{index}.form"] = np.array(form, np.int64)
+        arrays[f"{prefix}.{index}.form"] = np.array([layer.lo, layer.hi, layer.groups, layer.shuffle], np.int64)
     return arrays
 
 
@@ -160,9 +162,8 @@ def from_arrays(arrays: Mapping[str, IntArray], prefix: str) -> IntNet:
     count = len([name for name in names if name.endswith(".form")])
     if not 1 <= count <= MAX_LAYERS:
         raise ModelError(f"{prefix}: {count} integer layers, expected 1..{MAX_LAYERS}")
-    fields = ("weight", "bias", "multiplier", "shift", "form")
-    unknown = names - {f"{prefix}.input_bound"} - {f"{prefix}.{i}.{field}" for i in range(count) for field in fields}
-    if unknown:
+    known = {f"{prefix}.{i}.{field}" for i in range(count) for field in FIELDS} | {f"{prefix}.input_bound"}
+    if unknown := names - known:
         raise ModelError(f"unknown array {min(unknown)!r}")
     if sum(arrays[name].size for name in names if name.endswith(".weight")) > MAX_WEIGHTS:
         raise ModelError(f"{prefix}: more than {MAX_WEIGHTS} weights")
@@ -170,12 +171,6 @@ def from_arrays(arrays: Mapping[str, IntArray], prefix: str) -> IntNet:
         tuple(_layer_from_arrays(arrays, f"{prefix}.{index}") for index in range(count)),
         checked_integers(arrays, f"{prefix}.input_bound", 1, 0, MAX_ACTIVATION),
     )
-    _check_channels(net, prefix)
-    prove_bounds(net)
-    return net
-
-
-def _check_channels(net: IntNet, prefix: str) -> None:
     channels = net.inputs
     if len(net.input_bound) not in (1, channels):
         raise ModelError(f"{prefix}: {len(net.input_bound)} input bounds of {channels} channels")
@@ -183,14 +178,14 @@ def _check_channels(net: IntNet, prefix: str) -> None:
         if layer.inputs != channels:
             raise ModelError(f"{prefix}.{index} takes {layer.inputs} channels and is given {channels}")
         channels = layer.outputs
+    prove_bounds(net)
+    return net
 
 
 def _layer_from_arrays(arrays: Mapping[str, IntArray], name: str) -> IntConv:
-    weight = checked_integers(arrays, f"{name}.weight", 4, -MAX_WEIGHT, MAX_WEIGHT)
-    bias = checked_integers(arrays, f"{name}.bias", 1, -MAX_BIAS, MAX_BIAS)
-    multiplier = checked_integers(arrays, f"{name}.multiplier", 1, 1, MAX_MULTIPLIER)
-    shift = checked_integers(arrays, f"{name}.shift", 1, 1, MAX_SHIFT)
-    form = checked_integers(arrays, f"{name}.form", 1, -MAX_ACTIVATION, MAX_ACTIVATION).tolist()
+    weight, bias, multiplier, shift, form = (
+        checked_integers(arrays, f"{name}.{field}", ndim, low, high) for field, (ndim, low, high) in FIELDS.items()
+    )
     outputs, inputs, height, width = weight.shape
     if height != width or height not in KERNELS or max(outputs, inputs) > MAX_CHANNELS:
         raise ModelError(f"{name}: a kernel of {tuple(weight.shape)}")
@@ -198,7 +193,7 @@ def _layer_from_arrays(arrays: Mapping[str, IntArray], name: str) -> IntConv:
         raise ModelError(f"{name}: bias, multiplier and shift are not one each for {outputs} channels")
     if len(form) != 4 or form[0] > form[1]:
         raise ModelError(f"{name}.form is not (lo, hi, groups, shuffle)")
-    lo, hi, groups, shuffle = form
+    lo, hi, groups, shuffle = form.tolist()
     if groups < 1 or outputs % groups or inputs * groups > MAX_CHANNELS:
         raise ModelError(f"{name}: {groups} groups of {outputs} channels")
     if shuffle not in (1, 2) or outputs % shuffle**2:

@@ -67,18 +67,11 @@ def encode_plane(plane: Bytes, step: int) -> bytes:
         Image.fromarray(plane).save(file, "JPEG", qtables=[[step] * 64])
     except (OSError, KeyError) as error:
         raise ModelError(f"Pillow writes no JPEG here: {error}") from error
-    data = file.getvalue()
-    segments, place = [], 2
-    while True:
-        marker, size = struct.unpack(">xBH", data[place : place + 4])
-        segments.append(data[place : place + 2 + size])
-        place += 2 + size
-        if marker == 0xDA:
-            break
-    ours = head(*plane.shape, step)[2:]  # type: ignore[call-arg]
-    if ours != b"".join(part for part in segments if part[1] != 0xE0):  # but for the marker of JFIF
+    data, ours = file.getvalue(), head(plane.shape[0], plane.shape[1], step)
+    jfif = 4 + int.from_bytes(data[4:6], "big") if data[2:4] == b"\xff\xe0" else 2  # where its own marker ends
+    if not (data[:2] + data[jfif:]).startswith(ours):
         raise ModelError("Pillow's JPEG coder is not libjpeg here: it writes other tables")
-    return data[place:-2]
+    return data[jfif + len(ours) - 2 : -2]
 
 
 def decode_plane(scan: bytes, height: int, width: int, step: int) -> Bytes:

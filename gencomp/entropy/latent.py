@@ -1,15 +1,6 @@
-"""The order of the stream: which latent is coded when, and by which table.
+"""The order of the stream: which latent is coded when, and by which table (FORMAT.md, section 2).
 
-Hyper-latents z go channel by channel. A pass over latents (one, or one for each step of a context model) codes the
-residuals r = round(y - mean) grouped by scale level: level 0 first, within a level in the given (scan) order; each
-residual as the symbol r + L of its level's table, or as the escape symbol 2 L + 1 if |r| > L. Then follow the
-escaped residuals in the order in which their escapes were coded: first the class of each, then the low bits of
-each:
-
-    overshoot o = 2 (r - L - 1) if r > 0 else 2 (-L - 1 - r) + 1
-    class k = floor(log2(o + 1)), by its table; low bits o + 1 - 2^k, in k bits
-
-All passes share one stream. Grouping lets a whole level go to the coder in one call.
+Residuals go level by level, so that a whole level goes to the coder in one call, and what escaped its table follows.
 """
 
 from collections.abc import Sequence

@@ -1,11 +1,7 @@
 """Which latents a pass codes, and in which order (the quadtree partition of DCVC-DC, Li et al. 2023).
 
-The channels fall into as many groups as there are passes: 4, or 1. A position at row r and column c has the parity
-class k = 2 (r mod 2) + (c mod 2); in pass p of four it codes the channels of group k ^ ORDER[p], so that every pass
-touches every position and every group. In the only pass of one, every position codes every channel.
-
-The latents of a pass lie in a plane [h, w, M / passes]: at each position the channels of its group. The stream has
-them in the order of the whole, channel by channel, rows from the top, columns from the left.
+FORMAT.md, section 3, says which. Every pass touches every position and every channel group. The latents of a pass lie
+in a plane [h, w, M / passes]: at each position the channels of its group.
 """
 
 from collections.abc import Iterator

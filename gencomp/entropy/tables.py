@@ -88,18 +88,18 @@ def gaussian_tables(
 
     The half-width L is the smallest that leaves at most `tail` of the mass to the escape.
     """
-    return tuple(_gaussian(sigma_of_level(level, levels, sigma_min, sigma_max), tail) for level in range(levels))
 
+    def table(sigma: float) -> Weights:
+        def beyond(x: float) -> float:
+            return 0.5 * math.erfc(x / (sigma * math.sqrt(2)))  # P(residual > x), accurate far out, as 1 - erf is not
 
-def _gaussian(sigma: float, tail: float) -> Weights:
-    def beyond(x: float) -> float:
-        return 0.5 * math.erfc(x / (sigma * math.sqrt(2)))  # P(residual > x), accurate far out, where 1 - erf is not
+        half_width = 1
+        while 2 * beyond(half_width + 0.5) > tail:
+            half_width += 1
+        right = [beyond(r - 0.5) - beyond(r + 0.5) for r in range(1, half_width + 1)]
+        return quantise_pmf([*right[::-1], 1 - 2 * beyond(0.5), *right, 2 * beyond(half_width + 0.5)])
 
-    half_width = 1
-    while 2 * beyond(half_width + 0.5) > tail:
-        half_width += 1
-    right = [beyond(r - 0.5) - beyond(r + 0.5) for r in range(1, half_width + 1)]
-    return quantise_pmf([*right[::-1], 1 - 2 * beyond(0.5), *right, 2 * beyond(half_width + 0.5)])
+    return tuple(table(sigma_of_level(level, levels, sigma_min, sigma_max)) for level in range(levels))
 
 
 def escape_table() -> Weights:

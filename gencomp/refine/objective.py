@@ -87,10 +87,13 @@ def price_of(facts: Mapping[str, Any], quality_step: int) -> Price:
 
     facts: `Model.facts`; "lambda_min", "lambda_max" and "ms_ssim_weight" where the model says them.
     """
-    low, high = (_positive(facts, "lambda_min", LAMBDA_MIN), _positive(facts, "lambda_max", LAMBDA_MAX))
-    weight = facts.get("ms_ssim_weight", MS_SSIM_WEIGHT)
-    weight = float(weight) if isinstance(weight, int | float) and 0 <= weight < math.inf else MS_SSIM_WEIGHT
-    return Price(low * (high / low) ** (quality_step / STEPS), weight)
+
+    def fact(name: str, default: float) -> float:
+        value = facts.get(name, default)
+        return float(value) if isinstance(value, int | float) and 0 <= value < math.inf else default
+
+    low, high = (fact("lambda_min", 0) or LAMBDA_MIN, fact("lambda_max", 0) or LAMBDA_MAX)
+    return Price(low * (high / low) ** (quality_step / STEPS), fact("ms_ssim_weight", MS_SSIM_WEIGHT))
 
 
 def minimised(aim: str, effort: int) -> tuple[str, ...]:
@@ -210,8 +213,3 @@ def _spans(length: int, side: int) -> list[slice]:
     """Equal parts of at most `side`."""
     count = -(-length // side)
     return [slice(*pair) for pair in pairwise(length * k // count for k in range(count + 1))]
-
-
-def _positive(facts: Mapping[str, Any], name: str, default: float) -> float:
-    value = facts.get(name, default)
-    return float(value) if isinstance(value, int | float) and 0 < value < math.inf else default

@@ -118,11 +118,7 @@ def folders_of(_: click.Context, __: click.Parameter, values: Sequence[str]) -> 
 )
 @click.option("--training", type=click.IntRange(0, 20), default=3, help="Practice trials.")
 @click.option(
-    "--rest",
-    "rest_every",
-    type=click.IntRange(0),
-    default=50,
-    help="Offer a rest after so many trials; 0: never.",
+    "--rest", "rest_every", type=click.IntRange(0), default=50, help="Offer a rest after so many trials; 0: never."
 )
 @click.option(
     "--layout",

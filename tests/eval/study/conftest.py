@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from PIL import Image
 from gencomp.eval.study.design.build import StudyOptions, blurred, build
 from gencomp.eval.study.design.sources import StudyImage
 from gencomp.eval.study.plan import Design, Method, Study, load
+from gencomp.eval.study.web.session import Course
+from gencomp.eval.study.web.store import Store
 
 QUALITY = {"good": 1, "middling": 3, "bad": 6}  # factor of the blur
 
@@ -63,6 +66,17 @@ def folder(built: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def study(folder: Path) -> Study:
     return load(folder)
+
+
+@pytest.fixture
+def course_of() -> Callable[[Store, Study], Course]:
+    """The course of raters by a clock on which five seconds pass whenever somebody looks."""
+    return lambda store, study: Course(study, store, count(1_800_000_000, 5).__next__)
+
+
+@pytest.fixture
+def course(folder: Path, study: Study, course_of: Callable[[Store, Study], Course]) -> Course:
+    return course_of(Store(folder, study.id), study)
 
 
 @pytest.fixture(scope="session")

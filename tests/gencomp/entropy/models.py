@@ -36,10 +36,7 @@ def tables(z: bool = True) -> Tables:
 def synthesis(outputs: int, quality: int, hi: int = 100) -> IntNet:
     """Twice a pixel shuffle."""
     inputs = HYPER + quality
-    layers = (
-        layer(8, inputs, 1, kernel=3, shuffle=2),
-        layer(4 * outputs, 2, 2, kernel=3, shuffle=2, hi=hi),
-    )
+    layers = (layer(8, inputs, 1, kernel=3, shuffle=2), layer(4 * outputs, 2, 2, kernel=3, shuffle=2, hi=hi))
     return IntNet(layers, np.full(inputs, 200))
 
 

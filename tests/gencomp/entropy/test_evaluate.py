@@ -17,17 +17,7 @@ from gencomp.entropy.contract import Arithmetic
 from gencomp.entropy.evaluate import Evaluation, evaluate
 from gencomp.entropy.intnet import IntConv, IntNet
 
-from .nets import (
-    ARITHMETICS,
-    EXAMPLE_DIGEST,
-    example_digest,
-    example_input,
-    example_net,
-    forward,
-    hashed,
-    layer,
-    nets,
-)
+from .nets import ARITHMETICS, EXAMPLE_DIGEST, example_digest, example_input, example_net, forward, hashed, layer, nets
 from .test_layout import Model
 
 arithmetics = pytest.mark.parametrize("arithmetic", ARITHMETICS)

@@ -8,84 +8,47 @@ Starts `gencomp study serve` on a free port of 127.0.0.1 for a made-up study in 
 anything else. Prints one JSON object. A rater is a thread with one connection that votes at random.
 """
 
-from __future__ import annotations
-
 import argparse
 import http.client
 import json
 import os
 import random
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from dataclasses import dataclass, field
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from gencomp.eval.study.design.build import StudyOptions, blurred, build
 from gencomp.eval.study.design.sources import StudyImage
-from gencomp.eval.study.plan import Design, Method, Study, load
+from gencomp.eval.study.plan import Design, Method, load
 from gencomp.eval.study.web.store import Store
 
 SERVE = (sys.executable, "-c", "from gencomp.eval.study.cli import study; study()", "serve")
+FORM, JSON = ({"Content-Type": f"application/{kind}"} for kind in ("x-www-form-urlencoded", "json"))
 
 
-@dataclass
-class Rater:
+class Sent(NamedTuple):
     """What one rater sent, and how long the server took to store each vote (seconds)."""
 
-    votes: int
-    pause: float
-    images: bool
-    sent: list[str] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-    error: BaseException | None = None
+    choices: list[str]
+    seconds: list[float]
+    error: str
 
-    def run(self, port: int, seed: int) -> None:
-        try:
-            self._run(port, random.Random(seed))
-        except BaseException as error:
-            self.error = error
 
-    def _run(self, port: int, rng: random.Random) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-        form = {"Content-Type": "application/x-www-form-urlencoded"}
-        who = f"agree=yes&participant=rater{rng.getrandbits(64):x}"
-        link = self._ask(connection, "POST", "/join", who.encode(), form)[1]
-        screen = json.loads(self._ask(connection, "GET", f"{link}/state")[0])
-        time.sleep(rng.uniform(0, 2 * self.pause))  # raters do not vote in step
-        while screen["trial"] and len(self.sent) < self.votes:
-            if self.images:
-                for address in screen["trial"]["images"].values():
-                    self._ask(connection, "GET", address)
-            time.sleep(max(0.31, rng.uniform(0.5, 1.5) * self.pause))  # the server takes no answer sooner
-            choice = rng.choice("ab")
-            answer = {"n": screen["n"], "choice": choice, "ms": 350, "flips": 2, "dpr": 1.0}
-            start = time.perf_counter()
-            body, _ = self._ask(connection, "POST", f"{link}/vote", json.dumps(answer).encode(),
-                                {"Content-Type": "application/json"})  # fmt: skip
-            self.seconds.append(time.perf_counter() - start)
-            receipt = json.loads(body)
-            if not receipt["counted"]:
-                raise RuntimeError(f"vote {screen['n']} was not counted")
-            self.sent.append(choice)
-            screen = receipt["screen"]
+def rate(port: int, seed: int, votes: int, pause: float, images: bool) -> Sent:
+    """Take part once."""
+    rng, sent = random.Random(seed), Sent([], [], "")
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
 
-    @staticmethod
-    def _ask(
-        connection: http.client.HTTPConnection,
-        method: str,
-        path: str,
-        body: bytes = b"",
-        headers: dict[str, str] | None = None,
-    ) -> tuple[bytes, str]:
+    def ask(method: str, path: str, body: str = "", headers: dict[str, str] | None = None) -> tuple[bytes, str]:
         connection.request(method, path, body or None, headers or {})
         reply = connection.getresponse()
         data = reply.read()
@@ -93,8 +56,28 @@ class Rater:
             raise RuntimeError(f"{method} {path.split('/')[1]}: {reply.status} {data[:80]!r}")
         return data, reply.headers.get("Location") or ""
 
+    try:
+        link = ask("POST", "/join", f"agree=yes&participant=rater{rng.getrandbits(64):x}", FORM)[1]
+        screen = json.loads(ask("GET", f"{link}/state")[0])
+        time.sleep(rng.uniform(0, 2 * pause))  # raters do not vote in step
+        while screen["trial"] and len(sent.choices) < votes:
+            for address in screen["trial"]["images"].values() if images else ():
+                ask("GET", address)
+            time.sleep(max(0.31, rng.uniform(0.5, 1.5) * pause))  # the server takes no answer sooner
+            answer = {"n": screen["n"], "choice": rng.choice("ab"), "ms": 350, "flips": 2, "dpr": 1.0}
+            start = time.perf_counter()
+            receipt = json.loads(ask("POST", f"{link}/vote", json.dumps(answer), JSON)[0])
+            sent.seconds.append(time.perf_counter() - start)
+            if not receipt["counted"]:
+                raise RuntimeError(f"vote {screen['n']} was not counted")
+            sent.choices.append(answer["choice"])
+            screen = receipt["screen"]
+    except Exception as error:
+        return sent._replace(error=str(error))
+    return sent
 
-def make_study(folder: Path, votes: int, design: Method) -> Study:
+
+def make_study(folder: Path, votes: int, design: Method) -> None:
     """Five conditions on as many made-up images as it takes for each rater to have `votes` pairs."""
     rng = np.random.default_rng(0)
     coded = []
@@ -107,14 +90,12 @@ def make_study(folder: Path, votes: int, design: Method) -> Study:
             blurred(image, factor).save(path)
             coded.append(StudyImage(f"p{k}", f"c{factor}", "", None, work / f"{k}-1.png", path, None, {}))
     how = Design(design, votes, 0, 0, 0, 0)
-    study = build(folder, coded, StudyOptions(how, "Load", "Which?", "flip", crop=(256, 256), questions=()))
-    shutil.rmtree(work)
-    return study
+    build(folder, coded, StudyOptions(how, "Load", "Which?", "flip", crop=(256, 256), questions=()))
 
 
 def measure(raters: int, votes: int, pause: float, design: Method, images: bool) -> dict[str, Any]:
     """Run the raters to the end and compare what they sent with what the database holds."""
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor(raters) as pool:
         folder = Path(temporary) / "study"
         make_study(folder, votes, design)
         server = subprocess.Popen([*SERVE, str(folder), "--port", "0"], stdout=subprocess.PIPE, text=True)
@@ -123,43 +104,37 @@ def measure(raters: int, votes: int, pause: float, design: Method, images: bool)
             found = re.search(r"http://127\.0\.0\.1:(\d+)/", server.stdout.readline())
             if not found:
                 raise RuntimeError("the server did not start")
-            people = [Rater(votes, pause, images) for _ in range(raters)]
-            threads = [threading.Thread(target=p.run, args=(int(found[1]), k)) for k, p in enumerate(people)]
             load_before, start = os.getloadavg()[0], time.perf_counter()
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
+            people = list(pool.map(lambda seed: rate(int(found[1]), seed, votes, pause, images), range(raters)))
             seconds, load_after = time.perf_counter() - start, os.getloadavg()[0]
         finally:
             server.kill()  # as hard as it goes: what was acknowledged must be on disk
             server.wait()
         result = compare(folder, people)
     times = np.array([s for p in people for s in p.seconds]) * 1000
-    return result | {
-        "raters": raters, "votes_sent": len(times), "pause_s": pause, "design": design, "images_fetched": images,
-        "seconds": round(seconds, 1), "votes_per_second": round(len(times) / seconds, 1),
-        "median_ms": round(float(np.median(times)), 2), "p95_ms": round(float(np.quantile(times, 0.95)), 2),
-        "p99_ms": round(float(np.quantile(times, 0.99)), 2), "max_ms": round(float(times.max()), 2),
-        "cores": os.cpu_count(), "load_average": [round(load_before, 2), round(load_after, 2)],
-    }  # fmt: skip
+    quantiles = {"median_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99, "max_ms": 1}
+    return {
+        **result,
+        **{"raters": raters, "votes_sent": len(times), "pause_s": pause, "design": design, "images_fetched": images},
+        **{"seconds": round(seconds, 1), "votes_per_second": round(len(times) / seconds, 1)},
+        **{name: round(float(np.quantile(times, share)), 2) for name, share in quantiles.items()},
+        **{"cores": os.cpu_count(), "load_average": [round(load_before, 2), round(load_after, 2)]},
+    }
 
 
-def compare(folder: Path, people: list[Rater]) -> dict[str, Any]:
+def compare(folder: Path, people: list[Sent]) -> dict[str, Any]:
     """lost, doubled: votes that the server took and the database has not, or has though nobody sent them."""
-    errors = [str(p.error) for p in people if p.error]
-    store = Store(folder, load(folder).id)
-    stored: dict[str, list[str]] = {}
-    numbers: dict[str, list[int]] = {}
+    store, stored = Store(folder, load(folder).id), defaultdict[str, list[Any]](list)
     for vote in store.votes():
-        stored.setdefault(vote.rater, []).append(vote.choice)
-        numbers.setdefault(vote.rater, []).append(vote.n)
+        stored[vote.rater].append(vote)
     store.close()
-    in_order = all(n == list(range(len(n))) for n in numbers.values())
-    total, sent = sum(map(len, stored.values())), sum(len(p.sent) for p in people)
-    same = sorted("".join(c) for c in stored.values()) == sorted("".join(p.sent) for p in people)
-    return {"votes_stored": total, "lost": max(0, sent - total), "doubled": max(0, total - sent),
-            "every_vote_as_sent": same and in_order, "errors": errors}  # fmt: skip
+    in_order = all([v.n for v in votes] == list(range(len(votes))) for votes in stored.values())
+    total, sent = sum(map(len, stored.values())), sum(len(p.choices) for p in people)
+    same = sorted([v.choice for v in votes] for votes in stored.values()) == sorted(p.choices for p in people)
+    return {
+        **{"votes_stored": total, "lost": max(0, sent - total), "doubled": max(0, total - sent)},
+        **{"every_vote_as_sent": same and in_order, "errors": [p.error for p in people if p.error]},
+    }
 
 
 def main() -> None:
@@ -172,7 +147,7 @@ def main() -> None:
     given = parser.parse_args()
     if not (0 < given.raters <= 200 and 0 < given.votes <= 1000 and given.raters * given.votes <= 50_000):
         parser.error("at most 200 raters, 1000 votes each and 50,000 in all")
-    print(json.dumps(measure(given.raters, given.votes, given.pause, given.design, given.images)))
+    print(json.dumps(measure(**vars(given))))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,10 +17,9 @@ from gencomp.eval.study.design.trials import Trial
 from gencomp.eval.study.plan import Study, StudyError, load
 from gencomp.eval.study.votes import Vote, parse, to_csv, to_json
 from gencomp.eval.study.web import listen
-from gencomp.eval.study.web.session import AnswerRefused, Course
+from gencomp.eval.study.web.session import Course
 from gencomp.eval.study.web.store import NAME, Rater, Store
 
-CLOCK = count(1_800_000_000, 5).__next__  # five seconds pass whenever somebody looks
 AT = "2026-01-01T00:00:00Z"
 
 
@@ -38,26 +36,7 @@ def vote_to_the_end(course: Course, choice: str = "a") -> Rater:
     return rater
 
 
-def test_a_vote_counts_once_and_the_first_one_stands(folder: Path, study: Study) -> None:
-    course = Course(study, Store(folder, study.id), CLOCK)
-    rater = joined(course)
-    assert course.vote(rater, 0, "a", 900, 2, 1.0).counted
-    again = course.vote(rater._replace(done=1), 0, "b", 950, 2, 1.0)
-    assert not again.counted
-    assert again.screen.n == 1
-    assert [v.choice for v in course.store.votes()] == ["a"]
-
-
-@pytest.mark.parametrize("n", [-1, 1, 5, 10**9])
-def test_a_trial_that_is_not_due_takes_no_vote(folder: Path, study: Study, n: int) -> None:
-    course = Course(study, Store(folder, study.id), CLOCK)
-    with pytest.raises(AnswerRefused):
-        course.vote(joined(course), n, "a", 900, 2, 1.0)
-    assert course.store.votes() == []
-
-
-def test_many_threads_with_one_answer_count_once(folder: Path, study: Study) -> None:
-    course = Course(study, Store(folder, study.id), CLOCK)
+def test_many_threads_with_one_answer_count_once(course: Course) -> None:
     rater = joined(course)
     counted: list[bool] = []
     vote = lambda: counted.append(course.vote(rater, 0, "a", 900, 1, 1.0).counted)  # noqa: E731
@@ -69,11 +48,13 @@ def test_many_threads_with_one_answer_count_once(folder: Path, study: Study) -> 
     assert sorted(counted) == [False] * 15 + [True]
 
 
-def test_copies_served_in_several_places_do_not_repeat_each_others_orders(folder: Path, study: Study) -> None:
+def test_copies_served_in_several_places_do_not_repeat_each_others_orders(
+    folder: Path, study: Study, course_of: Any
+) -> None:
     elsewhere = Path(shutil.copytree(folder, folder.with_name("elsewhere")))
     stores = Store(folder, study.id), Store(elsewhere, study.id)
     for store in stores:
-        vote_to_the_end(Course(study, store, CLOCK))
+        vote_to_the_end(course_of(store, study))
     here, there = ([vote.trial for vote in store.votes()] for store in stores)
     assert here != there
 
@@ -111,26 +92,10 @@ def test_every_vote_is_flushed_to_the_disk(folder: Path, study: Study) -> None:
     assert store._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
-def test_a_rater_goes_on_after_a_restart(folder: Path, study: Study) -> None:
-    store = Store(folder, study.id)
-    course = Course(study, store, CLOCK)
-    token = course.join(agreed=True)
-    rater = store.rater(token)
-    assert rater
-    shown = course.screen(rater)
-    course.vote(rater, 0, "a", 900, 1, 1.0)
-    store.close()
-    again = Course(study, Store(folder, study.id), CLOCK)
-    back = again.store.rater(token)
-    assert back
-    assert back.done == 1
-    assert again.screen(back).trial == shown.ahead
-
-
 @pytest.mark.parametrize("method", ["full", "random", "active"])
-def test_a_rater_sees_what_the_design_says(built_with: Any, method: str) -> None:
+def test_a_rater_sees_what_the_design_says(built_with: Any, course_of: Any, method: str) -> None:
     folder, study = built_with(method)
-    course = Course(study, Store(folder, study.id), CLOCK)
+    course = course_of(Store(folder, study.id), study)
     for _ in range(3):
         vote_to_the_end(course)
     kinds = [v.trial.kind for v in course.store.votes()]
@@ -142,9 +107,9 @@ def test_a_rater_sees_what_the_design_says(built_with: Any, method: str) -> None
     assert len(set(pairs)) == 12
 
 
-def test_an_active_trial_stays_the_same_until_it_is_answered(built_with: Any) -> None:
+def test_an_active_trial_stays_the_same_until_it_is_answered(built_with: Any, course_of: Any) -> None:
     folder, study = built_with("active")
-    course = Course(study, Store(folder, study.id), CLOCK)
+    course = course_of(Store(folder, study.id), study)
     first, other = joined(course), joined(course)
     shown = course.screen(first._replace(done=2))
     vote_to_the_end(course)
@@ -152,11 +117,10 @@ def test_an_active_trial_stays_the_same_until_it_is_answered(built_with: Any) ->
     assert course.screen(first._replace(done=2)) == shown
 
 
-def test_nothing_stored_leads_back_to_a_person_or_lets_anybody_vote(folder: Path, study: Study) -> None:
-    store = Store(folder, study.id)
-    token = Course(study, store, CLOCK).join(agreed=True)
+def test_nothing_stored_leads_back_to_a_person_or_lets_anybody_vote(folder: Path, course: Course) -> None:
+    token = course.join(agreed=True)
     assert token.encode() not in b"".join(path.read_bytes() for path in folder.glob(f"{NAME}*"))
-    assert store.rater("nobody") is None
+    assert course.store.rater("nobody") is None
 
 
 def test_votes_of_another_plan_are_not_mixed_in(folder: Path, study: Study) -> None:
@@ -170,9 +134,8 @@ def test_votes_of_another_plan_are_not_mixed_in(folder: Path, study: Study) -> N
 
 @pytest.mark.parametrize("to_text", [to_csv, to_json])
 def test_votes_travel_to_another_copy_of_the_study_and_count_once(
-    folder: Path, study: Study, tmp_path: Path, to_text: Any
+    course: Course, study: Study, tmp_path: Path, to_text: Any
 ) -> None:
-    course = Course(study, Store(folder, study.id), CLOCK)
     vote_to_the_end(course)
     votes = course.store.votes()
     text = to_text(study, votes)
@@ -228,8 +191,7 @@ def test_a_file_that_is_no_file_of_votes_is_refused(study: Study) -> None:
         parse(study, to_csv(study, [vote, vote._replace(choice="b")]))
 
 
-def test_an_import_that_contradicts_what_is_here_changes_nothing(folder: Path, study: Study) -> None:
-    course = Course(study, Store(folder, study.id), CLOCK)
+def test_an_import_that_contradicts_what_is_here_changes_nothing(course: Course) -> None:
     rater = vote_to_the_end(course)
     before = course.store.votes()
     changed = [before[0]._replace(choice="b"), Vote("1" * 16, "web", 0, before[3].trial, "a", 1, 1, 1, 1.0, AT)]
@@ -241,10 +203,10 @@ def test_an_import_that_contradicts_what_is_here_changes_nothing(folder: Path, s
     assert course.store.votes() == before
 
 
-def test_two_stores_on_one_file_do_not_lose_votes(folder: Path, study: Study) -> None:
+def test_two_stores_on_one_file_do_not_lose_votes(folder: Path, study: Study, course_of: Any) -> None:
     """`analyse` and `import` open the database while the server has it open."""
     served, beside = Store(folder, study.id), Store(folder, study.id)
-    vote_to_the_end(Course(study, served, CLOCK))
+    vote_to_the_end(course_of(served, study))
     beside.add_votes([Vote("2" * 16, "web", 0, Trial("pair", "s0", "good", "bad"), "a", 1, 1, 1, 1.0, AT)])
     assert len(served.votes()) == len(beside.votes()) == 18
     with sqlite3.connect(folder / NAME) as db:
@@ -258,9 +220,8 @@ def test_the_database_is_the_owners_business(folder: Path, study: Study) -> None
 
 
 def test_the_database_file_alone_is_whole_when_the_study_is_closed_or_backed_up(
-    folder: Path, study: Study, tmp_path: Path
+    folder: Path, study: Study, course: Course, tmp_path: Path
 ) -> None:
-    course = Course(study, Store(folder, study.id), CLOCK)
     rater = vote_to_the_end(course)
     backup = ["backup", str(folder), str(tmp_path / "copy")]
     said = CliRunner().invoke(command, backup)  # while it is open, as it is when served
