@@ -56,8 +56,7 @@ def _names(_: click.Context, parameter: click.Parameter, value: str | None) -> t
     "--budget",
     "minutes",
     required=True,
-    type=click.FloatRange(0, min_open=True),
-    callback=options.finite,
+    type=options.POSITIVE,
     metavar="MINUTES",
     help="Training time of each rung, all its stages together; on a CPU that of the processor.",
 )
