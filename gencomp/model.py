@@ -132,17 +132,9 @@ def save_model(model: Model, path: Path, *, replace: bool = True) -> None:
         tensors |= {f"int8.{name}": weight.values, f"int8.{name}{SCALE}": weight.scale}
     for name, graph in model.graphs.items():
         tensors[f"graph.{name}"] = np.ascontiguousarray(graph, np.uint8)
-    metadata = {
-        "format": FORMAT,
-        "name": model.name,
-        "family": model.family,
-        "config": model.config,
-        "kind": model.entropy.kind,
-        "known_answer": model.answer,
-        "facts": model.facts,
-        "stride": model.stride,
-        "halo": list(model.halo),
-    }
+    named = ("name", "family", "config", "facts", "stride")
+    metadata = {"format": FORMAT, "kind": model.entropy.kind, "known_answer": model.answer, "halo": list(model.halo)}
+    metadata |= {name: getattr(model, name) for name in named}
     metadata["digest"] = _digest(metadata, tensors)
     # safetensors writes the metadata in an order that changes from run to run; one key keeps the file reproducible.
     write_atomically(path, save(tensors, {"gencomp": json.dumps(metadata, sort_keys=True)}), replace=replace)

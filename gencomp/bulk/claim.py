@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from gencomp.bulk.plan import BulkSourceError, Source
+from gencomp.bulk.plan import BulkSourceError, ShardedSource
 from gencomp.bulk.settings import Settings
 from gencomp.bulk.storage import BULK, Storage
 from gencomp.files import shown
@@ -58,7 +58,7 @@ def decoder_of(model: str | None) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else f"of {path}"
 
 
-def check_apart(source: Source, destination: Storage, settings: Settings) -> None:
+def check_apart(source: ShardedSource, destination: Storage, settings: Settings) -> None:
     """BulkSourceError where an output would replace an input, or the outputs would be inputs of the next run."""
     if settings.direction == "verify" or type(source.place.fs) is not type(destination.fs):
         return

@@ -22,7 +22,7 @@ from gencomp.cli.group import WrongUsage
 from gencomp.files import shown
 
 if TYPE_CHECKING:
-    from gencomp.bulk.plan import Source
+    from gencomp.bulk.plan import ShardedSource
     from gencomp.bulk.run import Result
 
 
@@ -149,7 +149,7 @@ def _summary(direction: str, result: Result) -> str:
     return ", ".join(parts) + (f"; left out: {'; '.join(left)}" if left else "")
 
 
-def _report(dest: str, source: Source, broken: dict[str, str], quiet: bool) -> str:
+def _report(dest: str, source: ShardedSource, broken: dict[str, str], quiet: bool) -> str:
     from gencomp.bulk.report import merge, write_report
     from gencomp.bulk.storage import Storage
 

@@ -64,7 +64,7 @@ class Shard(NamedTuple):
         return f"{BULK}/status/{folder}{slash}{fitted(name + '.parquet')}"
 
 
-class Source(NamedTuple):
+class ShardedSource(NamedTuple):
     """A place and its shards, in order. left: what is not taken; whole: whether the whole folder was asked for."""
 
     place: Storage
@@ -73,7 +73,7 @@ class Source(NamedTuple):
     whole: bool
 
 
-def find_shards(url: str, settings: Settings) -> Source:
+def find_shards(url: str, settings: Settings) -> ShardedSource:
     """The shards of a source, in order.
 
     Raises BulkSourceError where there is nothing to do, FileNotFoundError where there is no such place.
@@ -104,7 +104,9 @@ def find_shards(url: str, settings: Settings) -> Source:
             raise BulkSourceError(f"{shown(other)} and {shown(shard.path)} would both become {shown(shard.target)}")
     few = shards[:: -(-len(shards) // SAMPLES)]  # the samples of a report come from all over the source
     most = {shard.name: -(-SAMPLES // len(few)) for shard in few}
-    return Source(place, [shard._replace(shown=most.get(shard.name, 0)) for shard in shards], left, named is None)
+    return ShardedSource(
+        place, [shard._replace(shown=most.get(shard.name, 0)) for shard in shards], left, named is None
+    )
 
 
 def samples(place: Storage, folder: str, names: Iterable[str], settings: Settings) -> list[str]:

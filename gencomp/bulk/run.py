@@ -12,7 +12,7 @@ from gencomp import machine
 from gencomp.bulk.claim import check_apart, claim
 from gencomp.bulk.monitor import Monitor, Progress
 from gencomp.bulk.parquet import read_images
-from gencomp.bulk.plan import Shard, Source, find_shards, join, samples
+from gencomp.bulk.plan import Shard, ShardedSource, find_shards, join, samples
 from gencomp.bulk.settings import Settings
 from gencomp.bulk.shard import forget, table_of
 from gencomp.bulk.status import DONE, Footer, SampleRow, SampleTally, tally_of
@@ -42,7 +42,7 @@ class Result(NamedTuple):
     shards: int
     broken: dict[str, str]
     seconds: float
-    source: Source
+    source: ShardedSource
 
 
 def default_jobs() -> int:
@@ -175,7 +175,7 @@ class Forecast(NamedTuple):
     megapixels_per_second: float
 
 
-def forecast(source: Source, transform: Transform, tried: Callable[[], None], count: int = SAMPLES) -> Forecast:
+def forecast(source: ShardedSource, transform: Transform, tried: Callable[[], None], count: int = SAMPLES) -> Forecast:
     """Code about `count` images from up to 20 shards spread over the source; tried: called after each.
 
     Bytes follow from the ratio of bytes out and in, the number of images from the bytes of the shards that were read:

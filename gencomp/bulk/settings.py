@@ -54,15 +54,12 @@ class Settings:
         sizes = [name for name in ("quality", "bpp", "bytes") if getattr(self, name) is not None]
         if len(sizes) > 1:
             raise ValueError(f"give one of quality, bpp and bytes, not {' and '.join(sizes)}")
-        if sizes and self.direction != "code":
-            raise ValueError(f"{sizes[0]} has no effect on {self.direction}")
-        for name in ("effort", "keep", "background"):
-            if self.direction != "code" and getattr(self, name):
-                raise ValueError(f"{name} has no effect on {self.direction}")
-        steps_of(self.effort), checked_aim(self.aim)
-        checked(self.keep)
-        if self.realism is not None and self.direction != "decode":
-            raise ValueError(f"realism has no effect on {self.direction}")
+        asked = [*sizes, *(name for name in ("effort", "keep", "background") if getattr(self, name))]
+        idle = asked if self.direction != "code" else []
+        idle += ["realism"] if self.realism is not None and self.direction != "decode" else []
+        if idle:
+            raise ValueError(f"{idle[0]} has no effect on {self.direction}")
+        steps_of(self.effort), checked_aim(self.aim), checked(self.keep)
         if self.per_shard < 1:
             raise ValueError("a shard has at least one image")
         if self.quality is not None and not MIN_QUALITY <= self.quality <= MAX_QUALITY:

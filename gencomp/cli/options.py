@@ -88,9 +88,7 @@ output = click.option(
     callback=filled,
     help="Output file, - for standard output; with several inputs or a folder, a folder, made if missing.",
 )
-overwrite = click.option(
-    "--overwrite", "--force", is_flag=True, help="Replace outputs that exist.  [default: keep them]"
-)
+overwrite = click.option("--overwrite", "--force", is_flag=True, help="Replace existing outputs.  [default: keep them]")
 background = click.option(
     "--background", metavar="COLOUR", callback=_colour, help="Composite on this colour.  [default: keep alpha]"
 )

@@ -3,11 +3,9 @@
 import hashlib
 import json
 import os
-import struct
 import subprocess
 import sys
 import warnings
-import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -106,59 +104,6 @@ def test_a_file_of_another_model_is_refused(codec: Codec) -> None:
     foreign = bitstream.Header(b"none", header.width, header.height, header.quality_step, header.latents_crc)
     with pytest.raises(BitstreamError, match="another model"):
         codec.decompress(bitstream.pack(foreign, payload))
-
-
-def damage(good: bytes, draw: np.random.Generator) -> bytes:
-    """A flip, a cut, an insertion, an extension, or noise instead of the file."""
-    damaged, at = bytearray(good), int(draw.integers(len(good)))
-    kind = int(draw.integers(5))
-    if kind == 0:
-        damaged[at] ^= 1 << int(draw.integers(8))
-    elif kind == 1:
-        del damaged[at:]
-    elif kind == 2:
-        damaged[at:at] = draw.bytes(int(draw.integers(1, 9)))
-    elif kind == 3:
-        damaged += draw.bytes(int(draw.integers(1, 9)))
-    else:
-        damaged = bytearray(draw.bytes(int(draw.integers(0, 200))))
-    return bytes(damaged)
-
-
-def test_two_thousand_damaged_files_are_two_thousand_clear_errors(codec: Codec) -> None:
-    good, draw, seen = codec.compress(noise(16, 24), quality=80), np.random.default_rng(5), 0
-    while seen < 2000:
-        damaged = damage(good, draw)
-        if damaged == good:
-            continue
-        seen += 1
-        with pytest.raises(BitstreamError) as error:
-            codec.decompress(damaged)
-        assert "\n" not in str(error.value)
-
-
-def test_damage_under_a_right_checksum_ends_in_an_error_or_in_the_picture_that_it_claims(codec: Codec) -> None:
-    good, draw, errors = codec.compress(noise(16, 24), quality=80), np.random.default_rng(6), 0
-    for _ in range(500):
-        forged = reseal(bytearray(damage(good, draw)), good)
-        try:
-            image = codec.decompress(bytes(forged), max_pixels=10_000)
-        except BitstreamError:
-            errors += 1
-        else:
-            header = bitstream.unpack(bytes(forged))[0]
-            assert image.size == (header.width, header.height)
-    assert errors > 450
-
-
-def reseal(damaged: bytearray, good: bytes) -> bytearray:
-    """The file with a right file CRC, as a forger would leave it (the CRC lies before the payload)."""
-    at = len(good) - bitstream.inspect(good).sections["payload"] - 4
-    if len(damaged) <= at + 4:
-        return damaged
-    crc = zlib.crc32(bytes(damaged[at + 4 :]), zlib.crc32(bytes(damaged[:at])))
-    damaged[at : at + 4] = struct.pack("<I", crc)
-    return damaged
 
 
 def test_realism_outside_its_range_is_refused(codec: Codec) -> None:

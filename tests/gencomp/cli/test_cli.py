@@ -404,14 +404,6 @@ def test_pipes_are_skipped_in_a_folder_and_refused_by_name(run: Run, images: Pat
         assert (result.exit_code, "a pipe, not a file" in result.stderr) == (1, True)
 
 
-def test_shared_names_are_resolved_and_stop_nothing(run: Run, images: Path, photo: Image.Image) -> None:
-    photo.save(images / "a.bmp")
-    result = run("compress", images, "-o", images / "out")
-    assert result.exit_code == 0
-    assert "Note: outputs that would share a name keep their inputs' whole names" in result.stderr
-    assert _tree(images / "out") == ["a.bmp.gnc", "a.png.gnc", "sub/b.gnc"]
-
-
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
 def test_names_that_cannot_be_printed_are_escaped_and_stop_nothing(tmp_path: Path, encoding: str) -> None:
     file = pack(Header(b"fake", 4, 4, 0, 0), b"payload")

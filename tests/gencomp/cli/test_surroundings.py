@@ -70,22 +70,6 @@ def test_a_verb_works_with_closed_streams(verb: str, closed: tuple[int, ...], ph
         assert len(made) >= (4 if verb in ("compress several", "bulk") else 1)
 
 
-def test_names_of_255_bytes_are_coded_and_decoded_by_every_verb(photos: Path) -> None:
-    whole = sorted(["x" * 251 + ".png", "x" * 251 + ".bmp", "é" * 125 + ".jpg", "y" * 246 + ".jpeg"])
-    for name in whole:
-        Image.new("RGB", (40, 30)).save(photos / "out" / name)
-    assert gencomp("compress", "out", "-o", "coded/", "--jobs", "1", *TINY, cwd=photos).returncode == 0
-    assert gencomp("decompress", "coded", "-o", "seen/", "--jobs", "1", *TINY, cwd=photos).returncode == 0
-    assert gencomp("bulk", "out", "bulk", "--jobs", "1", *TINY, cwd=photos).returncode == 0
-    for folder in ("coded", "seen", "bulk"):
-        names = [path.name for path in (photos / folder).iterdir() if not path.name.startswith(".")]
-        assert len(names) == 4
-        assert sorted(name[:100] for name in names) == sorted(name[:100] for name in whole)
-    done = gencomp("compress", "out/" + whole[0], "-o", "z" * 252 + ".gnc", *TINY, cwd=photos)
-    assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)
-    assert b"name too long" in done.stderr
-
-
 @pytest.mark.parametrize("lacking", ["working folder", "open files", "home", "temporary folder"])
 def test_several_files_are_coded_where_something_is_lacking(lacking: str, photos: Path) -> None:
     gone = photos / "gone"
