@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from gencomp.bulk.settings import Settings
+from gencomp.bulk.settings import BulkSourceError, Settings
 from gencomp.bulk.storage import BULK, Stat, Storage
 from gencomp.files import fitted, shown
 from gencomp.outputs import name_key
@@ -33,10 +33,6 @@ _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _PEEK = 1 << 16  # bytes at each end of a file that are looked at to see whether it is another one
 _LOOKED_AT = 10_000  # files of a folder
 SAMPLES = 12  # that a report shows
-
-
-class BulkSourceError(ValueError):
-    """A source without anything to do, or whose outputs would collide."""
 
 
 class Shard(NamedTuple):

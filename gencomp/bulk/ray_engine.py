@@ -29,7 +29,7 @@ class ShardActor:
 
     def __init__(self, job: Job) -> None:
         os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported; Ray runs one actor a processor
-        from gencomp.bulk.claim import claim
+        from gencomp.bulk.settings import claim
         from gencomp.bulk.transform import Transform
 
         self.job = job

@@ -10,11 +10,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gencomp.bulk.claim import FILE as CLAIM
-from gencomp.bulk.claim import claimed
 from gencomp.bulk.monitor import size_text, time_text
 from gencomp.bulk.plan import Shard
 from gencomp.bulk.run import footers_of
+from gencomp.bulk.settings import CLAIM, claimed
 from gencomp.bulk.status import BINS_PER_OCTAVE, FAILED, SampleRow, SampleTally, read_shown
 from gencomp.bulk.storage import BULK, Storage
 from gencomp.files import shown

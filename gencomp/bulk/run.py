@@ -9,11 +9,10 @@ from itertools import islice
 from typing import NamedTuple
 
 from gencomp import machine
-from gencomp.bulk.claim import check_apart, claim
 from gencomp.bulk.monitor import Monitor, Progress
 from gencomp.bulk.parquet import read_images
 from gencomp.bulk.plan import Shard, ShardedSource, find_shards, join, samples
-from gencomp.bulk.settings import Settings
+from gencomp.bulk.settings import Settings, check_apart, claim
 from gencomp.bulk.shard import forget, table_of
 from gencomp.bulk.status import DONE, Footer, SampleRow, SampleTally, tally_of
 from gencomp.bulk.storage import BULK, Storage

@@ -1,19 +1,33 @@
-"""What is done to every image of a data set, and which of it decides the bytes of the outputs."""
+"""What is done to every image of a data set, and which of it decides the bytes of the outputs.
+
+A destination belongs to one source, one direction, one set of settings and one decoder: the first run writes them down,
+of any number that begin at once one does, and all others are held to them.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import time
 from dataclasses import dataclass
-from pathlib import PurePosixPath
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
 
 from gencomp.bitstream import MAX_PIXELS, MAX_QUALITY, MIN_QUALITY
+from gencomp.bulk.storage import BULK, Storage
 from gencomp.effort import AIMS, checked_aim, steps_of
-from gencomp.files import CODED_SUFFIX, IMAGE_SUFFIXES
+from gencomp.files import CODED_SUFFIX, IMAGE_SUFFIXES, shown
 from gencomp.metadata import checked
+from gencomp.outputs import file_ids
+
+if TYPE_CHECKING:
+    from gencomp.bulk.plan import ShardedSource
 
 DIRECTIONS = ("code", "decode", "verify")
 FORMATS = ("png", "webp", "jpg", "tiff")
-_DECIDE_NO_BYTE = ("model", "device", "max_pixels")  # the model does, by its digest (claim.py)
+CLAIM = f"{BULK}/settings.json"
+_PATIENCE = 5.0  # seconds for whoever has created the file to have written it
+_DECIDE_NO_BYTE = ("model", "device", "max_pixels")  # the model does, by its digest
 _LABELS = {"seg", "segmentation", "semantic", "instance", "label", "labels", "mask", "masks", "depth", "disparity"}
 
 
@@ -99,3 +113,68 @@ class Settings:
 def _plain(value: Any) -> Any:
     """As JSON gives it back."""
     return sorted(value) if isinstance(value, tuple) else value
+
+
+class BulkSourceError(ValueError):
+    """A source without anything to do, or whose outputs would collide."""
+
+
+class SettingsError(ValueError):
+    """The destination was begun with other settings, from another source or by another decoder."""
+
+
+def claim(destination: Storage, source: Storage, settings: Settings) -> None:
+    """Make a new destination this run's, or see that it is; SettingsError, in one line that says what differs."""
+    if destination.local and Path(destination.path(BULK)).is_symlink():
+        raise SettingsError(f"{shown(destination.path(BULK))} is a link, and outputs do not go through links")
+    asked = {"source": shown(source.url), **settings.decisive(), "decoder": decoder_of(settings.model)}
+    named = {**asked, "model": settings.model or "the embedded one"}  # for people: two names may be one file
+    if destination.exists(CLAIM) or not destination.create(json.dumps(named, indent=2).encode() + b"\n", CLAIM):
+        before = claimed(destination)
+        differs = [name for name in asked if asked[name] != before.get(name)]
+        if differs:
+            old, new = ({n: "default" if of.get(n) is None else of[n] for n in differs} for of in (before, asked))
+            what = ", ".join(f"{name} {old[name]} (now {new[name]})" for name in differs)
+            raise SettingsError(f"{shown(destination.root)} was begun with {what}: name another destination")
+
+
+def claimed(destination: Storage) -> dict[str, Any]:
+    """What a destination was begun with; FileNotFoundError where it was not."""
+    begun = time.monotonic()
+    while True:
+        try:
+            return dict(json.loads(destination.read(CLAIM)))
+        except ValueError as error:
+            if time.monotonic() - begun > _PATIENCE:
+                raise SettingsError(f"{shown(destination.path(CLAIM))} is damaged: name another destination") from error
+            time.sleep(0.1)
+
+
+def decoder_of(model: str | None) -> str:
+    """The digest of a model's file. The model id alone tells no network from another that shares its integers."""
+    from gencomp.codec import model_path
+
+    path = model_path(model)
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else f"of {path}"
+
+
+def check_apart(source: ShardedSource, destination: Storage, settings: Settings) -> None:
+    """BulkSourceError where an output would replace an input, or the outputs would be inputs of the next run."""
+    if settings.direction == "verify" or type(source.place.fs) is not type(destination.fs):
+        return
+    if not source.place.local:
+        if source.place.root.strip("/") == destination.root.strip("/"):
+            raise BulkSourceError(f"the destination {shown(destination.root)} is the source: name another")
+        return
+    inner, outer = shown(destination.root), shown(source.place.root)
+    folder, top = Path(destination.root), file_ids([Path(source.place.root)])
+    if source.whole and file_ids([folder]) == top:
+        raise BulkSourceError(f"the destination {inner} is the source: name another")
+    is_new = not destination.exists(CLAIM)
+    if source.whole and top <= file_ids(folder.parents) and is_new and folder.is_dir() and any(folder.iterdir()):
+        raise BulkSourceError(f"the destination {inner} lies in the source {outer} and is not empty: name another")
+    targets = [path for shard in source.shards if shard.target and (path := folder / shard.target).exists()]
+    inputs = file_ids(Path(source.place.path(shard.path)) for shard in source.shards) if targets else frozenset()
+    for target in targets:
+        if file_ids([target]) & inputs:
+            raise BulkSourceError(f"{shown(target)} would replace an input: name another destination")

@@ -20,7 +20,8 @@ from typing import NamedTuple
 
 from gencomp.bulk import status
 from gencomp.bulk.parquet import rewrite_parquet
-from gencomp.bulk.plan import BulkSourceError, Shard, fingerprint_of, join, samples, split
+from gencomp.bulk.plan import Shard, fingerprint_of, join, samples, split
+from gencomp.bulk.settings import BulkSourceError
 from gencomp.bulk.status import Footer, SampleRow, SampleTally
 from gencomp.bulk.storage import BULK, StandsError, Storage
 from gencomp.bulk.tar import pack_tar, rewrite_tar

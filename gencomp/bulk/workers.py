@@ -138,7 +138,7 @@ class _Run:
 
 
 def _prepare(job: Job, number: int, say: Say) -> tuple[None, Do]:
-    from gencomp.bulk.claim import claim
+    from gencomp.bulk.settings import claim
     from gencomp.bulk.shard import transform_shard
     from gencomp.bulk.transform import Transform
 

@@ -45,28 +45,17 @@ class ImageSize(click.ParamType["tuple[int, int]"]):
 
 
 @click.command()
-@click.option(
-    "-o",
-    "--output",
+@options.into(
+    "FILE|DIR",
+    "A sheet of all images; without a suffix, a folder of PNGs.  [default: samples.png]",
     default="samples.png",
-    show_default=True,
-    metavar="FILE|DIR",
-    callback=options.filled,
-    help="A sheet of all images; without a suffix, a folder with a PNG of each.",
 )
 @options.overwrite
 @click.option("--count", type=click.IntRange(1, 1024), default=9, show_default=True, metavar="N", help="Images.")
 @click.option("--size", type=ImageSize(), default="256x256", show_default=True, help="Of each image, in pixels.")
 @_quality
 @_realism
-@click.option(
-    "--seed",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    metavar="S",
-    help="Image k is drawn with the seed S + k.",
-)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Image k has seed + k.")
 @options.model
 @options.device
 @_as_json
@@ -117,21 +106,10 @@ def sample(
 @click.command()
 @click.argument("first", metavar="A", type=_INPUT)
 @click.argument("last", metavar="B", type=_INPUT)
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    metavar="DIR|WEBP",
-    callback=options.filled,
-    help="A folder for a PNG of each frame, or a file that ends in .webp: an animation.",
-)
+@options.into("DIR|WEBP", "A folder for a PNG of each frame, or an animation whose name ends in .webp.", required=True)
 @options.overwrite
-@click.option(
-    "--frames", type=click.IntRange(2, 1000), default=16, show_default=True, metavar="N", help="Both ends included."
-)
-@click.option(
-    "--fps", type=options.Number(0.1, 100), default=12, show_default=True, help="Frames per second of an animation."
-)
+@click.option("--frames", type=click.IntRange(2, 1000), default=16, show_default=True, help="Both ends included.")
+@click.option("--fps", type=options.Number(0.1, 100), default=12, show_default=True, help="Of an animation.")
 @_quality
 @_realism
 @options.model

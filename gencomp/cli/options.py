@@ -48,6 +48,11 @@ def paths(metavar: str) -> Decorator:
     return click.argument("paths", nargs=-1, required=True, metavar=metavar, type=_InputPath())
 
 
+def into(metavar: str, help: str, **more: Any) -> Decorator:
+    """`-o`, a name that is not empty."""
+    return click.option("-o", "--output", metavar=metavar, callback=filled, help=help, **more)
+
+
 def quality(help: str, default: float | None = DEFAULT_QUALITY) -> Decorator:
     """`--quality`, a number of 1 to 100."""
     kind = Number(MIN_QUALITY, MAX_QUALITY)
@@ -81,12 +86,8 @@ def _kept(_: click.Context, parameter: click.Parameter, value: str | None) -> tu
         raise click.BadParameter(str(error), param=parameter) from None
 
 
-output = click.option(
-    "-o",
-    "--output",
-    metavar="FILE|DIR",
-    callback=filled,
-    help="Output file, - for standard output; with several inputs or a folder, a folder, made if missing.",
+output = into(
+    "FILE|DIR", "Output file, - for standard output; with several inputs or a folder, a folder, made if missing."
 )
 overwrite = click.option("--overwrite", "--force", is_flag=True, help="Replace existing outputs.  [default: keep them]")
 background = click.option(

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from gencomp.bulk.plan import BulkSourceError, find_shards
-from gencomp.bulk.settings import Settings
+from gencomp.bulk.plan import find_shards
+from gencomp.bulk.settings import BulkSourceError, Settings
 
 
 def names(url: object, **settings: Any) -> list[str]:

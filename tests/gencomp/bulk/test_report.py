@@ -4,11 +4,10 @@ from typing import Any
 
 import pytest
 
-from gencomp.bulk.claim import claim
 from gencomp.bulk.plan import find_shards
 from gencomp.bulk.report import merge, write_report
 from gencomp.bulk.run import forecast
-from gencomp.bulk.settings import Settings
+from gencomp.bulk.settings import Settings, claim
 from gencomp.bulk.storage import Storage
 from gencomp.bulk.transform import Transform
 

@@ -8,7 +8,7 @@ from typing import Any
 import fsspec
 import pytest
 
-from gencomp.bulk.plan import BulkSourceError
+from gencomp.bulk.settings import BulkSourceError
 from gencomp.bulk.status import FAILED, SampleRow, read_rows
 from gencomp.bulk.storage import BULK, DestinationError, Storage
 

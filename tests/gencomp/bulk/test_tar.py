@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageCms
 
-from gencomp.bulk.plan import BulkSourceError
+from gencomp.bulk.settings import BulkSourceError
 from gencomp.bulk.status import SampleRow, read_rows
 from gencomp.bulk.storage import BULK
 from gencomp.bulk.transform import is_label

@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
-from gencomp.bulk.claim import FILE, SettingsError, check_apart, claim
-from gencomp.bulk.plan import BulkSourceError, find_shards
+from gencomp.bulk.plan import find_shards
 from gencomp.bulk.run import survey, tables_of
-from gencomp.bulk.settings import Settings
+from gencomp.bulk.settings import CLAIM, BulkSourceError, Settings, SettingsError, check_apart, claim
 from gencomp.bulk.shard import forget
 from gencomp.bulk.status import read_rows
 from gencomp.bulk.storage import BULK, DestinationError, StandsError, Storage
@@ -65,7 +64,7 @@ def test_two_models_of_one_id_are_two_decoders(tmp_path: Path, fake_codec: Any) 
 
 def _race(folder: str, name: int, start: Any, said: Any) -> None:
     start.wait()
-    said.put((name, Storage.of(folder).create(json.dumps(name).encode() * 2000, FILE)))
+    said.put((name, Storage.of(folder).create(json.dumps(name).encode() * 2000, CLAIM)))
 
 
 @pytest.mark.parametrize("links", [True, False])
@@ -84,7 +83,7 @@ def test_of_all_that_create_a_file_at_once_one_does(
         for racer in racers:
             racer.join()
         assert len(winners) == 1
-        assert Path(folder, FILE).read_bytes() == json.dumps(winners[0]).encode() * 2000
+        assert Path(folder, CLAIM).read_bytes() == json.dumps(winners[0]).encode() * 2000
 
 
 @pytest.mark.parametrize("kind", ["folder", "tar", "parquet"])
