@@ -9,6 +9,7 @@ is taken away (Perez et al. 2003, "Poisson image editing"). Works on images in m
 """
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -106,7 +107,7 @@ def _restored(
     runtime = torch_runtime(codec.runtime, codec.model)
     latents = runtime.analyze(pixels, quality_step)
     strength = codec.strength(realism)
-    how = {"aim": Aim(strength), "price": price, "counted": counted, "progress": progress}
+    how: dict[str, Any] = {"aim": Aim(strength), "price": price, "counted": counted, "progress": progress}
     latents = refine(codec.model, runtime.network, pixels, latents, quality_step, effort, **how)
     coded = codec.model.entropy.encode(latents, quality_step)
     y_hat = coded.y_int.astype(np.float32) / np.float32(MEAN_UNIT)

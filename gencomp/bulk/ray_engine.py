@@ -60,7 +60,7 @@ class ShardActor:
         begun = int(job.destination.read(attempts)) if job.destination.exists(attempts) else 0
         job.destination.publish(str(begun + 1).encode(), attempts)
         if begun < DEATHS:
-            again = {"retry_failed": job.retry_failed, "overwrite": job.overwrite}
+            again: dict[str, Any] = {"retry_failed": job.retry_failed, "overwrite": job.overwrite}
             tally = transform_shard(job.source, shard, job.destination, self.transform, **again)
         else:
             tally = self._bring_apart(shard)

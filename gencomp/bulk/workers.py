@@ -11,7 +11,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gencomp.bulk.plan import Shard
 from gencomp.bulk.settings import Settings
@@ -154,7 +154,7 @@ def _prepare(job: Job, number: int, say: Say) -> tuple[None, Do]:
             else:
                 say(Sampled(shard.name, what._replace(thumbnail=None, decoded=None)))
 
-        again = {"retry_failed": job.retry_failed, "overwrite": job.overwrite}
+        again: dict[str, Any] = {"retry_failed": job.retry_failed, "overwrite": job.overwrite}
         try:
             tally = transform_shard(job.source, shard, job.destination, transform, **again, fatal=fatal, hear=hear)
             return Finished(shard.name, tally)

@@ -68,7 +68,7 @@ def sample(
     model: str | None,
     device: str,
     as_json: bool,
-    **how: float,
+    **how: Any,
 ) -> None:
     """Draw images from a model's prior.
 
@@ -127,7 +127,7 @@ def interpolate(
     device: str,
     max_pixels: int,
     as_json: bool,
-    **how: float,
+    **how: Any,
 ) -> None:
     """Show what lies between two images, A and B, of one size.
 
