@@ -1,7 +1,6 @@
 """The command `gencomp eval`."""
 
 import functools
-import math
 import os
 import re
 from pathlib import Path
@@ -26,54 +25,34 @@ DEFAULT_BPP = (0.06, 0.12, 0.25, 0.5)
 repeatable = functools.partial(click.option, multiple=True)
 
 
-class CodecName(click.ParamType[str]):
-    """A codec's name, a model file, or package.module:function."""
-
-    name = "codec"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The name, or a usage error that lists the known ones."""
-        value = str(value)
-        if is_model_file(value):
-            if not Path(split_effort(value)[0]).is_file():
-                self.fail(f"{value}: no such model file", param, ctx)
-        elif split_effort(value)[0] not in NAMES and not re.fullmatch(r"[\w.]+:\w+", value):
-            known = ", ".join(NAMES)
-            self.fail(f"{value!r} is none of {known}, nor FILE{MODEL_SUFFIX}, nor package.module:function", param, ctx)
-        return value
-
-
-class Setting(click.ParamType["Target"]):
-    """A setting of a codec's rate control, after the codec's name and a colon where it is for one codec alone."""
-
-    name = "q"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> "Target":
-        """The target, or a usage error."""
-        from .run.records import Target
-
-        codec, _, number = str(value).rpartition(":")
-        try:
-            setting = float(number)
-        except ValueError:
-            setting = math.nan
-        if not math.isfinite(setting):
-            self.fail(f"{value!r} is no number, nor CODEC:NUMBER", param, ctx)
-        return Target("setting", setting, codec or None)
-
-
-def _finite(_: click.Context, parameter: click.Parameter, values: tuple[float, ...]) -> tuple[float, ...]:
-    """The values, or a usage error: no range of click's keeps out what is not a number."""
-    if not all(math.isfinite(value) for value in values or ()):
-        raise click.BadParameter("not a number", param=parameter)
+def _codec_names(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """Codecs' names, model files, or package.module:function."""
+    for value in values:
+        base = split_effort(value)[0]
+        if is_model_file(value) and not Path(base).is_file():
+            raise click.BadParameter(f"{value}: no such model file", param=parameter)
+        if not (is_model_file(value) or base in NAMES or re.fullmatch(r"[\w.]+:\w+", value)):
+            known = f"{', '.join(NAMES)}, nor FILE{MODEL_SUFFIX}, nor package.module:function"
+            raise click.BadParameter(f"{value!r} is none of {known}", param=parameter)
     return values
+
+
+def _settings(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> "list[Target]":
+    """Settings of a codec's rate control, after the codec's name and a colon where one is for one codec alone."""
+    from .run.records import Target
+
+    targets = []
+    for value in values:
+        codec, _, number = value.rpartition(":")
+        targets.append(Target("setting", shared.Number().convert(number, parameter, ctx), codec or None))
+    return targets
 
 
 def _window(
     ctx: click.Context, parameter: click.Parameter, values: tuple[float, float] | None
 ) -> tuple[float, float] | None:
-    if values and not 0 <= values[0] < values[1] < math.inf:
-        raise click.BadParameter("the first rate is to be below the second, both numbers from 0 on", param=parameter)
+    if values and values[0] >= values[1]:
+        raise click.BadParameter("the first rate is to be below the second", param=parameter)
     return values
 
 
@@ -89,7 +68,7 @@ def _window(
 @repeatable(
     "--codec",
     "codecs",
-    type=CodecName(),
+    callback=_codec_names,
     metavar="NAME",
     help=f"Repeatable: {', '.join(NAMES)}, FILE{MODEL_SUFFIX}, or package.module:function of your own "
     f"adapter.  [default: {', '.join(DEFAULT_CODECS)}]",
@@ -97,15 +76,14 @@ def _window(
 @repeatable(
     "--bpp",
     "rates",
-    type=click.FloatRange(0, 24, min_open=True),
+    type=shared.Number(0, 24, min_open=True),
     metavar="X",
-    callback=_finite,
     help="Repeatable: bits per pixel that every image is matched to.  [default: 0.06, 0.12, 0.25, 0.5]",
 )
 @repeatable(
     "--quality",
     "settings",
-    type=Setting(),
+    callback=_settings,
     metavar="[CODEC:]Q",
     help="Repeatable: one setting of the codec's own rate control for all images instead (quality of "
     "gencomp, jpeg, webp, avif; bpp of jpeg2000; distance of jpegxl; crf of hevc; qp of vvc).",
@@ -113,9 +91,8 @@ def _window(
 @repeatable(
     "--realism",
     "realisms",
-    type=click.FloatRange(0, 1),
+    type=shared.Number(0, 1),
     metavar="R",
-    callback=_finite,
     help="Repeatable: realism at which gencomp decodes.  [default: 1]",
 )
 @repeatable(
@@ -154,7 +131,7 @@ def _window(
 @click.option(
     "--bd-range",
     "window",
-    type=(float, float),
+    type=(shared.Number(0), shared.Number(0)),
     metavar="LOW HIGH",
     callback=_window,
     help="Rates [bpp] that the deltas keep to.",
@@ -181,7 +158,7 @@ def evaluate(
     photos: tuple[str, ...],
     limit: int | None,
     rates: tuple[float, ...],
-    settings: "tuple[Target, ...]",
+    settings: "list[Target]",
     jobs: int | None,
     figure: Path | None,
     as_json: bool,
@@ -205,7 +182,7 @@ def evaluate(
     from .run import photos as finding
     from .run.records import EvaluationOptions, Target
 
-    targets = [Target("bpp", rate) for rate in rates or (() if settings else DEFAULT_BPP)] + list(settings)
+    targets = [Target("bpp", rate) for rate in rates or (() if settings else DEFAULT_BPP)] + settings
     repeated = {"codecs": DEFAULT_CODECS, "realisms": (1.0,), "metrics": METRICS, "features": ()}
     chosen |= {name: tuple(dict.fromkeys(chosen[name] or default)) for name, default in repeated.items()}
     chosen["jobs"] = evaluation.default_jobs(int(os.environ.get("WORLD_SIZE", "1"))) if jobs is None else jobs

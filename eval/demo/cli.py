@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from ..codecs.baseline import Baseline
-    from ..run.coding import CodedImage
+    from ..run.coding import RoundTrip
 
 BASELINES = ("avif", "webp", "jpeg")
 BPP = 0.12
@@ -26,7 +26,7 @@ class Shown(NamedTuple):
     """One codec's part of the demonstration. `note` says why its size is not that of the .gnc file."""
 
     name: str
-    coded: "CodedImage"
+    coded: "RoundTrip"
     psnr: float
     ms_ssim: float | None  # None for images too small for it
     note: str

@@ -127,14 +127,14 @@ def family(
 
     from ..evaluation import check_figure
     from . import crops, measure, page, standings, training
-    from .plan import Settings
+    from .plan import FamilySettings
 
     inputs = [*data, *([photos] if photos else [])]
     check_figure(figure, inputs, overwrite)
     claim(out, "family", FILES, inputs, overwrite, tracked=False)
     claim(out / "page", "family", page.FILES, inputs, overwrite)
     threads, silent = machine.threads(jobs), quiet or as_json
-    settings = Settings(data, minutes, arithmetic)
+    settings = FamilySettings(data, minutes, arithmetic)
     folder = training.FamilyFolder(out, data, threads, on_cpu=not torch.cuda.is_available())
     found = measure.photographs(photos)  # first, so that a wrong name costs no training
     done = training.trained(folder, names, settings, jobs, silent)

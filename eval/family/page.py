@@ -16,7 +16,7 @@ from ..report.plots import COLOURS, OTHERS, draw_all, looks
 from ..report.summary import series
 from .crops import SamePlace
 from .measure import CLASSICAL, FamilyResults
-from .plan import Settings
+from .plan import FamilySettings
 from .rungs import rung
 from .standings import Sentence, Standing, beside
 
@@ -32,7 +32,7 @@ VERDICTS = {"holds": "as in history", "open": "not resolved", "reversed": "the o
 class Content(NamedTuple):
     """All that the page shows."""
 
-    settings: Settings
+    settings: FamilySettings
     found: FamilyResults
     lines: Sequence[Standing]
     history: Sequence[Sentence]

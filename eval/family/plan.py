@@ -39,7 +39,7 @@ class PlannedRun(NamedTuple):
     flops: float = 0.0
 
 
-class Settings(NamedTuple):
+class FamilySettings(NamedTuple):
     """What a folder was begun with. minutes: the budget of a rung; arithmetic: whether it is that of the anchor's."""
 
     data: tuple[str, ...]
@@ -64,25 +64,25 @@ def run_of(recipe: str, batch: int, stages: Sequence[StageCost], budget: float, 
     )
 
 
-def load(out: Path, settings: Settings) -> Plan:
+def load(out: Path, settings: FamilySettings) -> Plan:
     """What is planned already; PlanError where that was with other settings."""
     path = out / FILE
     if not path.is_file():
         return {}
     try:
         saved = json.loads(path.read_text("utf-8"))
-        before = Settings(**{**saved["settings"], "data": tuple(saved["settings"]["data"])})
+        before = FamilySettings(**{**saved["settings"], "data": tuple(saved["settings"]["data"])})
         plan = {name: [PlannedRun(**run) for run in runs] for name, runs in saved["rungs"].items()}
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise PlanError(f"{path} cannot be read as a plan: {error}") from error
-    differs = [name for name in Settings._fields if getattr(before, name) != getattr(settings, name)]
+    differs = [name for name in FamilySettings._fields if getattr(before, name) != getattr(settings, name)]
     if differs:
         what = ", ".join(f"--{n} {_shown(getattr(before, n))} (now {_shown(getattr(settings, n))})" for n in differs)
         raise PlanError(f"{out} was begun with {what.replace('minutes', 'budget')}: name another --out")
     return plan
 
 
-def save(out: Path, settings: Settings, plan: Plan) -> None:
+def save(out: Path, settings: FamilySettings, plan: Plan) -> None:
     """Write the plan, whole or not at all."""
     rungs: dict[str, Any] = {name: [run._asdict() for run in runs] for name, runs in plan.items()}
     text = json.dumps({"format": FORMAT, "settings": settings._asdict(), "rungs": rungs}, indent=1)

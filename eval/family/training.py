@@ -28,7 +28,7 @@ from gencomp.train.recipes import RECIPES
 from gencomp.train.settings import recipe
 
 from . import plan as planning
-from .plan import Plan, PlannedRun, Settings, StageCost
+from .plan import FamilySettings, Plan, PlannedRun, StageCost
 from .rungs import ANCHOR, Rung, rung
 
 LEAST_PROBE = 3.0  # seconds
@@ -93,7 +93,7 @@ class Trained(NamedTuple):
     failed: bool
 
 
-def trained(folder: FamilyFolder, names: Sequence[str], settings: Settings, jobs: int, quiet: bool) -> Trained:
+def trained(folder: FamilyFolder, names: Sequence[str], settings: FamilySettings, jobs: int, quiet: bool) -> Trained:
     """Plan and train what is missing; PlanError, BusyError. A rung that fails costs no other. jobs 0: here."""
     folder.out.mkdir(parents=True, exist_ok=True)
     prepare = partial(_prepare, folder)
@@ -110,7 +110,7 @@ def trained(folder: FamilyFolder, names: Sequence[str], settings: Settings, jobs
 
 
 def _planned(
-    workers: Workers, folder: FamilyFolder, names: Sequence[str], settings: Settings, quiet: bool
+    workers: Workers, folder: FamilyFolder, names: Sequence[str], settings: FamilySettings, quiet: bool
 ) -> tuple[Plan, dict[str, str]]:
     """The plan with every rung in it that can be had, written down whenever a speed is known, so that it is measured
     once even if the command is killed; and why others are not in it."""
@@ -139,7 +139,7 @@ def _planned(
     return plan, {name: why for name, why in skipped.items() if name in names and name not in plan}
 
 
-def _operations(settings: Settings, plan: Plan, speeds: dict[str, Speeds]) -> float | None:
+def _operations(settings: FamilySettings, plan: Plan, speeds: dict[str, Speeds]) -> float | None:
     """The budget in operations, those that the anchor does in the budget's minutes; None where it is one of time, or
     not known yet."""
     anchor = rung(ANCHOR)

@@ -20,7 +20,7 @@ from ..metrics.table import Metric, measured
 from . import plots, published
 from .curves import at_rate
 from .summary import series
-from .tables import ARROWS, MINIMISED, MINIMISED_NOTE, Table, markdown
+from .tables import ARROWS, MINIMISED, MINIMISED_NOTE, TextTable, markdown
 
 ASKED = ("lpips_alex", "dists", "wasserstein_alex", "wasserstein", "lpips_vgg", "lite", "psnr", "ms_ssim")
 DRAWN = ("lpips_alex", "dists")
@@ -100,7 +100,7 @@ def main(
     cells = [row for row in cells if any(row[3:])]
     heads = ["codec", "bpp", "images", *(f"{metric.label} {ARROWS[metric.direction]}" for metric in shown.values())]
     notes = [MINIMISED_NOTE] if any(MINIMISED in cell for row in cells for cell in row) else []
-    table = markdown(Table(heads, cells, notes))
+    table = markdown(TextTable(heads, cells, notes))
     click.echo(table, nl=False)
     if figure is not None:
         figure.parent.mkdir(parents=True, exist_ok=True)

@@ -103,7 +103,7 @@ def at_rate(points: Sequence[tuple[float, float]], bpp: float) -> float | None:
     return float(np.interp(np.log(bpp), np.log(rates), values))
 
 
-class Interval(NamedTuple):
+class Bounds(NamedTuple):
     """A 95 % interval."""
 
     low: float
@@ -113,7 +113,7 @@ class Interval(NamedTuple):
 class Resampled(NamedTuple):
     """What resampling says of a difference: its interval, and the probability of one as large if there were none."""
 
-    interval: Interval
+    interval: Bounds
     p: float
 
 
@@ -139,13 +139,13 @@ def resample(
     low, high = np.percentile(values, [2.5, 97.5])
     below = float(np.mean(np.array(values) <= 0))
     above = float(np.mean(np.array(values) >= 0))
-    return Resampled(Interval(float(low), float(high)), min(1.0, max(2 * min(below, above), 1 / len(values))))
+    return Resampled(Bounds(float(low), float(high)), min(1.0, max(2 * min(below, above), 1 / len(values))))
 
 
-def mean_interval(values: Array, resamples: int = 1000) -> Interval | None:
+def mean_interval(values: Array, resamples: int = 1000) -> Bounds | None:
     """95 % percentile interval of a mean over images."""
     if len(values) < 2:
         return None
     draws = np.random.default_rng(0).integers(0, len(values), (resamples, len(values)))
     low, high = np.percentile(values[draws].mean(1), [2.5, 97.5])
-    return Interval(float(low), float(high))
+    return Bounds(float(low), float(high))

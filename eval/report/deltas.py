@@ -18,7 +18,7 @@ from .summary import Series, key_of, series
 RESAMPLES = 400
 FEWEST = 6  # images behind a sentence: were five all of one mind, a sign test would still give p = 2 / 2^5 > 0.05
 Window = tuple[float, float] | None
-Table = tuple[NDArray[np.float64], NDArray[np.float64]]  # rates and values, (points, images)
+RatesAndValues = tuple[NDArray[np.float64], NDArray[np.float64]]  # rates and values, (points, images)
 Measure = Callable[[Curve, Curve], Delta]
 Rows = Sequence[Mapping[str, Any]]
 
@@ -114,7 +114,7 @@ def compare(
 
 def _tables(
     name: str, pair: tuple[Series, Series], used: Mapping[Key, Sequence[Record]]
-) -> tuple[list[Table], list[str]]:
+) -> tuple[list[RatesAndValues], list[str]]:
     """Rates and values of two curves over the images that every point of both has, and the names of these.
 
     A metric of a whole set is a table of one column, the set's mean rate and its value, of no image.
@@ -128,7 +128,7 @@ def _tables(
     return list(zip(rates, values)), shared
 
 
-def _delta(name: str, tables: list[Table], images: list[str], window: Window) -> dict[str, Any]:
+def _delta(name: str, tables: list[RatesAndValues], images: list[str], window: Window) -> dict[str, Any]:
     """One comparison: BD-rate [%] and BD-quality [the metric's unit, or dB] on means, each with its overlap, and the
     BD-rates of each image's own curves: their mean with its interval, the median, how many need fewer bits."""
     metric, count = metric_of(name), tables[0][0].shape[1]

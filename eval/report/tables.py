@@ -18,7 +18,7 @@ ARROWS = {"higher": "↑", "lower": "↓", "one": "→1"}
 Results = Mapping[str, Any]
 
 
-class Table(NamedTuple):
+class TextTable(NamedTuple):
     """A table for people: heads, rows of text, and lines below it."""
 
     heads: list[str]
@@ -83,7 +83,7 @@ def deltas_csv(results: Results) -> str:
     return csv_text(list(dict.fromkeys(key for row in rows for key in row)), rows)
 
 
-def means_table(results: Results) -> Table:
+def means_table(results: Results) -> TextTable:
     """The headline metrics' means. Marks say what stands behind a number that is not like the others."""
     metrics = {n: m for n, m in results["metrics"].items() if m["headline"]}
     rows = results["summary"]
@@ -98,7 +98,7 @@ def means_table(results: Results) -> Table:
         line += [f"{row['bpp']:.3f}" + ("" if row["reached"] == row["images"] else "*")]
         line += [_number(row, name) for name in metrics]
         lines.append([*line, f"{row['encode_s']:.3f}", f"{row['decode_s']:.3f}"])
-    return Table(heads, lines, _notes(results))
+    return TextTable(heads, lines, _notes(results))
 
 
 def _notes(results: Results) -> list[str]:
@@ -125,7 +125,7 @@ def _number(row: Mapping[str, Any], name: str) -> str:
     return f"{row[name]:.{metric_of(name).digits}f}{marks}"
 
 
-def deltas_table(results: Results) -> Table:
+def deltas_table(results: Results) -> TextTable:
     """Bits for equal quality, a row for each codec: on means, with interval and p, and the mean of single images."""
     found = results["bd"]
     metrics = list(dict.fromkeys(one["metric"] for one in found))
@@ -140,7 +140,7 @@ def deltas_table(results: Results) -> Table:
         rows.append(["", "per image", *(_rate_per_image(one) if one else "" for one in entries)])
         rows.append(["", "overlap", *(_overlap(one, down) if one else "" for one, down in zip(entries, lower))])
     heads = ["codec", "BD-rate", *(results["metrics"][metric]["label"] for metric in metrics)]
-    return Table(heads, rows, _delta_notes(found) if found else [])
+    return TextTable(heads, rows, _delta_notes(found) if found else [])
 
 
 def _delta_notes(found: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -187,7 +187,7 @@ def _bounds(interval: Sequence[float] | None) -> str:
     return f" [{interval[0]:+.1f}, {interval[1]:+.1f}]" if interval else ""
 
 
-def markdown(table: Table) -> str:
+def markdown(table: TextTable) -> str:
     """A table as Markdown, its notes below."""
     lines = ["| " + " | ".join(table.heads) + " |", "|" + "---|" * len(table.heads)]
     lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in table.rows]
@@ -201,7 +201,7 @@ _LATEX = {"\\": r"\textbackslash{}", "%": r"\%", "&": r"\&", "_": r"\_", "#": r"
           "→": r"$\to$", "†": r"\dag{}", "‡": r"\ddag{}", "§": r"\S{}", "¶": r"\P{}", "<": r"$<$"}  # fmt: skip
 
 
-def latex(table: Table) -> str:
+def latex(table: TextTable) -> str:
     """A table as a LaTeX tabular of the booktabs package, its notes as comments above."""
 
     def line(cells: Sequence[str]) -> str:
@@ -212,7 +212,7 @@ def latex(table: Table) -> str:
     return "\n".join(head + body) + "\n"
 
 
-def text(table: Table) -> str:
+def text(table: TextTable) -> str:
     """A table as aligned columns for a terminal."""
     rows = [table.heads, *table.rows]
     widths = [max(len(row[k]) for row in rows) for k in range(len(table.heads))]

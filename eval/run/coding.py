@@ -152,7 +152,7 @@ class RateSearch:
         return Match(setting, size, "limit" if self._is_beyond(position, target) else "nearest", note)
 
 
-class CodedImage(NamedTuple):
+class RoundTrip(NamedTuple):
     """What became of an image. `size` is that of the file in bytes; seconds are wall clock, without the disk's."""
 
     image: Image.Image
@@ -223,16 +223,16 @@ def decode_from(path: Path, codec: Baseline, realism: float | None = None) -> tu
     return image.convert("RGB"), time.perf_counter() - start
 
 
-def code(path: Path, codec: Baseline, image: Image.Image, setting: float, realism: float | None = None) -> CodedImage:
+def code(path: Path, codec: Baseline, image: Image.Image, setting: float, realism: float | None = None) -> RoundTrip:
     """Both ways through the file at `path`. Raises ValueError when another size comes back than went in."""
     encode_s = encode_to(path, codec, image, setting)
     decoded, decode_s = decode_from(path, codec, realism)
     if decoded.size != image.size:
         raise ValueError(f"{codec.name} returned {decoded.width}x{decoded.height} for {image.width}x{image.height}")
-    return CodedImage(decoded, path.stat().st_size, encode_s, decode_s)
+    return RoundTrip(decoded, path.stat().st_size, encode_s, decode_s)
 
 
-def code_aside(codec: Baseline, image: Image.Image, setting: float, *realisms: float | None) -> list[CodedImage]:
+def code_aside(codec: Baseline, image: Image.Image, setting: float, *realisms: float | None) -> list[RoundTrip]:
     """Both ways at each of the realisms, through a file that is gone afterwards."""
     with tempfile.TemporaryDirectory() as folder:
         return [code(Path(folder, f"coded{codec.suffix}"), codec, image, setting, realism) for realism in realisms]

@@ -8,7 +8,7 @@ import pytest
 from gencomp.cli.group import explain
 from gencomp.eval.family import plan as planning
 from gencomp.eval.family import training as family
-from gencomp.eval.family.plan import PlanError, PlannedRun, Settings, StageCost, run_of
+from gencomp.eval.family.plan import FamilySettings, PlanError, PlannedRun, StageCost, run_of
 from gencomp.eval.family.training import FamilyFolder, Speeds
 from gencomp.processes import Say
 
@@ -18,7 +18,7 @@ COSTS = {
     "balle2018": StageCost("x", 1.0, 1.0, 3e9),
     "broken": StageCost("x", 1.0, 1.0, 1e9),
 }
-SETTINGS = Settings(("photos",), 10.0, False)
+SETTINGS = FamilySettings(("photos",), 10.0, False)
 ONE = [StageCost("rate_distortion", 1.0, 0.5, 1e9)]
 TWO = [StageCost("rate_distortion", 0.75, 0.1, 1e9), StageCost("realism", 0.25, 0.3, 5e9)]
 FIRST = [StageCost("generator", 0.5, 0.2, 1e9), StageCost("rate_distortion", 0.5, 0.1, 1e9)]
@@ -42,7 +42,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FamilyFolder:
     return FamilyFolder(tmp_path / "out", ("photos",), 1, True)
 
 
-def trained(folder: FamilyFolder, *names: str, settings: Settings = SETTINGS) -> family.Trained:
+def trained(folder: FamilyFolder, *names: str, settings: FamilySettings = SETTINGS) -> family.Trained:
     return family.trained(folder, names, settings, 0, quiet=True)
 
 
@@ -134,7 +134,7 @@ def test_a_budget_of_arithmetic_is_filled_whatever_the_speed() -> None:
 
 
 def test_a_plan_comes_back_and_is_refused_under_other_settings(tmp_path: Path) -> None:
-    settings = Settings(("photos",), 5.0, False)
+    settings = FamilySettings(("photos",), 5.0, False)
     made = {"base": [PlannedRun("base", 10, None, 8, 1.5, 2.0)]}
     assert planning.load(tmp_path, settings) == {}
     planning.save(tmp_path, settings, made)
