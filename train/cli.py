@@ -168,7 +168,7 @@ def _describe(chosen: Recipe, processes: int, as_json: bool) -> None:
     default=1.0,
     show_default=True,
     metavar="R",
-    help="The realism of training that becomes realism 1: less of it costs less distortion.",
+    help="The realism of training that becomes realism 1; a lower one costs less distortion.",
 )
 @click.option(
     "--graphs/--no-graphs",

@@ -9,17 +9,9 @@ one CPU core; the papers train for days.
 from dataclasses import replace
 from typing import Any
 
+from gencomp.networks import FAMILIES
 from gencomp.networks.hific import HificConfig
 from gencomp.networks.hyperprior import HyperpriorConfig
-from gencomp.networks.ladder.autoencoder import AutoencoderConfig
-from gencomp.networks.ladder.balle2017 import Balle2017Config
-from gencomp.networks.ladder.balle2018 import Balle2018Config
-from gencomp.networks.ladder.hybrid import HybridConfig
-from gencomp.networks.ladder.light import LightConfig
-from gencomp.networks.ladder.minnen2018 import Minnen2018Config
-from gencomp.networks.ladder.santurkar2018 import Santurkar2018Config
-from gencomp.networks.ladder.theis2017 import Theis2017Config
-from gencomp.networks.ladder.vae import VaeConfig
 from gencomp.networks.priors import PriorConfig
 from gencomp.networks.transforms import TransformConfig
 
@@ -138,19 +130,19 @@ _RUNG = Recipe(
 _GENERATOR = Generator(discriminators={"patch": Patch(1.0, r1=0.01, width=16, condition_channels=0)})
 # half of the run for the generator, then as the autoencoder: distortion alone, around the generator as it is
 _AROUND_A_GENERATOR = (_GENERATOR, RateDistortion(0.5, keeps_synthesis=True))
-_RUNGS: tuple[tuple[Any, dict[str, Any]], ...] = (
+_RUNGS: dict[str, dict[str, Any]] = {
     # with a balance of 1 the distortion of every sample weighs alike: the quality is no part of this training
-    (AutoencoderConfig(), {"lambda_balance": 1.0}),
-    (VaeConfig(), {"lambda_min": 0.005, "lambda_max": 0.005}),  # one beta = 1 / lambda for all samples
-    (Theis2017Config(), {}),
-    (Balle2017Config(), {}),
-    (Balle2018Config(), {}),
-    (Minnen2018Config(), {}),
-    (Santurkar2018Config(), {"stages": _AROUND_A_GENERATOR, "lambda_balance": 1.0}),
-    (HybridConfig(), {}),
-    (LightConfig(), {}),
-)
-LADDER = {model.family: replace(_RUNG, name=model.family, model=model, **values) for model, values in _RUNGS}
+    "autoencoder": {"lambda_balance": 1.0},
+    "vae": {"lambda_min": 0.005, "lambda_max": 0.005},  # one beta = 1 / lambda for all samples
+    "theis2017": {},
+    "balle2017": {},
+    "balle2018": {},
+    "minnen2018": {},
+    "santurkar2018": {"stages": _AROUND_A_GENERATOR, "lambda_balance": 1.0},
+    "hybrid": {},
+    "light": {},
+}
+LADDER = {n: replace(_RUNG, name=n, model=FAMILIES[n].config(), **values) for n, values in _RUNGS.items()}
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe

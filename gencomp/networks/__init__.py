@@ -13,15 +13,7 @@ from ..model import Model
 from .contract import Network, NetworkConfig
 from .hific import HificConfig, HificNetwork
 from .hyperprior import HyperpriorConfig, HyperpriorNetwork
-from .ladder.autoencoder import AutoencoderConfig, AutoencoderNetwork
-from .ladder.balle2017 import Balle2017Config, Balle2017Network
-from .ladder.balle2018 import Balle2018Config, Balle2018Network
-from .ladder.hybrid import HybridConfig, HybridNetwork
-from .ladder.light import LightConfig, LightNetwork
-from .ladder.minnen2018 import Minnen2018Config, Minnen2018Network
-from .ladder.santurkar2018 import Santurkar2018Config, Santurkar2018Network
-from .ladder.theis2017 import Theis2017Config, Theis2017Network
-from .ladder.vae import VaeConfig, VaeNetwork
+from .ladder import autoencoder, balle2017, balle2018, hybrid, light, minnen2018, santurkar2018, theis2017, vae
 
 MAX_WIDTH = 4096  # channels of a layer, or layers
 MAX_VALUES = 64  # of one list in a configuration
@@ -39,15 +31,15 @@ class Family(NamedTuple):
 FAMILIES: dict[str, Family] = {
     "hyperprior": Family(HyperpriorConfig, HyperpriorNetwork),
     "hific": Family(HificConfig, HificNetwork),
-    "autoencoder": Family(AutoencoderConfig, AutoencoderNetwork),
-    "vae": Family(VaeConfig, VaeNetwork),
-    "theis2017": Family(Theis2017Config, Theis2017Network),
-    "balle2017": Family(Balle2017Config, Balle2017Network),
-    "balle2018": Family(Balle2018Config, Balle2018Network),
-    "minnen2018": Family(Minnen2018Config, Minnen2018Network),
-    "light": Family(LightConfig, LightNetwork),
-    "hybrid": Family(HybridConfig, HybridNetwork),
-    "santurkar2018": Family(Santurkar2018Config, Santurkar2018Network),
+    "autoencoder": Family(autoencoder.AutoencoderConfig, autoencoder.AutoencoderNetwork),
+    "vae": Family(vae.VaeConfig, vae.VaeNetwork),
+    "theis2017": Family(theis2017.Theis2017Config, theis2017.Theis2017Network),
+    "balle2017": Family(balle2017.Balle2017Config, balle2017.Balle2017Network),
+    "balle2018": Family(balle2018.Balle2018Config, balle2018.Balle2018Network),
+    "minnen2018": Family(minnen2018.Minnen2018Config, minnen2018.Minnen2018Network),
+    "light": Family(light.LightConfig, light.LightNetwork),
+    "hybrid": Family(hybrid.HybridConfig, hybrid.HybridNetwork),
+    "santurkar2018": Family(santurkar2018.Santurkar2018Config, santurkar2018.Santurkar2018Network),
 }
 
 

@@ -169,12 +169,15 @@ class Network(nn.Module, ABC):
         """
 
     def synthesis_modules(self) -> Sequence[nn.Module | nn.Parameter]:
-        """What decides pixels and no bit: all that stage 2 may train without changing a file."""
-        return [self.get_submodule("synthesis")]
+        """What decides pixels and no bit: all that stage 2 may train without changing a file. By default `synthesis`,
+        and of `gains` those that come after rounding."""
+        after_rounding = [p for name, p in self.named_parameters() if name == "gains.log_decode"]
+        return [self.get_submodule("synthesis"), *after_rounding]
 
-    @abstractmethod
     def entropy_modules(self) -> Sequence[nn.Module]:
-        """What `freeze` turns into integers: where it has not changed, the integers of before still hold."""
+        """What `freeze` turns into integers, by default `prior`: where it has not changed, the integers of before still
+        hold."""
+        return [self.get_submodule("prior")]
 
     @abstractmethod
     def freeze(self, calibration: Sequence[Calibration]) -> EntropyModel:

@@ -97,12 +97,6 @@ class HyperpriorNetwork(Network):
     def pass_prior(self) -> PassPrior:
         return self.prior
 
-    def synthesis_modules(self) -> Sequence[nn.Module | nn.Parameter]:
-        return [self.synthesis, self.gains.log_decode]
-
-    def entropy_modules(self) -> Sequence[nn.Module]:
-        return [self.prior]
-
     def freeze(self, calibration: Sequence[Calibration]) -> EntropyModel:
         return freeze_prior(self.prior, calibration)
 

@@ -85,9 +85,6 @@ class OnePassCodec(Network):
     def hyper_analyze(self, y: Tensor) -> Tensor:
         return self.prior.hyper_latents(y)
 
-    def entropy_modules(self) -> Sequence[nn.Module]:
-        return [self.prior]
-
     def freeze(self, calibration: Sequence[Calibration]) -> EntropyModel:
         return self.prior.freeze(calibration)
 

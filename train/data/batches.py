@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 
 from ..recipe import Recipe
 from .crops import Crops, RandomInputs, Sample
@@ -23,14 +23,13 @@ class Batch(NamedTuple):
     unreadable: list[str]
 
 
-class StepSampler(Sampler[list[int]]):
+class StepSampler:
     """The sample numbers of this process, a batch per step, from step `start` to step `stop`.
 
     Step k takes samples k*batch ... (k+1)*batch - 1; rank r its r-th equal share of them.
     """
 
     def __init__(self, recipe: Recipe, start: int, stop: int, rank: int = 0, processes: int = 1) -> None:
-        super().__init__()
         self.share = share_of(recipe, processes)
         self.batch, self.start, self.stop, self.rank = recipe.batch, start, stop, rank
 
@@ -38,9 +37,6 @@ class StepSampler(Sampler[list[int]]):
         for step in range(self.start, self.stop):
             first = step * self.batch + self.rank * self.share
             yield list(range(first, first + self.share))
-
-    def __len__(self) -> int:
-        return max(0, self.stop - self.start)
 
 
 def share_of(recipe: Recipe, processes: int) -> int:

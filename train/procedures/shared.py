@@ -7,18 +7,8 @@ from torch import Tensor
 
 from gencomp.networks.contract import TrainingInputs, TrainingOutput
 
+from .. import losses
 from ..discriminators import Discriminator, DiscriminatorOutput
-from ..losses import (
-    AdversarialLoss,
-    adversarial,
-    bits_of,
-    distortion_balance,
-    feature_matching,
-    gradient_penalty,
-    price_of_rate,
-    rate_weight,
-    text_mask,
-)
 from ..players import Opponent, RunningRate
 from ..terms import weighted
 from .contract import Metrics, MicroBatch, Stage
@@ -30,16 +20,16 @@ FP16_SCALE = 2.0**16  # of the adversarial gradient on its way through a discrim
 def image_terms(stage: Stage, micro: MicroBatch, x_hat: Tensor) -> tuple[Tensor, Metrics]:
     """The stage's terms of images, [N]: what counts always weighs more at a finer quality, whose rate costs less."""
     inputs = micro.inputs
-    balance = distortion_balance(inputs.quality_step, stage.recipe)
+    balance = losses.distortion_balance(inputs.quality_step, stage.recipe)
     return weighted(stage.terms, inputs.x, x_hat, inputs.realism, balance, micro.realistic, stage.step)
 
 
 def priced_bits(stage: Stage, inputs: TrainingInputs, output: TrainingOutput) -> tuple[Tensor, Metrics]:
     """Bits per pixel times their price, [N]: under a target that of the running rate, else as lambda has it."""
-    bpp, rate = bits_of(output) / inputs.x[0, 0].numel(), stage.players.others.get("rate")
+    bpp, rate = losses.bits_of(output) / inputs.x[0, 0].numel(), stage.players.others.get("rate")
     if not isinstance(rate, RunningRate):
-        return rate_weight(inputs.quality_step, stage.recipe) * bpp, {}
-    price = price_of_rate(stage.recipe.rate, rate.bpp, stage.step - stage.begin, stage.end - stage.begin)
+        return losses.rate_weight(inputs.quality_step, stage.recipe) * bpp, {}
+    price = losses.price_of_rate(stage.recipe.rate, rate.bpp, stage.step - stage.begin, stage.end - stage.begin)
     return price * bpp, {"price": price}
 
 
@@ -82,7 +72,7 @@ def against_one(stage: Stage, opponent: Opponent, micro: MicroBatch, output: Tra
     scale = FP16_SCALE if stage.recipe.precision == "fp16" else 1.0
     (gradient,) = torch.autograd.grad(generator * scale, fake_x, retain_graph=True)
     if config.spares_text:
-        gradient = gradient * (1 - config.spares_text * text_mask(micro.inputs.x[rows]))
+        gradient = gradient * (1 - config.spares_text * losses.text_mask(micro.inputs.x[rows]))
     surrogate = (output.x_hat[rows] * (gradient.float() / scale)).sum()
     loss = (share * value.discriminator).sum()
     real, fake = judged.logits[0].detach().flatten(1).mean(1).chunk(2)
@@ -91,18 +81,18 @@ def against_one(stage: Stage, opponent: Opponent, micro: MicroBatch, output: Tra
     if config.feature_matching:
         metrics["realistic/feature_matching"] = (seen * matching.detach()).sum()
     if penalised:
-        penalty = gradient_penalty(halves(judged.logits)[0], real_x)
+        penalty = losses.gradient_penalty(halves(judged.logits)[0], real_x)
         loss = loss + 0.5 * config.r1 * PENALTY_EVERY * (seen * penalty).sum()
     return Judged(surrogate - surrogate.detach() + loss, generator.detach(), metrics)
 
 
-def both_losses(config: Discriminator, judged: DiscriminatorOutput) -> tuple[AdversarialLoss, Tensor]:
+def both_losses(config: Discriminator, judged: DiscriminatorOutput) -> tuple[losses.AdversarialLoss, Tensor]:
     """Losses [K] of the discriminator and the generator, and of matched features, over an output for [real, fake]."""
-    value = adversarial(config.gan, *halves(judged.logits))
+    value = losses.adversarial(config.gan, *halves(judged.logits))
     if not config.feature_matching:
         return value, torch.zeros_like(value.generator)
     real, fake = halves(judged.features)
-    return value, feature_matching([f.float() for f in real], [f.float() for f in fake])
+    return value, losses.feature_matching([f.float() for f in real], [f.float() for f in fake])
 
 
 def halves(maps: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:

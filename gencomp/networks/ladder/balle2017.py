@@ -118,9 +118,6 @@ class Balle2017Network(FactorizedCodec):
     def mass(self, y: Tensor, gain: Tensor) -> Tensor:
         return self.prior.mass(y, gain)
 
-    def synthesis_modules(self) -> Sequence[nn.Module | nn.Parameter]:
-        return [self.synthesis, self.gains.log_decode]
-
     def entropy_modules(self) -> Sequence[nn.Module]:
         """The prior and the gains, of which bits take those of the encoder."""
         return [self.prior, self.gains]

@@ -26,7 +26,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...entropy.constants import KNOTS, MEAN_UNIT, SEGMENT
 from ...entropy.contract import EntropyModel
@@ -112,9 +112,6 @@ class HybridNetwork(OnePassCodec):
     def synthesize(self, y_hat: Tensor, quality_step: Tensor, realism: Tensor, origin: Tensor | None = None) -> Tensor:
         base = enlarged(F.pixel_shuffle(y_hat[:, :CHANNELS], 2))
         return base.float() + self.synthesis(self.condition(y_hat, quality_step)).float() / SIGNAL
-
-    def synthesis_modules(self) -> Sequence[nn.Module | nn.Parameter]:
-        return [self.synthesis, self.gains.log_decode]
 
     def freeze(self, calibration: Sequence[Calibration]) -> EntropyModel:
         """The integer prior, and the quantiser's steps."""

@@ -8,7 +8,6 @@ deep image compression with continuous rate adaptation"). z sees the multiplied 
 synthesis sees rounded latents in training (Minnen and Singh 2020), where the papers give it noise.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -65,6 +64,3 @@ class GainedCodec(OnePassCodec):
 
     def synthesize(self, y_hat: Tensor, quality_step: Tensor, realism: Tensor, origin: Tensor | None = None) -> Tensor:
         return to_pixels(self.synthesis(self.condition(y_hat, quality_step)))
-
-    def synthesis_modules(self) -> Sequence[nn.Module | nn.Parameter]:
-        return [self.synthesis, self.gains.log_decode]
