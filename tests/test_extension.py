@@ -21,7 +21,7 @@ from gencomp.eval.metrics import table
 from gencomp.train import terms
 from gencomp.train.checkpoint import checkpoints, load_checkpoint
 from gencomp.train.discriminators import KINDS
-from gencomp.train.loop import Options, run
+from gencomp.train.loop import RunOptions, run
 from gencomp.train.procedures.rate_distortion import RateDistortion
 from gencomp.train.procedures.realism import Realism
 from gencomp.train.recipe import Recipe
@@ -83,7 +83,7 @@ def test_a_family_an_entropy_model_a_procedure_and_a_metric_are_a_file_and_a_row
 
 
 def test_a_run_of_another_procedure_resumes_bit_for_bit(tmp_path: Path) -> None:
-    options = Options(save_every=3, log_every=1, keep=9)
+    options = RunOptions(save_every=3, log_every=1, keep=9)
     run(RECIPES["toy"], ["."], tmp_path / "whole", options=options)
     (tmp_path / "half" / "checkpoints").mkdir(parents=True)
     first = checkpoints(tmp_path / "whole")[0]
@@ -100,7 +100,7 @@ def test_a_loss_and_a_discriminator_are_a_file_and_a_row_each(tmp_path: Path) ->
     values |= {"discriminators.patch.width": "4"}
     chosen = recipe("toy-gan", {f"realism.{key}": value for key, value in values.items()})
     assert chosen.stages[1].discriminators["toy"] == toy.ToyDiscriminator(0.5, sharpness=2.0)
-    run(chosen, ["."], tmp_path / "run", options=Options(log_every=3))
+    run(chosen, ["."], tmp_path / "run", options=RunOptions(log_every=3))
     line = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[-1])
     assert {"toy", "d_loss", "d_loss_patch"} <= line.keys()
     assert load_checkpoint(checkpoints(tmp_path / "run")[-1]).tensors["toy.conv.weight"].any()

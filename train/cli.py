@@ -111,9 +111,9 @@ def train(
     if not kept["log_every"]:
         raise WrongUsage("--log-every must be at least 1")
 
-    from .loop import Options, Stopped, run
+    from .loop import RunOptions, Stopped, run
 
-    options = Options(trackers=_trackers(tracker), **kept)
+    options = RunOptions(trackers=_trackers(tracker), **kept)
     try:
         _say(f"done: {run(chosen, list(data), out, init=init, options=options)}")
     except Stopped as stopped:

@@ -173,7 +173,7 @@ def _arrays(graphs: dict[str, bytes]) -> dict[str, np.ndarray]:
 def quantise(source: Path, out: Path, data: list[str], name: str = "", *, replace: bool = True) -> Model:
     """Write the model in `source` with the bottlenecks of its synthesis in eight bits (networks/int8.py), calibrated on
     photographs; equal inputs give equal bytes, and the model id stays. ModelError for a model that has no such layers,
-    or is in eight bits already; SourceError for data that are not there.
+    or is in eight bits already; DataError for data that are not there.
     """
     model = load_model(source)
     if model.int8:

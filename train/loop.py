@@ -53,7 +53,7 @@ class Stopped(Exception):
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class RunOptions:
     """How a run is kept and watched; nothing here changes what is trained.
 
     Intervals in steps, save_minutes in minutes; 0 switches off, and a stage's end is saved always. trackers: as
@@ -76,15 +76,15 @@ class Options:
 
 
 def run(
-    recipe: Recipe, data: list[str], out: Path, *, init: str | Path | None = None, options: Options | None = None
+    recipe: Recipe, data: list[str], out: Path, *, init: str | Path | None = None, options: RunOptions | None = None
 ) -> Path:
     """Train to `recipe.steps`, resuming from the newest checkpoint under `out`; returns the last checkpoint.
 
     data: sources as `data.sources.open_source` takes them. init: a model file or name, or a run, to start from. Raises
-    Stopped after SIGTERM, CheckpointError, SourceError, WeightsError, or OSError for a disk that cannot be written. A
+    Stopped after SIGTERM, CheckpointError, DataError, WeightsError, or OSError for a disk that cannot be written. A
     run that fails before its first step makes no folder.
     """
-    options = options or Options()
+    options = options or RunOptions()
     set_seed(recipe.seed)
     # 1x1 weights have two equal layouts; the reducer warns about the one that channels_last gives them
     warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
@@ -128,7 +128,9 @@ class Loop:
     stage: Stage
     log: RunLog
 
-    def __init__(self, recipe: Recipe, data: list[str], out: Path, options: Options, accelerator: Accelerator) -> None:
+    def __init__(
+        self, recipe: Recipe, data: list[str], out: Path, options: RunOptions, accelerator: Accelerator
+    ) -> None:
         self.recipe, self.out, self.options, self.accelerator = recipe, out, options, accelerator
         self.data = open_data(data, streamed=options.stream)
         self.main, self.device = accelerator.is_main_process, accelerator.device

@@ -7,7 +7,7 @@ Every player keeps its state under its own name, so that a checkpoint is written
     others         what the procedure adds: discriminators, a teacher, the running rate that a target is compared with
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -142,8 +142,8 @@ class Players(NamedTuple):
     ema: Ema | None
     others: dict[str, Keeper]
 
-    def keepers(self) -> Iterator[Keeper]:
-        yield from (self.codec, *([self.ema] if self.ema else []), *self.others.values())
+    def keepers(self) -> list[Keeper]:
+        return [self.codec, *([self.ema] if self.ema else []), *self.others.values()]
 
     def learners(self) -> list[Player]:
         return [self.codec, *(player for player in self.others.values() if isinstance(player, Player))]

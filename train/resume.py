@@ -32,7 +32,7 @@ class Begun(NamedTuple):
 
 def agreed(out: Path) -> Path | None:
     """The newest checkpoint as the first process sees it: a shared disk may show each process another state."""
-    names = [path.name for path in checkpoints(out)[-1:]] or [None]
+    names: list[str | None] = [path.name for path in checkpoints(out)[-1:]] or [None]
     broadcast_object_list(names)
     return out / "checkpoints" / names[0] if names[0] else None
 
@@ -97,7 +97,8 @@ def build_stage(recipe: Recipe, accelerator: Accelerator, number: int, weights: 
     parameters = [p for p in network.parameters() if p.requires_grad]
     if not parameters:
         raise CheckpointError(f"{procedure.name} has nothing to train in a network of the family {recipe.model.family}")
-    codec = Player("codec", network, *procedure.optimiser(recipe, parameters), recipe.clip)
+    optimiser, learning_rate = procedure.optimiser(recipe, parameters)
+    codec = Player("codec", network, optimiser, learning_rate, recipe.clip)
     codec.join(accelerator, compile=recipe.compile)
     players = Players(codec, ema, procedure.others(recipe, accelerator, weights))
     terms = build_terms(procedure.image_losses, weights, device)

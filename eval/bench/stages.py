@@ -101,10 +101,10 @@ STRIDE = 16
 
 def hific_generator(height: int, width: int, device: torch.device) -> Callable[[], Tensor]:
     """The generator of HiFiC (Mentzer et al. 2020), 156.7 M parameters, on latents of one image."""
-    from gencomp.networks.hific import Generator, HificConfig
+    from gencomp.networks.hific import HificConfig, HificGenerator
 
     config = HificConfig()
-    return _on_latents(Generator(config), config.latent_channels, height, width, device)
+    return _on_latents(HificGenerator(config), config.latent_channels, height, width, device)
 
 
 def mbt2018_synthesis(height: int, width: int, device: torch.device) -> Callable[[], Tensor]:

@@ -36,7 +36,7 @@ CALIBRATED = 2047  # the integer of the largest activation seen in calibration: 
 # keeps units of the size of the latents' 1/64, since inputs of unlike units would share the bits of one weight scale
 
 
-class Layer(NamedTuple):
+class FloatLayer(NamedTuple):
     """One convolution of a float network with what follows it."""
 
     conv: nn.Conv2d
@@ -44,15 +44,15 @@ class Layer(NamedTuple):
     relu: bool
 
 
-def layers_of(network: nn.Sequential) -> list[Layer]:
+def layers_of(network: nn.Sequential) -> list[FloatLayer]:
     """Group a Sequential of convolutions, PixelShuffle and ReLU into layers; TypeError for anything else."""
-    layers: list[Layer] = []
+    layers: list[FloatLayer] = []
     for module in network:
         match module:
             case nn.Conv2d():
-                layers.append(Layer(module, 1, False))
+                layers.append(FloatLayer(module, 1, False))
             case nn.ConvTranspose2d():
-                layers.append(Layer(as_convolution(module), 2, False))
+                layers.append(FloatLayer(as_convolution(module), 2, False))
             case nn.PixelShuffle() if layers:
                 layers[-1] = layers[-1]._replace(shuffle=module.upscale_factor)
             case nn.ReLU() if layers:
@@ -162,7 +162,7 @@ def convert(
     return net, units
 
 
-def _convert_layer(layer: Layer, input_units: np.ndarray, output_units: np.ndarray) -> IntConv:
+def _convert_layer(layer: FloatLayer, input_units: np.ndarray, output_units: np.ndarray) -> IntConv:
     weight = layer.conv.weight.detach().double().cpu().numpy()
     bias = np.zeros(len(weight)) if layer.conv.bias is None else layer.conv.bias.detach().double().cpu().numpy()
     groups = layer.conv.groups

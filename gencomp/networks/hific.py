@@ -45,7 +45,7 @@ class ChannelNorm(nn.Module):
         return (x - mean) * torch.rsqrt(variance + 1e-3) * self.gain + self.offset
 
 
-class Encoder(nn.Sequential):
+class HificEncoder(nn.Sequential):
     """E: x [N, 3, H, W] in 0..1, sides multiples of 16 -> y [N, M, H / 16, W / 16]."""
 
     def __init__(self, config: HificConfig) -> None:
@@ -69,7 +69,7 @@ class ResidualBlock(nn.Module):
         return x + self.second_norm(self.second(F.relu(self.first_norm(self.first(x)))))
 
 
-class Generator(nn.Module):
+class HificGenerator(nn.Module):
     """G: y_hat [N, M, h, w] -> x_hat [N, 3, 16 h, 16 w], about 0..1 and not clipped."""
 
     def __init__(self, config: HificConfig) -> None:
@@ -90,7 +90,7 @@ class Generator(nn.Module):
         return self.tail(head + self.blocks(head)) + 0.5
 
 
-class Hyperprior(OnePassPrior):
+class HificPrior(OnePassPrior):
     """Mean and scale of every latent from hyper-latents by a network each (Minnen et al. 2018)."""
 
     def __init__(self, config: HificConfig) -> None:
@@ -126,7 +126,7 @@ class HificNetwork(OnePassCodec):
 
     def __init__(self, config: HificConfig) -> None:
         super().__init__(config)
-        self.analysis, self.prior, self.synthesis = Encoder(config), Hyperprior(config), Generator(config)
+        self.analysis, self.prior, self.synthesis = HificEncoder(config), HificPrior(config), HificGenerator(config)
 
     @property
     def halo(self) -> Halo:

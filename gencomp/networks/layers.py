@@ -53,7 +53,7 @@ class Block(nn.Module):
         return x if self.second is None else x + second * self.second(x)
 
 
-class Stage(nn.Module):
+class BlockStack(nn.Module):
     """Blocks of one resolution, one after the other, under one condition. inner: of all their bottlenecks, in order."""
 
     def __init__(self, channels: int, depth: int, conditions: int, inner: Sequence[int] = ()) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from gencomp.entropy.constants import KNOTS, SEGMENT
 
-from .layers import Block, Stage, downscale, upscale
+from .layers import Block, BlockStack, downscale, upscale
 from .positional_noise import CHANNELS, FACTORS, PositionalNoise, positional_noise
 
 STRIDE = 16  # pixels per latent, both ways
@@ -54,7 +54,8 @@ class TransformConfig:
 
 
 def transform_config(values: Mapping[str, Any]) -> TransformConfig:
-    return TransformConfig(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
+    plain: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+    return TransformConfig(**plain)
 
 
 def quality_knots(step: Tensor) -> Tensor:
@@ -78,9 +79,9 @@ class Analysis(nn.Module):
         super().__init__()
         fine, coarse = config.encoder_widths
         self.embed = downscale(3, fine, 8)
-        self.stage8 = Stage(fine, config.encoder_depths[0], KNOTS)
+        self.stage8 = BlockStack(fine, config.encoder_depths[0], KNOTS)
         self.down16 = downscale(fine, coarse, 2)
-        self.stage16 = Stage(coarse, config.encoder_depths[1], KNOTS)
+        self.stage16 = BlockStack(coarse, config.encoder_depths[1], KNOTS)
         self.head = nn.Conv2d(coarse, config.latent_channels, 1)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
@@ -98,11 +99,11 @@ class Synthesis(nn.Module):
         inner16, inner8, inner4 = config.inner_by_stage()
         conditions = KNOTS + 1  # the last one is the realism
         self.stem = nn.Conv2d(config.latent_channels, w16, 1)
-        self.stage16 = Stage(w16, config.decoder_depths[0], conditions, inner16)
+        self.stage16 = BlockStack(w16, config.decoder_depths[0], conditions, inner16)
         self.up8 = upscale(w16, w8, 2)
-        self.stage8 = Stage(w8, config.decoder_depths[1], conditions, inner8)
+        self.stage8 = BlockStack(w8, config.decoder_depths[1], conditions, inner8)
         self.up4 = upscale(w8, w4, 2)
-        self.stage4 = Stage(w4, config.decoder_depths[2], conditions, inner4)
+        self.stage4 = BlockStack(w4, config.decoder_depths[2], conditions, inner4)
         self.up2 = upscale(w4, w2, 2)
         self.refine = nn.Conv2d(w2, w2, 3, padding=1)
         self.head = nn.Sequential(nn.Conv2d(w2, 12, 3, padding=1), nn.PixelShuffle(2))

@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 
 from gencomp.train.checkpoint import checkpoints, load_checkpoint
-from gencomp.train.loop import Options, run
+from gencomp.train.loop import RunOptions, run
 from gencomp.train.recipe import Recipe
 from gencomp.train.settings import recipe
 
-FAST = Options(save_every=4, log_every=2)
+FAST = RunOptions(save_every=4, log_every=2)
 NEVER = "1000000"  # a step at which a stage begins that no run here comes to
 
 

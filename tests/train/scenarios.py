@@ -20,7 +20,7 @@ import torch
 
 import gencomp.train.loop
 from gencomp.train.checkpoint import checkpoints, load_checkpoint
-from gencomp.train.loop import Options
+from gencomp.train.loop import RunOptions
 from gencomp.train.recipe import Recipe
 from gencomp.train.settings import recipe
 
@@ -87,7 +87,7 @@ def training(
     chosen: Recipe, photographs: str, out: Path, save_every: int = 100, log_every: int = 1
 ) -> Callable[[], object]:
     """One run as a task for `start`."""
-    kept = Options(save_every=save_every, log_every=log_every)
+    kept = RunOptions(save_every=save_every, log_every=log_every)
     return lambda: gencomp.train.loop.run(chosen, [photographs], out, options=kept)
 
 

@@ -16,7 +16,7 @@ from gencomp.networks import network_of
 from gencomp.train.checkpoint import CheckpointError, checkpoints
 from gencomp.train.cli import int8
 from gencomp.train.export import export, quantise
-from gencomp.train.loop import Options, run
+from gencomp.train.loop import RunOptions, run
 from gencomp.train.settings import recipe
 
 from .conftest import NEVER, lines, small
@@ -42,7 +42,7 @@ def test_equal_runs_export_equal_files_and_stage_two_keeps_old_files(
     trained: Path, photographs: Path, tmp_path: Path
 ) -> None:
     again = tmp_path / "again"
-    run(small(), [str(photographs)], again, options=Options(save_every=100, log_every=3))
+    run(small(), [str(photographs)], again, options=RunOptions(save_every=100, log_every=3))
     one, two = export(trained, tmp_path / "one.safetensors"), export(again, tmp_path / "two.safetensors")
     assert (tmp_path / "one.safetensors").read_bytes() == (tmp_path / "two.safetensors").read_bytes()
     first_stage = export(checkpoints(trained)[0], tmp_path / "first.safetensors")
@@ -63,7 +63,7 @@ def test_run_from_a_model_keeps_its_integers_on_other_photographs(
     other = tmp_path / "other"
     other.mkdir()
     Image.effect_noise((200, 200), 50).convert("RGB").save(other / "noise.png")
-    options = Options(save_every=4, log_every=2)
+    options = RunOptions(save_every=4, log_every=2)
     gan = small(begin="0", steps="2")
     run(gan, [str(other)], tmp_path / "gan", init=tmp_path / "base.safetensors", options=options)
     assert export(tmp_path / "gan", tmp_path / "gan.safetensors").model.id == base.id
@@ -98,7 +98,7 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 
 def test_tiny_overfits_four_images_and_its_export_codes_them_exactly(photographs: Path, tmp_path: Path) -> None:
     """Against a flat image of the mean colour; the bytes decode to the encoder's own latents."""
-    run(recipe("tiny"), [str(photographs)], tmp_path / "run", options=Options(save_every=1000))
+    run(recipe("tiny"), [str(photographs)], tmp_path / "run", options=RunOptions(save_every=1000))
     codec = Codec(export(tmp_path / "run", tmp_path / "tiny.safetensors").model, "cpu")
     assert codec.knows_realism
     gains, losses = [], []
@@ -118,6 +118,6 @@ def test_rate_controller_reaches_its_target(photographs: Path, tmp_path: Path) -
     values = "steps=400 realism.begin=1000000 rate.bpp=0.2 rate.warmup=40 rate.lambda_above=2 rate.lambda_below=0.125"
     values += " rate.smoothing=0.9 rate_distortion.losses.mse=150 ema=0 decay=0.01"
     chosen = recipe("tiny", dict(pair.split("=") for pair in values.split()))
-    run(chosen, [str(photographs)], tmp_path, options=Options(save_every=1000, log_every=1))
+    run(chosen, [str(photographs)], tmp_path, options=RunOptions(save_every=1000, log_every=1))
     rates = [line["bpp"] for line in lines(tmp_path)]
     assert np.mean(rates[-80:]) == pytest.approx(0.2, rel=0.03)

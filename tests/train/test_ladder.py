@@ -22,9 +22,8 @@ from gencomp.networks.transforms import TransformConfig
 from gencomp.runtime.torch import TorchRuntime
 from gencomp.train.checkpoint import checkpoints, exported, load_checkpoint
 from gencomp.train.export import Export, export
-from gencomp.train.loop import Options, run
+from gencomp.train.loop import RunOptions, run
 from gencomp.train.losses import rate_distortion
-from gencomp.train.plan import loads
 from gencomp.train.recipe import Recipe
 from gencomp.train.recipes import LADDER
 from gencomp.train.settings import recipe
@@ -46,7 +45,7 @@ TINY = {
     "light": {"model.latent_channels": "8", "model.widths": "8,8,12", "model.depths": "1,1,1"}
     | {"model.hyper_channels": "4", "model.hyper_width": "8"},
 }
-KEPT = Options(save_every=STEPS // 2, log_every=1)
+KEPT = RunOptions(save_every=STEPS // 2, log_every=1)
 
 data = pytest.importorskip("skimage.data")
 rungs = pytest.mark.parametrize("rung", TINY)
@@ -84,14 +83,6 @@ def climbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Climbed]:
 
 def test_every_rung_is_tried_here() -> None:
     assert set(TINY) == set(LADDER)
-
-
-@rungs
-def test_its_cost_is_known_before_it_runs(rung: str) -> None:
-    """Small enough for one core: at most 25 kMAC per pixel for encoder and decoder together."""
-    for load in loads(recipe(rung)):
-        assert 0 < load.kmac <= 25
-        assert load.trained > 0
 
 
 @rungs

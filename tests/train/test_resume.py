@@ -16,9 +16,9 @@ import gencomp.train.loop
 from gencomp.perceptual.weights import WeightsError
 from gencomp.train.checkpoint import CheckpointError, checkpoints, load_checkpoint, starting_point
 from gencomp.train.data.batches import Batch
-from gencomp.train.data.sources import SourceError
+from gencomp.train.data.sources import DataError
 from gencomp.train.export import data_of
-from gencomp.train.loop import Options, Stopped, run
+from gencomp.train.loop import RunOptions, Stopped, run
 from gencomp.train.procedures.contract import Metrics, Stage
 from gencomp.train.resume import agreed, build_stage, model_file
 from gencomp.train.settings import recipe
@@ -75,10 +75,10 @@ def test_runs_that_cannot_start_leave_no_folder(
     monkeypatch.setenv("TORCH_HOME", "/nonexistent")
     with pytest.raises(WeightsError, match="alexnet"):
         run(absent, [str(photographs)], out, options=FAST)
-    with pytest.raises(SourceError):
+    with pytest.raises(DataError):
         run(small(), [str(tmp_path / "absent")], out, options=FAST)
     with pytest.raises(ValueError, match=r"tracker|nobody"):
-        run(small(), [str(photographs)], out, options=Options(trackers=("nobody",)))
+        run(small(), [str(photographs)], out, options=RunOptions(trackers=("nobody",)))
     assert not out.exists()
 
 
@@ -179,6 +179,6 @@ def test_checkpoints_of_before_are_refused_in_one_line(tmp_path: Path) -> None:
 
 def test_checkpoints_come_by_time_as_well_as_by_steps(photographs: Path, tmp_path: Path) -> None:
     chosen = small(steps="3", begin=NEVER)
-    run(chosen, [str(photographs)], tmp_path / "often", options=Options(save_minutes=1e-9, keep=10))
-    run(chosen, [str(photographs)], tmp_path / "seldom", options=Options(save_minutes=60, keep=10))
+    run(chosen, [str(photographs)], tmp_path / "often", options=RunOptions(save_minutes=1e-9, keep=10))
+    run(chosen, [str(photographs)], tmp_path / "seldom", options=RunOptions(save_minutes=60, keep=10))
     assert [len(checkpoints(tmp_path / name)) for name in ("often", "seldom")] == [3, 1]

@@ -17,7 +17,7 @@ from gencomp.networks.hyperprior import HyperpriorConfig, HyperpriorNetwork
 from gencomp.networks.transforms import TransformConfig
 from gencomp.train.checkpoint import CheckpointError, checkpoints, load_checkpoint, starting_point
 from gencomp.train.export import export, quantise
-from gencomp.train.loop import Options, run
+from gencomp.train.loop import RunOptions, run
 from gencomp.train.procedures.slim.channels import Supernet, chosen, group_sizes, importance_order, removed_for_good
 from gencomp.train.procedures.slim.reconstruct import reconstruct
 from gencomp.train.procedures.slim.widths import Elastic, best_widths, synthesis_kmac
@@ -163,7 +163,7 @@ def test_a_narrower_decoder_reads_its_teachers_files_and_writes_the_same(
 def test_a_run_that_was_stopped_in_either_stage_or_between_ends_bit_for_bit_as_an_unbroken_one(
     slimmed: Path, teacher: Path, photographs: Path, tmp_path: Path, stopped_at: int
 ) -> None:
-    every = Options(save_every=2, log_every=2, keep=9)
+    every = RunOptions(save_every=2, log_every=2, keep=9)
     run(slim(), [str(photographs)], tmp_path, init=teacher, options=every)
     for late in checkpoints(tmp_path):
         if int(late.stem[5:]) > stopped_at:

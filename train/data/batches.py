@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from ..recipe import Recipe
 from .crops import Crops, RandomInputs, Sample
-from .sources import SourceError, Sources
+from .sources import DataError, Sources
 from .streams import Stream, StreamedBatches
 
 
@@ -69,11 +69,11 @@ class Data(NamedTuple):
 
 
 def open_data(names: list[str], *, streamed: bool) -> Data:
-    """SourceError for what is not there. A stream is one place of parquet files, of which nothing is loaded."""
+    """DataError for what is not there. A stream is one place of parquet files, of which nothing is loaded."""
     if not streamed:
         return Data(names, Sources(names))
     if len(names) != 1:
-        raise SourceError("a stream is one parquet folder, address or name on the hub")
+        raise DataError("a stream is one parquet folder, address or name on the hub")
     return Data(names, Stream(names[0]))
 
 

@@ -20,7 +20,7 @@ from gencomp.bitstream import STEPS
 
 from ..recipe import Recipe
 from .graphics import rendered
-from .sources import AREA_CAP, Decoded, SourceError, Sources, decode, odds
+from .sources import AREA_CAP, DataError, Decoded, Sources, decode, odds
 
 CACHE_BYTES = 2 << 30  # decoded photographs kept by a training process, over all its workers
 TRIES = 20  # photographs drawn for one sample before the data is called broken
@@ -92,7 +92,7 @@ def sample_of(
 ) -> Sample:
     """Sample `number`, rendered or cut from the first of the photographs drawn for it, by name, that can be read.
 
-    One that cannot be read is named, and the next stands in for it; SourceError after many in a row.
+    One that cannot be read is named, and the next stands in for it; DataError after many in a row.
     """
     unreadable = list[str]()
     if np.random.default_rng((recipe.seed, number, 1)).random() < recipe.graphics:
@@ -102,7 +102,7 @@ def sample_of(
         if photograph is not None:
             return Sample(number, cut(photograph, recipe, rng), random_inputs(number, recipe), unreadable)
         unreadable.append(name)
-    raise SourceError(f"{len(unreadable)} photographs in a row cannot be read, the last of them {unreadable[-1]}")
+    raise DataError(f"{len(unreadable)} photographs in a row cannot be read, the last of them {unreadable[-1]}")
 
 
 class Cache:

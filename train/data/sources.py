@@ -21,7 +21,7 @@ AREA_CAP = 2_000_000  # pixels beyond which a photograph is not drawn more often
 SMALLEST = 16  # pixels a photograph must have per side
 
 
-class SourceError(ValueError):
+class DataError(ValueError):
     """Photographs that are not there or cannot be told apart."""
 
 
@@ -39,7 +39,7 @@ class Decoded(NamedTuple):
     lossless: bool
 
 
-class Table:
+class ImageTable:
     """Rows of a `datasets.Dataset` with a column of images."""
 
     def __init__(self, name: str, rows: Any) -> None:
@@ -58,7 +58,7 @@ class Table:
         return f"{self.place} row {index}"
 
 
-Source = list[Path] | Table
+Source = list[Path] | ImageTable
 """The images of a folder, sorted by path, or rows of a table."""
 
 
@@ -76,31 +76,31 @@ def image_column(name: str, features: Any) -> str:
 
     found = [key for key, feature in (features or {}).items() if isinstance(feature, datasets.Image)]
     if len(found) != 1 and "image" not in (features or {}):
-        raise SourceError(f"{name} has {'no' if not found else 'several'} image columns: {', '.join(features or {})}")
+        raise DataError(f"{name} has {'no' if not found else 'several'} image columns: {', '.join(features or {})}")
     return found[0] if len(found) == 1 else "image"
 
 
 def open_source(name: str, walks: list[Walk]) -> Source:
     """A folder of images or of parquet files, whose walk is added to `walks`, a parquet file, or a name on the hub.
-    SourceError if it holds none."""
+    DataError if it holds none."""
     path = Path(name)
     if path.is_dir():
         tables = walk(path, lambda file: file.suffix == ".parquet")
         walks.append(tables if tables.files else walk(path, is_image))
         files = walks[-1].files
-        source: Source = Table(name, load_rows("parquet", [*map(str, files)])) if tables.files else files
+        source: Source = ImageTable(name, load_rows("parquet", [*map(str, files)])) if tables.files else files
     elif path.suffix == ".parquet":
         if not path.is_file():
-            raise SourceError(f"no file {name}")
-        source = Table(name, load_rows("parquet", [name]))
+            raise DataError(f"no file {name}")
+        source = ImageTable(name, load_rows("parquet", [name]))
     elif path.exists():
-        raise SourceError(f"{name} is neither a folder nor a parquet file")
+        raise DataError(f"{name} is neither a folder nor a parquet file")
     elif path.is_absolute() or name.startswith(".") or name.endswith("/"):
-        raise SourceError(f"no folder {name}")
+        raise DataError(f"no folder {name}")
     else:
-        source = Table(name, load_rows(name, None))
+        source = ImageTable(name, load_rows(name, None))
     if not len(source):
-        raise SourceError(f"no photographs under {name}")
+        raise DataError(f"no photographs under {name}")
     return source
 
 
@@ -113,7 +113,7 @@ def load_rows(name: str, files: list[str] | None) -> Any:
         return datasets.load_dataset(name, data_files=files, split="train")
     except Exception as error:  # absent, offline, no access, no such split: each library has its own family
         hint = "" if files else f" (no folder of this name either; --data {name} was taken for a name on the hub)"
-        raise SourceError(f"{name} cannot be loaded: {first_line(error)}{hint}") from error
+        raise DataError(f"{name} cannot be loaded: {first_line(error)}{hint}") from error
 
 
 def first_line(error: Exception) -> str:
@@ -141,7 +141,7 @@ class Sources:
     def name(self, index: int) -> str:
         """For messages, without reading."""
         source, within = self.find(index)
-        return source.name(within) if isinstance(source, Table) else str(source[within])
+        return source.name(within) if isinstance(source, ImageTable) else str(source[within])
 
     def find(self, index: int) -> tuple[Source, int]:
         """The source of a photograph, and its place there."""
@@ -160,7 +160,7 @@ def odds(source: Sources) -> np.ndarray | None:
     areas = np.full(len(source), np.nan)
     for index in range(len(source)):
         part, within = source.find(index)
-        if isinstance(part, Table):
+        if isinstance(part, ImageTable):
             continue
         try:
             with open_image(part[within]) as image:

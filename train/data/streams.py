@@ -19,7 +19,7 @@ from torch.utils.data import IterableDataset
 
 from ..recipe import Recipe
 from .crops import Sample, sample_of
-from .sources import Photograph, SourceError, decode, first_line, image_column, photograph_of
+from .sources import DataError, Photograph, decode, first_line, image_column, photograph_of
 
 CHUNK = 64  # rows read at once: what a lane holds in memory
 READERS = 16  # files opened at once for their footers
@@ -51,7 +51,7 @@ class Stream:
             for first in range(0, rows, CHUNK)
         ]
         if not self.chunks:
-            raise SourceError(f"{name} streams no photographs")
+            raise DataError(f"{name} streams no photographs")
 
     def lane(self, number: int, lanes: int, seed: int, skip: int = 0) -> Iterator[list[Photograph]]:
         """The rows of lane `number` from its row `skip` on, each followed by the others of its chunk, which stand in
@@ -75,7 +75,7 @@ def _order(count: int, seed: int, epoch: int) -> np.ndarray:
 
 
 def parquet_files(name: str) -> list[str]:
-    """Addresses of the parquet files of a stream, sorted; SourceError if there are none."""
+    """Addresses of the parquet files of a stream, sorted; DataError if there are none."""
     import fsspec
 
     if "://" not in name and not Path(name).exists():
@@ -84,9 +84,9 @@ def parquet_files(name: str) -> list[str]:
         system, root = fsspec.core.url_to_fs(name)
         found = [root] if system.isfile(root) else sorted(system.glob(f"{root.rstrip('/')}/**/*.parquet"))
     except Exception as error:  # each file system has its own family of errors
-        raise SourceError(f"{name} cannot be listed: {first_line(error)}") from error
+        raise DataError(f"{name} cannot be listed: {first_line(error)}") from error
     if not found:
-        raise SourceError(f"no parquet files under {name}: a stream reads nothing else")
+        raise DataError(f"no parquet files under {name}: a stream reads nothing else")
     return [system.unstrip_protocol(path) for path in found]
 
 
@@ -97,10 +97,10 @@ def _hub_files(name: str) -> list[str]:
         files = datasets.load_dataset_builder(name).config.data_files["train"]
     except Exception as error:  # absent, offline, no access, no such split
         hint = "no folder of this name either; it was taken for a name on the hub"
-        raise SourceError(f"{name} cannot be streamed: {first_line(error)} ({hint})") from error
+        raise DataError(f"{name} cannot be streamed: {first_line(error)} ({hint})") from error
     wrong = next((f for f in files if not f.endswith(".parquet")), None)
     if wrong:
-        raise SourceError(f"{name} holds {Path(wrong).name}: a stream reads parquet files alone")
+        raise DataError(f"{name} holds {Path(wrong).name}: a stream reads parquet files alone")
     return [str(f) for f in files]
 
 
@@ -115,7 +115,7 @@ def _footer(file: str) -> tuple[Any, list[int]]:
             groups = [parquet.metadata.row_group(g).num_rows for g in range(parquet.num_row_groups)]
             return parquet.schema_arrow, groups
     except (OSError, pyarrow.ArrowException) as error:
-        raise SourceError(f"{file} cannot be read as parquet: {first_line(error)}") from error
+        raise DataError(f"{file} cannot be read as parquet: {first_line(error)}") from error
 
 
 def read_chunk(chunk: Chunk, column: str) -> list[Photograph]:

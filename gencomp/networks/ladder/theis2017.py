@@ -51,7 +51,7 @@ class Theis2017Config(NetworkConfig):
     widths: tuple[int, int] = (32, 48)
 
 
-class ResidualBlock(nn.Module):
+class Residual(nn.Module):
     """x + conv(lrelu(conv(x))), 3 x 3; begins as the identity."""
 
     def __init__(self, channels: int) -> None:
@@ -75,7 +75,7 @@ def encoder(config: Theis2017Config) -> nn.Sequential:
     """f: [N, 3, 16 h, 16 w] -> [N, M, h, w]."""
     fine, coarse = config.widths
     first = [down(3, fine, HALVE), nn.LeakyReLU(0.01), down(fine, coarse, HALVE), nn.LeakyReLU(0.01)]
-    blocks = [ResidualBlock(coarse) for _ in range(BLOCKS)]
+    blocks = [Residual(coarse) for _ in range(BLOCKS)]
     return nn.Sequential(*first, *blocks, down(coarse, config.latent_channels // PHASES, HALVE), nn.PixelUnshuffle(2))
 
 
@@ -83,7 +83,7 @@ def decoder(config: Theis2017Config) -> nn.Sequential:
     """g: [N, M, h, w] -> [N, 3, 16 h, 16 w]."""
     fine, coarse = config.widths
     first = [nn.PixelShuffle(2), sub_pixel(config.latent_channels // PHASES, coarse)]
-    blocks = [ResidualBlock(coarse) for _ in range(BLOCKS)]
+    blocks = [Residual(coarse) for _ in range(BLOCKS)]
     return nn.Sequential(*first, *blocks, sub_pixel(coarse, fine), nn.LeakyReLU(0.01), sub_pixel(fine, 3))
 
 

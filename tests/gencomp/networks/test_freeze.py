@@ -10,7 +10,7 @@ from gencomp.entropy import KINDS
 from gencomp.entropy.constants import LEVELS, SIGMA_MAX, SIGMA_MIN
 from gencomp.entropy.contract import Arithmetic, Latents
 from gencomp.entropy.evaluate import Evaluation
-from gencomp.entropy.hyperprior import Hyperprior as IntegerHyperprior
+from gencomp.entropy.hyperprior import Hyperprior
 from gencomp.entropy.tables import TOTAL, default_tables, sigma_of_level
 from gencomp.networks.contract import Calibration
 from gencomp.networks.freeze import (
@@ -21,7 +21,7 @@ from gencomp.networks.freeze import (
     rate_change,
     with_fitted_tables,
 )
-from gencomp.networks.hific import HificConfig, Hyperprior
+from gencomp.networks.hific import HificConfig, HificPrior
 from gencomp.networks.ladder.counted import counted_masses
 from gencomp.networks.priors import Prior, PriorConfig
 
@@ -46,7 +46,7 @@ def test_a_frozen_prior_costs_nearly_what_the_float_prior_does(prior: Prior) -> 
 
 def test_a_mean_and_scale_hyperprior_keeps_its_rate_and_its_latents_come_back() -> None:
     torch.manual_seed(2)
-    prior = Hyperprior(HificConfig(latent_channels=6, hyper_channels=8)).eval()
+    prior = HificPrior(HificConfig(latent_channels=6, hyper_channels=8)).eval()
     with torch.no_grad():
         for parameter in (*list(prior.mean.parameters())[-2:-1], *list(prior.scale.parameters())[-2:-1]):
             parameter.mul_(20)
@@ -58,7 +58,7 @@ def test_a_mean_and_scale_hyperprior_keeps_its_rate_and_its_latents_come_back() 
             mean, scale = prior.mean_and_scale(z_hat, 9, 13)
             drawn.append(Calibration(mean + scale.clamp(min=SIGMA_MIN) * torch.randn(mean.shape), z_hat, 0))
     frozen = prior.freeze(drawn[:2])
-    assert isinstance(frozen, IntegerHyperprior)
+    assert isinstance(frozen, Hyperprior)
     assert (frozen.kind, frozen.quality_inputs, frozen.hyper_stride) == ("hyperprior", 0, 4)
     change = rate_change(lambda image: prior.bits_of(image.y, image.z_hat), frozen, drawn[2:])
     assert abs(change) < 0.005

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -12,7 +13,6 @@ from torch import Tensor
 
 from gencomp.bitstream import ModelError
 from gencomp.codec import Codec
-from gencomp.graph import tensors_named
 from gencomp.model import Int8Weight, Model, load_model, save_model
 from gencomp.networks import build, network_of
 from gencomp.networks.contract import Network
@@ -99,18 +99,14 @@ def test_integers_show_the_float_image_within_a_few_levels_and_both_run_times_th
 
 
 def test_onnx_runtime_takes_integer_kernels_for_every_bottleneck(model: Model, tmp_path: Path) -> None:
-    from gencomp.runtime.onnx import _tensors
-
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
     options.log_severity_level = 4
     graph = model.graphs["synthesis"].tobytes()
-    named = _tensors(model, tensors_named(graph, model.forms()))
+    named = model.tensors_of(graph)
     values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in named.values()]
     options.add_external_initializers([f"<{name}>" for name in named], values)
     onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    import onnx
-
     optimised = onnx.load(tmp_path / "optimised.onnx", load_external_data=False)
     kinds = [node.op_type for node in optimised.graph.node]
     assert kinds.count("QLinearConv") == len(model.int8) == 18

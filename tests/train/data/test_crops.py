@@ -12,7 +12,7 @@ from gencomp.bitstream import STEPS
 from gencomp.train.data import streams
 from gencomp.train.data.batches import Batch, StepSampler, batches, fixed_crops, open_data, scaled, share_of
 from gencomp.train.data.crops import Cache, Crops, RandomInputs, cut, random_inputs
-from gencomp.train.data.sources import AREA_CAP, Decoded, Photograph, SourceError, Sources, decode
+from gencomp.train.data.sources import AREA_CAP, DataError, Decoded, Photograph, Sources, decode
 from gencomp.train.data.streams import CHUNK, Chunk, Stream
 from gencomp.train.recipe import Recipe
 from gencomp.train.settings import recipe
@@ -166,7 +166,7 @@ def test_broken_photographs_are_skipped_and_named(photographs: Path, tmp_path: P
 
 def test_a_folder_of_broken_photographs_is_an_error_and_grey_ones_become_colour(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"nothing")
-    with pytest.raises(SourceError, match=r"a\.png"):
+    with pytest.raises(DataError, match=r"a\.png"):
         crops_of(tmp_path, tiny())[0]
     Image.new("L", (100, 90), 50).save(tmp_path / "a.png")
     assert (crops_of(tmp_path, tiny())[0].pixels == 50).all()
@@ -258,5 +258,5 @@ def test_long_row_groups_are_read_in_chunks(photographs: Path, tmp_path: Path) -
 def test_streams_that_are_not_there_are_named_and_a_stream_is_one_place(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     for names, said in ((["folder"], "folder"), (["absent.parquet"], "absent"), (["a", "b"], "one parquet folder")):
-        with pytest.raises(SourceError, match=said):
+        with pytest.raises(DataError, match=said):
             open_data([str(tmp_path / name) for name in names], streamed=True)

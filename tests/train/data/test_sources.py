@@ -9,14 +9,14 @@ from PIL import Image
 
 from gencomp.train.data import sources
 from gencomp.train.data.graphics import rendered
-from gencomp.train.data.sources import SourceError, Sources, is_lossless, odds
+from gencomp.train.data.sources import DataError, Sources, is_lossless, odds
 
 from ..conftest import parquet
 
 
 def test_sources_that_are_not_there_are_named(tmp_path: Path) -> None:
     for name, said in ((".", "no photographs"), ("absent", "no folder"), ("absent.parquet", "no file")):
-        with pytest.raises(SourceError, match=said):
+        with pytest.raises(DataError, match=said):
             Sources([str(tmp_path / name)])
 
 
@@ -37,7 +37,7 @@ def test_sizes_are_looked_up_without_reading_tables(
     def refuse(self: object, index: int) -> None:
         raise AssertionError("an image was read")
 
-    monkeypatch.setattr(sources.Table, "__getitem__", refuse)
+    monkeypatch.setattr(sources.ImageTable, "__getitem__", refuse)
     chances = odds(mixed)
     assert chances is not None
     assert chances.sum() == pytest.approx(1)

@@ -220,7 +220,7 @@ def shown(network: Network, inputs: TrainingInputs, y_hat: Tensor) -> Tensor:
     return network.synthesize(y_hat, inputs.quality_step, inputs.realism, inputs.origin)
 
 
-class Sample(NamedTuple):
+class Taught(NamedTuple):
     """A part of a batch with its latents, and the teacher's images of them."""
 
     inputs: TrainingInputs
@@ -229,7 +229,7 @@ class Sample(NamedTuple):
 
 
 @torch.no_grad()
-def samples_of(stage: Stage, data: Data) -> list[Sample]:
+def samples_of(stage: Stage, data: Data) -> list[Taught]:
     """Samples from beyond the last step, shown to the teacher."""
     recipe, teacher = dataclasses.replace(stage.recipe, workers=0), stage.players.still("teacher")
     sampler, seen = StepSampler(recipe, recipe.steps, recipe.steps + WATCHED_STEPS), []
@@ -237,5 +237,5 @@ def samples_of(stage: Stage, data: Data) -> list[Sample]:
         for inputs, _ in divided(stage, batch):
             with stage.accelerator.autocast():
                 y_hat = teacher.quantize(inputs._replace(noise={})).y_hat
-                seen.append(Sample(inputs, y_hat, shown(teacher, inputs, y_hat)))
+                seen.append(Taught(inputs, y_hat, shown(teacher, inputs, y_hat)))
     return seen
