@@ -128,7 +128,7 @@ def test_lpips_enters_where_its_weights_are_at_hand(monkeypatch: pytest.MonkeyPa
 
     torch.manual_seed(0)
     network = lpips.LPIPS(net="squeeze", pnet_rand=True, verbose=False).requires_grad_(False)
-    monkeypatch.setattr("gencomp.perceptual.load_lpips", lambda net, weights: network)
+    monkeypatch.setattr("gencomp.train.terms.load_lpips", lambda net, weights: network)
     terms = terms_of(lpips_squeeze=2.0)
     x, other = torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64, requires_grad=True)
     one, row = torch.ones(1), torch.zeros(1, dtype=torch.long)
