@@ -1,6 +1,8 @@
 """What the verbs share: kinds of arguments, and errors as one line."""
 
 import sqlite3
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +34,18 @@ class Verbs(click.Group):
             raise click.ClickException(f"votes.sqlite cannot be used ({error}); restore it from a copy") from error
         except (StudyError, ImportError, OSError) as error:
             raise click.ClickException(explain(error, "study")) from error
+
+
+def check_task(task: str, design: str, ties: bool) -> None:
+    if task != "pairs" and (design == "active" or ties):
+        raise click.UsageError("--design active and --ties are for --task pairs")
+
+
+def bar(what: str, unit: str) -> Callable[[Iterable[Any]], Iterable[Any]]:
+    """Shows on a terminal how far a walk has come."""
+    from tqdm import tqdm
+
+    return partial(tqdm, desc=what, unit=unit, leave=False, disable=None)
 
 
 def own_files(folder: Path) -> list[Path]:

@@ -11,7 +11,6 @@ A study folder holds
 
 import hashlib
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -183,6 +182,11 @@ class Study:
         return max(s.width for s in self.scenes), max(s.height for s in self.scenes)
 
 
+def items(task: Task, conditions: int) -> int:
+    """How many pairs, or images to rate, so many conditions of one scene make."""
+    return {"pairs": conditions * (conditions - 1) // 2, "dsis": conditions, "acr": conditions + 1}[task]
+
+
 def canonical(study: Study) -> str:
     return json.dumps({"version": PLAN_VERSION} | asdict(study), sort_keys=True, ensure_ascii=False, allow_nan=False)
 
@@ -198,10 +202,9 @@ def load(folder: Path) -> Study:
     if not path.is_file():
         raise StudyError(f"{folder} is no study: it has no study.json. Make one with `gencomp study new {folder} ...`")
     try:
-        study = _study(json.loads(path.read_text("utf-8")))
+        return _study(json.loads(path.read_text("utf-8")))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise StudyError(f"{path} is broken ({error}); build the study again with `gencomp study new`") from error
-    return study
 
 
 def _study(plan: Mapping[str, Any]) -> Study:
@@ -222,25 +225,7 @@ def _study(plan: Mapping[str, Any]) -> Study:
         raise ValueError("unknown task or layout")
     if plan["design"]["method"] not in METHODS or (plan["design"]["method"] == "active" and plan["task"] != "pairs"):
         raise ValueError("unknown design")
-    return Study(
-        str(plan["title"]),
-        str(plan["question"]),
-        plan["task"],
-        plan["layout"],
-        bool(plan["ties"]),
-        int(plan["seed"]),
-        float(plan["max_density"]),
-        Design(**plan["design"]),
-        questions_from(plan["questions"]),
-        conditions,
-        scenes,
-    )
-
-
-def finite(value: object) -> float | None:
-    """A number from a table's cell, or None where it holds none."""
-    try:
-        number = float(str(value))
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
+    seed, density = int(plan["seed"]), float(plan["max_density"])
+    parts = Design(**plan["design"]), questions_from(plan["questions"]), conditions, scenes
+    asked = str(plan["title"]), str(plan["question"]), plan["task"], plan["layout"], bool(plan["ties"])
+    return Study(*asked, seed, density, *parts)

@@ -9,7 +9,7 @@ import click
 from gencomp.cli import options
 from gencomp.cli.batch import echo
 
-from ..console import DESIGN, FILE, FOLDER, STUDY, TASK, as_json, own_files, seed, store_of
+from ..console import DESIGN, FILE, FOLDER, STUDY, TASK, as_json, bar, check_task, own_files, seed, store_of
 
 if TYPE_CHECKING:
     from ..plan import Study
@@ -179,7 +179,6 @@ def simulate(
     gencomp study simulate --like DIR --raters 30    what your study can tell with 30 raters
     """
     import numpy as np
-    from tqdm import tqdm
 
     from gencomp.outputs import protecting
 
@@ -199,8 +198,8 @@ def simulate(
     plan = load(like) if like else _made_up(**made_up)
     known = _scale(scale, len(plan.conditions)) or np.linspace(1300, 1700, len(plan.conditions)).tolist()
     people = Population(tuple(known), taste_sd, image_sd, lapse, careless)
-    bar = lambda r: tqdm(r, desc="studies", unit="study", leave=False, disable=None)  # noqa: E731
-    found = coverage(plan, people, studies=studies, raters=raters, seed=seed, resamples=resamples, progress=bar)
+    how = {"studies": studies, "raters": raters, "seed": seed, "resamples": resamples}
+    found = coverage(plan, people, **how, progress=bar("studies", "study"))
     if save:
         rng = np.random.default_rng([seed, 0])
         rule.write(save, to_csv(plan, votes(plan, people, raters, offsets(plan, people, rng), rng)).encode())
@@ -215,12 +214,11 @@ def _made_up(
 ) -> "Study":
     """A plan without images."""
     from ..checks import enough
-    from ..plan import Design
+    from ..plan import Design, items
     from .simulate import synthetic
 
-    if task != "pairs" and (ties or design == "active"):
-        raise click.UsageError("--design active and --ties are for --task pairs")
-    full = {"pairs": conditions * (conditions - 1) // 2, "dsis": conditions, "acr": conditions + 1}[task] * images
+    check_task(task, design, ties)
+    full = items(task, conditions) * images
     asked = full if design == "full" else min(trials, full)
     checks = enough(task) if checks is None else checks
     return synthetic(conditions, images, Design(design, asked, checks, 0, 0, 0), ties, task)

@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from gencomp.cli.batch import echo
 from gencomp.files import shown
 from gencomp.outputs import no_more_open_than
 
-from ..console import DESIGN, FILE, FOLDER, STUDY, TASK, as_json, seed
+from ..console import DESIGN, FILE, FOLDER, STUDY, TASK, as_json, bar, check_task, seed
 from ..plan import MAX_DENSITY
 
 if TYPE_CHECKING:
@@ -152,10 +152,6 @@ def new(
     evaluation: Path | None,
     originals: Path | None,
     folders: "list[CodecFolder]",
-    images: tuple[str, ...],
-    codecs: tuple[str, ...],
-    settings: tuple[str, ...],
-    realisms: tuple[float, ...],
     as_json: bool,
     **how: Any,
 ) -> None:
@@ -171,14 +167,14 @@ def new(
     if (evaluation is None) == (not folders) or (folders and originals is None):
         raise click.UsageError("give --from EVAL_DIR, or --originals FOLDER and --folder NAME=FOLDER for each codec")
     coded = from_evaluation(evaluation, originals) if evaluation else from_folders(originals or Path(), folders)
-    coded = _chosen(coded, image=images, codec=codecs, setting=settings, realism=realisms)
+    coded = _chosen(coded, {field: how.pop(f"{field}s") for field in ("image", "codec", "setting", "realism")})
     options = _options(coded, **how)
     with no_more_open_than(path for one in coded for path in (one.original, one.reconstruction)):
-        made = build(folder, coded, options, set_measures(evaluation) if evaluation else {}, _bar)
+        made = build(folder, coded, options, set_measures(evaluation) if evaluation else {}, bar("crops", "image"))
     report_new(folder, made, as_json)
 
 
-def _chosen(coded: "list[StudyImage]", **wanted: tuple[Any, ...]) -> "list[StudyImage]":
+def _chosen(coded: "list[StudyImage]", wanted: dict[str, tuple[Any, ...]]) -> "list[StudyImage]":
     """Keep what was asked for by name; asking for what is not there is an error."""
     from ..plan import StudyError
 
@@ -202,22 +198,18 @@ def _options(
     design: Any,
     trials: int | None,
     checks: int | None,
-    repeats: int,
-    training: int,
-    rest_every: int,
     questions_file: Path | None,
     no_questions: bool,
     **how: Any,
 ) -> "StudyOptions":
     from ..checks import enough
-    from ..plan import LAYOUTS, QUESTIONS, Design, StudyError
+    from ..plan import LAYOUTS, QUESTIONS, Design, StudyError, items
     from ..questions import DEFAULT, read_questions
     from .build import StudyOptions
 
     if design == "full" and trials is not None:
         raise click.UsageError("--trials does not go with --design full: each rater sees every pair")
-    if task != "pairs" and (design == "active" or how["ties"]):
-        raise click.UsageError("--design active and --ties are for --task pairs")
+    check_task(task, design, how["ties"])
     if layout is not None and layout not in LAYOUTS[task]:
         raise click.UsageError(f"--layout {layout}: --task {task} has {', '.join(LAYOUTS[task])}")
     if questions_file and no_questions:
@@ -227,20 +219,12 @@ def _options(
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StudyError(f"{questions_file} is no list of questions ({error})") from error
     chosen = sorted(Counter(one.image for one in coded).values(), reverse=True)[: how["draw"]]
-    items = {"pairs": lambda k: k * (k - 1) // 2, "dsis": lambda k: k, "acr": lambda k: k + 1}[task]
-    pairs = sum(map(items, chosen)) * (how["crops_per_image"] if how["crop"] else 1)
+    pairs = sum(items(task, count) for count in chosen) * (how["crops_per_image"] if how["crop"] else 1)
     asked = pairs if design == "full" else trials or min(MAX_TRIALS, pairs)
     checks = enough(task) if checks is None else checks
-    made = Design(design, asked, checks, repeats, training, rest_every)
+    made = Design(design, asked, checks, *(how.pop(name) for name in ("repeats", "training", "rest_every")))
     asking = question or QUESTIONS[task], layout or LAYOUTS[task][0]
     return StudyOptions(made, how.pop("title"), *asking, task, questions=questions, **how)
-
-
-def _bar(names: list[str]) -> Iterable[str]:
-    from tqdm import tqdm
-
-    bar: Iterable[str] = tqdm(names, desc="crops", unit="image", leave=False, disable=None)
-    return bar
 
 
 def report_new(folder: Path, made: "Study", as_json: bool) -> None:
@@ -298,4 +282,6 @@ def demo(folder: Path, model: str | None, device: str, seed: int, as_json: bool)
     """
     from .demonstration import demonstration
 
-    report_new(folder, demonstration(folder, model=model, device=device, seed=seed, progress=_bar), as_json)
+    report_new(
+        folder, demonstration(folder, model=model, device=device, seed=seed, progress=bar("crops", "image")), as_json
+    )

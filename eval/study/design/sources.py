@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from gencomp.texts import csv_rows
 from gencomp.walk import is_image
 
 from ...metrics.table import METRICS, is_of_sets
-from ..plan import StudyError, finite
+from ..plan import StudyError
 
 
 class StudyImage(NamedTuple):
@@ -105,6 +106,15 @@ def set_measures(folder: Path) -> dict[tuple[str, str, float | None], dict[str, 
         }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StudyError(f"{path} cannot be read ({error!r})") from error
+
+
+def finite(value: object) -> float | None:
+    """A number from a table's cell, or None where it holds none."""
+    try:
+        number = float(str(value))
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _numbers(cells: Mapping[str, object]) -> dict[str, float]:
