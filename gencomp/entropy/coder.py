@@ -143,13 +143,12 @@ class Decoder:
     are, or in `finish`, by writing all symbols again.
     """
 
-    def __init__(self, data: bytes, *, again: bool = True, pure_python: bool = constriction is None) -> None:
-        """again: write the symbols again, for `finish`."""
+    def __init__(self, data: bytes, *, pure_python: bool = constriction is None) -> None:
         if data[-1:] == b"\0":
             raise BitstreamError("the coded data end in a zero byte, which no encoder writes")
         self.bits = 0.0
         self._data = bytes(data)
-        self._again = Encoder(pure_python=pure_python) if again else None
+        self._again = Encoder(pure_python=pure_python)
         self._backend = _decoder_backend(data, pure_python)
 
     def require(self, bits: float) -> None:
@@ -170,8 +169,7 @@ class Decoder:
                 some[:] = self._backend.symbols(len(some), table)
             self.bits += float(table.costs[some].sum())
             self.require((n - start - len(some)) * table.cheapest)
-            if self._again:
-                self._again.symbols(some, table)
+            self._again.symbols(some, table)
         return symbols
 
     def uniform_bits(self, n: int, nbits: npt.NDArray[np.integer]) -> Symbols:
@@ -185,13 +183,12 @@ class Decoder:
             with _guarded():
                 values[counts > 0] = self._backend.uniform_bits(counts[counts > 0])
         self.bits += float(counts.sum())
-        if self._again:
-            self._again.uniform_bits(values, counts)
+        self._again.uniform_bits(values, counts)
         return values
 
     def finish(self) -> None:
         """Raise BitstreamError if the data are not what an encoder writes for the symbols read: longer, or other."""
-        if self._again and self._again.finish() != self._data:
+        if self._again.finish() != self._data:
             raise BitstreamError("the coded data are not what an encoder writes: something is left over, or damaged")
 
 

@@ -22,6 +22,7 @@ Weights = npt.NDArray[np.int32]
 
 TOTAL = 1 << 16
 ESCAPE_CLASSES = 17
+TAIL = 2**-18
 MAX_TABLES = 4096
 
 
@@ -82,11 +83,11 @@ def sigma_of_level(
 
 
 def gaussian_tables(
-    levels: int = LEVELS, sigma_min: float = SIGMA_MIN, sigma_max: float = SIGMA_MAX, tail: float = 2**-18
+    levels: int = LEVELS, sigma_min: float = SIGMA_MIN, sigma_max: float = SIGMA_MAX
 ) -> tuple[Weights, ...]:
     """One table a scale level: a zero-mean Gaussian integrated over unit bins, the escape symbol last.
 
-    The half-width L is the smallest that leaves at most `tail` of the mass to the escape.
+    The half-width L is the smallest that leaves at most TAIL of the mass to the escape.
     """
 
     def table(sigma: float) -> Weights:
@@ -94,7 +95,7 @@ def gaussian_tables(
             return 0.5 * math.erfc(x / (sigma * math.sqrt(2)))  # P(residual > x), accurate far out, as 1 - erf is not
 
         half_width = 1
-        while 2 * beyond(half_width + 0.5) > tail:
+        while 2 * beyond(half_width + 0.5) > TAIL:
             half_width += 1
         right = [beyond(r - 0.5) - beyond(r + 0.5) for r in range(1, half_width + 1)]
         return quantise_pmf([*right[::-1], 1 - 2 * beyond(0.5), *right, 2 * beyond(half_width + 0.5)])

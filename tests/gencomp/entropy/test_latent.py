@@ -134,7 +134,8 @@ def test_hyper_latents_of_another_model_are_refused() -> None:
         L.decode_z(Decoder(b""), (2, 4, 4), tables())
 
 
-def test_damaged_streams_raise_bitstream_errors_or_decode_to_residuals_within_the_limit() -> None:
+@pytest.mark.parametrize("pure_python", sorted({constriction is None, True}))
+def test_damaged_streams_raise_bitstream_errors_or_decode_to_residuals_within_the_limit(pure_python: bool) -> None:
     residuals, levels = photograph_like(600)
     data = encode(residuals, levels)
     rng = np.random.default_rng(2)
@@ -148,4 +149,5 @@ def test_damaged_streams_raise_bitstream_errors_or_decode_to_residuals_within_th
         else:
             damaged[position:] = rng.bytes(int(rng.integers(0, 2 * len(data))))
         with contextlib.suppress(BitstreamError):
-            assert np.abs(decode(bytes(damaged), levels)).max() <= L.MAX_RESIDUAL
+            decoded = decode(bytes(damaged), levels, pure_python=pure_python)
+            assert np.abs(decoded).max() <= L.MAX_RESIDUAL
