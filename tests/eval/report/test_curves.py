@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.interpolate import PchipInterpolator
 
@@ -28,6 +28,7 @@ def test_the_worked_example_and_sums_over_a_fine_grid() -> None:
     assert (delta.low, delta.high) == (31.42, 40.28)
 
 
+@settings(deadline=None)
 @given(st.floats(0.3, 3), st.floats(-5, 5))
 def test_a_constant_factor_in_rate_and_a_constant_gain_are_found(factor: float, gain: float) -> None:
     cheaper, better = Curve(ANCHOR.rates * factor, ANCHOR.quality), Curve(ANCHOR.rates, ANCHOR.quality + gain)

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gencomp.eval.codecs.baseline import RateControl
@@ -16,6 +16,7 @@ def exponential(setting: float) -> int:
     return round(200 * math.exp(0.06 * setting))
 
 
+@settings(deadline=None)
 @given(st.integers(150, 100_000))
 def test_the_nearest_whole_setting_is_found(target: int) -> None:
     search = RateSearch(RateControl("quality", 0, 100), exponential, PIXELS)
@@ -26,6 +27,7 @@ def test_the_nearest_whole_setting_is_found(target: int) -> None:
     assert (match.rate == "reached") == (abs(match.size / target - 1) <= 0.02) == (not match.note)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(300, 70_000), min_size=1, max_size=4))
 def test_a_fine_rate_control_matches_within_two_percent_in_few_tries(targets: list[int]) -> None:
     tried: list[float] = []
@@ -76,6 +78,7 @@ def test_geometric_rate_controls_are_even_in_the_logarithm() -> None:
     assert [rate_control.setting(k) for k in range(3)] == pytest.approx([0.01, 0.1, 1])
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(150, 100_000), min_size=1, max_size=4), st.floats(0.7, 1.4), st.floats(-0.3, 0.3))
 def test_a_sketch_leads_to_the_same_setting_with_few_files(targets: list[int], ratio: float, drift: float) -> None:
     """A sketch whose ratio to the files drifts over the rate control, as a codec's quick presets do."""
