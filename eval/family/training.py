@@ -21,7 +21,7 @@ from gencomp.cli.batch import echo
 from gencomp.cli.group import explain
 from gencomp.processes import Died, Returned, Say, Told, Workers
 from gencomp.train.export import export
-from gencomp.train.loop import Options, Stopped
+from gencomp.train.loop import RunOptions, Stopped
 from gencomp.train.loop import run as train
 from gencomp.train.plan import estimate
 from gencomp.train.recipes import RECIPES
@@ -253,7 +253,7 @@ def measure_speeds(folder: FamilyFolder, name: str, seconds: float) -> Speeds:
     where = folder.out / "runs" / "probes" / name
     shutil.rmtree(where, ignore_errors=True)  # what an interrupted measurement left
     total, begin_realism = (before + with_realism) * steps, before * steps if with_realism else None
-    _train(folder, PlannedRun(name, total, begin_realism), where, None, Options(log_every=1))
+    _train(folder, PlannedRun(name, total, begin_realism), where, None, RunOptions(log_every=1))
     whole = sum(stage["end"] - stage["begin"] for stage in stages)
     lines = log(where)
     costs = []
@@ -271,7 +271,7 @@ def train_rung(folder: FamilyFolder, name: str, runs: Sequence[PlannedRun], say:
     for number, run in enumerate(runs, 1):
         where = folder.run(name, number)
         told = partial(lambda done, step: say(done + step), done)
-        options = Options(log_every=max(1, run.steps // 100), save_minutes=0.5, told=told)
+        options = RunOptions(log_every=max(1, run.steps // 100), save_minutes=0.5, told=told)
         _train(folder, run, where, before, options)
         done, before = done + run.steps, where
     assert before is not None
@@ -280,7 +280,7 @@ def train_rung(folder: FamilyFolder, name: str, runs: Sequence[PlannedRun], say:
     return model
 
 
-def _train(folder: FamilyFolder, run: PlannedRun, out: Path, before: Path | None, options: Options) -> None:
+def _train(folder: FamilyFolder, run: PlannedRun, out: Path, before: Path | None, options: RunOptions) -> None:
     overrides = {"steps": str(run.steps)}
     if run.begin_realism is not None:
         overrides["realism.begin"] = str(run.begin_realism)
