@@ -94,6 +94,6 @@ def test_the_least_quality_that_shows_as_much_is_found(codec: Codec, wanted: flo
 
     quality = least_quality(codec, pixels, lambda image: psnr(pixels, image) >= wanted)
     assert shown(quality) >= wanted
-    assert quality < 1.5 or shown(quality - 0.5) < wanted
+    assert quality < 1.5 or shown(quality - 0.5) < wanted + 0.1  # at realism 1 PSNR rises with quality but for a little
     with pytest.raises(TargetError, match="quality 100"):
         least_quality(codec, pixels, lambda image: False)
