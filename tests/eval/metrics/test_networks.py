@@ -100,7 +100,8 @@ def test_dists_is_the_library_called_with_the_same_trunk(
     monkeypatch.setattr(module, "vgg16", lambda weights: whole)
     reference = module.deep_image_structure_and_texture_similarity(*pair)
     network = build_dists(trunk)
-    assert float(network.forward(*pair)) == pytest.approx(float(reference), abs=1e-6) > 0
+    assert float(network.forward(*pair)) == pytest.approx(float(reference), abs=1e-6)
+    assert float(reference) > 0
     assert float(network.forward(pair[0], pair[0])) == pytest.approx(0, abs=1e-5)
     assert float(network.state_dict()["alpha"].mean()) != 0.1  # the published weights of the comparison
 
@@ -117,7 +118,7 @@ def test_dists_resizes_as_its_authors_do() -> None:
     assert for_dists(small) is small
 
 
-@pytest.mark.parametrize(("size", "side", "count"), [((512, 768), 256, 8), ((150, 215), 64, 10)])
+@pytest.mark.parametrize(("size", "side", "count"), [((512, 768), 256, 8), ((150, 215), 64, 8)])
 def test_patches_are_hific_s(size: tuple[int, int], side: int, count: int) -> None:
     """kornia's cutting against a loop: whole grids from the corner and from half a patch; 6 + 2 on a Kodak image."""
     image = torch.randint(0, 256, (3, *size), dtype=torch.uint8)

@@ -38,7 +38,8 @@ def test_a_fine_rate_control_matches_within_two_percent_in_few_tries(targets: li
 
     search = RateSearch(RateControl("quality", 0, 100, positions=1001), size, PIXELS)
     assert all(search.match(target).rate == "reached" for target in targets)
-    assert 0 < min(tried) < max(tried) < 100 or not 900 < min(targets) <= max(targets) < 20_000  # the ends are slow
+    if 2000 <= min(targets) <= max(targets) <= 9000:
+        assert 0 < min(tried) <= max(tried) < 100  # the ends, which are slow, are not coded where the middle will do
     assert len(tried) <= 2 + 8 * len(targets)
     assert len(tried) == len(set(tried))
 
