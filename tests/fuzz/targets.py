@@ -12,7 +12,6 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -207,10 +206,8 @@ def _decompressed(codec: Codec, data: bytes) -> tuple[str, Image.Image | None]:
 
 def _forged(codec: Codec, data: bytes) -> bytes:
     """The file with the checksums of what its payload happens to decode to."""
-    header, coded = codec._read(data, MAX_PIXELS)
-    seen = bitstream.inspect(data)
-    payload = data[len(data) - seen.sections["payload"] :]
-    return bitstream.pack(replace(header).sealed(checksum(coded.y_int)), payload, seen.extras)
+    seen, coded = codec._read(data, MAX_PIXELS)
+    return bitstream.pack(seen.header.sealed(checksum(coded.y_int)), seen.payload, seen.extras)
 
 
 def _pillow(data: bytes, header: Header | None) -> None:

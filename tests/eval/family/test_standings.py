@@ -91,7 +91,7 @@ def test_a_pair_is_compared_in_one_metric_on_the_same_images() -> None:
               for k in range(3)]  # fmt: skip
     rows = [{"codec": codec, "setting": setting, "realism": realism, "bpp": bpp, "psnr": psnr, "minimised": []}
             for codec, setting, realism, bpp, psnr in points]  # fmt: skip
-    used = {
+    used: dict[Any, list[Record]] = {
         tuple(point[:3]): [Record({"image": image, "bpp": point[3]} | dict(zip(("codec", "setting", "realism"), point)),
                                   {"psnr": point[4]}, {}, {}) for image in "abcdef"]
         for point in points
