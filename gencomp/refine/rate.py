@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..entropy.passes import Pass
 from ..entropy.tables import Tables, costs
 from ..networks.contract import PassPrior
-from ..networks.priors import gaussian_bits, pass_masks
+from ..networks.priors import gaussian_bits
 
 HELD = 1e9  # bits per squared step of quantisation: so dear that a latent is rounded and nothing else
 
@@ -56,8 +57,10 @@ def costs_of(tables: Tables, device: torch.device) -> Costs:
 @lru_cache(maxsize=16)
 def pass_indices(passes: int, channels: int, height: int, width: int, device: torch.device) -> tuple[Tensor, ...]:
     """Positions of each pass in the flattened latents [M h w]."""
-    masks = pass_masks(channels, height, width, device, passes).reshape(passes, -1)
-    return tuple(mask.nonzero().flatten() for mask in masks)
+    whole = np.zeros((passes, height, width, channels), np.bool_)
+    for index, mask in enumerate(whole):
+        Pass(passes, index, channels).put(mask, np.ones((height, width, channels // passes), np.bool_))
+    return tuple(torch.from_numpy(np.flatnonzero(mask.transpose(2, 0, 1))).to(device) for mask in whole)
 
 
 def choose_residuals(offset: Tensor, level: Tensor, weight: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
