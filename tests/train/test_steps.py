@@ -48,8 +48,7 @@ class NothingReadBack(TorchDispatchMode):
 
 
 @pytest.mark.parametrize(
-    ("number", "values"),
-    [(0, {}), (1, NARROW), (1, NARROW | ALL | {"realism.discriminators.patch.r1": "1"})],
+    ("number", "values"), [(0, {}), (1, NARROW), (1, NARROW | ALL | {"realism.discriminators.patch.r1": "1"})]
 )
 def test_a_step_reads_nothing_back(number: int, values: dict[str, str]) -> None:
     stage = stage_of(small(**values), number)

@@ -13,14 +13,7 @@ from gencomp.entropy.evaluate import Evaluation
 from gencomp.entropy.hyperprior import Hyperprior
 from gencomp.entropy.tables import TOTAL, default_tables, sigma_of_level
 from gencomp.networks.contract import Calibration
-from gencomp.networks.freeze import (
-    float_pass,
-    freeze_prior,
-    freeze_sets,
-    latents_of,
-    rate_change,
-    with_fitted_tables,
-)
+from gencomp.networks.freeze import float_pass, freeze_prior, freeze_sets, latents_of, rate_change, with_fitted_tables
 from gencomp.networks.hific import HificConfig, HificPrior
 from gencomp.networks.ladder.counted import counted_masses
 from gencomp.networks.priors import Prior, PriorConfig

@@ -9,14 +9,7 @@ from gencomp.networks.hific import ChannelNorm, HificConfig, HificNetwork
 from gencomp.networks.hyperprior import HyperpriorConfig, HyperpriorNetwork
 from gencomp.networks.layers import lower_bound, round_straight_through
 from gencomp.networks.priors import LEVELS, PriorConfig, gaussian_bits, pass_masks, sigma_of
-from gencomp.networks.transforms import (
-    KNOTS,
-    SEGMENT,
-    LatentGains,
-    TransformConfig,
-    quality_condition,
-    quality_knots,
-)
+from gencomp.networks.transforms import KNOTS, SEGMENT, LatentGains, TransformConfig, quality_condition, quality_knots
 from gencomp.runtime.tiling import tiles
 
 SMALL = HyperpriorConfig(TransformConfig(8, (8, 8), (1, 1), (8, 8, 8, 8), (1, 1, 1)), PriorConfig(4, 8, 8))
