@@ -130,10 +130,7 @@ def _run(codec: "Codec", size: tuple[int, int], threads: int, quality: float, re
         }
     run["latents_per_second"] = {way: first.latents / run[way]["range coder"]["seconds"] for way in WAYS}
     run["baselines"] = [_baseline(name, image, first.size, repeat) for name in BASELINES]
-    networks = {
-        "HiFiC generator": stages.hific_generator,
-        "mbt2018-mean synthesis": stages.mbt2018_synthesis,
-    }
+    networks = {"HiFiC generator": stages.hific_generator, "mbt2018-mean synthesis": stages.mbt2018_synthesis}
     for name, make in networks.items():
         seconds = _median_seconds(make(size[1], size[0], torch.device(codec.device)), repeat)
         run["baselines"].append({"name": name, "decode_s": seconds})

@@ -73,13 +73,7 @@ def _graph(module: nn.Module, inputs: tuple[Tensor, ...], sizes: dict[str, Any],
     """Of a module, made-up inputs, and which of their sizes may change."""
     with _quiet():
         program = torch.onnx.export(
-            module.eval(),
-            inputs,
-            dynamo=True,
-            dynamic_shapes=sizes,
-            opset_version=OPSET,
-            optimize=True,
-            verbose=False,
+            module.eval(), inputs, dynamo=True, dynamic_shapes=sizes, opset_version=OPSET, optimize=True, verbose=False
         )
     assert program is not None
     return _without_weights(program.model_proto, weights)
