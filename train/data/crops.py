@@ -29,11 +29,12 @@ TRIES = 20  # photographs drawn for one sample before the data is called broken
 class RandomInputs(NamedTuple):
     """What is drawn for each sample, with a batch dimension [B] in front once collated.
 
-    quality_step int []; realism [] in 0..1; noise in -1/2..1/2 by stream, of the shapes that the network names.
+    quality_step int []; realism [] in 0..1; aim [] 0 or 1 (`Network.analyze`); noise in -1/2..1/2 by stream, of the shapes that the network names.
     """
 
     quality_step: Tensor
     realism: Tensor
+    aim: Tensor
     noise: dict[str, Tensor]
 
 
@@ -72,19 +73,21 @@ def channels_first(pixels: np.ndarray) -> Tensor:
 def random_inputs(number: int, recipe: Recipe) -> RandomInputs:
     """Those of a sample, from (seed, number) alone; no batch dimension.
 
-    Two fifths of the realisms are 0 and a quarter are 1, since users ask for the ends; the rest lies between. Users
+    Of the realisms two fifths are 0 and two fifths 1, since users ask for the ends; the rest lies between. The aim is 1
+    above 0, and at 0 in three of ten: a file coded for realism may be shown without. Users
     ask for middle qualities, too: `mid_quality_fraction` of the samples is drawn from these alone.
     """
     generator = torch.Generator().manual_seed((recipe.seed * 1_000_003 + number) * 2 + 1)
     quality_step = torch.randint(0, STEPS + 1, (), generator=generator)
     shapes = recipe.model.noise_shapes(recipe.crop)
     noise = {stream: torch.rand(shape, generator=generator) - 0.5 for stream, shape in shapes.items()}
-    realism = ((torch.rand((), generator=generator) - 0.4) / 0.35).clamp(0, 1)
+    realism = ((torch.rand((), generator=generator) - 0.4) / 0.2).clamp(0, 1)
     if torch.rand((), generator=generator) < recipe.mid_quality_fraction:
         quality_step = STEPS // 4 + quality_step // 2
     if recipe.rate.bpp:  # one rate and no realism to choose, as in HiFiC
         quality_step, realism = torch.full_like(quality_step, STEPS // 2), torch.ones_like(realism)
-    return RandomInputs(quality_step, realism, noise)
+    aim = ((realism > 0) | (torch.rand((), generator=generator) < 0.3)).float()
+    return RandomInputs(quality_step, realism, aim, noise)
 
 
 def sample_of(
