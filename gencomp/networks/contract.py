@@ -132,6 +132,7 @@ class Network(nn.Module, ABC):
     """Base of every family's network."""
 
     knows_realism = False  # whether `synthesize` heeds its realism
+    knows_aim = False  # whether `analyze` heeds its aim
     has_prior = False  # whether `draw_prior` draws
     has_generator = False  # whether `generated_from` gives latents
 

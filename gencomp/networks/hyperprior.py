@@ -58,6 +58,7 @@ class HyperpriorNetwork(Network):
 
     def __init__(self, config: HyperpriorConfig) -> None:
         super().__init__(config)
+        self.knows_aim = config.transform.encoder_aim
         self.analysis = Analysis(config.transform)
         self.gains = LatentGains(config.latent_channels)
         self.prior = Prior(config.latent_channels, config.prior)
@@ -77,7 +78,7 @@ class HyperpriorNetwork(Network):
 
     def analyze(self, x: Tensor, quality_step: Tensor, aim: Tensor | None = None) -> Tensor:
         quality = seen = quality_condition(quality_step)
-        if self.config.transform.encoder_aim:
+        if self.knows_aim:
             aim = torch.ones_like(quality[:, 0]) if aim is None else aim.to(quality.dtype)
             seen = torch.cat([quality, aim[:, None]], 1)
         return self.gains.encode(self.analysis(x, seen).float(), quality)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ..effort import aim_value
 from ..entropy.constants import MEAN_UNIT
 from ..entropy.contract import Coded, Latents
 from ..image import to_tensor
@@ -84,7 +85,7 @@ def encode_refined(
             return _Candidate(step, coded, objective.value(tensor(shown)), psnr(pixels, shown))
 
     def refined(step: int) -> _Candidate:
-        latents = runtime.analyze(pixels, step)
+        latents = runtime.analyze(pixels, step, aim_value(aim))
         latents = refine(
             model, runtime.network, pixels, latents, step, effort, aim=wanted, whole=objective, progress=progress
         )

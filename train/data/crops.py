@@ -29,7 +29,8 @@ TRIES = 20  # photographs drawn for one sample before the data is called broken
 class RandomInputs(NamedTuple):
     """What is drawn for each sample, with a batch dimension [B] in front once collated.
 
-    quality_step int []; realism [] in 0..1; aim [] 0 or 1 (`Network.analyze`); noise in -1/2..1/2 by stream, of the shapes that the network names.
+    quality_step int []; realism [] in 0..1; aim [] 0 or 1 (`Network.analyze`); noise in
+    -1/2..1/2 by stream, of the shapes that the network names.
     """
 
     quality_step: Tensor
