@@ -99,9 +99,7 @@ def test_no_verb_runs_what_lies_beside_the_photographs(verb: str, here: bool, fo
 @pytest.mark.parametrize(
     "module", ["gencomp", "gencomp.train", "gencomp.eval", "gencomp.eval.report", "gencomp.eval.demo.crops"]
 )
-def test_no_module_that_is_started_by_name_runs_what_lies_in_the_working_folder(
-    module: str, folder: Path, tmp_path: Path
-) -> None:
+def test_no_module_started_by_name_runs_what_lies_in_the_folder(module: str, folder: Path, tmp_path: Path) -> None:
     """But for a folder's own gencomp.py, which Python runs instead of ours."""
     (folder / "gencomp.py").unlink()
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -110,9 +108,7 @@ def test_no_module_that_is_started_by_name_runs_what_lies_in_the_working_folder(
 
 
 @pytest.mark.parametrize("start", ["spawn", "forkserver", "python"])
-def test_whatever_starts_a_python_while_a_command_runs_is_guarded_and_pythonpath_holds(
-    start: str, folder: Path, tmp_path: Path
-) -> None:
+def test_whatever_starts_a_python_is_guarded_and_pythonpath_holds(start: str, folder: Path, tmp_path: Path) -> None:
     """As a loader of data on macOS or Python 3.14, a compiler's workers, or Ray do."""
     (tmp_path / "users").mkdir()
     (tmp_path / "users" / "mine.py").write_text("def task():\n    import random, socket, queue\n    print('done')\n")

@@ -1,7 +1,5 @@
 """A stand-in for the codec, without a network: quality decides how many bits of each pixel are kept."""
 
-from __future__ import annotations
-
 import sys
 import types
 import zlib

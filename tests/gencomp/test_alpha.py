@@ -1,7 +1,5 @@
 """Alpha comes back as it was, costs next to nothing where it is simple, and what lies under it costs no bits."""
 
-from __future__ import annotations
-
 import io
 from pathlib import Path
 from typing import Any

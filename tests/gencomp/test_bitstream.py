@@ -1,7 +1,5 @@
 """The container: what pack writes unpack reads, and nothing else."""
 
-from __future__ import annotations
-
 import io
 import re
 import zlib

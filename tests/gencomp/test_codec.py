@@ -47,9 +47,7 @@ def test_golden_files_decode_to_their_recorded_pictures(codec: Codec, name: str)
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1, 90), st.integers(1, 90), st.floats(1, 100), st.integers(0, 5))
-def test_every_size_and_quality_comes_back_in_its_size_with_the_coded_latents(
-    height: int, width: int, quality: float, seed: int
-) -> None:
+def test_every_size_and_quality_comes_back_with_its_latents(height: int, width: int, quality: float, seed: int) -> None:
     codec = Codec(load_model(GOLDEN / "tiny.safetensors"), "cpu")
     encoded = codec.encode(noise(height, width, seed), quality=quality)
     assert codec.decompress(encoded.data).size == (width, height)
@@ -166,9 +164,7 @@ def test_running_out_of_memory_names_the_size(monkeypatch: pytest.MonkeyPatch) -
         codec.compress(noise(20, 30))
 
 
-def test_a_decode_warns_where_pillow_warns_and_refuses_where_it_refuses(
-    codec: Codec, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_decode_warns_and_refuses_where_pillow_does(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
     data = codec.compress(noise(20, 30))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 599)
     for call in (codec.decompress, codec.verify, codec.latents):

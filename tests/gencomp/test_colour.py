@@ -1,7 +1,5 @@
 """Colours said by code points come in as sRGB, or are named in a warning; keys and masks are where they were meant."""
 
-from __future__ import annotations
-
 import io
 import struct
 import warnings

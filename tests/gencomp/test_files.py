@@ -1,7 +1,5 @@
 """Files appear whole or not at all, as `cp` would leave them, and any name can be shown."""
 
-from __future__ import annotations
-
 import errno
 import os
 import stat
@@ -25,7 +23,7 @@ def test_written_file_holds_the_data_and_nothing_stands_beside_it(tmp_path: Path
 
 
 @pytest.mark.parametrize("failing", ["fsync", "replace"])
-def test_full_disk_is_an_oserror_that_names_the_file_and_leaves_the_old_one(
+def test_full_disk_is_named_and_leaves_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
     target = tmp_path / "a.bin"
@@ -64,7 +62,7 @@ REFUSALS = {
 
 @pytest.mark.parametrize("old", [None, b"older bytes, and longer ones"])
 @pytest.mark.parametrize("refusal", REFUSALS)
-def test_what_a_file_system_refuses_is_done_without_as_cp_does(
+def test_what_a_file_system_refuses_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: str, old: bytes | None
 ) -> None:
     target = tmp_path / "a.bin"
@@ -111,9 +109,7 @@ def test_moving_to_another_disk_copies_and_leaves_nothing_behind(tmp_path: Path)
 
 
 @pytest.mark.parametrize("replace", [True, False])
-def test_the_folder_is_flushed_after_the_name_is_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replace: bool
-) -> None:
+def test_the_folder_is_flushed_after_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replace: bool) -> None:
     seen = []
 
     def fsync(file: int) -> None:

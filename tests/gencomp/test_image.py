@@ -1,7 +1,5 @@
 """Pictures of every kind come in as sRGB by the documented rule, or are refused; they go out by suffix."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import struct

@@ -1,7 +1,5 @@
 """What a file is, is decided by its content before any reader sees it: no interpreter, no preview for a photograph."""
 
-from __future__ import annotations
-
 import ast
 import contextlib
 import io
@@ -174,9 +172,7 @@ def test_images_are_known_by_content_and_open_under_any_name(form: str, tmp_path
         (b"SIMPLE  =                    T", "not an image"),
     ],
 )
-def test_what_is_not_read_here_is_named_with_what_to_do(
-    start: bytes, said: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_not_read_is_named_with_what_to_do(start: bytes, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("pillow_heif", "pillow_jxl"):
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ImageError, match=said):

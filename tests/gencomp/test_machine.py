@@ -68,16 +68,12 @@ def test_in_a_container_the_mounted_root_is_its_own_group(groups: Path, root: st
 
 
 @pytest.mark.parametrize(("asked", "threads"), [("1", 1), ("3", 3), ("", None), ("many", None), ("0", None)])
-def test_threads_are_those_that_a_shared_machine_grants(
-    groups: Path, monkeypatch: pytest.MonkeyPatch, asked: str, threads: int | None
-) -> None:
+def test_granted_threads_count(groups: Path, monkeypatch: pytest.MonkeyPatch, asked: str, threads: int | None) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", asked)
     assert (machine.threads(), machine.threads(4)) == (threads or 8, threads or 2)
 
 
-def test_where_the_system_says_nothing_there_is_a_core_and_no_limit(
-    groups: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_silent_system_has_a_core_and_no_limit(groups: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.delattr(os, "sysconf")
     monkeypatch.setattr(os, "cpu_count", lambda: None)

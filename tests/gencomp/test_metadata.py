@@ -1,7 +1,5 @@
 """Metadata by rule: only what is asked for, never the place unasked, nothing without a bound."""
 
-from __future__ import annotations
-
 import io
 import struct
 import warnings
@@ -241,9 +239,7 @@ def test_sections_of_any_content_never_raise(sections: dict[int, bytes]) -> None
 @pytest.mark.parametrize(
     ("suffix", "missing"), [("png", set()), ("jpg", set()), ("webp", {"dpi", "comment"}), ("tiff", set())]
 )
-def test_every_format_is_given_what_it_can_hold(
-    tmp_path: Path, image: Image.Image, suffix: str, missing: set[str]
-) -> None:
+def test_every_format_gets_what_it_can_hold(tmp_path: Path, image: Image.Image, suffix: str, missing: set[str]) -> None:
     info = to_info(collect(image, ["all"]))
     path = tmp_path / f"a.{suffix}"
     with warnings.catch_warnings():

@@ -69,9 +69,7 @@ def test_threads_load_one_model_whether_by_load_or_by_pillow(made: list[str], tm
     pillow._loaded.cache_clear()
 
 
-def test_a_codec_is_kept_only_while_somebody_holds_it_and_a_model_that_changed_is_read_anew(
-    made: list[str], tmp_path: Path
-) -> None:
+def test_a_codec_is_kept_while_somebody_holds_it_and_a_changed_model_read_anew(made: list[str], tmp_path: Path) -> None:
     place = tmp_path / "a.safetensors"
     place.write_bytes(TINY.read_bytes())
     held = load(place, device="cpu")
@@ -124,9 +122,7 @@ SAID = [
 
 
 @pytest.mark.parametrize("said", SAID)
-def test_memory_that_runs_out_in_a_run_time_is_named_with_the_image_and_not_blamed_on_the_model(
-    said: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_memory_that_runs_out_is_named_with_the_image_not_the_model(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert machine.is_out_of_memory(RuntimeError(said))
     codec = Codec(codec_module.load_model(TINY), "cpu", runtime="onnx")
     data = codec.compress(PIXELS)

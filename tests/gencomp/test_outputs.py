@@ -1,7 +1,5 @@
 """What a command may write: no input under any of its names, nothing that stands, nothing behind a link."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 
@@ -82,9 +80,7 @@ def test_link_that_the_user_named_is_followed(here: Path) -> None:
 
 
 @pytest.mark.parametrize("hard_links", [True, False])
-def test_file_that_appears_at_the_last_moment_is_kept(
-    here: Path, monkeypatch: pytest.MonkeyPatch, hard_links: bool
-) -> None:
+def test_a_file_that_appears_at_last_is_kept(here: Path, monkeypatch: pytest.MonkeyPatch, hard_links: bool) -> None:
     if not hard_links:
         monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(PermissionError(1, "no links here")))
     write_atomically("first", b"one", replace=False)

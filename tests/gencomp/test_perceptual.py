@@ -86,9 +86,7 @@ def test_lite_is_the_mean_squared_distance_of_unit_features() -> None:
 
 
 @pytest.mark.parametrize("name", ["alex", "vgg", "lite"])
-def test_weights_without_a_classifier_are_taken_and_others_refused(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_weights_of_other_networks_are_refused(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
     state = {"features.3.weight": torch.randn(2, 3), "features.0.bias": torch.zeros(2)}
     file = weights.NETWORKS[name].files[1]

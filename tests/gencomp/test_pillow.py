@@ -1,7 +1,5 @@
 """The Pillow plugin: .gnc like any other format of Pillow, decoded only when pixels are asked for."""
 
-from __future__ import annotations
-
 import io
 import pickle
 import subprocess
@@ -165,9 +163,7 @@ def test_profile_given_to_save_says_the_colours_and_converts_nothing(photo: Imag
         ({"comment": "x" * 65_001}, "comment of 65,001 bytes"),
     ],
 )
-def test_options_that_mean_nothing_here_are_oserrors(
-    tmp_path: Path, photo: Image.Image, options: dict[str, Any], text: str
-) -> None:
+def test_absurd_options_are_oserrors(tmp_path: Path, photo: Image.Image, options: dict[str, Any], text: str) -> None:
     with pytest.raises(OSError, match=text):
         photo.save(tmp_path / "a.gnc", **options)
     assert not list(tmp_path.iterdir())
@@ -180,7 +176,7 @@ def test_save_all_takes_one_frame_and_refuses_more(photo: Image.Image) -> None:
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
-def test_running_out_of_memory_is_an_oserror(
+def test_lack_of_memory_is_an_oserror(
     photo: Image.Image, fake_codec: Any, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -210,9 +206,7 @@ def _turned(photo: Image.Image, orientation: int, order: str = "II") -> tuple[Im
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("how", ["own", "exif", "bytes", "big-endian", "xmp", "copy and exif", "turned in memory"])
-def test_an_image_is_upright_once_however_its_orientation_is_given(
-    fake_codec: Any, photo: Image.Image, how: str, orientation: int
-) -> None:
+def test_an_image_is_turned_upright_once(fake_codec: Any, photo: Image.Image, how: str, orientation: int) -> None:
     image, options = _turned(photo, orientation, "MM" if how == "big-endian" else "II")
     given = {"xmp": options["xmp"]} if how == "xmp" else {} if how in {"own", "turned in memory"} else options
     if how in {"bytes", "big-endian"}:

@@ -87,9 +87,7 @@ def test_workers_that_cannot_begin_are_an_error_when_none_is_left(tasks: Any, tm
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a child may outlive its parent")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_what_ends_the_parent_ends_the_workers_and_what_they_have_half_done(
-    number: signal.Signals, tmp_path: Path
-) -> None:
+def test_what_ends_the_parent_ends_the_workers_and_what_is_half_done(number: signal.Signals, tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     (tmp_path / "program.py").write_text(PROGRAM.format(here=str(HERE), pid=str(pid)))
     program = subprocess.Popen(

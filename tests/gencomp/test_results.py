@@ -1,7 +1,5 @@
 """A verb goes on in a folder of its own, and what a person put or changed there stays."""
 
-from __future__ import annotations
-
 import contextlib
 from pathlib import Path
 
@@ -80,9 +78,7 @@ MODES = [([0o600], 0o600, 0o700), ([0o644, 0o640], 0o640, 0o750), ([0o644], 0o64
 
 
 @pytest.mark.parametrize(("modes", "file", "folder"), MODES)
-def test_outputs_are_closed_to_whom_an_input_is_closed(
-    tmp_path: Path, modes: list[int], file: int, folder: int
-) -> None:
+def test_outputs_are_closed_to_whom_inputs_are(tmp_path: Path, modes: list[int], file: int, folder: int) -> None:
     for k, mode in enumerate(modes):
         (tmp_path / f"{k}").touch()
         (tmp_path / f"{k}").chmod(mode)

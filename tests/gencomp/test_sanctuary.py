@@ -4,8 +4,6 @@ The codec is a stand-in and long work is cut short once a verb has checked and c
 what a verb does to files that it was not told to make.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import itertools

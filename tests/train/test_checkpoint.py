@@ -18,9 +18,7 @@ from gencomp.train.checkpoint import (
 from gencomp.train.export import export
 
 
-def test_full_disk_is_an_error_that_loses_nothing(
-    trained: Path, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_full_disk_is_safe(trained: Path, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = tmp_path / "checkpoints" / "step-00000004.safetensors"
     kept.parent.mkdir()
     kept.write_bytes(checkpoints(trained)[0].read_bytes())

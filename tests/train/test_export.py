@@ -38,9 +38,7 @@ def test_realism_is_rescaled_in_the_exported_model_and_only_after_stage_two(trai
     assert whole.id == half.id
 
 
-def test_equal_runs_export_equal_files_and_stage_two_keeps_old_files(
-    trained: Path, photographs: Path, tmp_path: Path
-) -> None:
+def test_equal_runs_export_equal_files_and_old_ones_stay(trained: Path, photographs: Path, tmp_path: Path) -> None:
     again = tmp_path / "again"
     run(small(), [str(photographs)], again, options=RunOptions(save_every=100, log_every=3))
     one, two = export(trained, tmp_path / "one.safetensors"), export(again, tmp_path / "two.safetensors")
@@ -56,9 +54,7 @@ def test_equal_runs_export_equal_files_and_stage_two_keeps_old_files(
     assert np.asarray(new.decompress(data)).shape == (160, 160, 3)
 
 
-def test_run_from_a_model_keeps_its_integers_on_other_photographs(
-    trained: Path, photographs: Path, tmp_path: Path
-) -> None:
+def test_a_run_from_a_model_keeps_its_integers(trained: Path, photographs: Path, tmp_path: Path) -> None:
     base = export(checkpoints(trained)[0], tmp_path / "base.safetensors").model
     other = tmp_path / "other"
     other.mkdir()

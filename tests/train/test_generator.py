@@ -76,9 +76,7 @@ def test_grids_of_stage_0_are_drawn_and_those_of_stage_1_coded(trained: Path) ->
 
 
 @pytest.mark.parametrize("step", [2, 4, 6])
-def test_a_run_goes_on_to_the_same_weights_from_any_stage(
-    trained: Path, photographs: Path, tmp_path: Path, step: int
-) -> None:
+def test_a_run_goes_on_alike_from_any_stage(trained: Path, photographs: Path, tmp_path: Path, step: int) -> None:
     half = half_of(trained, tmp_path / "half", step)
     run(small(), [str(photographs)], half, options=RunOptions(log_every=1))
     assert same_end(trained, half)

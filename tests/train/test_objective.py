@@ -115,9 +115,7 @@ def test_price_of_rate_switches_at_the_target_and_relaxes_early() -> None:
 
 
 @pytest.mark.parametrize("losses", [{"lpips_alex": 1.0}, {"wasserstein_vgg": Wasserstein(1.0)}])
-def test_absent_weights_are_an_error_that_names_the_file(
-    losses: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_absent_weights_are_named(losses: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", "/nonexistent")
     with pytest.raises(WeightsError, match=r"alexnet-owt|vgg16"):
         terms_of(**losses)

@@ -26,7 +26,7 @@ from gencomp.train.settings import recipe
 from .conftest import FAST, NEVER, lines, same_end, small
 
 
-def test_sigterm_saves_and_the_run_goes_on_bit_identical(
+def test_sigterm_costs_nothing(
     trained: Path, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     step = gencomp.train.loop.train_step
@@ -53,9 +53,7 @@ def test_sigterm_saves_and_the_run_goes_on_bit_identical(
         ({"steps": "20", "begin": "12"}, "back to rate_distortion"),
     ],
 )
-def test_what_does_not_go_on_with_a_run_is_refused(
-    trained: Path, photographs: Path, values: dict[str, str], said: str
-) -> None:
+def test_what_does_not_go_on_is_refused(trained: Path, photographs: Path, values: dict[str, str], said: str) -> None:
     with pytest.raises(CheckpointError, match=said):
         run(small(**values), [str(photographs)], trained, options=FAST)
 
@@ -65,9 +63,7 @@ def copied(run_folder: Path, to: Path) -> Path:
     return to
 
 
-def test_runs_that_cannot_start_leave_no_folder(
-    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_without_start_leaves_nothing(photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "run"
     with pytest.raises(CheckpointError, match="--init"):
         run(small(begin="0"), [str(photographs)], out, options=FAST)
@@ -82,7 +78,7 @@ def test_runs_that_cannot_start_leave_no_folder(
     assert not out.exists()
 
 
-def test_changed_settings_are_said_and_logged(
+def test_changes_are_said_and_logged(
     trained: Path, photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = copied(trained, tmp_path / "run")
@@ -109,9 +105,7 @@ def test_other_photographs_are_said_logged_and_kept_beside_the_earlier_ones(
     assert data_of(out).names == [str(other), str(photographs)]
 
 
-def test_all_processes_take_the_checkpoint_that_the_first_one_sees(
-    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_processes_share_one_checkpoint(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a stale disk shows here is older than what was broadcast."""
     out = copied(trained, tmp_path / "run")
     checkpoints(out)[-1].rename(tmp_path / "step-00000008.safetensors")
@@ -139,7 +133,7 @@ def test_init_from_a_run_brings_its_discriminator(trained: Path) -> None:
         other.procedure.begin_stage(other, start, None)
 
 
-def test_a_run_takes_the_network_of_its_init_unless_another_is_set(
+def test_a_run_takes_the_network_of_its_init(
     photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first, second, key = tmp_path / "first", tmp_path / "second", "model.transform.latent_channels"

@@ -141,9 +141,7 @@ def slimmed(teacher: Path, photographs: Path, tmp_path_factory: pytest.TempPathF
     return out
 
 
-def test_a_narrower_decoder_reads_its_teachers_files_and_writes_the_same(
-    slimmed: Path, teacher: Path, tmp_path: Path
-) -> None:
+def test_a_narrower_decoder_shares_its_teachers_files(slimmed: Path, teacher: Path, tmp_path: Path) -> None:
     narrow, wide = export(slimmed, tmp_path / "slim.safetensors", graphs=True).model, load_model(teacher)
     assert (narrow.id, narrow.facts["realism"]) == (wide.id, True)
     asked = 0.6 * cost(network_of(wide)).decoder_kmac
@@ -174,9 +172,7 @@ def test_a_run_that_was_stopped_in_either_stage_or_between_ends_bit_for_bit_as_a
     assert same_end(slimmed, tmp_path)
 
 
-def test_a_decoder_that_learnt_with_the_rounding_becomes_one_in_eight_bits(
-    teacher: Path, photographs: Path, tmp_path: Path
-) -> None:
+def test_a_decoder_that_learnt_the_rounding_goes_to_int8(teacher: Path, photographs: Path, tmp_path: Path) -> None:
     run(slim(**{"narrow.int8": "true"}), [str(photographs)], tmp_path, init=teacher, options=FAST)
     export(tmp_path, tmp_path / "float.safetensors")
     done = quantise(tmp_path / "float.safetensors", tmp_path / "int8.safetensors", [str(photographs)])

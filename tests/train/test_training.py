@@ -73,7 +73,7 @@ def test_every_kind_of_stage_two_trains_and_resumes(photographs: Path, tmp_path:
     assert same_end(tmp_path / "whole", tmp_path / "half")
 
 
-def test_compiled_networks_give_the_same_losses(
+def test_compiled_losses_agree(
     trained: Path, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Graphs are captured and differentiated; only the code generator, minutes on a CPU, is left out."""

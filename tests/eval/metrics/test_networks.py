@@ -52,7 +52,7 @@ def test_another_file_under_the_right_name_is_named(tmp_path: Path) -> None:
     assert "is another file" in why_not("lpips_alex", tmp_path)
 
 
-def test_wasserstein_over_alexnet_prefers_the_image_itself_and_says_what_is_too_small(
+def test_wasserstein_prefers_the_image_itself_and_says_what_is_too_small(
     pair: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trunk = alexnet(3)
@@ -65,9 +65,7 @@ def test_wasserstein_over_alexnet_prefers_the_image_itself_and_says_what_is_too_
         measure(smallest[..., 1:], smallest[..., 1:])
 
 
-def test_lpips_is_the_package_called_directly(
-    pair: tuple[Tensor, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lpips_is_the_package(pair: tuple[Tensor, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The package's own way, with the same weights where torch.hub looks for them."""
     trunk = alexnet(3)
     monkeypatch.setattr(networks, "load_lpips", lambda net, weights: build_lpips(net, trunk))
@@ -88,9 +86,7 @@ def vgg_trunk() -> dict[str, Tensor]:
     return {f"features.{k}": v for k, v in random_state(vgg16(weights=None, init_weights=False).features).items()}
 
 
-def test_dists_is_the_library_called_with_the_same_trunk(
-    pair: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_dists_is_the_library_with_the_same_trunk(pair: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
     from torchmetrics.functional.image import dists as module
     from torchvision.models import vgg16
 

@@ -25,18 +25,14 @@ def astronaut() -> tuple[Tensor, Tensor]:
     ("name", "value"),
     [("lpips_alex", 0.1258), ("lpips_vgg", 0.2466), ("dists", 0.00827), ("lite", 0.2490), ("wasserstein_alex", 3.405)],
 )
-def test_a_picture_without_its_detail_is_as_far_as_ever(
-    name: str, value: float, weights: Path, astronaut: tuple[Tensor, Tensor]
-) -> None:
+def test_lost_detail_is_as_far_away(name: str, value: float, weights: Path, astronaut: tuple[Tensor, Tensor]) -> None:
     measure = METRICS[name].make(Resources(weights))
     assert measure(*astronaut) == pytest.approx(value, rel=2e-3)
     assert measure(astronaut[0], astronaut[0]) == pytest.approx(0, abs=1e-4)
 
 
 @pytest.mark.parametrize("net", ["alex", "vgg"])
-def test_lpips_agrees_with_the_package_and_with_torchmetrics(
-    net: str, weights: Path, astronaut: tuple[Tensor, Tensor]
-) -> None:
+def test_lpips_agrees_with_package_and_torchmetrics(net: str, weights: Path, astronaut: tuple[Tensor, Tensor]) -> None:
     """torchmetrics brings the published heads in files of its own."""
     from torchmetrics.functional.image import lpips as module
 

@@ -93,7 +93,7 @@ def test_names_over_other_networks_keep_what_is_known() -> None:
         (("ms_ssim", "wasserstein"), ("wasserstein",), None),
     ],
 )
-def test_realism_is_led_by_the_votes_among_what_nothing_minimised(
+def test_votes_lead_realism_among_the_unminimised(
     measured: tuple[str, ...], minimised: tuple[str, ...], first: str | None
 ) -> None:
     assert next(iter(table.by_votes({name: METRICS[name] for name in measured}, minimised)), None) == first

@@ -227,9 +227,7 @@ def test_a_wrong_folder_is_one_line(tmp_path: Path) -> None:
         (("--codec", "eval_adapters:absent"), "none of the codecs can be used: eval_adapters:absent"),
     ],
 )
-def test_settings_that_fit_no_codec_leave_no_report(
-    given: tuple[str, ...], message: str, photos: Path, tmp_path: Path
-) -> None:
+def test_unfit_settings_leave_no_report(given: tuple[str, ...], message: str, photos: Path, tmp_path: Path) -> None:
     assert message in str(invoke(photos, tmp_path / "out", *given, status=1).exception)
     assert not (tmp_path / "out").exists()
 
@@ -418,9 +416,7 @@ def test_reconstructions_beyond_those_kept_are_measured_and_dropped(photos: Path
         assert len(list((folder / "reconstructions").rglob("*.webp"))) == keep
 
 
-def test_progress_is_said_line_by_line_without_a_terminal_and_not_at_all_when_quiet(
-    photos: Path, tmp_path: Path
-) -> None:
+def test_progress_is_line_by_line_without_a_terminal_and_absent_when_quiet(photos: Path, tmp_path: Path) -> None:
     given = (photos, tmp_path / "out", *PLAIN, "--quality", 30, *PSNR)
     assert "images: 3 of 3, coffee plain" in invoke(*given).stderr
     assert invoke(*given, "--quiet").output == ""

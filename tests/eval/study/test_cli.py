@@ -94,7 +94,7 @@ def test_codecs_settings_and_realisms_can_be_chosen(evaluation: Path, tmp_path: 
         (["--questions", "q.json"], "is no list of questions"),
     ],
 )
-def test_a_wrong_wish_is_named_and_nothing_is_built(
+def test_a_wrong_wish_builds_nothing(
     evaluation: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], says: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -126,9 +126,7 @@ BASE = ["--base-url", "http://lab:8600"]
         (["--completion-url", "javascript:alert(1)"], 2, "give https://"),
     ],
 )
-def test_strangers_are_let_in_only_by_links_that_work_and_with_a_complete_consent(
-    folder: Path, arguments: list[str], status: int, says: str
-) -> None:
+def test_strangers_need_links_and_complete_consent(folder: Path, arguments: list[str], status: int, says: str) -> None:
     refused = run("serve", str(folder), "--port", "0", *arguments)
     assert (refused.exit_code, says in refused.output) == (status, True), refused.output
     assert Store(folder, load(folder).id).raters() == 0
@@ -173,9 +171,7 @@ def test_a_damaged_database_is_said_in_one_line(folder: Path) -> None:
         assert re.fullmatch(r"Error: .*votes\.sqlite cannot be used \(.*\).*\n", result.output)
 
 
-def test_a_codecs_folders_are_told_apart_by_their_rates(
-    tmp_path: Path, codings: Callable[..., list[StudyImage]]
-) -> None:
+def test_a_codecs_folders_are_told_apart_by_rates(tmp_path: Path, codings: Callable[..., list[StudyImage]]) -> None:
     originals = codings(tmp_path / "images")[0].original.parent
     result = run("new", str(tmp_path / "s"), "--originals", str(originals), *(["--folder", f"jpeg={originals}"] * 2))
     assert (result.exit_code, result.output) == (

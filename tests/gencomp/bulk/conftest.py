@@ -1,7 +1,5 @@
 """Small data sets of every kind, with the samples that trouble a run, and a codec without a network."""
 
-from __future__ import annotations
-
 import io
 import json
 import tarfile

@@ -8,8 +8,6 @@ repeating the command, until so many were killed. Every destination must then ho
 tables each input exactly once.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import random

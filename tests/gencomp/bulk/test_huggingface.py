@@ -1,7 +1,5 @@
 """Data sets of the library `datasets`, coded and read back lazily."""
 
-from __future__ import annotations
-
 import io
 from pathlib import Path
 from typing import Any
@@ -65,9 +63,7 @@ def test_the_feature_codes_what_is_put_in(sets: Any, quick: Any) -> None:
     assert np.array_equal(np.asarray(rows.cast_column("image", datasets.Image())[0]["image"]), expected)
 
 
-def test_a_folder_of_coded_images_is_a_data_set_as_the_guide_says(
-    tmp_path: Path, sets: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_of_coded_images_is_a_data_set(tmp_path: Path, sets: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The guide's own lines, in a folder of two classes."""
     from datasets.packaged_modules.imagefolder.imagefolder import ImageFolder
 

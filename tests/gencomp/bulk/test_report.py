@@ -43,9 +43,7 @@ def test_shards_without_a_table_are_counted_as_not_finished(tmp_path: Path, sets
 
 
 @pytest.mark.parametrize("kind", ["folder", "tar", "parquet"])
-def test_a_forecast_comes_near_what_is_then_seen(
-    tmp_path: Path, sets: Any, bring: Any, fake_codec: Any, kind: str
-) -> None:
+def test_a_forecast_comes_near_what_is_seen(tmp_path: Path, sets: Any, bring: Any, fake_codec: Any, kind: str) -> None:
     write = {"tar": sets.write_tar, "parquet": sets.write_parquet}.get(kind, sets.write_folder)
     for number in range(3):
         write(tmp_path / "in" / (f"{number}.{kind}" if kind != "folder" else str(number)), sets.some_images(60))

@@ -49,9 +49,7 @@ def test_samples_in_trouble_are_named_and_the_rest_is_done(tmp_path: Path, sets:
 
 
 @pytest.mark.parametrize("kind", ["folder", "tar", "parquet"])
-def test_failed_samples_repeated_alone_end_as_if_they_had_never_failed(
-    tmp_path: Path, sets: Any, bring: Any, kind: str
-) -> None:
+def test_failed_samples_repeated_end_as_if_never_failed(tmp_path: Path, sets: Any, bring: Any, kind: str) -> None:
     files = {**sets.some_images(4), "huge.png": sets.image_file(2, size=(101, 100)), "zz.png": sets.image_file(3)}
     write = {"tar": sets.write_tar, "parquet": sets.write_parquet}.get(kind, sets.write_folder)
     source = write(tmp_path / f"in.{kind}", files)
@@ -69,7 +67,7 @@ def test_failed_samples_repeated_alone_end_as_if_they_had_never_failed(
 
 
 @pytest.mark.parametrize("kind", ["folder", "tar", "parquet"])
-def test_stopped_anywhere_and_repeated_the_outputs_are_the_same(
+def test_stopped_anywhere_and_repeated_ends_alike(
     tmp_path: Path, sets: Any, bring: Any, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write = {"tar": sets.write_tar, "parquet": sets.write_parquet}.get(kind, sets.write_folder)
@@ -116,9 +114,7 @@ def test_what_a_killed_process_leaves_is_removed_by_the_next_attempt(tmp_path: P
 
 
 @pytest.mark.parametrize("kind", ["folder", "tar", "parquet"])
-def test_a_disk_that_takes_no_more_is_one_line_and_leaves_nothing_half_written(
-    tmp_path: Path, sets: Any, bring: Any, kind: str
-) -> None:
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_made(tmp_path: Path, sets: Any, bring: Any, kind: str) -> None:
     write = {"tar": sets.write_tar, "parquet": sets.write_parquet}.get(kind, sets.write_folder)
     source = write(tmp_path / f"in.{kind}", sets.some_images(6))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -1,7 +1,5 @@
 """Members of tar files and rows of parquet files: what is an image, what follows one, and what is left as it is."""
 
-from __future__ import annotations
-
 import io
 import re
 import tarfile
@@ -79,9 +77,7 @@ def test_a_link_to_an_image_that_failed_fails_and_is_not_left_dangling(tmp_path:
     assert seen(tmp_path / "out" / "in.tar") == [("c.txt", "")]
 
 
-def test_names_differ_from_those_that_pass_by_and_doubles_stay_doubles(
-    tmp_path: Path, sets: Any, bring: Any, fake_codec: Any
-) -> None:
+def test_names_avoid_those_that_pass_and_doubles_stay(tmp_path: Path, sets: Any, bring: Any, fake_codec: Any) -> None:
     coded = fake_codec.compress(io.BytesIO(sets.image_file(1)))
     (tmp_path / "in.tar").write_bytes(archive(("x.gnc", coded), ("X.png", b"mask"), ("y.gnc", coded), ("y.gnc", coded)))
     bring(tmp_path / "in.tar", tmp_path / "out", direction="decode")
@@ -100,9 +96,7 @@ def test_names_differ_from_those_that_pass_by_and_doubles_stay_doubles(
         ("1.bmp", encoded(RAMP > 9, "BMP")),
     ],
 )
-def test_labels_and_depth_are_left_alone_unless_they_are_named(
-    tmp_path: Path, sets: Any, bring: Any, name: str, data: bytes
-) -> None:
+def test_labels_and_depth_stay_unless_named(tmp_path: Path, sets: Any, bring: Any, name: str, data: bytes) -> None:
     (tmp_path / "in.tar").write_bytes(archive(("1.jpg", sets.image_file(1, "JPEG")), (name, data), ("1.cls", b"5")))
     tally = bring(tmp_path / "in.tar", tmp_path / "out")
     assert (tally.done, tally.notes) == (1, {"a label or depth image, left as it is": 1})

@@ -68,9 +68,7 @@ def _race(folder: str, name: int, start: Any, said: Any) -> None:
 
 
 @pytest.mark.parametrize("links", [True, False])
-def test_of_all_that_create_a_file_at_once_one_does(
-    tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_all_that_create_a_file_one_does(tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not links:
         monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError(1, "not permitted")))
     context = multiprocessing.get_context("fork")
@@ -88,9 +86,7 @@ def test_of_all_that_create_a_file_at_once_one_does(
 
 @pytest.mark.parametrize("kind", ["folder", "tar", "parquet"])
 @pytest.mark.parametrize("damage", ["deleted", "emptied", "cut"])
-def test_an_output_that_is_gone_or_damaged_is_made_again(
-    tmp_path: Path, sets: Any, bring: Any, kind: str, damage: str
-) -> None:
+def test_a_lost_or_damaged_output_is_made_again(tmp_path: Path, sets: Any, bring: Any, kind: str, damage: str) -> None:
     write = {"tar": sets.write_tar, "parquet": sets.write_parquet}.get(kind, sets.write_folder)
     source, out = write(tmp_path / f"in.{kind}", sets.some_images(4)), tmp_path / "out"
     bring(source, out)
@@ -138,7 +134,7 @@ def test_rows_of_what_is_gone_go_and_its_outputs_stay_known(tmp_path: Path, sets
 
 @pytest.mark.parametrize("spelled", ["in", "./in", "link", ".//in", "in/../in", "file://{}/in", "in/.", "up/in"])
 @pytest.mark.parametrize("kind", ["folder", "tar", "parquet"])
-def test_a_source_is_no_destination_however_it_is_spelled(
+def test_no_spelling_makes_a_source_a_destination(
     tmp_path: Path, sets: Any, monkeypatch: pytest.MonkeyPatch, spelled: str, kind: str
 ) -> None:
     write = {"tar": sets.write_tar, "parquet": sets.write_parquet}.get(kind, sets.write_folder)
@@ -175,9 +171,7 @@ def test_outputs_inside_the_source_are_no_inputs_of_the_next_run(tmp_path: Path,
 
 
 @pytest.mark.parametrize("kind", ["folder", "tar", "pack"])
-def test_files_of_others_are_kept_until_they_may_be_overwritten(
-    tmp_path: Path, sets: Any, bring: Any, kind: str
-) -> None:
+def test_files_of_others_stay_until_they_may_be_overwritten(tmp_path: Path, sets: Any, bring: Any, kind: str) -> None:
     write, out = sets.write_tar if kind == "tar" else sets.write_folder, tmp_path / "out"
     source = write(tmp_path / ("in.tar" if kind == "tar" else "in"), sets.some_images(2))
     name = {"folder": "000.gnc", "tar": "in.tar", "pack": "00000.tar"}[kind]
@@ -196,9 +190,7 @@ def test_files_of_others_are_kept_until_they_may_be_overwritten(
     assert sets.outputs(out) == sets.outputs(tmp_path / "fresh")
 
 
-def test_nothing_is_written_through_links_or_over_inputs_even_with_overwrite(
-    tmp_path: Path, sets: Any, bring: Any
-) -> None:
+def test_overwrite_writes_nothing_through_links_or_over_inputs(tmp_path: Path, sets: Any, bring: Any) -> None:
     files = {"a/1.png": sets.image_file(1), "b/1.png": sets.image_file(2), "c.png": sets.image_file(3)}
     source, out = sets.write_folder(tmp_path / "in", files), tmp_path / "out"
     sets.write_folder(tmp_path, {"elsewhere/1.gnc": b"mine", "in/c.gnc": sets.outputs(source)["c.png"]})
@@ -235,17 +227,13 @@ def test_a_name_too_long_for_its_output_is_cut(tmp_path: Path, sets: Any, bring:
 
 
 @pytest.mark.parametrize("pair", [("A.png", "a.png"), ("e\u0301.png", "\xe9.png"), ("ß.png", "SS.png")])
-def test_names_that_some_disk_takes_for_one_are_not_both_written(
-    tmp_path: Path, sets: Any, bring: Any, pair: tuple[str, str]
-) -> None:
+def test_names_alike_on_some_disk_are_not_shared(tmp_path: Path, sets: Any, bring: Any, pair: tuple[str, str]) -> None:
     files = {name: sets.image_file(seed) for seed, name in enumerate(pair)}
     tally = bring(sets.write_folder(tmp_path / "in", files), tmp_path / "out")
     assert (tally.done, tally.failed) == (1, 1)
 
 
-def test_a_folder_of_the_destination_may_be_another_disk(
-    tmp_path: Path, sets: Any, bring: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_may_be_another_disk(tmp_path: Path, sets: Any, bring: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     source = sets.write_folder(tmp_path / "in", {"a/1.png": sets.image_file(1), "2.png": sets.image_file(2)})
     real: dict[str, Any] = {"replace": Path.replace, "link": os.link}
 

@@ -1,7 +1,5 @@
 """Processes: real ones that are killed, and the rules for those that die again and again."""
 
-from __future__ import annotations
-
 import os
 import signal
 from collections import deque

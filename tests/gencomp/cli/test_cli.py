@@ -1,7 +1,5 @@
 """The command: exit statuses, one line for what went wrong, JSON lines, whole outputs or none."""
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os
@@ -193,9 +191,7 @@ def test_limit_on_pixels_can_be_lowered_and_raised(run: Run, images: Path) -> No
     assert run("decompress", images / "a.gnc", "-o", images / "b.png", "--max-pixels", "1200").exit_code == 0
 
 
-def test_missing_folder_and_full_disk_are_one_line(
-    run: Run, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lack_of_place_is_one_line(run: Run, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     missing = run("compress", images / "a.png", "-o", tmp_path / "no" / "a.gnc")
     expected = f"Error: {images}/a.png: there is no folder {tmp_path}/no: make it first\n"
     assert (missing.exit_code, missing.stderr) == (1, expected)
@@ -290,9 +286,7 @@ def test_unforeseen_errors_are_one_line(
     assert shown.exception is error
 
 
-def test_interrupt_is_status_130_and_leaves_nothing(
-    run: Run, fake_codec: Any, images: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupt_leaves_nothing(run: Run, fake_codec: Any, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 

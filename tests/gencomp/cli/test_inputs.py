@@ -1,7 +1,5 @@
 """Which files are taken: folders in order, each file once, nothing that blocks, nothing silently left out."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import socket
@@ -83,9 +81,7 @@ def test_suffix_or_content_decides_and_the_rest_is_counted_and_named(tmp_path: P
     assert [path.name for path in find_inputs([tmp_path], is_coded).places] == ["f.jpg"]
 
 
-def test_folder_that_cannot_be_read_is_kept_to_fail_in_its_turn(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_folder_that_cannot_be_read_is_left_to_fail_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _touch(tmp_path / "a.png", tmp_path / "locked" / "b.png")
     scan = os.scandir
 

@@ -1,7 +1,5 @@
 """Ctrl-C and a full disk end a real process with one line, whatever it was doing."""
 
-from __future__ import annotations
-
 import signal
 import subprocess
 import sys
@@ -86,7 +84,7 @@ def test_full_standard_output_is_one_line(tmp_path: Path, arguments: list[str]) 
         (["my_script.py"], ["python", "my_script.py"], False),
     ],
 )
-def test_only_the_command_is_changed(
+def test_only_commands_change(
     monkeypatch: pytest.MonkeyPatch, argv: list[str], started: list[str], expected: bool
 ) -> None:
     monkeypatch.setattr(sys, "argv", argv)

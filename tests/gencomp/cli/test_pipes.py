@@ -1,7 +1,5 @@
 """`-`, and pipes that a shell makes, in the place of files: as with cjpeg, avifenc and cat."""
 
-from __future__ import annotations
-
 import io
 import json
 import os
@@ -78,9 +76,7 @@ def test_what_is_said_does_not_come_between_the_bytes(run: Run, png: bytes) -> N
         (["compress", "./-"], b"", 1, "No such file"),
     ],
 )
-def test_what_cannot_be_meant_or_read_is_one_line(
-    run: Run, arguments: list[str], given: bytes, status: int, said: str
-) -> None:
+def test_what_cannot_be_meant_is_one_line(run: Run, arguments: list[str], given: bytes, status: int, said: str) -> None:
     done = run(*arguments, *(TINY if "info" not in arguments else []), given=given)
     assert (done.exit_code, done.stdout) == (status, "")
     assert said in done.stderr

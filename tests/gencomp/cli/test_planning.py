@@ -1,7 +1,5 @@
 """Where outputs go: trees are mirrored, shared names are resolved by rule, and no alias defeats the checks."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

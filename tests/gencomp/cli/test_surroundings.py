@@ -1,7 +1,5 @@
 """What a command may not take for granted: standard streams, short names, room in memory."""
 
-from __future__ import annotations
-
 import os
 import resource
 import shutil

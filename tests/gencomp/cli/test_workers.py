@@ -1,7 +1,5 @@
 """Many files over processes: in order, each file's failure its own, and gone when they are interrupted."""
 
-from __future__ import annotations
-
 import functools
 import importlib
 import json
@@ -77,9 +75,7 @@ def _kill_at_c(codec: object, source: Path) -> FileOutcome:
     return FileOutcome(source.stem, {})
 
 
-def test_a_file_that_takes_its_process_down_twice_says_so_and_the_others_are_done(
-    photos: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_kills_processes_is_named_alone(photos: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     kill_at_c = importlib.import_module("test_workers")._kill_at_c
     with crew(kill_at_c, MODEL, "cpu", 2) as ready:

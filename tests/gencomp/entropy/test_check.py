@@ -45,9 +45,7 @@ def single_precision(out: np.ndarray) -> None:
 
 @pytest.mark.parametrize("change", [one_unit, one_channel, single_precision])
 @pytest.mark.parametrize("call", [0, 1, 9, 30])
-def test_a_wrong_product_is_noticed(
-    change: Callable[[np.ndarray], None], call: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_wrong_products_fail(change: Callable[[np.ndarray], None], call: int, monkeypatch: pytest.MonkeyPatch) -> None:
     net = IntNet((layer(8, 3, 1, seed=1), layer(9, 8, 5, seed=2), layer(4, 9, 3, seed=3)), np.array([2**20]))
     x = hashed((6, 7, 3), -(2**20), 2**20, 4)
     evaluate(net, [x], CHECKED)

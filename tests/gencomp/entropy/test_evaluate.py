@@ -86,9 +86,7 @@ def test_other_instruction_sets_and_threads_give_the_same_integers(environment: 
 
 @settings(deadline=None, max_examples=40)
 @given(nets(), st.integers(1, 9), st.integers(1, 9), st.integers(1, 10), st.sampled_from(ARITHMETICS))
-def test_tiles_of_any_size_equal_the_whole(
-    net: IntNet, height: int, width: int, tile: int, arithmetic: Arithmetic
-) -> None:
+def test_tiles_equal_the_whole(net: IntNet, height: int, width: int, tile: int, arithmetic: Arithmetic) -> None:
     x = hashed((net.inputs, height, width), -400, 400, 3)
     whole = forward(net, x)
     assert np.array_equal(whole, forward(net, x, "int64"))

@@ -89,9 +89,7 @@ def test_arrays_of_the_model_file_give_the_model_back(name: str) -> None:
 @kinds
 @pytest.mark.parametrize("payload", [b"", b"\x80", b"\x01", bytes(range(1, 200)), b"\xff" * 20, b"\x81\x00" * 99])
 @pytest.mark.parametrize("size", [(836, 836), (6, 131_072), (20_000, 20_000)])
-def test_a_short_payload_that_claims_a_large_image_is_refused_at_once(
-    name: str, payload: bytes, size: tuple[int, int]
-) -> None:
+def test_a_short_payload_of_a_large_image_is_refused_at_once(name: str, payload: bytes, size: tuple[int, int]) -> None:
     model = ALL[name]()
     started = time.process_time()
     with pytest.raises(BitstreamError):

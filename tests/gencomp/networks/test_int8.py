@@ -82,9 +82,7 @@ def test_ranges_hold_zero_exactly(low: float, high: float) -> None:
     assert ends[1] >= max(high, 0) - found.step
 
 
-def test_integers_show_the_float_image_within_a_few_levels_and_both_run_times_the_same_file(
-    whole: Model, model: Model
-) -> None:
+def test_integers_show_nearly_the_float_image_and_both_run_times_the_same_file(whole: Model, model: Model) -> None:
     data = (GOLDEN / "loud.gnc").read_bytes()
     assert model.id == whole.id
     images = []

@@ -172,9 +172,7 @@ def test_the_gradient_is_that_of_the_value_in_tiles_and_with_nothing_kept(monkey
         assert less - value == pytest.approx(-1e-3 * float(slope.square().sum() / slope.abs().max()), rel=0.2)
 
 
-def test_feature_networks_join_where_they_lie_and_are_named(
-    codec: Codec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_feature_networks_join_and_are_named(codec: Codec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Untrained ones, under the published names: what is held is the plumbing."""
     import lpips
     import timm
@@ -199,9 +197,7 @@ def test_feature_networks_join_where_they_lie_and_are_named(
     assert refined.gain.distortion < 0
 
 
-def test_a_family_without_a_prior_in_passes_is_refused_in_one_line(
-    codec: Codec, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_family_without_passes_is_refused_in_one_line(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
     network = torch_runtime(codec.runtime, codec.model).network
     monkeypatch.setattr(type(network), "pass_prior", None)
     with pytest.raises(ModelError, match="effort 0"):

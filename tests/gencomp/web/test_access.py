@@ -99,9 +99,7 @@ def test_a_screen_reader_is_told_names_states_and_what_happens(opened: Open, tin
         ("WebAssembly.Module = function () { throw new Error('policy') }", "needs 'wasm-unsafe-eval'"),
     ],
 )
-def test_what_keeps_the_page_from_working_is_said_in_a_sentence(
-    opened: Open, tiny_url: str, lack: str, says: str
-) -> None:
+def test_what_keeps_the_page_from_working_is_said(opened: Open, tiny_url: str, lack: str, says: str) -> None:
     page = opened("about:blank")
     page.add_init_script(lack)
     page.goto(tiny_url)

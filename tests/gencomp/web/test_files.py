@@ -108,9 +108,7 @@ def mixed() -> dict[str, bytes]:
     return files
 
 
-def test_forty_mixed_files_end_as_done_or_as_an_error_of_their_own(
-    page: Any, codec: gencomp.Codec, tmp_path: Path
-) -> None:
+def test_forty_mixed_files_end_as_done_or_with_an_error(page: Any, codec: gencomp.Codec, tmp_path: Path) -> None:
     files = mixed()
     page.evaluate(DROP, [[name, base64.b64encode(data).decode()] for name, data in files.items()])
     page.locator("#list li").nth(39).wait_for()

@@ -103,9 +103,7 @@ def levels_apart(png: Path, image: Image.Image) -> int:
     return int(np.abs(np.asarray(Image.open(png).convert("RGB"), int) - np.asarray(image, int)).max())
 
 
-def test_firefox_decodes_the_example_and_codes_a_photograph_as_the_command_does(
-    browser: Firefox, url: str, photo: Photo, tmp_path: Path
-) -> None:
+def test_firefox_decodes_and_codes_as_commands_do(browser: Firefox, url: str, photo: Photo, tmp_path: Path) -> None:
     codec, example = gencomp.load(device="cpu"), EXAMPLE.read_bytes()
     browser.call("WebDriver:Navigate", url=url)
     browser.click("#example")

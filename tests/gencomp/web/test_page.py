@@ -42,9 +42,7 @@ def levels_apart(path: Path, image: Image.Image) -> int:
     return int(np.abs(np.asarray(seen.convert("RGB"), np.int16) - wanted).max())
 
 
-def test_a_photograph_coded_in_python_decodes_in_the_page(
-    page: Any, photo: Photo, codec: gencomp.Codec, tmp_path: Path
-) -> None:
+def test_what_python_coded_decodes_in_the_page(page: Any, photo: Photo, codec: gencomp.Codec, tmp_path: Path) -> None:
     data = photo.gnc.read_bytes()
     give(page, photo.gnc)
     assert fact(page, "latents") == f"CRC {inspect(data).header.latents_crc:08x}, as in the file"
@@ -56,9 +54,7 @@ def test_a_photograph_coded_in_python_decodes_in_the_page(
     assert downloaded(page, "#save-gnc", tmp_path / "same.gnc").read_bytes() == data
 
 
-def test_a_photograph_coded_in_the_page_decodes_in_python(
-    page: Any, photo: Photo, codec: gencomp.Codec, tmp_path: Path
-) -> None:
+def test_what_the_page_coded_decodes_in_python(page: Any, photo: Photo, codec: gencomp.Codec, tmp_path: Path) -> None:
     give(page, photo.png)
     data = downloaded(page, "#save-gnc", tmp_path / "cat.gnc").read_bytes()
     assert codec.verify(data).latents_ok

@@ -66,9 +66,7 @@ def table(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["photographs", "table"])
-def test_processes_share_the_batch_of_one_workers_change_nothing_and_a_resume_takes_the_rest(
-    kind: str, request: pytest.FixtureRequest
-) -> None:
+def test_processes_share_one_batch_and_a_resume_takes_the_rest(kind: str, request: pytest.FixtureRequest) -> None:
     place = request.getfixturevalue(kind)
     whole = collected(place, tiny())
     assert same(whole, collected(place, tiny(), 2))
@@ -194,9 +192,7 @@ def test_every_row_is_seen_once_in_an_epoch(table: Path) -> None:
     assert len(set(seen)) == len(seen)
 
 
-def test_a_resume_goes_on_where_the_run_stood_and_reads_nothing_before(
-    table: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_resume_goes_on_where_the_run_stood_and_reads_no_more(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     unbroken = collected(table, tiny(), stop=30)
     reads, read = list[Chunk](), streams.read_chunk
 

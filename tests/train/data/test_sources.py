@@ -28,9 +28,7 @@ def test_parquet_gives_the_images_of_its_folder(photographs: Path, tmp_path: Pat
     assert "row 1" in both[5].name
 
 
-def test_sizes_are_looked_up_without_reading_tables(
-    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sizes_are_found_without_tables(photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.new("RGB", (320, 160)).save(tmp_path / "wide.png")
     mixed = Sources([str(tmp_path), str(parquet(photographs, tmp_path / "tables" / "set.parquet"))])
 

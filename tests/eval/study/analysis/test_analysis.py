@@ -285,9 +285,7 @@ def test_a_p_value_is_never_zero(p: float, said: str) -> None:
     assert p_value(p) == said
 
 
-def test_the_report_is_the_same_for_the_same_votes_and_seed(
-    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_equal_votes_and_seed_give_equal_reports(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gencomp.eval.study.analysis.report.draw", lambda *_: [])
     cast = simulated(study)
     for name in ("a", "b"):

@@ -124,7 +124,7 @@ def test_votes_of_a_rehearsal_can_be_imported_and_analysed(folder: Path, tmp_pat
         (["export", ".", "-o", "votes.txt"], 2, "must end in .csv or .json"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(
+def test_what_is_wrong_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], status: int, says: str
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -56,9 +56,7 @@ def test_spoilt_copies_are_plain_to_see(folder: Path, study: Study) -> None:
         assert scene.check
 
 
-def test_the_plan_survives_the_disk_and_the_same_seed_gives_the_same_study(
-    codings: Codings, make_options: Any, tmp_path: Path
-) -> None:
+def test_a_plan_survives_the_disk_and_seeds_repeat_it(codings: Codings, make_options: Any, tmp_path: Path) -> None:
     coded = codings(tmp_path / "images")
     first = build(tmp_path / "a", coded, make_options())
     assert load(tmp_path / "a") == first
@@ -91,9 +89,7 @@ def test_images_are_drawn_by_the_seed(codings: Codings, make_options: Any, tmp_p
     assert len({tuple(names) for names in drawn}) > 1
 
 
-def test_an_existing_study_is_never_overwritten(
-    folder: Path, codings: Codings, make_options: Any, tmp_path: Path
-) -> None:
+def test_an_existing_study_is_left_alone(folder: Path, codings: Codings, make_options: Any, tmp_path: Path) -> None:
     before = (folder / "study.json").read_bytes()
     with pytest.raises(StudyError, match="not empty"):
         build(folder, codings(tmp_path / "more"), make_options(seed=9))

@@ -86,9 +86,7 @@ def takes_part(folder: Path, study: Study, bot: Bot, seed: int) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("make", [lambda: by_address, lambda: by_bytes, Memory], ids=["address", "bytes", "memory"])
-def test_a_bot_that_compares_files_is_left_out_in_50_of_50_runs(
-    guarded: tuple[Path, Study], make: Callable[[], Bot]
-) -> None:
+def test_a_bot_that_compares_files_is_always_left_out(guarded: tuple[Path, Study], make: Callable[[], Bot]) -> None:
     assert sum(bool(takes_part(*guarded, make(), seed)) for seed in range(50)) == 50
 
 

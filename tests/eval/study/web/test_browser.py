@@ -155,9 +155,7 @@ def long_study(codings: Any, make_options: Any, tmp_path: Path) -> Path:
     return tmp_path / "long"
 
 
-def test_a_study_by_keyboard_through_reload_and_kill_9_counts_every_vote_once(
-    browser: Any, serve: Any, long_study: Path
-) -> None:
+def test_a_study_by_keyboard_through_kill_9_counts_every_vote_once(browser: Any, serve: Any, long_study: Path) -> None:
     study, server = load(long_study), serve(long_study)
     page = opened(browser, server.url)
     begin(page)
@@ -242,9 +240,7 @@ def stands_at(screen: Any, image: Any, x: int, y: int) -> bool:
     return any((screen[top : top + height + 2, left : left + width + 2] == framed).all() for top, left in around)
 
 
-def test_a_window_too_small_for_the_crop_is_refused_until_it_is_large_enough(
-    browser: Any, serve: Any, folder: Path
-) -> None:
+def test_a_window_too_small_for_the_crop_is_refused_until_it_grows(browser: Any, serve: Any, folder: Path) -> None:
     page = opened(browser, serve(folder).url, viewport={"width": 1000, "height": 700})
     begin(page)
     wait_for(page, "Practice 1 of 2")
@@ -313,9 +309,7 @@ def test_a_pause_stops_the_clock_and_its_link_leads_back(browser: Any, serve: An
     wait_for(elsewhere, "Practice 2 of 2")
 
 
-def test_two_windows_of_one_rater_do_not_count_a_trial_twice(
-    browser: Any, serve: Any, folder: Path, study: Study
-) -> None:
+def test_two_windows_of_one_rater_count_a_trial_once(browser: Any, serve: Any, folder: Path, study: Study) -> None:
     page = opened(browser, serve(folder).url)
     begin(page)
     wait_for(page, "Practice 1 of 2")

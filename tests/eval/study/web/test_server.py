@@ -56,9 +56,7 @@ def test_a_rater_goes_from_consent_to_the_last_trial(client: Any, course: Course
     assert [v.n for v in course.store.votes()] == list(range(17))
 
 
-def test_a_study_named_by_a_relative_path_shows_its_images(
-    course: Course, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_study_by_a_relative_path_has_images(course: Course, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder.parent)
     client = create_app(course, Path(folder.name), invited_only=False).test_client()
     link = client.post("/join", data=JOIN).location
@@ -242,9 +240,7 @@ def test_a_panel_brings_raters_and_takes_them_back(course: Course, folder: Path)
     assert "5f00c0ffee" not in "".join(state_of(course))
 
 
-def test_questions_come_before_and_after_the_trials(
-    codings: Any, make_options: Any, course_of: Any, tmp_path: Path
-) -> None:
+def test_questions_frame_the_trials(codings: Any, make_options: Any, course_of: Any, tmp_path: Path) -> None:
     asked = questions_from([
         {"id": "vision", "when": "before", "text": "Sharp?", "options": ["yes", "no"]},
         {"id": "remarks", "when": "after", "text": "Anything?"},

@@ -129,7 +129,7 @@ class Server(RuleBasedStateMachine):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["random", "active"])
-def test_no_order_of_requests_loses_doubles_or_changes_an_answer(
+def test_no_order_of_requests_harms_an_answer(
     built_with: Callable[[Method], tuple[Path, Study]], method: Method, tmp_path: Path
 ) -> None:
     source, study = built_with(method)

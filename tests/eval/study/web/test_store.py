@@ -48,9 +48,7 @@ def test_many_threads_with_one_answer_count_once(course: Course) -> None:
     assert sorted(counted) == [False] * 15 + [True]
 
 
-def test_copies_served_in_several_places_do_not_repeat_each_others_orders(
-    folder: Path, study: Study, course_of: Any
-) -> None:
+def test_copies_served_in_several_places_repeat_no_orders(folder: Path, study: Study, course_of: Any) -> None:
     elsewhere = Path(shutil.copytree(folder, folder.with_name("elsewhere")))
     stores = Store(folder, study.id), Store(elsewhere, study.id)
     for store in stores:
@@ -133,9 +131,7 @@ def test_votes_of_another_plan_are_not_mixed_in(folder: Path, study: Study) -> N
 
 
 @pytest.mark.parametrize("to_text", [to_csv, to_json])
-def test_votes_travel_to_another_copy_of_the_study_and_count_once(
-    course: Course, study: Study, tmp_path: Path, to_text: Any
-) -> None:
+def test_votes_travel_to_a_copy_and_count_once(course: Course, study: Study, tmp_path: Path, to_text: Any) -> None:
     vote_to_the_end(course)
     votes = course.store.votes()
     text = to_text(study, votes)
@@ -219,9 +215,7 @@ def test_the_database_is_the_owners_business(folder: Path, study: Study) -> None
         assert (folder / NAME).stat().st_mode & 0o077 == 0
 
 
-def test_the_database_file_alone_is_whole_when_the_study_is_closed_or_backed_up(
-    folder: Path, study: Study, course: Course, tmp_path: Path
-) -> None:
+def test_a_database_closed_or_backed_up_is_whole(folder: Path, study: Study, course: Course, tmp_path: Path) -> None:
     rater = vote_to_the_end(course)
     backup = ["backup", str(folder), str(tmp_path / "copy")]
     said = CliRunner().invoke(command, backup)  # while it is open, as it is when served
