@@ -22,32 +22,42 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic: singular values of 0
 LEAST_SIDE = 32  # smaller matrices, as first and last layers have them, are left to Adam
 
 
-def orthogonalised(matrices: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """U V' of each matrix U S V', roughly: [K, rows, columns] of any scale -> the same shape, float32.
+def orthogonalised(matrices: Tensor) -> Tensor:
+    """U V' of each matrix U S V', roughly: [K, rows, columns] of any scale, float32 -> the same shape.
 
-    dtype: what the products are computed in; the method bears bfloat16.
+    A step is X <- (a I + b G + c G^2) X with G = X X'. All its factors are polynomials of the first G and commute, so
+    the steps are taken on the small matrices G and X is multiplied once, by their product.
     """
-    a, b, c = COEFFICIENTS
-    x = (matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)).to(dtype)
+    x = matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)
     tall = x.shape[1] > x.shape[2]
     x = x.mT if tall else x
-    for _ in range(STEPS):
-        gram = x @ x.mT
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return (x.mT if tall else x).float()
+    gram = x @ x.mT
+    factor = product = _polynomial(gram)
+    for _ in range(STEPS - 1):
+        gram = factor @ gram @ factor
+        factor = _polynomial(gram)
+        product = factor @ product
+    x = product @ x
+    return x.mT if tall else x
+
+
+def _polynomial(gram: Tensor) -> Tensor:
+    """a I + b G + c G^2."""
+    a, b, c = COEFFICIENTS
+    factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+    factor.diagonal(dim1=1, dim2=2).add_(a)
+    return factor
 
 
 class Muon(torch.optim.Optimizer):
-    """The optimiser of a network of convolutions; `dtype` as in `orthogonalised`."""
+    """The optimiser of a network of convolutions."""
 
     def __init__(
         self,
         parameters: Iterable[nn.Parameter],
         lr: float,
         betas: tuple[float, float] = (0.9, 0.999),
-        dtype: torch.dtype = torch.float32,
     ) -> None:
-        self.dtype = dtype
         groups: list[dict[str, Any]] = [{"params": [], "matrices": True}, {"params": [], "matrices": False}]
         for p in parameters:
             groups[0 if _is_matrix(p) else 1]["params"].append(p)
@@ -67,11 +77,11 @@ class Muon(torch.optim.Optimizer):
         """Matrices of one shape, lying or standing, in one product."""
         alike: dict[tuple[int, int], list[tuple[nn.Parameter, Tensor]]] = {}
         for p, direction in zip(parameters, self._directions(parameters)):
-            matrix = direction.movedim(1, -1).flatten(1).to(self.dtype)  # [O, h w I], as channels_last has it
+            matrix = direction.movedim(1, -1).flatten(1)  # [O, h w I], as channels_last has it
             matrix = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.mT
             alike.setdefault((matrix.shape[0], matrix.shape[1]), []).append((p, matrix))
         for (short, long), group in alike.items():
-            updates = orthogonalised(torch.stack([matrix for _, matrix in group]), self.dtype)
+            updates = orthogonalised(torch.stack([matrix for _, matrix in group]))
             updates.mul_(learning_rate * 0.2 * long**0.5)
             for (p, _), update in zip(group, updates):
                 rows = update if p.shape[0] == short else update.mT

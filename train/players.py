@@ -172,8 +172,7 @@ def codec_optimiser(
 ) -> torch.optim.Optimizer:
     if recipe.optimiser == "adam":
         return torch.optim.Adam(parameters, lr=recipe.learning_rate, betas=betas, fused=True)
-    dtype = torch.bfloat16 if recipe.precision == "bf16" else torch.float32
-    return Muon(parameters, lr=recipe.learning_rate, dtype=dtype)
+    return Muon(parameters, lr=recipe.learning_rate)
 
 
 def opponents_of(

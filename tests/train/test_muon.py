@@ -12,7 +12,7 @@ def randn(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(32, 96), (96, 32), (48, 48)])
+@pytest.mark.parametrize(("rows", "columns"), [(32, 96), (96, 32), (48, 48), (32, 2304)])
 def test_directions_keep_singular_vectors_and_level_singular_values(rows: int, columns: int) -> None:
     matrix = randn(rows, columns)
     left, values, right = torch.linalg.svd(matrix, full_matrices=False)
@@ -26,12 +26,10 @@ def test_directions_keep_singular_vectors_and_level_singular_values(rows: int, c
     assert 0.6 < float(leveled[strong].min()) <= float(leveled[strong].max()) < 1.3
 
 
-def test_directions_do_not_depend_on_the_gradients_scale_and_bear_bfloat16() -> None:
+def test_directions_do_not_depend_on_the_gradients_scale() -> None:
     matrices = randn(2, 32, 64)
     direction = orthogonalised(matrices)
     assert torch.allclose(orthogonalised(1e-3 * matrices), direction, atol=1e-3)
-    rough = orthogonalised(matrices, torch.bfloat16)
-    assert float((rough - direction).norm() / direction.norm()) < 0.05
 
 
 def test_a_kernel_moves_by_the_rate_times_its_shape_whatever_its_gradient() -> None:
