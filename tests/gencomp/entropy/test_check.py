@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gencomp.bitstream import ModelError
-from gencomp.entropy import check, convolve, hyperprior
+from gencomp.entropy import check, evaluate as evaluation, hyperprior
 from gencomp.entropy.check import verify_depthwise
 from gencomp.entropy.contract import Latents
 from gencomp.entropy.evaluate import Evaluation, evaluate
@@ -20,7 +20,7 @@ CHECKED = Evaluation(check=True)
 
 def spoiling(change: Callable[[np.ndarray], None], call: int) -> Callable[..., None]:
     """Matrix products, the `call`-th of which comes out changed."""
-    right, calls = convolve._multiply, [0]
+    right, calls = evaluation._multiply, [0]
 
     def multiply(rows: np.ndarray, weight: np.ndarray, out: np.ndarray) -> None:
         right(rows, weight, out)
@@ -49,7 +49,7 @@ def test_wrong_products_fail(change: Callable[[np.ndarray], None], call: int, mo
     net = IntNet((layer(8, 3, 1, seed=1), layer(9, 8, 5, seed=2), layer(4, 9, 3, seed=3)), np.array([2**20]))
     x = hashed((6, 7, 3), -(2**20), 2**20, 4)
     evaluate(net, [x], CHECKED)
-    monkeypatch.setattr(convolve, "_multiply", spoiling(change, call))
+    monkeypatch.setattr(evaluation, "_multiply", spoiling(change, call))
     with pytest.raises(ModelError, match="exactly"):
         evaluate(net, [x], CHECKED)
 
