@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from gencomp.bitstream import ModelError
-from gencomp.entropy import check, evaluate as evaluation, hyperprior
+from gencomp.entropy import check, hyperprior
+from gencomp.entropy import evaluate as evaluation
 from gencomp.entropy.check import verify_depthwise
 from gencomp.entropy.contract import Latents
 from gencomp.entropy.evaluate import Evaluation, evaluate
