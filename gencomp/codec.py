@@ -32,10 +32,10 @@ from gencomp.bitstream import (
     ModelError,
 )
 from gencomp.eager import eager
-from gencomp.effort import AIMS, aim_value, steps_of
+from gencomp.effort import AIMS, checked_aim, steps_of
 from gencomp.entropy.constants import MEAN_UNIT, TILE
 from gencomp.entropy.contract import Arithmetic, Coded, Evaluation, Latents, Quantizer
-from gencomp.image import ImageError, ImageWarning, Source, read_image, warn_if_large
+from gencomp.image import ImageError, Source, read_image, warn_if_large
 from gencomp.machine import memory_for
 from gencomp.metadata import to_info
 from gencomp.model import Model, load_model
@@ -95,7 +95,6 @@ class Codec:
         self.runtime = open_runtime(model, device, side, runtime)
         self.model_name, self.model_id = model.name, model.id
         self.knows_realism = bool(model.facts.get("realism", False))
-        self.knows_aim = bool(model.facts.get("aim", False))
         self._how = Evaluation(TILE if side is None else side, _exact_arithmetic(model))
         self._differentiable: TorchRuntime | None = None
 
@@ -132,20 +131,16 @@ class Codec:
         to look). keep: names of metadata to keep (metadata.py); extras: further sections by kind. Alpha is kept without
         loss (alpha.py), unless background, a colour as Pillow names it, is given to composite the image on.
         effort, 0..9: above 0 the latents are refined for this image, for a better image in fewer bits (refine/); needs
-        torch, and decoders are as before. aim: what the file is good at, "realism" (the image at realism 1, by what
-        people see; refined more so where `gencomp weights --download` has put feature networks) or "pixels" (the image
-        at realism 0, by PSNR and MS-SSIM); without an effort, a model whose encoder knows no aim (`knows_aim`) warns
-        that it has no effect. progress(done, total) is told of each step of the effort. RateError where even quality
-        1 is larger; ImageError for the image; WeightsError for a feature network that is broken.
+        torch, and decoders are as before. aim: what it is better by, "realism" (the image at realism 1, by what people
+        see; more so where `gencomp weights --download` has put feature networks) or "pixels" (the image at realism 0,
+        by PSNR and MS-SSIM). progress(done, total) is told of each step of that. RateError where even quality 1 is
+        larger; ImageError for the image; WeightsError for a feature network that is broken.
         """
         if sum(v is not None for v in (quality, bpp, bytes)) > 1:
             raise ValueError("give one of quality, bpp and bytes")
         if bpp is not None and not 0 < bpp < math.inf:
             raise ValueError(f"bpp must be a positive number, not {bpp:g}")
-        steps_of(effort), aim_value(aim)  # ValueError for what is neither
-        if aim != AIMS[0] and not effort and not self.knows_aim:
-            what = f"the encoder of {self.model_name} knows no aim: without an effort, it has no effect"
-            warnings.warn(what, ImageWarning, stacklevel=3)
+        steps_of(effort), checked_aim(aim)  # ValueError for what is neither
         seen, kept = alpha.read_with_alpha(image, keep, max_pixels, background)
         pixels, sections = np.asarray(seen), {**kept, **(extras or {})}
         height, width = pixels.shape[:2]
@@ -157,9 +152,9 @@ class Codec:
         with memory_for(width, height, ImageError):
             if room is None or bytes is None:
                 quality_step = bitstream.quality_to_step(DEFAULT_QUALITY if quality is None else quality)
-                coded = self._code(pixels, quality_step, aim, check=True)
+                coded = self._code(pixels, quality_step, check=True)
             else:
-                quality_step, coded = self._search(pixels, aim, room, bytes)
+                quality_step, coded = self._search(pixels, room, bytes)
             if effort:
                 quality_step, coded, gain = self._refine(pixels, quality_step, coded, room, effort, aim, progress)
         header = replace(header, quality_step=quality_step).sealed(checksum(coded.y_int))
@@ -167,12 +162,12 @@ class Codec:
         return Encoded(data, coded.bits, bitstream.step_to_quality(quality_step), width, height, gain)
 
     @eager
-    def size(self, image: Source, quality: float, *, aim: str = AIMS[0], max_pixels: int | None = MAX_PIXELS) -> int:
-        """Bytes of the file at a quality and aim, for a search of one's own: what is not kept is not checked."""
+    def size(self, image: Source, quality: float, *, max_pixels: int | None = MAX_PIXELS) -> int:
+        """Bytes of the file at a quality, for a search of one's own: what is not kept is not checked."""
         seen, sections = alpha.read_with_alpha(image, (), max_pixels)
         version = SECTIONS_VERSION if sections else FORMAT_VERSION
         header = Header(self.model_id, seen.width, seen.height, 0, 0, version)
-        coded = self._code(np.asarray(seen), bitstream.quality_to_step(quality), aim)
+        coded = self._code(np.asarray(seen), bitstream.quality_to_step(quality))
         return len(bitstream.pack(header, coded.payload, sections))
 
     @eager
@@ -281,9 +276,9 @@ class Codec:
         with memory_for(header.width, header.height, BitstreamError):
             return file, self.model.entropy.decode(file.payload, *latents, header.quality_step, self._how)
 
-    def _code(self, pixels: npt.NDArray[np.uint8], quality_step: int, aim: str, check: bool = False) -> Coded:
+    def _code(self, pixels: npt.NDArray[np.uint8], quality_step: int, check: bool = False) -> Coded:
         """check: for what is going to be kept; see `EntropyModel.encode`."""
-        latents = self.runtime.analyze(pixels, quality_step, aim_value(aim))
+        latents = self.runtime.analyze(pixels, quality_step)
         try:
             return self.model.entropy.encode(latents, quality_step, self._how._replace(check=check))
         except ModelError:
@@ -291,10 +286,10 @@ class Codec:
         except ValueError as error:  # its own transforms gave what it cannot code
             raise ModelError(f"the parts of the model do not fit together: {error}") from error
 
-    def _search(self, pixels: npt.NDArray[np.uint8], aim: str, room: int, limit: int) -> tuple[int, Coded]:
+    def _search(self, pixels: npt.NDArray[np.uint8], room: int, limit: int) -> tuple[int, Coded]:
         """The largest step whose payload has at most `room` bytes, and what is kept; limit: of the file, as asked."""
         large = pixels.shape[0] * pixels.shape[1] > LARGE
-        coded = functools.cache(functools.partial(self._code, pixels, aim=aim, check=large))
+        coded = functools.cache(functools.partial(self._code, pixels, check=large))
 
         def size(step: int) -> int:
             return len(coded(step).payload)
@@ -302,13 +297,13 @@ class Codec:
         if large:
             sketch = sketch_of(pixels)
             share = sketch.size / pixels.size
-            step = largest_step_by_sketch(size, lambda step: len(self._code(sketch, step, aim).payload), share, room)
+            step = largest_step_by_sketch(size, lambda step: len(self._code(sketch, step).payload), share, room)
         else:
             step = largest_step(size, room)
         if step is None:
             smallest = f"the smallest file of this image has {limit - room + size(0)} bytes"
             raise RateError(f"{smallest} (quality 1), over the {limit} asked for")
-        kept = coded(step) if large else self._code(pixels, step, aim, check=True)
+        kept = coded(step) if large else self._code(pixels, step, check=True)
         if kept.payload != coded(step).payload:
             raise ModelError("coding the image twice gave different files on this machine: nothing was written")
         return step, kept

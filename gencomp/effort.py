@@ -1,4 +1,4 @@
-"""What `compress` is asked for: how long it refines an image's latents (effort), and what they are good at (aim)."""
+"""What `compress` may do beyond one pass: how long it refines an image's latents (effort), and what for (aim)."""
 
 STEPS = (0, 3, 6, 12, 20, 36, 64, 120, 200, 400)  # of descent; each effort takes about twice the time of the one before
 MAX_EFFORT = len(STEPS) - 1
@@ -17,8 +17,3 @@ def checked_aim(aim: str) -> str:
     if aim not in AIMS:
         raise ValueError(f"the aim is {' or '.join(AIMS)}, not {aim}")
     return aim
-
-
-def aim_value(aim: str) -> float:
-    """The aim as transforms take it: 1 for realism, 0 for pixels; ValueError for another."""
-    return float(checked_aim(aim) == "realism")

@@ -104,8 +104,9 @@ def _restored(
     progress: Progress | None,
 ) -> Pixels:
     """The image that the refined latents decode to, by the ordinary path of integers."""
-    runtime, strength = torch_runtime(codec.runtime, codec.model), codec.strength(realism)
-    latents = runtime.analyze(pixels, quality_step, float(strength > 0))
+    runtime = torch_runtime(codec.runtime, codec.model)
+    latents = runtime.analyze(pixels, quality_step)
+    strength = codec.strength(realism)
     how: dict[str, Any] = {"aim": Aim(strength), "price": price, "counted": counted, "progress": progress}
     latents = refine(codec.model, runtime.network, pixels, latents, quality_step, effort, **how)
     coded = codec.model.entropy.encode(latents, quality_step)

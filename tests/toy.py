@@ -44,7 +44,7 @@ class ToyNetwork(Network):
         bits = torch.log2(1 + 2 * (y + inputs.noise["y"]).abs()).sum((1, 2, 3))
         return Quantized(round_straight_through(y), {"y": bits})
 
-    def analyze(self, x: Tensor, quality_step: Tensor, aim: Tensor | None = None) -> Tensor:
+    def analyze(self, x: Tensor, quality_step: Tensor) -> Tensor:
         return self.config.gain * self.down(x - 0.5).float()
 
     def synthesize(self, y_hat: Tensor, quality_step: Tensor, realism: Tensor, origin: Tensor | None = None) -> Tensor:

@@ -83,7 +83,6 @@ def export(
         raise CheckpointError(f"the integers raise the rate by {100 * change:.2f} %, over 0.2 %: nothing was written")
     facts = {"recipe": recipe["name"], "steps": checkpoint.step}
     facts |= {"realism": checkpoint.meta["realism"] and network.knows_realism}
-    facts |= {"aim": True} if network.knows_aim else {}
     facts |= {"prior": True} if network.has_prior else {}  # what `gencomp sample` draws by
     facts |= {"minimised": minimised(recipe), "parameters": parameter_count(network), "rate_change": round(change, 6)}
     facts |= {name: value for name, value in (kept.facts if kept else recipe).items() if name in PRICES}

@@ -25,7 +25,6 @@ VALUES = {  # type and shape, and what the values are
     "z": ("float32 [1, {hyper_channels}, ..]", "hyper-latents, not rounded"),
     "y_hat": ("float32 [1, {channels}, h, w]", "decoded latents"),
     "quality_step": ("int64 [1]", "0 .. 1024: the qualities 1 .. 100 of gencomp"),
-    "aim": ("float32 [1]", "1: latents that look best at realism 1; 0: at realism 0"),
     "realism": ("float32 [1]", "0 (least distortion) .. 1 (most realistic)"),
     "origin": ("int64 [1, 2]", "row and column of the first latent: 0, 0 for a whole image"),
     "image": ("uint8 [1, {stride} h, {stride} w, 3]", "sRGB in 0 .. 255"),

@@ -99,7 +99,7 @@ _PERCEPTION = replace(
             losses={
                 "mse": Term(62.0),
                 "ms_ssim": Term(0.5),
-                "lpips_alex": Term(1.2, times_realism=True),
+                "lpips_alex": Term(1.7, times_realism=True),
                 "lite": Term(0.4, times_realism=True),
                 "wasserstein_steerable": Wasserstein(37.0),
                 "grid_artefacts": Term(4.2, times_realism=True),

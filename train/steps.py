@@ -68,6 +68,4 @@ def micro_batch(stage: Stage, batch: Batch, rows: slice) -> MicroBatch:
     origin = torch.stack([batch.numbers[rows] * NOISE_ROWS, torch.zeros_like(batch.numbers[rows])], 1)
     realistic = moved(realistic if len(realistic) else torch.zeros(1, dtype=torch.long))
     quality_step = moved(batch.random.quality_step[rows])
-    return MicroBatch(
-        TrainingInputs(x, quality_step, moved(realism), noise, moved(origin), moved(batch.random.aim[rows])), realistic
-    )
+    return MicroBatch(TrainingInputs(x, quality_step, moved(realism), noise, moved(origin)), realistic)

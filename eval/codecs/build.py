@@ -110,12 +110,12 @@ def of_model(
     path = model_path(model)
 
     def one_pass(image: Image.Image, quality: float) -> int:
-        return codec.size(image, quality, aim=aim, max_pixels=None)
+        return codec.size(image, quality, max_pixels=None)
 
     given = codec.model.facts.get("minimised")  # by its training, as the model says itself
     by_training = tuple(map(str, given)) if isinstance(given, list) else ("psnr", "ms_ssim")
     by_refinement = minimised(aim, effort) if effort else ()
-    refined = f", effort {effort} for {', '.join(by_refinement)}" if effort else f", aim {aim}" * codec.knows_aim
+    refined = f", effort {effort} for {', '.join(by_refinement)}" if effort else ""
     knows = "" if codec.knows_realism else ", knows no realism"
     return Baseline(
         name, ".gnc", RateControl("quality", MIN_QUALITY, MAX_QUALITY, positions=STEPS + 1),

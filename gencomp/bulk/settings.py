@@ -105,7 +105,8 @@ class Settings:
 
     def decisive(self) -> dict[str, Any]:
         """What decides the outputs' bytes, but for the decoder."""
-        silent = _DECIDE_NO_BYTE if self.direction == "decode" else {*_DECIDE_NO_BYTE, "format"}
+        silent = {*_DECIDE_NO_BYTE, *(() if self.effort else ("aim",))}
+        silent |= set() if self.direction == "decode" else {"format"}
         return {name: _plain(value) for name, value in vars(self).items() if name not in silent}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from gencomp.bitstream import DEFAULT_QUALITY, MAX_PIXELS, MAX_QUALITY, MIN_QUALITY
+from gencomp.cli.group import WrongUsage
 from gencomp.cli.planning import named
 from gencomp.effort import AIMS, MAX_EFFORT
 
@@ -120,7 +121,7 @@ aim = click.option(
     type=click.Choice(AIMS),
     default=AIMS[0],
     show_default=True,
-    help="What the file is good at: what people see at realism 1, or PSNR and MS-SSIM at realism 0.",
+    help="With an effort: what people see at realism 1, or PSNR and MS-SSIM at realism 0.",
 )
 keep = click.option(
     "--keep",
@@ -139,7 +140,10 @@ as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object 
 
 
 def aim_notes(effort: int, aim: str) -> list[str]:
-    """What is worth saying of an effort's aim before it is used."""
+    """What is worth saying of an aim before it is used; WrongUsage for one that would do nothing."""
+    source = click.get_current_context().get_parameter_source("aim")
+    if not effort and source == click.core.ParameterSource.COMMANDLINE:
+        raise WrongUsage("--aim needs an --effort of 1 to 9")
     if not effort or aim != "realism":
         return []
     from gencomp.perceptual.weights import networks_present

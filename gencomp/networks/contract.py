@@ -70,14 +70,13 @@ class Halo(NamedTuple):
 class TrainingInputs(NamedTuple):
     """A batch: x [N, 3, H, W] in 0..1; quality_step int [N] in 0..1024; realism [N] in 0..1; noise in -1/2..1/2 by
     stream, [N, *noise_shapes], or {}: then bits are those of rounded latents; origin int [N, 2], row and column in
-    latents from which positional noise is taken; aim [N] as in `Network.analyze`."""
+    latents from which positional noise is taken."""
 
     x: Tensor
     quality_step: Tensor
     realism: Tensor
     noise: Mapping[str, Tensor]
     origin: Tensor
-    aim: Tensor | None = None
 
 
 class Quantized(NamedTuple):
@@ -132,7 +131,6 @@ class Network(nn.Module, ABC):
     """Base of every family's network."""
 
     knows_realism = False  # whether `synthesize` heeds its realism
-    knows_aim = False  # whether `analyze` heeds its aim
     has_prior = False  # whether `draw_prior` draws
     has_generator = False  # whether `generated_from` gives latents
 
@@ -155,10 +153,9 @@ class Network(nn.Module, ABC):
         """Analysis and rate as training differentiates them."""
 
     @abstractmethod
-    def analyze(self, x: Tensor, quality_step: Tensor, aim: Tensor | None = None) -> Tensor:
+    def analyze(self, x: Tensor, quality_step: Tensor) -> Tensor:
         """x [N, 3, H, W] in 0..1, sides multiples of the stride, quality_step int [N] -> y [N, M, h, w] float32, in
-        units of the rounding step. aim [N]: 1, as with None, for latents that look best at realism 1, 0 at realism 0;
-        a family may heed it or not."""
+        units of the rounding step."""
 
     def hyper_analyze(self, y: Tensor) -> Tensor | None:
         """y [N, M, h, w] of whole images -> z [N, Z, h', w'], not rounded; None for a family without."""

@@ -3,7 +3,7 @@
 A graph names its weights as the model file does, in angle brackets, and holds none of them: the run-time hands them
 in, so that there is one set of weights. Needs onnx and onnxscript (the extra `train`); runs once, at export.
 
-    analysis        x float32 [1, 3, 16 h, 16 w] in 0..1, quality_step int64 [1], aim float32 [1] -> y
+    analysis        x float32 [1, 3, 16 h, 16 w] in 0..1, quality_step int64 [1] -> y
     hyper_analysis  y of a whole image -> z; absent in families without
     synthesis       y_hat, quality_step, realism float32 [1], origin int64 [1, 2] -> uint8 [1, 16 h, 16 w, 3]
 """
@@ -32,8 +32,8 @@ class _Analysis(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, x: Tensor, quality_step: Tensor, aim: Tensor) -> Tensor:
-        return self.network.analyze(x, quality_step, aim)
+    def forward(self, x: Tensor, quality_step: Tensor) -> Tensor:
+        return self.network.analyze(x, quality_step)
 
 
 class _HyperAnalysis(_Analysis):
@@ -56,12 +56,12 @@ def graphs_of(network: Network) -> dict[str, bytes]:
     rows, columns = torch.export.Dim("h", **side), torch.export.Dim("w", **side)
     y, quality_step = torch.zeros(1, network.config.latent_channels, 12, 20), torch.tensor([512])
     x, places = torch.zeros(1, 3, 12 * stride, 20 * stride), {2: rows, 3: columns}
-    analysis_sizes = {"x": {2: stride * rows, 3: stride * columns}, "quality_step": None, "aim": None}
+    analysis_sizes = {"x": {2: stride * rows, 3: stride * columns}, "quality_step": None}
     inputs = (y, quality_step, torch.ones(1), torch.tensor([[3, 4]]))
     synthesis_sizes = {"y_hat": places, "quality_step": None, "realism": None, "origin": None}
     weights = set(network.state_dict())
     graphs = {
-        "analysis": _graph(_Analysis(network), (x, quality_step, torch.ones(1)), analysis_sizes, weights),
+        "analysis": _graph(_Analysis(network), (x, quality_step), analysis_sizes, weights),
         "synthesis": _graph(_Synthesis(network), inputs, synthesis_sizes, weights),
     }
     if network.hyper_analyze(y) is not None:

@@ -135,7 +135,7 @@ class HificNetwork(OnePassCodec):
         1 + 1/2 + 1/4 + 1/8 and the last kernel 3/16. Both rounded up."""
         return Halo(3, 1 + 2 * self.config.residual_blocks + 3)
 
-    def analyze(self, x: Tensor, quality_step: Tensor, aim: Tensor | None = None) -> Tensor:
+    def analyze(self, x: Tensor, quality_step: Tensor) -> Tensor:
         return self.analysis(x - 0.5).float()
 
     def synthesize(self, y_hat: Tensor, quality_step: Tensor, realism: Tensor, origin: Tensor | None = None) -> Tensor:

@@ -41,7 +41,7 @@ class HyperpriorConfig(NetworkConfig):
     def to_dict(self) -> dict[str, Any]:
         """Some defaults are not named, as in files from before they were known."""
         values = super().to_dict()
-        for key in ("encoder_aim", "grain", "decoder_inner"):
+        for key in ("grain", "decoder_inner"):
             if not values["transform"][key]:
                 del values["transform"][key]
         return values
@@ -58,7 +58,6 @@ class HyperpriorNetwork(Network):
 
     def __init__(self, config: HyperpriorConfig) -> None:
         super().__init__(config)
-        self.knows_aim = config.transform.encoder_aim
         self.analysis = Analysis(config.transform)
         self.gains = LatentGains(config.latent_channels)
         self.prior = Prior(config.latent_channels, config.prior)
@@ -72,16 +71,13 @@ class HyperpriorNetwork(Network):
         return Halo(math.ceil(Block.REACH * (fine / 2 + coarse)), math.ceil(n16 + n8 / 2 + n4 / 4 + 2 / 8))
 
     def quantize(self, inputs: TrainingInputs) -> Quantized:
-        y = self.analyze(inputs.x, inputs.quality_step, inputs.aim)
+        y = self.analyze(inputs.x, inputs.quality_step)
         quantized: Quantized = self.prior(y, quality_condition(inputs.quality_step), inputs.noise)
         return quantized
 
-    def analyze(self, x: Tensor, quality_step: Tensor, aim: Tensor | None = None) -> Tensor:
-        quality = seen = quality_condition(quality_step)
-        if self.knows_aim:
-            aim = torch.ones_like(quality[:, 0]) if aim is None else aim.to(quality.dtype)
-            seen = torch.cat([quality, aim[:, None]], 1)
-        return self.gains.encode(self.analysis(x, seen).float(), quality)
+    def analyze(self, x: Tensor, quality_step: Tensor) -> Tensor:
+        condition = quality_condition(quality_step)
+        return self.gains.encode(self.analysis(x, condition).float(), condition)
 
     def hyper_analyze(self, y: Tensor) -> Tensor:
         return self.prior.hyper_analysis(y)

@@ -33,7 +33,6 @@ class TransformConfig:
     encoder_depths: tuple[int, int] = (4, 3)
     decoder_widths: tuple[int, int, int, int] = (256, 192, 64, 32)  # at 1/16, 1/8, 1/4 and 1/2
     decoder_depths: tuple[int, int, int] = (3, 4, 2)  # at 1/16, 1/8 and 1/4
-    encoder_aim: bool = False  # the analysis is told what the image is to be good at
     grain: bool = False  # noise in the synthesis, times the realism
     decoder_inner: tuple[int, ...] = ()  # inside each bottleneck of the decoder; empty: half of the channels; 0: none
 
@@ -79,15 +78,14 @@ class Analysis(nn.Module):
     def __init__(self, config: TransformConfig) -> None:
         super().__init__()
         fine, coarse = config.encoder_widths
-        conditions = KNOTS + config.encoder_aim  # the last one is the aim
         self.embed = downscale(3, fine, 8)
-        self.stage8 = BlockStack(fine, config.encoder_depths[0], conditions)
+        self.stage8 = BlockStack(fine, config.encoder_depths[0], KNOTS)
         self.down16 = downscale(fine, coarse, 2)
-        self.stage16 = BlockStack(coarse, config.encoder_depths[1], conditions)
+        self.stage16 = BlockStack(coarse, config.encoder_depths[1], KNOTS)
         self.head = nn.Conv2d(coarse, config.latent_channels, 1)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """condition [N, KNOTS]: `quality_condition`, and where the encoder has an aim, that behind it."""
+        """condition [N, KNOTS]: `quality_condition`."""
         x = self.stage8(self.embed(x - 0.5), condition)
         return self.head(self.stage16(self.down16(x), condition))
 

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..effort import aim_value
 from ..entropy.constants import MEAN_UNIT
 from ..entropy.contract import Coded, Latents
 from ..image import to_tensor
@@ -85,7 +84,7 @@ def encode_refined(
             return _Candidate(step, coded, objective.value(tensor(shown)), psnr(pixels, shown))
 
     def refined(step: int) -> _Candidate:
-        latents = runtime.analyze(pixels, step, aim_value(aim))
+        latents = runtime.analyze(pixels, step)
         latents = refine(
             model, runtime.network, pixels, latents, step, effort, aim=wanted, whole=objective, progress=progress
         )

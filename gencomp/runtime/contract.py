@@ -18,11 +18,8 @@ class Runtime(Protocol):
     name: str
     device: str
 
-    def analyze(self, pixels: npt.NDArray[np.uint8], quality_step: int, aim: float = 1.0) -> Latents:
-        """uint8 [H, W, 3] of any size, quality step 0..1024 -> y float32 [M, h, w] and z [Z, h', w'], not rounded.
-
-        aim: 1 for latents that look best at realism 1, 0 at realism 0, where the model has both (networks/contract.py).
-        """
+    def analyze(self, pixels: npt.NDArray[np.uint8], quality_step: int) -> Latents:
+        """uint8 [H, W, 3] of any size, quality step 0..1024 -> y float32 [M, h, w] and z [Z, h', w'], not rounded."""
         ...
 
     def synthesize(

@@ -36,20 +36,16 @@ class OnnxRuntime:
         self._stride, self._halo = model.stride, model.halo
         self._sessions: dict[tuple[str, int, int], Any] = {}
 
-    def analyze(self, pixels: npt.NDArray[np.uint8], quality_step: int, aim: float = 1.0) -> Latents:
-        stride = self._stride
-        given: dict[str, npt.NDArray[Any]] = {
-            "quality_step": np.array([quality_step], np.int64),
-            "aim": np.array([aim], np.float32),
-        }
+    def analyze(self, pixels: npt.NDArray[np.uint8], quality_step: int) -> Latents:
+        step, stride = np.array([quality_step], np.int64), self._stride
         height, width = latent_size(pixels.shape[0], pixels.shape[1], stride)
         y = np.empty((1, self._model.entropy.latent_channels, height, width), np.float32)
         with region("transform"):
             session = self._session("analysis", height * width)
             for tile in tiles(height, width, tile_side(height, width, self._tile, stride), self._halo[0]):
                 seen = pad_to_multiple(pixels[tile.seen(stride)], stride)
-                given["x"] = np.ascontiguousarray(seen.transpose(2, 0, 1)[None], np.float32) / np.float32(255)
-                part = _run(session, given)[0]
+                x = np.ascontiguousarray(seen.transpose(2, 0, 1)[None], np.float32) / np.float32(255)
+                part = _run(session, {"x": x, "quality_step": step})[0]
                 _check_output("analysis", part, np.float32, *y[0][:, *tile.seen()].shape)
                 y[0][:, *tile.yielded()] = part[:, *tile.inside()]
         if "hyper_analysis" not in self._model.graphs:
@@ -70,10 +66,11 @@ class OnnxRuntime:
             "quality_step": np.array([quality_step], np.int64),
             "realism": np.array([realism], np.float32),
         }
+        wanted = {node.name for node in session.get_inputs()}  # a family may heed neither
         for tile in tiles(height, width, tile_side(height, width, self._tile, stride), self._halo[1]):
             given["y_hat"] = np.ascontiguousarray(y_hat[None, :, *tile.seen()], np.float32)
             given["origin"] = np.array([tile.sees[:2]], np.int64)
-            shown = _run(session, given)[0]
+            shown = _run(session, {name: value for name, value in given.items() if name in wanted})[0]
             _check_output("synthesis", shown, np.uint8, *pixels[tile.seen(stride)].shape)
             pixels[tile.yielded(stride)] = shown[tile.inside(stride)]
         return pixels[: size[0], : size[1]]
@@ -92,11 +89,9 @@ class OnnxRuntime:
 
 
 def _run(session: Any, given: dict[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    """The one output of a graph, for what it takes of the given; ModelError for a graph that fails or has no such one:
-    it came with the model file."""
+    """The one output of a graph; ModelError for a graph that fails or has no such one: it came with the model file."""
     try:
-        wanted = [node.name for node in session.get_inputs()]  # a family may heed no quality, aim or realism
-        (output,) = session.run(None, {name: given[name] for name in wanted})
+        (output,) = session.run(None, given)
     except Exception as error:
         raise _named(error, "fails at") from error
     if not isinstance(output, np.ndarray) or not output.ndim or len(output) != 1:

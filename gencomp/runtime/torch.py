@@ -61,18 +61,17 @@ class TorchRuntime:
             self.network = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._tile = tile
 
-    def analyze(self, pixels: npt.NDArray[np.uint8], quality_step: int, aim: float = 1.0) -> Latents:
+    def analyze(self, pixels: npt.NDArray[np.uint8], quality_step: int) -> Latents:
         network, stride = self.network, self.network.stride
         height, width = latent_size(pixels.shape[0], pixels.shape[1], stride)
         with undisturbed(self._device):
             step = torch.tensor([quality_step], device=self._device)
-            aims = torch.tensor([aim], dtype=torch.float32, device=self._device)
             y = torch.empty(1, network.config.latent_channels, height, width, dtype=torch.float32, device=self._device)
             with region("transform"):
                 for tile in tiles(height, width, tile_side(height, width, self._tile, stride), network.halo.analysis):
                     seen = pad_to_multiple(pixels[tile.seen(stride)], stride)
                     x = torch.from_numpy(seen).to(self._device).permute(2, 0, 1)[None].float().div_(255)
-                    part = network.analyze(x.to(memory_format=torch.channels_last), step, aims)
+                    part = network.analyze(x.to(memory_format=torch.channels_last), step)
                     y[..., *tile.yielded()] = part[..., *tile.inside()]
             with region("hyper"):
                 z = network.hyper_analyze(y)

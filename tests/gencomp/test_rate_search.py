@@ -94,9 +94,9 @@ def test_large_images_are_coded_three_times_at_most(monkeypatch: pytest.MonkeyPa
     image = np.asarray(Image.radial_gradient("L").resize((1024, 300)).convert("RGB"))
     sides, code = [], codec._code
 
-    def counted(pixels: np.ndarray, quality_step: int, aim: str, check: bool = False) -> Coded:
+    def counted(pixels: np.ndarray, quality_step: int, check: bool = False) -> Coded:
         sides.append(pixels.shape[1])
-        return code(pixels, quality_step, aim, check)
+        return code(pixels, quality_step, check)
 
     monkeypatch.setattr(codec, "_code", counted)
     limit = len(codec.compress(image, quality=60))

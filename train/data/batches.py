@@ -81,7 +81,7 @@ def collate(samples: list[Sample]) -> Batch:
     drawn = [s.random for s in samples]
     noise = {stream: torch.stack([d.noise[stream] for d in drawn]) for stream in drawn[0].noise}
     quality_step, realism = torch.stack([d.quality_step for d in drawn]), torch.stack([d.realism for d in drawn])
-    random = RandomInputs(quality_step, realism, torch.stack([d.aim for d in drawn]), noise)
+    random = RandomInputs(quality_step, realism, noise)
     numbers = torch.tensor([s.number for s in samples])
     return Batch(numbers, torch.stack([s.pixels for s in samples]), random, [n for s in samples for n in s.unreadable])
 

@@ -29,13 +29,11 @@ TRIES = 20  # photographs drawn for one sample before the data is called broken
 class RandomInputs(NamedTuple):
     """What is drawn for each sample, with a batch dimension [B] in front once collated.
 
-    quality_step int []; realism [] in 0..1; aim [] 0 or 1 (`Network.analyze`); noise in
-    -1/2..1/2 by stream, of the shapes that the network names.
+    quality_step int []; realism [] in 0..1; noise in -1/2..1/2 by stream, of the shapes that the network names.
     """
 
     quality_step: Tensor
     realism: Tensor
-    aim: Tensor
     noise: dict[str, Tensor]
 
 
@@ -74,8 +72,7 @@ def channels_first(pixels: np.ndarray) -> Tensor:
 def random_inputs(number: int, recipe: Recipe) -> RandomInputs:
     """Those of a sample, from (seed, number) alone; no batch dimension.
 
-    Of the realisms two fifths are 0 and two fifths 1, since users ask for the ends; the rest lies between. The aim is 1
-    above 0, and at 0 in three of ten: a file coded for realism may be shown without. Users
+    Two fifths of the realisms are 0 and two fifths 1, since users ask for the ends; the rest lies between. Users
     ask for middle qualities, too: `mid_quality_fraction` of the samples is drawn from these alone.
     """
     generator = torch.Generator().manual_seed((recipe.seed * 1_000_003 + number) * 2 + 1)
@@ -87,8 +84,7 @@ def random_inputs(number: int, recipe: Recipe) -> RandomInputs:
         quality_step = STEPS // 4 + quality_step // 2
     if recipe.rate.bpp:  # one rate and no realism to choose, as in HiFiC
         quality_step, realism = torch.full_like(quality_step, STEPS // 2), torch.ones_like(realism)
-    aim = ((realism > 0) | (torch.rand((), generator=generator) < 0.3)).float()
-    return RandomInputs(quality_step, realism, aim, noise)
+    return RandomInputs(quality_step, realism, noise)
 
 
 def sample_of(

@@ -94,7 +94,7 @@ class CountedCodec(Network):
         """f(x): x [N, 3, H, W] in 0..1 -> [N, M, h, w] float32."""
         return self.analysis(to_signal(x)).float()
 
-    def analyze(self, x: Tensor, quality_step: Tensor, aim: Tensor | None = None) -> Tensor:
+    def analyze(self, x: Tensor, quality_step: Tensor) -> Tensor:
         return self.latents(x) / self.grid.step(quality_step)
 
     def condition(self, y_hat: Tensor, quality_step: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ class FactorizedCodec(Network):
     def bits(self, y: Tensor, gain: Tensor) -> Tensor:
         return -torch.log2(lower_bound(self.mass(y, gain), 1e-9))
 
-    def analyze(self, x: Tensor, quality_step: Tensor, aim: Tensor | None = None) -> Tensor:
+    def analyze(self, x: Tensor, quality_step: Tensor) -> Tensor:
         return self.analysis(to_signal(x)).float() * self.encode_gain(quality_step)
 
     def condition(self, y_hat: Tensor, quality_step: Tensor) -> Tensor:

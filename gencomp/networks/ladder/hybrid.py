@@ -95,7 +95,7 @@ class HybridNetwork(OnePassCodec):
         both = torch.cat([thumbnail, learned.y_hat], 1)
         return Quantized(both, learned.bits | {"jpeg": bits}, rounded | {"jpeg": bits})
 
-    def analyze(self, x: Tensor, quality_step: Tensor, aim: Tensor | None = None) -> Tensor:
+    def analyze(self, x: Tensor, quality_step: Tensor) -> Tensor:
         thumbnail = reduced(x)
         y = self.analysis((x - enlarged(thumbnail)) * SIGNAL).float()
         learned = self.gains.encode(y, quality_condition(quality_step))

@@ -56,7 +56,7 @@ class GainedCodec(OnePassCodec):
         self.analysis, self.prior, self.synthesis = analysis, prior, synthesis
         self.gains = LatentGains(config.latent_channels)
 
-    def analyze(self, x: Tensor, quality_step: Tensor, aim: Tensor | None = None) -> Tensor:
+    def analyze(self, x: Tensor, quality_step: Tensor) -> Tensor:
         return self.gains.encode(self.analysis(to_signal(x)).float(), quality_condition(quality_step))
 
     def condition(self, y_hat: Tensor, quality_step: Tensor) -> Tensor:

@@ -66,7 +66,7 @@ def test_the_forecast_writes_nothing(tmp_path: Path, sets: Any) -> None:
         (("--direction", "verify", "--quality", "3"), "quality has no effect on verify"),
         (("--realism", "1"), "realism has no effect on code"),
         (("--direction", "decode", "--effort", "2"), "effort has no effect on decode"),
-        (("--direction", "decode", "--aim", "pixels"), "aim has no effect on decode"),
+        (("--aim", "pixels"), "--aim needs an --effort"),
         (("--keep", "nothing-known"), "nothing-known"),
     ],
 )

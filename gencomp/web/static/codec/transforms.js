@@ -114,7 +114,6 @@ export class Analysis {
     const strides = { 0: 1, 2: 2, 4: 2 };
     this.hyper = [0, 2, 4].map((i) => conv(kernel, file, `network.prior.hyper_analysis.layers.${i}`, strides[i]));
     this.halos = { fine: Math.ceil((REACH * fine) / 2), coarse: REACH * coarse };
-    this.aim = config.encoder_aim ? [1] : []; // realism
   }
 
   // image {data: RGBA, width, height} -> y, Float32Array [M, h, w], scaled for the quality. `tick(share)` is awaited
@@ -149,7 +148,7 @@ export class Analysis {
 
   // Blocks that reach REACH positions, of which a latent has `scale`, each cut to what the rest still needs.
   async #blocks(blocks, x, seen, { yields, step }, scale, tick) {
-    const condition = [...qualityCondition(step), ...this.aim];
+    const condition = qualityCondition(step);
     for (const [i, block] of blocks.entries()) {
       await tick(i / blocks.length);
       block.run(x, condition);
