@@ -4,8 +4,9 @@ import os
 import shutil
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,22 @@ import pytest
 def chromium() -> str:
     """Path of a Chromium."""
     return _browser("chromium", "chromium-browser", "google-chrome", "chromium-headless-shell")
+
+
+@pytest.fixture(scope="module")  # playwright runs once at a time, and several rooms have browser tests
+def launch(chromium: str) -> Iterator[Callable[..., Any]]:
+    """Starts the browser with these switches."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        yield lambda *switches: playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", *switches])
+
+
+@pytest.fixture(scope="module")
+def browser(launch: Callable[..., Any]) -> Iterator[Any]:
+    running = launch()
+    yield running
+    running.close()
 
 
 @pytest.fixture(scope="session")

@@ -35,10 +35,10 @@ class Cost(NamedTuple):
 def photograph() -> Image.Image:
     """Smooth colours, an edge and some noise, 240x200."""
     draw = np.random.default_rng(3)
-    coarse = Image.fromarray(draw.integers(0, 256, (5, 6, 3), dtype=np.uint8)).resize(
-        (240, 200), Image.Resampling.BICUBIC
+    coarse = Image.fromarray(draw.integers(0, 256, (5, 6, 3), dtype=np.uint8))
+    pixels = np.asarray(coarse.resize((240, 200), Image.Resampling.BICUBIC)).astype(float) + draw.normal(
+        0, 4, (200, 240, 3)
     )
-    pixels = np.asarray(coarse).astype(float) + draw.normal(0, 4, (200, 240, 3))
     pixels[60:90] += 40
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
 

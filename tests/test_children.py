@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -88,22 +89,21 @@ def test_no_verb_runs_what_lies_beside_the_photographs(verb: str, here: bool, fo
     arguments = [part.format(out=out) if part != "." or here else str(folder) for part in VERBS[verb]]
     command = [str(Path(sys.executable).with_name("gencomp")), *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(elsewhere)}
-    done = subprocess.run(
-        command, cwd=folder if here else elsewhere, env=environment, capture_output=True, text=True, timeout=300
-    )
+    how: dict[str, Any] = {"cwd": folder if here else elsewhere, "env": environment, "timeout": 300}
+    done = subprocess.run(command, capture_output=True, text=True, **how)
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "ran").exists(), (tmp_path / "ran").read_text()
     assert any(out.iterdir())
 
 
-@pytest.mark.parametrize(
-    "module", ["gencomp", "gencomp.train", "gencomp.eval", "gencomp.eval.report", "gencomp.eval.demo.crops"]
-)
+@pytest.mark.parametrize("module", ["", ".train", ".eval", ".eval.report", ".eval.demo.crops"])
 def test_no_module_started_by_name_runs_what_lies_in_the_folder(module: str, folder: Path, tmp_path: Path) -> None:
     """But for a folder's own gencomp.py, which Python runs instead of ours."""
     (folder / "gencomp.py").unlink()
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-m", module, "--help"], cwd=folder, env=environment, capture_output=True)
+    done = subprocess.run(
+        [sys.executable, "-m", f"gencomp{module}", "--help"], cwd=folder, env=environment, capture_output=True
+    )
     assert (done.returncode, (tmp_path / "ran").exists()) == (0, False), done.stderr
 
 

@@ -51,8 +51,7 @@ def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli, "NAMES", (*build.NAMES, "toy"))  # what is derived from rows at import
     (asked,) = (option for option in cli.evaluate.params if option.name == "metrics")
     monkeypatch.setattr(asked, "type", click.Choice([*table.NAMES, "toy"]))
-    stages = {"toy": (toy.ToyProcedure(),), "toy-gan": (RateDistortion(), Realism(0.5))}
-    for name, those in stages.items():
+    for name, those in {"toy": (toy.ToyProcedure(),), "toy-gan": (RateDistortion(), Realism(0.5))}.items():
         monkeypatch.setitem(RECIPES, name, Recipe(name, model=toy.ToyConfig(), steps=6, stages=those, **SMALL))
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (70, 90, 3), dtype=np.uint8)).save(tmp_path / "a.png")
     monkeypatch.chdir(tmp_path)

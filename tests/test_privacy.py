@@ -52,9 +52,7 @@ VERBS = {  # the arguments, and the outputs
 MODELLED = {"compress", "decompress", "sample", "interpolate", "restore", "demo", "bench", "web", "bulk", "study"}
 SLOW = {"int8", "export", "eval", "study"}
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" and os.environ.get("CI") != "true", reason="Linux alone filters"
-)
+pytestmark = pytest.mark.skipif(sys.platform != "linux" and os.environ.get("CI") != "true", reason="Linux filters")
 
 
 def jailed(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -85,8 +83,7 @@ def test_a_verb_leaves_its_outputs_and_nothing_else_and_tries_no_network(verb: s
     work, draw = tmp_path / "work", np.random.default_rng(1)
     (work / "photos").mkdir(parents=True)
     for name in ("photo.png", "other.png", "photos/0.png", "photos/1.png"):
-        small = Image.fromarray(draw.integers(0, 256, (6, 8, 3), dtype=np.uint8))
-        small.resize((96, 80)).save(work / name)
+        Image.fromarray(draw.integers(0, 256, (6, 8, 3), dtype=np.uint8)).resize((96, 80)).save(work / name)
     (work / "coded.gnc").write_bytes((GOLDEN / "odd.gnc").read_bytes())
     if verb == "export":
         training = VERBS["train"][0].replace("--out out", "--out run").split()

@@ -74,8 +74,7 @@ def resealed(data: bytes, head: int, change: Callable[[bytearray], object]) -> b
     changed = bytearray(data)
     changed[head : head + 4] = b""
     change(changed)
-    crc = zlib.crc32(changed)
-    changed[head:head] = struct.pack("<I", crc)
+    changed[head:head] = struct.pack("<I", zlib.crc32(changed))
     return bytes(changed)
 
 

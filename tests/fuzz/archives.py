@@ -27,19 +27,7 @@ from gencomp.bulk.tar import rewrite_tar
 from gencomp.bulk.transform import Output, SampleRecorder
 
 LONG = "long/" * 30
-NAMES = (
-    "a.jpg",
-    "b.png",
-    "./c.webp",
-    "d.gnc",
-    "note.txt",
-    "A.JPG",
-    "a.png",
-    "é.jpg",
-    "dir/e.tiff",
-    LONG + "f.jpg",
-    "g",
-)
+NAMES = ("a.jpg", "b.png", "./c.webp", "d.gnc", "note", "A.JPG", "a.png", "é.jpg", "dir/e.tiff", LONG + "f.jpg", "g")
 SPARSE = [["--format=gnu"], *(["--format=posix", f"--sparse-version={version}"] for version in ("0.0", "0.1", "1.0"))]
 GNU_TAR = ["tar", "-xOvv", "-i", "--full-time", "--quoting-style=escape", "-f"]
 
@@ -98,8 +86,7 @@ def tar_file(draw: random.Random) -> bytes:
                 info = _member(draw, form, seen)
                 tar.addfile(info, io.BytesIO(draw.randbytes(info.size)) if info.isreg() else None)
                 seen.append(info.name)
-        ended = file.getvalue()
-        whole = ended.rstrip(b"\0")
+        whole = file.getvalue().rstrip(b"\0")
         whole += bytes(-len(whole) % 512)
         pieces += [draw.choice(_sparse()) if draw.random() < 0.3 else b"", whole]
         pieces.append(bytes(512 * draw.choice((2, 3, 18))) if draw.random() < 0.9 else b"")
@@ -137,9 +124,8 @@ def _read_by_gnu(data: bytes, folder: str) -> tuple[list[tuple[str, str]], bytes
     path = Path(folder, "x.tar")
     path.write_bytes(data)
     done = subprocess.run([*GNU_TAR, str(path)], capture_output=True, check=False)
-    lines = re.findall(
-        r"^([-dlhbcpCMV][-rwxsStT]{9} .*?\d\d:\d\d:[\d.]+) (.*)$", done.stderr.decode(errors="backslashreplace"), re.M
-    )
+    said = done.stderr.decode(errors="backslashreplace")
+    lines = re.findall(r"^([-dlhbcpCMV][-rwxsStT]{9} .*?\d\d:\d\d:[\d.]+) (.*)$", said, re.M)
     return lines, done.stdout, done.returncode
 
 
@@ -207,9 +193,9 @@ def parquet_file(draw: random.Random) -> bytes:
         fields = draw.sample(fields[1:], draw.randrange(4)) + fields[:1]
         draw.shuffle(fields)
         paths = ("a.jpg", "b/c", None, "https://h/x?y.z=1")
+        words = ("c", None)
         cells: list[Any] = [
-            {"bytes": image, "path": draw.choice(paths), "caption": draw.choice(("c", None)), "n": [1]}
-            for image in images
+            {"bytes": i, "path": draw.choice(paths), "caption": draw.choice(words), "n": [1]} for i in images
         ]
         cells = [None if nullable and draw.random() < 0.2 else cell for cell in cells]
         column = pa.array(cells, pa.struct(fields))
@@ -274,22 +260,13 @@ def _facts(data: bytes, sound: bool) -> tuple[list[str], list[Any], pa.Field]:
     table, meta = file.read(use_threads=False), file.metadata
     place = table.schema.names.index("image")
     columns = [column.to_pylist() for number, column in enumerate(table.columns) if number != place]
-    groups = [
-        (
-            group.num_rows,
-            group.sorting_columns,
-            [
-                (c.compression, c.physical_type, c.path_in_schema)
-                + (
-                    ()
-                    if c.path_in_schema.startswith("image")
-                    else (c.encodings, c.statistics and c.statistics.to_dict())
-                )
-                for c in map(group.column, range(group.num_columns))
-            ],
-        )
-        for group in map(meta.row_group, range(meta.num_row_groups if sound else 0))
-    ]
+    groups: list[Any] = []
+    for group in map(meta.row_group, range(meta.num_row_groups if sound else 0)):
+        groups += [group.num_rows, group.sorting_columns]
+        for c in map(group.column, range(group.num_columns)):
+            groups.append((c.compression, c.physical_type, c.path_in_schema))
+            if not c.path_in_schema.startswith("image"):
+                groups.append((c.encodings, c.statistics and c.statistics.to_dict()))
     schema = str(file.schema).partition("\n")[2] + file.schema_arrow.to_string()
     facts = [schema, (meta.metadata, meta.created_by), columns, groups]
     return [repr(fact) for fact in facts], table.column(place).to_pylist(), table.schema.field(place)

@@ -147,8 +147,7 @@ def _change_node(draw: random.Random, model: Any) -> None:
         case 1:
             node.domain = draw.choice(DOMAINS)
         case 2 if node.attribute:
-            attribute = draw.choice(node.attribute)
-            attribute.type = draw.choice((0, 1, 2, 3, 4, 5, 6, 7))
+            draw.choice(node.attribute).type = draw.choice((0, 1, 2, 3, 4, 5, 6, 7))
         case 3 if node.attribute:
             draw.choice(node.attribute).s = draw.choice((*PATHS, "constant", "\x00")).encode()
         case _:
@@ -167,8 +166,7 @@ def _change_model(draw: random.Random, model: Any) -> None:
         case 2:
             model.opset_import[0].version = draw.choice((0, 1, 7, 16, 17, 20, 30, 2**40))
         case 3:
-            training = model.training_info.add()
-            training.algorithm.initializer.append(_outside(draw, "x"))
+            model.training_info.add().algorithm.initializer.append(_outside(draw, "x"))
         case 4:
             model.metadata_props.add(key="path", value=draw.choice(PATHS))
         case 5:

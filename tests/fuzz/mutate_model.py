@@ -54,8 +54,7 @@ def flipped(data: bytes, bit: int) -> bytes:
 
 def tensors_and_metadata(data: bytes) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, Any]]:
     """What a sound model file holds; metadata parsed."""
-    length = struct.unpack("<Q", data[:8])[0]
-    metadata = json.loads(data[8 : 8 + length])["__metadata__"]
+    metadata = json.loads(data[8 : 8 + struct.unpack("<Q", data[:8])[0]])["__metadata__"]
     return load(data), json.loads(metadata["gencomp"]) if "gencomp" in metadata else metadata
 
 
@@ -138,8 +137,7 @@ def _change_tensor(draw: random.Random, tensors: dict[str, np.ndarray[Any, Any]]
         case 3:
             tensors[draw.choice((name + "x", "network.x", "integer.x", "graph.x", "x", prefix))] = tensors.pop(name)
         case 4:
-            other = tensors[draw.choice(sorted(tensors))]
-            tensors[name] = other.copy()
+            tensors[name] = tensors[draw.choice(sorted(tensors))].copy()
         case _:
             tensors[name] = _spoilt(draw, array)
 
@@ -158,8 +156,7 @@ def _spoilt(draw: random.Random, array: np.ndarray[Any, Any]) -> np.ndarray[Any,
     out = array.reshape(-1).copy()
     where = slice(None) if draw.random() < 0.2 else [draw.randrange(out.size) for _ in range(draw.choice((1, 2, 16)))]
     if draw.random() < 0.3:
-        count = len(out[where])
-        raw = np.frombuffer(draw.randbytes(count * out.itemsize), np.uint8)
+        raw = np.frombuffer(draw.randbytes(len(out[where]) * out.itemsize), np.uint8)
         out[where] = (raw & 1).astype(bool) if out.dtype == np.bool_ else raw.view(out.dtype)
     elif np.issubdtype(out.dtype, np.floating):
         out[where] = draw.choice((0.0, -0.0, np.nan, np.inf, 6e4, -6e4, 1e-7))

@@ -95,9 +95,8 @@ def fake_codec(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCodec]:
         return codec
 
     module = types.ModuleType("gencomp.codec")
-    vars(module).update(
-        load=load, Codec=FakeCodec, Encoded=Encoded, Verified=Verified, model_path=lambda model: Path(str(model))
-    )
+    vars(module).update(load=load, Codec=FakeCodec, Encoded=Encoded, Verified=Verified)
+    vars(module).update(model_path=lambda model: Path(str(model)))
     monkeypatch.setitem(sys.modules, "gencomp.codec", module)
     monkeypatch.setattr(gencomp, "codec", module, raising=False)
     pillow._loaded.cache_clear()

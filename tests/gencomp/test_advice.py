@@ -38,8 +38,7 @@ def chart(kind: str) -> Image.Image:
 
 
 def photo(name: str) -> Pixels:
-    data = pytest.importorskip("skimage.data")
-    return np.ascontiguousarray(getattr(data, name)()[40:296, 120:376])
+    return np.ascontiguousarray(getattr(pytest.importorskip("skimage.data"), name)()[40:296, 120:376])
 
 
 @pytest.mark.parametrize("kind", ["bars", "lines", "boxes"])

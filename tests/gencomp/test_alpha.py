@@ -60,8 +60,7 @@ COMPLEX = {
 
 def layered(alpha: NDArray[np.uint8]) -> Image.Image:
     patches = np.random.default_rng(4).integers(0, 256, (5, 6, 3), dtype=np.uint8)
-    colours = np.asarray(Image.fromarray(patches).resize(SIZE))
-    return Image.fromarray(np.dstack([colours, alpha]))
+    return Image.fromarray(np.dstack([np.asarray(Image.fromarray(patches).resize(SIZE)), alpha]))
 
 
 @pytest.mark.parametrize("name", [*SIMPLE, *COMPLEX])
@@ -91,8 +90,7 @@ def test_every_way_to_say_alpha_is_kept(codec: Codec, mode: str) -> None:
         source.info["transparency"] = 7
     if mode in {"P", "PA"}:
         alpha = np.asarray(source.convert("RGBA"))[..., 3]
-    seen = codec.decompress(codec.compress(source))
-    np.testing.assert_array_equal(np.asarray(seen)[..., 3], alpha)
+    np.testing.assert_array_equal(np.asarray(codec.decompress(codec.compress(source)))[..., 3], alpha)
 
 
 def test_what_is_not_transparent_keeps_no_alpha(codec: Codec) -> None:

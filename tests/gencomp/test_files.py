@@ -5,10 +5,14 @@ import os
 import stat
 import tempfile
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gencomp.files import fitted, move, set_mode, shown, write_atomically
+from gencomp.outputs import output_names
 
 
 def _names(folder: Path) -> list[str]:
@@ -18,8 +22,7 @@ def _names(folder: Path) -> list[str]:
 def test_written_file_holds_the_data_and_nothing_stands_beside_it(tmp_path: Path) -> None:
     write_atomically(tmp_path / "a.bin", b"one")
     write_atomically(str(tmp_path / "a.bin"), memoryview(b"two"))
-    assert (tmp_path / "a.bin").read_bytes() == b"two"
-    assert _names(tmp_path) == ["a.bin"]
+    assert ((tmp_path / "a.bin").read_bytes(), _names(tmp_path)) == (b"two", ["a.bin"])
 
 
 @pytest.mark.parametrize("failing", ["fsync", "replace"])
@@ -28,22 +31,14 @@ def test_full_disk_is_named_and_leaves_the_old_file(
 ) -> None:
     target = tmp_path / "a.bin"
     target.write_bytes(b"old")
-
-    def no_space(*_: object, **__: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(*{"fsync": (os, "fsync"), "replace": (Path, "replace")}[failing], no_space)
+    refusing(monkeypatch, {"fsync": os, "replace": Path}[failing], failing, errno.ENOSPC)
     with pytest.raises(OSError, match=r"No space left on device.*a\.bin"):
         write_atomically(target, b"new")
-    assert target.read_bytes() == b"old"
-    assert _names(tmp_path) == ["a.bin"]
+    assert (target.read_bytes(), _names(tmp_path)) == (b"old", ["a.bin"])
 
 
 def refusing(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, code: int) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise OSError(code, os.strerror(code))
-
-    monkeypatch.setattr(owner, name, refuse)
+    monkeypatch.setattr(owner, name, Mock(side_effect=OSError(code, os.strerror(code))))
 
 
 REFUSALS = {
@@ -71,8 +66,7 @@ def test_what_a_file_system_refuses_is_left(
     refusing(monkeypatch, *REFUSALS[refusal])
     refusing(monkeypatch, os, "link", errno.EPERM)
     write_atomically(target, b"new", replace=old is not None)
-    assert target.read_bytes() == b"new"
-    assert _names(tmp_path) == ["a.bin"]
+    assert (target.read_bytes(), _names(tmp_path)) == (b"new", ["a.bin"])
 
 
 @pytest.mark.parametrize("old", [None, b"old"])
@@ -121,10 +115,7 @@ def test_the_folder_is_flushed_after_the_name(tmp_path: Path, monkeypatch: pytes
 
 
 def test_interrupted_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(_: int) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "fsync", interrupt)
+    monkeypatch.setattr(os, "fsync", Mock(side_effect=KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         write_atomically(tmp_path / "a.bin", b"new")
     assert _names(tmp_path) == []
@@ -164,8 +155,7 @@ def test_symbolic_link_is_written_through(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(Path("real", "a"))
     write_atomically(tmp_path / "link", b"new")
     assert (tmp_path / "link").is_symlink()
-    assert (tmp_path / "real" / "a").read_bytes() == b"new"
-    assert _names(tmp_path / "real") == ["a"]
+    assert ((tmp_path / "real" / "a").read_bytes(), _names(tmp_path / "real")) == (b"new", ["a"])
 
 
 @pytest.mark.parametrize("target", ["nothing", "link"])
@@ -187,8 +177,7 @@ def test_a_name_that_is_too_long_is_cut_between_letters_and_keeps_its_suffix(tmp
         assert name.endswith(".gnc")
         assert name.startswith(letter * 50)
         assert fitted(name) == name
-    assert fitted("a" * 255) == "a" * 255
-    assert len(fitted("a" * 255 + "." + "b" * 255)) == 255
+    assert (fitted("a" * 255), len(fitted("a" * 255 + "." + "b" * 255))) == ("a" * 255, 255)
 
 
 def test_names_are_shown_in_one_printable_line() -> None:
@@ -196,3 +185,36 @@ def test_names_are_shown_in_one_printable_line() -> None:
     assert shown("a\nb\x1b[31m\u202e") == "a\\nb\\x1b[31m\\u202e"
     assert shown(os.fsdecode(b"caf\xe9.png")) == "caf\\xe9.png"
     assert shown("\ud800").isprintable()
+
+
+NAMES = st.lists(st.from_regex(r"[aAb.]{0,3}[ab]\.(jpg|png|gnc)", fullmatch=True), unique=True, max_size=12)
+
+
+@given(NAMES)
+def test_distinct_inputs_have_distinct_outputs_even_where_case_is_not_told_apart(names: list[str]) -> None:
+    files = [name for i, name in enumerate(names) if name.casefold() not in {n.casefold() for n in names[:i]}]
+    outputs = [name.casefold() for name in output_names(files, ".gnc")]
+    assert len(set(outputs)) == len(outputs)
+
+
+@given(NAMES)
+def test_outputs_take_no_name_that_is_taken(names: list[str]) -> None:
+    taken = {name.rpartition(".")[0] + ".gnc" for name in names[::2]} - {*names}
+    outputs = output_names(names, ".gnc", taken)
+    assert len({*outputs, *taken}) == len(outputs) + len(taken)
+
+
+@pytest.mark.parametrize(
+    ("names", "outputs"),
+    [
+        (["./a.b.jpg"], ["./a.b.gnc"]),
+        (["a.jpg", "a.png", "b.png"], ["a.jpg.gnc", "a.png.gnc", "b.gnc"]),
+        (["A.jpg", "a.png"], ["A.jpg.gnc", "a.png.gnc"]),
+        (["a.jpg", "a.png", "a.jpg.png"], ["a.jpg.gnc", "a.png.gnc", "a.jpg.png.gnc"]),
+        (["a.jpg", "a.gnc"], ["a.jpg.gnc", "a.gnc"]),
+        (["e\u0301.jpg", "\xe9.png"], ["e\u0301.jpg.gnc", "\xe9.png.gnc"]),
+        (["./a.d/b", "a.d/c.jpg"], ["./a.d/b.gnc", "a.d/c.gnc"]),
+    ],
+)
+def test_outputs_keep_the_stem_where_they_can(names: list[str], outputs: list[str]) -> None:
+    assert output_names(names, ".gnc") == outputs

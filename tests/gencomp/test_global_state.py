@@ -75,8 +75,7 @@ def test_no_setting_of_torch_changes_what_is_coded(state: str, runtime: str, exp
     before = load(runtime)
     with STATES[state]():
         within = load(runtime)
-        assert use(before) == expected
-        assert use(within) == expected
+        assert (use(before), use(within)) == (expected, expected)
     assert use(within) == expected
 
 

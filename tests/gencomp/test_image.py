@@ -3,11 +3,12 @@
 import contextlib
 import io
 import struct
-import threading
 import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -78,12 +79,9 @@ def _xyz(x: float, y: float, z: float) -> bytes:
 
 LINEAR = b"curv\0\0\0\0" + struct.pack(">I", 0)  # values proportional to light
 WHITE = _xyz(0.9642, 1.0, 0.8249)
-SRGB_COLOURANTS = {
-    b"rXYZ": _xyz(0.4361, 0.2225, 0.0139),
-    b"gXYZ": _xyz(0.3851, 0.7169, 0.0971),
-    b"bXYZ": _xyz(0.1431, 0.0606, 0.7141),
-}
-LINEAR_RGB = _icc(b"RGB ", {b"wtpt": WHITE, **SRGB_COLOURANTS, b"rTRC": LINEAR, b"gTRC": LINEAR, b"bTRC": LINEAR})
+SRGB = {b"r": _xyz(0.4361, 0.2225, 0.0139), b"g": _xyz(0.3851, 0.7169, 0.0971), b"b": _xyz(0.1431, 0.0606, 0.7141)}
+CURVES = {b"rTRC": LINEAR, b"gTRC": LINEAR, b"bTRC": LINEAR}
+LINEAR_RGB = _icc(b"RGB ", {b"wtpt": WHITE, **{c + b"XYZ": xyz for c, xyz in SRGB.items()}, **CURVES})
 LINEAR_GREY = _icc(b"GRAY", {b"wtpt": WHITE, b"kTRC": LINEAR})
 RAMP8 = bytes(range(256))
 MID_GREY_CMYK = _icc(  # colours become Lab (50.2, 0, 0) whatever they are, black ink makes them black
@@ -352,13 +350,8 @@ def test_limit_can_be_raised_beyond_that_of_pillow(monkeypatch: pytest.MonkeyPat
 def test_threads_leave_the_limit_of_pillow_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     data = _file(Image.new("L", (100, 100)), "PNG").getvalue()
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    threads = [
-        threading.Thread(target=lambda: [read_image(io.BytesIO(data), None) for _ in range(20)]) for _ in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: read_image(io.BytesIO(data), None), range(80)))
     assert Image.MAX_IMAGE_PIXELS == 100
 
 
@@ -405,8 +398,7 @@ def test_kept_profile_leaves_the_pixels_in_its_colours() -> None:
 
 
 def test_profile_of_other_colours_is_not_kept_but_applied_and_that_is_said() -> None:
-    inks = Image.fromarray(_noise(4, 4, 4), "CMYK")
-    file = _file(inks, "TIFF", icc_profile=MID_GREY_CMYK)
+    file = _file(Image.fromarray(_noise(4, 4, 4), "CMYK"), "TIFF", icc_profile=MID_GREY_CMYK)
     with pytest.warns(ImageWarning, match="its icc cannot be kept .*CMYK"):
         image, _, sections = read_layers(file, ["icc"])
     np.testing.assert_array_equal(np.asarray(image), _array(file))
@@ -415,11 +407,8 @@ def test_profile_of_other_colours_is_not_kept_but_applied_and_that_is_said() -> 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("std::bad_alloc")])
 def test_running_out_of_memory_names_the_size(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    def exhausted(_: object) -> None:
-        raise error
-
     file = _file(Image.new("L", (20, 10)), "PNG")
-    monkeypatch.setattr(ImageFile.ImageFile, "load", exhausted)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", Mock(side_effect=error))
     with pytest.raises(ImageError, match="not enough memory for an image of 20x10"):
         read_image(file)
 

@@ -151,8 +151,7 @@ def test_broken_tiffs_end_in_an_error_at_once() -> None:
 def test_images_are_known_by_content_and_open_under_any_name(form: str, tmp_path: Path) -> None:
     path = tmp_path / "photo.txt"
     path.write_bytes(saved(form))
-    assert kind_of(path.read_bytes()[:64]) == form
-    assert read_image(path).mode == "RGB"
+    assert (kind_of(path.read_bytes()[:64]), read_image(path).mode) == (form, "RGB")
     with open_image(path) as image:
         assert image.format == form
 

@@ -52,8 +52,7 @@ def _ifd(exif: bytes, tag: int) -> dict[int, Any]:
 
 
 def test_nothing_is_kept_unasked(image: Image.Image) -> None:
-    assert collect(image, ()) == {}
-    assert collect(image, ["dpi"]).keys() == {SECTION_KINDS["dpi"]}
+    assert (collect(image, ()), collect(image, ["dpi"]).keys()) == ({}, {SECTION_KINDS["dpi"]})
 
 
 def test_all_that_is_asked_for_comes_back(image: Image.Image) -> None:
@@ -66,10 +65,8 @@ def test_exif_keeps_what_was_said_and_not_what_is_used_up_or_points_into_the_old
     exif = to_info(collect(image, ["exif"]))["exif"]
     loaded = Image.Exif()
     loaded.load(exif)
-    assert {tag: value for tag, value in loaded.items() if tag not in list(IFD)} == {
-        Base.Make: "Maker",
-        Base.Artist: "Someone",
-    }
+    kept = {tag: value for tag, value in loaded.items() if tag not in list(IFD)}
+    assert kept == {Base.Make: "Maker", Base.Artist: "Someone"}
     assert _ifd(exif, IFD.Exif) == {Base.ISOSpeedRatings: 200, Base.LensModel: "50 mm"}
 
 
@@ -236,10 +233,8 @@ def test_sections_of_any_content_never_raise(sections: dict[int, bytes]) -> None
         to_info(sections)
 
 
-@pytest.mark.parametrize(
-    ("suffix", "missing"), [("png", set()), ("jpg", set()), ("webp", {"dpi", "comment"}), ("tiff", set())]
-)
-def test_every_format_gets_what_it_can_hold(tmp_path: Path, image: Image.Image, suffix: str, missing: set[str]) -> None:
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tiff"])
+def test_every_format_gets_what_it_can_hold(tmp_path: Path, image: Image.Image, suffix: str) -> None:
     info = to_info(collect(image, ["all"]))
     path = tmp_path / f"a.{suffix}"
     with warnings.catch_warnings():
@@ -251,8 +246,7 @@ def test_every_format_gets_what_it_can_hold(tmp_path: Path, image: Image.Image, 
         assert seen.getexif().get_ifd(IFD.Exif)[Base.LensModel] == "50 mm"
         assert seen.info["icc_profile"] == SRGB
         assert b"Tour" in bytes(seen.info["xmp"])
-        if "dpi" not in missing:
+        if suffix != "webp":
             assert seen.info["dpi"] == pytest.approx((300, 300), abs=0.1)
-        if "comment" not in missing:
             comment = seen.info.get("comment") or seen.info.get("Comment") or seen.getexif()[Base.ImageDescription]
             assert comment in ("hi", b"hi")

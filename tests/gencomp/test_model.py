@@ -60,9 +60,8 @@ def test_the_known_answer_is_the_same_by_both_arithmetics_and_notices_a_changed_
     integers = model.entropy
     assert isinstance(integers, Hyperprior)
     first, *layers = integers.contexts[1].layers
-    context = dataclasses.replace(
-        integers.contexts[1], layers=(dataclasses.replace(first, bias=first.bias + 40), *layers)
-    )
+    first = dataclasses.replace(first, bias=first.bias + 40)
+    context = dataclasses.replace(integers.contexts[1], layers=(first, *layers))
     contexts = (integers.contexts[0], context, *integers.contexts[2:])
     damaged = model._replace(entropy=dataclasses.replace(integers, contexts=contexts))
     assert damaged.entropy.known_answer() != model.answer

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gencomp.perceptual import grid, pyramids, wasserstein, weights
 from gencomp.perceptual import lpips as ours
+from gencomp.perceptual.ms_ssim import ms_ssim
 
 
 def images(n: int = 2, height: int = 64, width: int = 96, seed: int = 0) -> Tensor:
@@ -80,8 +81,7 @@ def test_lite_is_the_mean_squared_distance_of_unit_features() -> None:
     x, y = images(seed=1), images(seed=2)
     maps = zip(network.eval()((x - 0.5) / 0.5), network((y - 0.5) / 0.5))
     expected = torch.stack([(2 - 2 * F.cosine_similarity(a, b, eps=1e-8)).mean((1, 2)) for a, b in maps]).mean(0)
-    found = ours.embedding_distance(embedding(x), embedding(y))
-    assert torch.allclose(found, expected, atol=1e-5)
+    assert torch.allclose(ours.embedding_distance(embedding(x), embedding(y)), expected, atol=1e-5)
     assert ours.embedding_distance(embedding(x), embedding(x)).tolist() == [0, 0]
 
 
@@ -96,8 +96,7 @@ def test_weights_of_other_networks_are_refused(name: str, tmp_path: Path, monkey
     with pytest.raises(weights.WeightsError, match="other tensors"):
         weights.load_network(name, tmp_path)
     known = weights.tensors_sha256(dict(reversed(state.items())) | {"classifier.weight": torch.zeros(1)})
-    networks = {name: weights.NETWORKS[name]._replace(tensors=known)}
-    monkeypatch.setattr(weights, "NETWORKS", networks)
+    monkeypatch.setattr(weights, "NETWORKS", {name: weights.NETWORKS[name]._replace(tensors=known)})
     assert torch.equal(weights.load_network(name, tmp_path)["features.3.weight"], state["features.3.weight"])
 
 
@@ -166,10 +165,8 @@ def test_grid_artefact_is_all_of_what_repeats(period: int) -> None:
 def test_grid_artefact_is_a_small_part_of_what_does_not_repeat() -> None:
     x = torch.full((1, 3, 256, 256), 0.5)
     noise = 0.01 * torch.randn(1, 3, 256, 256, generator=torch.Generator().manual_seed(1))
-    repeated = grid.grid_artefacts(x, x + noise).repeated.mean()
-    assert float(repeated) == pytest.approx(0.01**2 / 64, rel=0.1)
-    other = grid.grid_artefacts(x, x + 0.01 * mesh(256, 256, 11)).repeated.mean()
-    assert float(other) < 0.02 * 0.01**2 / 4
+    assert float(grid.grid_artefacts(x, x + noise).repeated.mean()) == pytest.approx(0.01**2 / 64, rel=0.1)
+    assert float(grid.grid_artefacts(x, x + 0.01 * mesh(256, 256, 11)).repeated.mean()) < 0.02 * 0.01**2 / 4
     slope = torch.linspace(0, 0.2, 256).expand(1, 3, 256, 256)
     assert float(grid.grid_artefacts(x, x + slope).repeated.max()) < 1e-9
 
@@ -197,8 +194,7 @@ def test_grid_artefact_needs_one_window() -> None:
 
 def test_haar_details_tell_stripes_and_checkerboards_apart() -> None:
     rows, columns = torch.meshgrid(torch.arange(8), torch.arange(8), indexing="ij")
-    patterns = [columns % 2, rows % 2, (rows + columns) % 2]
-    for k, pattern in enumerate(patterns):
+    for k, pattern in enumerate([columns % 2, rows % 2, (rows + columns) % 2]):
         details = pyramids.haar_details(pattern[None, None].float())[0, :, :-1, :-1].abs()
         expected = [1.0 if k == j else 0.0 for j in range(3)]
         assert details.mean((1, 2)).tolist() == expected
@@ -243,3 +239,27 @@ def test_distortion_has_useful_gradients_everywhere(features: pyramids.FeatureSt
         assert x.grad is not None
         assert x.grad.isfinite().all()
         assert float(x.grad.abs().max()) > 0
+
+
+def noise(*shape: int, seed: int = 0) -> Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_ms_ssim_is_that_of_another_implementation() -> None:
+    other = pytest.importorskip("pytorch_msssim")
+    x = noise(2, 3, 192, 192)
+    y = (x + 0.2 * noise(2, 3, 192, 192, seed=1)).clamp(0, 1)
+    expected = other.ms_ssim(x, y, data_range=1.0, size_average=False)
+    torch.testing.assert_close(ms_ssim(x, y), expected, atol=1e-4, rtol=0)
+
+
+def test_ms_ssim_of_flat_images_is_the_luminance_term() -> None:
+    """Structure is equal, so only the coarsest scale's luminance counts, to the power of its weight."""
+    x, y = torch.full((1, 3, 176, 176), 0.4), torch.full((1, 3, 176, 176), 0.6)
+    luminance = (2 * 0.4 * 0.6 + 1e-4) / (0.4**2 + 0.6**2 + 1e-4)
+    torch.testing.assert_close(ms_ssim(x, y), torch.tensor([luminance**0.1333]), atol=1e-3, rtol=0)
+
+
+def test_ms_ssim_refuses_what_its_window_does_not_fit() -> None:
+    with pytest.raises(ValueError, match="11 pixels"):
+        ms_ssim(noise(1, 3, 8, 8), noise(1, 3, 8, 8))

@@ -90,9 +90,8 @@ def test_workers_that_cannot_begin_are_an_error_when_none_is_left(tasks: Any, tm
 def test_what_ends_the_parent_ends_the_workers_and_what_is_half_done(number: signal.Signals, tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     (tmp_path / "program.py").write_text(PROGRAM.format(here=str(HERE), pid=str(pid)))
-    program = subprocess.Popen(
-        [sys.executable, str(tmp_path / "program.py")], stderr=subprocess.DEVNULL, preexec_fn=_hear_interrupts
-    )
+    command = [sys.executable, str(tmp_path / "program.py")]
+    program = subprocess.Popen(command, stderr=subprocess.DEVNULL, preexec_fn=_hear_interrupts)
     while not (pid.is_file() and pid.read_text()):
         assert program.poll() is None
         time.sleep(0.02)

@@ -49,10 +49,7 @@ def test_a_sketch_finds_a_step_that_fits_or_says_that_none_does(
         asked.append(step)
         return table[step]
 
-    def sketch(step: int) -> float:
-        return 0.05 * wrong * table[step] * math.exp(bend * step / STEPS)
-
-    found = largest_step_by_sketch(size, sketch, 0.05, limit)
+    found = largest_step_by_sketch(size, lambda s: 0.05 * wrong * table[s] * math.exp(bend * s / STEPS), 0.05, limit)
     assert len(set(asked)) == len(asked), "coded twice"
     if table[0] > limit:
         assert found is None
@@ -101,8 +98,7 @@ def test_large_images_are_coded_three_times_at_most(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(codec, "_code", counted)
     limit = len(codec.compress(image, quality=60))
     sides.clear()
-    encoded = codec.encode(image, bytes=limit)
-    assert 0.95 * limit <= len(encoded.data) <= limit
+    assert 0.95 * limit <= len(codec.encode(image, bytes=limit).data) <= limit
     assert 1 <= sides.count(1024) <= CODINGS
     assert sides.count(512) > 2
     with pytest.raises(module.RateError):

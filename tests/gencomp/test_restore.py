@@ -23,8 +23,7 @@ def codec() -> Codec:
 
 @pytest.fixture(scope="module")
 def photo() -> npt.NDArray[np.uint8]:
-    data = pytest.importorskip("skimage.data")
-    return np.array(data.astronaut()[60 : 60 + SIDE, 160 : 160 + SIDE])
+    return np.array(pytest.importorskip("skimage.data").astronaut()[60 : 60 + SIDE, 160 : 160 + SIDE])
 
 
 def scratches() -> npt.NDArray[np.bool_]:
@@ -39,8 +38,7 @@ def psnr(x: npt.NDArray[np.generic], y: npt.NDArray[np.generic]) -> float:
 
 def test_inpainting_leaves_what_is_known_and_beats_the_mean(codec: Codec, photo: npt.NDArray[np.uint8]) -> None:
     mask = scratches()
-    damaged = np.where(mask[..., None], np.uint8(0), photo)
-    filled = inpaint(codec, damaged, mask, realism=0.0, effort=1)
+    filled = inpaint(codec, np.where(mask[..., None], np.uint8(0), photo), mask, realism=0.0, effort=1)
     assert np.array_equal(filled[~mask], photo[~mask])
     mean = np.broadcast_to(photo[~mask].mean(0), photo.shape)
     assert psnr(filled[mask], photo[mask]) > psnr(mean[mask], photo[mask]) + 3
@@ -74,8 +72,7 @@ def test_the_command_fills_white_and_writes_an_image(tmp_path: Path, photo: npt.
     arguments = [str(tmp_path / "a.png"), "--mask", str(tmp_path / "mask.png"), "-o", str(tmp_path / "b.png")]
     result = CliRunner().invoke(restore, [*arguments, "--effort", "1", "--device", "cpu"], catch_exceptions=False)
     assert result.exit_code == 0
-    restored = np.asarray(Image.open(tmp_path / "b.png"))
-    assert np.array_equal(restored[~scratches()], photo[~scratches()])
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "b.png"))[~scratches()], photo[~scratches()])
 
 
 def test_the_command_asks_for_one_kind_of_damage(tmp_path: Path) -> None:

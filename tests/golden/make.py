@@ -26,13 +26,7 @@ CONFIG = HyperpriorConfig(
     TransformConfig(16, (16, 16), (1, 1), (16, 16, 8, 8), (1, 1, 1)),
     PriorConfig(hyper_channels=8, hyper_width=16, feature_width=16),
 )
-CASES = {
-    "dot": (1, 1, 50.0),
-    "strip": (1, 70, 1.0),
-    "odd": (37, 53, 30.0),
-    "wide": (50, 131, 75.0),
-    "loud": (96, 80, 100.0),
-}
+CASES = {"dot": (1, 1, 50), "strip": (1, 70, 1), "odd": (37, 53, 30), "wide": (50, 131, 75), "loud": (96, 80, 100)}
 
 
 def image(height: int, width: int) -> Image.Image:

@@ -39,10 +39,8 @@ def half_of(whole: Path, to: Path, step: int | None = None) -> Path:
 def same_end(*runs: Path) -> bool:
     """Whether runs came to the same weights, moments and averages, bit for bit."""
     first, *others = (load_checkpoint(checkpoints(run)[-1]).tensors for run in runs)
-    return all(
-        first.keys() == other.keys() and all(torch.equal(value, other[key]) for key, value in first.items())
-        for other in others
-    )
+    assert all(first.keys() == other.keys() for other in others)
+    return all(torch.equal(value, other[key]) for other in others for key, value in first.items())
 
 
 def made_up(seed: int, side: int = 160) -> Image.Image:

@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -137,19 +138,11 @@ def kill(photographs: str, folder: Path, processes: int, kills: int) -> dict[str
     seen = [interrupted(start(processes, task), out, number) for number in moments(kills, chosen.steps)]
     statuses += finish(start(processes, task))
     resumed = sum("resumed_from" in line for line in (folder / "killed" / "log.jsonl").read_text().splitlines())
-    return {
-        "statuses": statuses,
-        "killed_after": seen,
-        "resumed": resumed,
-        **differences(folder / "unbroken", folder / "killed"),
-    }
+    told = {"statuses": statuses, "killed_after": seen, "resumed": resumed}
+    return told | differences(folder / "unbroken", folder / "killed")
 
 
 if __name__ == "__main__":
     what, photographs, folder, processes = sys.argv[1], sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])
-    report = (
-        equal(photographs, folder, processes)
-        if what == "equal"
-        else kill(photographs, folder, processes, int(sys.argv[5]))
-    )
-    print(json.dumps(report))
+    play = equal if what == "equal" else partial(kill, kills=int(sys.argv[5]))
+    print(json.dumps(play(photographs, folder, processes)))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -22,11 +23,7 @@ def test_full_disk_is_safe(trained: Path, photographs: Path, tmp_path: Path, mon
     kept = tmp_path / "checkpoints" / "step-00000004.safetensors"
     kept.parent.mkdir()
     kept.write_bytes(checkpoints(trained)[0].read_bytes())
-
-    def full(number: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("gencomp.files.os.fsync", full)
+    monkeypatch.setattr("gencomp.files.os.fsync", Mock(side_effect=OSError(28, "No space left on device")))
     with pytest.raises(OSError, match="No space left on device"):
         save_checkpoint(tmp_path, load_checkpoint(checkpoints(trained)[-1]))
     assert [p.name for p in kept.parent.iterdir()] == [kept.name]
@@ -38,12 +35,7 @@ def test_only_checkpoints_that_the_run_wrote_are_deleted_or_gone_on_from(tmp_pat
         return save_checkpoint(tmp_path, Checkpoint(number, {}, {"codec.a": torch.zeros(2)}), keep=1)
 
     first = step(3)
-    mine = [
-        "step-00000003-good.safetensors",
-        "step-best.safetensors",
-        "step-00000099.safetensors",
-        "step-3.safetensors",
-    ]
+    mine = [f"step-{name}.safetensors" for name in ("00000003-good", "best", "00000099", "3")]
     for name in mine:
         (first.parent / name).write_bytes(first.read_bytes())
     other = first.with_name("step-00000002.safetensors")  # of another run, put here by hand
@@ -82,13 +74,8 @@ def test_checkpoint_without_average_exports_plain_weights() -> None:
 
 
 def test_a_checkpoint_is_read_as_it_was_written(tmp_path: Path) -> None:
-    saved = Checkpoint(
-        3, {"window": {"sums": [0.1 + 0.2]}}, {"w": torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last)}
-    )
+    weight = torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last)
+    saved = Checkpoint(3, {"window": {"sums": [0.1 + 0.2]}}, {"w": weight})
     again = load_checkpoint(save_checkpoint(tmp_path, saved))
     assert (again.step, again.meta) == (3, saved.meta)
     assert torch.equal(again.tensors["w"], saved.tensors["w"])
-
-
-def test_last_checkpoints_are_kept_and_old_ones_dropped(trained: Path) -> None:
-    assert [p.name for p in checkpoints(trained)] == ["step-00000004.safetensors", "step-00000008.safetensors"]

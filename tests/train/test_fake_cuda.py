@@ -54,9 +54,8 @@ def test_training_and_coding_stay_on_the_gpu(name: str) -> None:
     assert there(loss, *watched(inputs, output).values())
     y = network.analyze(inputs.x, inputs.quality_step)
     z = network.hyper_analyze(y)
-    assert there(
-        network.synthesize(torch.round(y), inputs.quality_step, inputs.realism), y, *([] if z is None else [z])
-    )
+    x_hat = network.synthesize(torch.round(y), inputs.quality_step, inputs.realism)
+    assert there(x_hat, y, *([] if z is None else [z]))
 
 
 def test_terms_and_discriminators_stay_on_the_gpu() -> None:

@@ -140,9 +140,7 @@ def test_files_of_odd_sizes_decode_exactly_in_every_way(climbed: Climbed, rung: 
     latents = TorchRuntime(network_of(model), "cpu").analyze(pixels, 700)
     payload, (height, width) = model.entropy.encode(latents, 700, Evaluation(check=True)).payload, latents.y.shape[1:]
     arithmetics: tuple[Arithmetic, ...] = ("float64", "int64")
-    a, b = (
-        model.entropy.decode(payload, height, width, 700, Evaluation(arithmetic=name)).y_int for name in arithmetics
-    )
+    a, b = (model.entropy.decode(payload, height, width, 700, Evaluation(arithmetic=a)).y_int for a in arithmetics)
     assert np.array_equal(a, b)
     assert np.abs(a / 64 - latents.y).max() < 0.51
 

@@ -15,9 +15,8 @@ SCENARIOS = Path(__file__).with_name("scenarios.py")
 def play(*arguments: object) -> dict[str, Any]:
     """Run one scenario in its own program and read its report."""
     command = [sys.executable, str(SCENARIOS), *map(str, arguments)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=900
-    )
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900)
     assert done.returncode == 0, done.stderr[-2000:]
     report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     assert not any(report["statuses"]), done.stderr[-2000:]

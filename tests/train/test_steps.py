@@ -68,7 +68,6 @@ def test_the_shared_pass_gives_the_gradients_of_separate_ones() -> None:
     parameters = list(codec.synthesis.parameters())
     by_shared = torch.autograd.grad(shared, parameters, allow_unused=True, retain_graph=True)
     judged_by_shared = torch.autograd.grad(shared, list(player.module.parameters()))
-
     output = codec(micro.inputs, train_bits=False)  # all rows, as if every sample had realism
     judged = player.module(torch.cat([micro.inputs.x, output.x_hat]), torch.cat([output.condition] * 2))
     value, matching = both_losses(weights, judged)
@@ -168,9 +167,8 @@ def test_a_reduced_recipe_learns_with_its_lpips_loss() -> None:
         stage = build_stage(chosen, Accelerator(cpu=True), number)
         assert {term.name for term in stage.terms} == {"mse", "lpips_alex"}
         pixels = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(1))
-        batch = made_up_batch(chosen, 2)._replace(
-            pixels=(255 * F.interpolate(pixels, 64, mode="bicubic")).clamp(0, 255).byte()
-        )
+        smooth = (255 * F.interpolate(pixels, 64, mode="bicubic")).clamp(0, 255).byte()
+        batch = made_up_batch(chosen, 2)._replace(pixels=smooth)
         losses = [float(train_step(stage, batch)["lpips_alex"]) for _ in range(30)]
         assert sum(losses[-5:]) < 0.85 * sum(losses[:5])
 

@@ -45,8 +45,7 @@ def test_the_detail_is_the_busiest_square() -> None:
 
 def test_a_sheet_of_an_image_smaller_than_the_detail() -> None:
     small = Image.new("RGB", (30, 20), "red")
-    sheet = side_by_side(small, [("one", "10 bytes", small), ("two", "11 bytes", small)])
-    assert sheet.width > 3 * 2 * 20
+    assert side_by_side(small, [("one", "10 bytes", small), ("two", "11 bytes", small)]).width > 3 * 2 * 20
 
 
 def test_the_sheet_of_crops_shows_pixels_one_to_one() -> None:

@@ -76,8 +76,7 @@ def address(server: ThreadingHTTPServer, path: str) -> str:
 
 def test_a_file_comes_whole_and_is_not_fetched_twice(server: ThreadingHTTPServer, tmp_path: Path) -> None:
     counted: list[int] = []
-    path = fetch(ONE, tmp_path, address(server, "net"), counted.append)
-    assert path.read_bytes() == CONTENT
+    assert fetch(ONE, tmp_path, address(server, "net"), counted.append).read_bytes() == CONTENT
     assert sum(counted) == len(CONTENT)
     fetch(ONE, tmp_path, address(server, "net"))
     assert len(server.ranges) == 1  # type: ignore[attr-defined]

@@ -1,13 +1,17 @@
 """Rate matching: nearest file, few tries, and a word where a rate cannot be had."""
 
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from gencomp.eval.codecs.baseline import RateControl
+from gencomp.eval.run import photos as finding
 from gencomp.eval.run.coding import RateSearch
+from gencomp.eval.run.photos import PhotosError
 
 PIXELS = 100_000
 
@@ -19,8 +23,7 @@ def exponential(setting: float) -> int:
 @settings(deadline=None)
 @given(st.integers(150, 100_000))
 def test_the_nearest_whole_setting_is_found(target: int) -> None:
-    search = RateSearch(RateControl("quality", 0, 100), exponential, PIXELS)
-    match = search.match(target)
+    match = RateSearch(RateControl("quality", 0, 100), exponential, PIXELS).match(target)
     best = min(range(101), key=lambda q: abs(math.log(exponential(q) / target)))
     assert abs(math.log(match.size / target)) <= max(0.005, abs(math.log(exponential(best) / target)) + 1e-12)
     assert exponential(match.setting) == match.size
@@ -60,8 +63,7 @@ def test_rates_out_of_reach_name_the_limit() -> None:
 
 
 def test_a_coarse_rate_control_is_near_and_not_at_its_limit() -> None:
-    search = RateSearch(RateControl("quality", 0, 3), lambda q: 1000 * 2 ** round(q), PIXELS)
-    match = search.match(2800)
+    match = RateSearch(RateControl("quality", 0, 3), lambda q: 1000 * 2 ** round(q), PIXELS).match(2800)
     assert (match.size, match.rate) == (2000, "nearest") or (match.size, match.rate) == (4000, "nearest")
     assert "its nearest setting" in match.note
 
@@ -107,3 +109,54 @@ def test_a_sketch_that_misleads_gives_way_to_the_files() -> None:
     search = RateSearch(RateControl("quality", 0, 100), exponential, PIXELS, lambda q: 1000 + round(q) % 7)
     for target in (400, 4000, 40_000):
         assert abs(math.log(search.match(target).size / target)) <= 0.031
+
+
+def test_a_folder_is_walked_in_order_and_limited(photos: Path) -> None:
+    assert [p.name for p in finding.find([str(photos)])] == ["astronaut", "chelsea", "coffee"]
+    assert [p.name for p in finding.find([str(photos)], limit=2)] == ["astronaut", "chelsea"]
+    assert finding.find([str(photos)])[0].read().mode == "RGB"
+
+
+def test_folders_in_folders_give_names_of_their_own(photos: Path, tmp_path: Path) -> None:
+    for place in ("a", "b", ".hidden"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "same.png").write_bytes((photos / "coffee.png").read_bytes())
+    (tmp_path / "a" / "same.jpg").write_bytes(b"not read yet")
+    assert [p.name for p in finding.find([str(tmp_path)])] == ["a_same", "a_same~2", "b_same"]
+
+
+def test_a_list_names_images_beside_it(photos: Path, tmp_path: Path) -> None:
+    (photos / "some.txt").write_text("# a comment\ncoffee.png\n\nastronaut.png\n")
+    assert [p.name for p in finding.find([str(photos / "some.txt")])] == ["coffee", "astronaut"]
+    (tmp_path / "empty.txt").write_text("\n")
+    with pytest.raises(PhotosError, match="no image"):
+        finding.find([str(tmp_path / "empty.txt")])
+
+
+@pytest.mark.parametrize("name", ["no/such/folder", "nosuchname", "user/nosuchname"])
+def test_a_wrong_name_is_refused_at_once(name: str) -> None:
+    with pytest.raises(PhotosError, match=name):
+        finding.find([name])
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PhotosError, match="no image"):
+        finding.find([str(tmp_path)])
+
+
+@pytest.mark.parametrize("saved", ["parquet", "disk"])
+def test_a_data_set_of_images(saved: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    paths = [str(photos / "coffee.png"), str(photos / "chelsea.png")]
+    rows = datasets.Dataset.from_dict({"label": [1, 2], "image": paths}).cast_column("image", datasets.Image())
+    folder = tmp_path / "set"
+    if saved == "disk":
+        rows.save_to_disk(folder)
+    else:
+        folder.mkdir()
+        rows.map(lambda row: row).to_parquet(folder / "train.parquet")
+    found = finding.find([str(folder)])
+    assert [p.name for p in found] == ["set_00000", "set_00001"]
+    assert found[0].read().tobytes() == Image.open(paths[0]).tobytes()

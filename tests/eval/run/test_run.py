@@ -313,9 +313,7 @@ def test_two_processes_give_the_results_of_one(finished: Path, photos: Path, tmp
     assert done.returncode == 0, done.stderr
     assert without_seconds(out) == without_seconds(finished)
     one, two = results(finished), results(out)
-    assert two["machine"]["processes"] == 2
-    assert two["sets"] == one["sets"]
-    assert two["bd"] == one["bd"]
+    assert (two["machine"]["processes"], two["sets"], two["bd"]) == (2, one["sets"], one["bd"])
 
 
 def test_feature_distances_over_a_network_at_hand(photos: Path, tmp_path: Path) -> None:

@@ -90,12 +90,17 @@ def make_options() -> Callable[..., StudyOptions]:
 
 
 @pytest.fixture
-def built_with(tmp_path: Path) -> Callable[[Method], tuple[Path, Study]]:
-    """Builds the small study with a design of twelve pairs by this method."""
+def make_study(tmp_path: Path) -> Callable[..., tuple[Path, Study]]:
+    """Builds the small study, or one of these codings, with options of its own."""
 
-    def make(method: Method) -> tuple[Path, Study]:
-        design = Design(method, 12, checks=2, repeats=1, training=2, rest_every=0)
-        place = tmp_path / f"{method} study"
-        return place, build(place, made_up_codings(tmp_path / "images"), options(design=design))
+    def make(coded: list[StudyImage] | None = None, **changes: Any) -> tuple[Path, Study]:
+        place = tmp_path / "made"
+        return place, build(place, coded or made_up_codings(tmp_path / "images"), options(**changes))
 
     return make
+
+
+@pytest.fixture
+def built_with(make_study: Callable[..., tuple[Path, Study]]) -> Callable[[Method], tuple[Path, Study]]:
+    """Builds the small study with a design of twelve pairs by this method."""
+    return lambda method: make_study(design=Design(method, 12, 2, 1, 2, 0))

@@ -39,9 +39,8 @@ def evaluation(tmp_path: Path, codings: Callable[..., list[StudyImage]]) -> Path
     rows = ["image,codec,setting,realism,bpp,original,reconstruction,psnr,encode_s"]
     for one in coded:
         (folder / "originals" / f"{one.image}.png").write_bytes(one.original.read_bytes())
-        for setting, realism in (
-            [("0.1 bpp", "0"), ("0.1 bpp", "1"), ("0.2 bpp", "1")] if one.codec == "good" else [("0.1 bpp", "")]
-        ):
+        several = [("0.1 bpp", "0"), ("0.1 bpp", "1"), ("0.2 bpp", "1")]
+        for setting, realism in several if one.codec == "good" else [("0.1 bpp", "")]:
             path = one.reconstruction.relative_to(folder)
             rows.append(f"{one.image},{one.codec},{setting},{realism},0.1,originals/{one.image}.png,{path},30.5,1.0")
     (folder / "results.csv").write_text("\n".join(rows) + "\n")
@@ -59,8 +58,7 @@ def test_a_study_is_built_from_an_evaluation(evaluation: Path, tmp_path: Path) -
     ]  # fmt: skip
     assert (said["scenes"], said["pairs"], said["crop"]) == (4, 40, [64, 48])
     study = load(tmp_path / "s")
-    assert study.design.trials == 40
-    assert study.conditions[-1].measures == {"fid": 40.0, "swd": 3.0}
+    assert (study.design.trials, study.conditions[-1].measures) == (40, {"fid": 40.0, "swd": 3.0})
     assert set(study.scenes[0].renderings["bad 0.1 bpp"].metrics) == {"psnr", "psnr_crop"}
 
 
@@ -147,8 +145,7 @@ def test_links_are_written_for_the_owner_alone(folder: Path) -> None:
     assert all(re.fullmatch(r"https://study\.example\.org/r/[\w-]{22}", link) for link in links)
     if os.name == "posix":
         assert (folder / "links.txt").stat().st_mode & 0o077 == 0
-    store = Store(folder, load(folder).id)
-    rater = store.rater(links[0].rsplit("/", 1)[1])
+    rater = Store(folder, load(folder).id).rater(links[0].rsplit("/", 1)[1])
     assert rater
     assert (rater.agreed, rater.done, rater.total) == (False, 0, 17)
 

@@ -18,7 +18,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psutil
@@ -28,11 +27,7 @@ from conftest import image_file, outputs, troubles, write_folder, write_parquet,
 TINY = Path(__file__).parents[2] / "golden" / "tiny.safetensors"
 MAX_PIXELS = 400_000
 TROUBLES = 4  # in each shard
-KINDS: list[tuple[str, Any, str]] = [
-    ("folders", write_folder, ""),
-    ("tars", write_tar, ".tar"),
-    ("parquets", write_parquet, ".parquet"),
-]
+KINDS = (("folders", write_folder, ""), ("tars", write_tar, ".tar"), ("parquets", write_parquet, ".parquet"))
 
 
 def photograph(seed: int) -> bytes:

@@ -95,8 +95,7 @@ def test_a_lost_or_damaged_output_is_made_again(tmp_path: Path, sets: Any, bring
     inodes = {path: path.stat().st_ino for path in out.glob("*.gnc")}
     target.unlink() if damage == "deleted" else os.truncate(target, 0 if damage == "emptied" else 20)
     assert survey(Storage.of(str(out)), find_shards(str(source), Settings()).shards)[0]
-    assert bring(source, out).done == 4
-    assert sets.outputs(out) == calm
+    assert (bring(source, out).done, sets.outputs(out)) == (4, calm)
     assert all(path.stat().st_ino == inode for path, inode in inodes.items() if path != target)
 
 
@@ -200,8 +199,7 @@ def test_overwrite_writes_nothing_through_links_or_over_inputs(tmp_path: Path, s
     (out / "c.gnc").symlink_to(source / "c.gnc")
     before = sets.outputs(source)
     assert bring(source, out, overwrite=True).failed >= 3
-    assert sets.outputs(source) == before
-    assert sets.outputs(tmp_path / "elsewhere") == {"1.gnc": b"mine"}
+    assert (sets.outputs(source), sets.outputs(tmp_path / "elsewhere")) == (before, {"1.gnc": b"mine"})
 
 
 def test_outputs_and_tables_are_no_more_open_than_their_inputs(tmp_path: Path, sets: Any, bring: Any) -> None:
@@ -273,8 +271,7 @@ def test_what_is_left_out_is_counted_and_named(tmp_path: Path, sets: Any) -> Non
     (tmp_path / "in" / "broken.png").symlink_to(tmp_path / "none")
     os.mkfifo(tmp_path / "in" / "pipe.png")
     found = find_shards(str(tmp_path / "in"), Settings())
-    assert [shard.kind for shard in found.shards] == ["folder", "tar"]
-    assert found.shards[0].stop == 4
+    assert ([shard.kind for shard in found.shards], found.shards[0].stop) == (["folder", "tar"], 4)
     assert sum(found.left.counts.values()) == 7
     text = "; ".join(found.left.lines())
     parts = ["2 (a.zip, sub/d.7z)", "(b.txt, c)", "links to folders, not followed: 1 (linked)", "broken links"]

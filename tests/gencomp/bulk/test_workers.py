@@ -2,16 +2,21 @@
 
 import os
 import signal
+import threading
+import time
 from collections import deque
 from pathlib import Path
 from typing import Any, ClassVar
 
+import psutil
 import pytest
 
-from gencomp.bulk import workers
+from gencomp.bulk import ray_engine, workers
 from gencomp.bulk.plan import Shard, find_shards
+from gencomp.bulk.ray_engine import ShardActor
+from gencomp.bulk.run import local_engine, run_bulk
 from gencomp.bulk.settings import Settings
-from gencomp.bulk.storage import Storage
+from gencomp.bulk.storage import BULK, Storage
 from gencomp.bulk.workers import (
     DEATHS,
     Attempt,
@@ -54,8 +59,7 @@ def die(run: _Run, sample: str | None) -> list[Event]:
 
 
 def test_the_shard_of_a_dead_worker_is_done_again(run: _Run) -> None:
-    assert die(run, "a.png") == [Lost("s")]
-    assert list(run.waiting) == [Attempt(SHARD, {})]
+    assert (die(run, "a.png"), list(run.waiting)) == ([Lost("s")], [Attempt(SHARD, {})])
 
 
 def test_a_sample_in_which_several_workers_died_is_not_tried_again(run: _Run) -> None:
@@ -118,3 +122,56 @@ def test_a_destination_that_cannot_be_written_stops_the_run_in_one_line(tmp_path
     job, shards = job_of(source, tmp_path / "out")
     with pytest.raises(RunError, match=r"^.*/out: [^\n]*$"):
         list(run_workers(job, shards, 1, 60.0))
+
+
+def kill_one_actor(killed: list[int]) -> None:
+    """Kill the first actor that is seen, a moment after it was seen."""
+    while not killed:
+        time.sleep(0.05)
+        for child in psutil.Process().children(recursive=True):
+            try:
+                if "MapWorker" in " ".join(child.cmdline()):
+                    time.sleep(1)
+                    os.kill(child.pid, signal.SIGKILL)
+                    killed.append(child.pid)
+                    return
+            except (psutil.Error, ProcessLookupError):
+                continue
+
+
+@pytest.mark.slow
+def test_a_ray_cluster_gives_the_same_outputs_and_loses_nothing_with_an_actor(tmp_path: Path, sets: Any) -> None:
+    pytest.importorskip("ray")
+    for number in range(6):
+        sets.write_tar(tmp_path / "in" / f"{number}.tar", {**sets.some_images(20), **sets.troubles()})
+    settings = Settings(model=TINY, device="cpu", max_pixels=10_000)
+    killed: list[int] = []
+    threading.Thread(target=kill_one_actor, args=(killed,), daemon=True).start()
+    there = run_bulk(str(tmp_path / "in"), str(tmp_path / "ray"), settings, engine=ray_engine.ray_engine(2))
+    here = run_bulk(str(tmp_path / "in"), str(tmp_path / "here"), settings, engine=local_engine(1))
+    assert killed
+    assert (there.tally.done, there.tally.failed, there.broken) == (here.tally.done, here.tally.failed, {})
+    assert sets.outputs(tmp_path / "ray") == sets.outputs(tmp_path / "here")
+
+
+def test_a_shard_of_which_actors_have_died_is_given_a_process_of_its_own(
+    tmp_path: Path, sets: Any, fake_codec: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = sets.write_tar(tmp_path / "in" / "a.tar", sets.some_images(2))
+    settings, out = Settings(), Storage.of(str(tmp_path / "out"))
+    found = find_shards(str(source), settings)
+    actor = ShardActor(Job(found.place, out, settings, False))
+    apart: list[str] = []
+
+    def run_workers(job: Job, shards: list[Shard], jobs: int, timeout: float) -> list[Event]:
+        apart.append(shards[0].name)
+        return [Broken("a", "its process died 3 times")]
+
+    monkeypatch.setattr(ray_engine, "run_workers", run_workers)
+    out.publish(str(DEATHS).encode(), f"{BULK}/attempts/a")
+    row = found.shards[0]._asdict()
+    assert (actor(row)["error"], apart) == ("its process died 3 times", ["a"])
+    out.publish(str(DEATHS - 1).encode(), f"{BULK}/attempts/a")
+    assert (actor(row)["error"], apart) == ("", ["a"])
+    assert not out.exists(f"{BULK}/attempts/a")
+    assert set(sets.tar_members((tmp_path / "out" / "a.tar").read_bytes())) >= {"000.gnc", "001.gnc"}

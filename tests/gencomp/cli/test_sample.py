@@ -39,8 +39,7 @@ def test_samples_come_as_a_sheet_or_one_by_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", ["0x5", "big", "100000x100000", "3x"])
 def test_sizes_that_are_none_are_wrong_usage(size: str, tmp_path: Path) -> None:
-    done = run("sample", "-o", tmp_path / "x.png", "--size", size)
-    assert done.exit_code == 2
+    assert run("sample", "-o", tmp_path / "x.png", "--size", size).exit_code == 2
     assert not (tmp_path / "x.png").exists()
 
 

@@ -38,9 +38,8 @@ def photos(tmp_path: Path) -> list[Path]:
 
 def _work(photos: list[Path], output: Path) -> functools.partial[FileOutcome]:
     planned = plan([photos[0].parent], is_image, str(output), ".gnc")
-    return functools.partial(
-        _code, planned, {"quality": 50, "effort": 0, "max_pixels": None, "background": "white"}, Further()
-    )
+    asked = {"quality": 50, "effort": 0, "max_pixels": None, "background": "white"}
+    return functools.partial(_code, planned, asked, Further())
 
 
 def test_processes_give_what_one_gives_in_the_order_of_the_files(photos: list[Path], tmp_path: Path) -> None:

@@ -54,9 +54,8 @@ def context() -> EntropyModel:
 @cache
 def hyperprior() -> EntropyModel:
     """One pass with a context network."""
-    return Hyperprior(
-        tables(), synthesis(FEATURES, KNOTS), (IntNet((layer(2 * CHANNELS, FEATURES, 7),), np.array([300])),)
-    )
+    context = IntNet((layer(2 * CHANNELS, FEATURES, 7),), np.array([300]))
+    return Hyperprior(tables(), synthesis(FEATURES, KNOTS), (context,))
 
 
 @cache
@@ -68,9 +67,7 @@ def direct() -> EntropyModel:
 @cache
 def factorized() -> EntropyModel:
     """Channels of unlike widths."""
-    return Factorized(
-        Tables(gaussian_tables(CHANNELS, 0.3, 9.0), (), escape_table()), hashed((CHANNELS,), -200, 200, 3)
-    )
+    return Factorized(Tables(gaussian_tables(CHANNELS, 0.3, 9), (), escape_table()), hashed((CHANNELS,), -200, 200, 3))
 
 
 @cache

@@ -119,8 +119,7 @@ def test_bits_come_back_from_both_coders(drawn: list[tuple[int, int]]) -> None:
 def test_a_carry_runs_through_finished_words(pure_python: bool) -> None:
     """The last symbol again and again keeps the interval at its upper end, where a step up makes the words overflow."""
     weights = np.array([1, 65_534, 1], np.int32)
-    rng = np.random.default_rng(0)
-    part = Part(weights, rng.choice(3, 5000, p=[0.01, 0.01, 0.98]).astype(np.int32))
+    part = Part(weights, np.random.default_rng(0).choice(3, 5000, p=[0.01, 0.01, 0.98]).astype(np.int32))
     data = encode([part], pure_python=pure_python)
     assert data == encode([part], pure_python=True)
     assert np.array_equal(decode(data, [part], pure_python=pure_python)[0], part.symbols)

@@ -112,9 +112,7 @@ def test_tiles_agree_with_the_whole_in_form_and_gain_too(codec: Codec) -> None:
 
     seen: list[tuple[int, int]] = []
     whole = refine(codec.model, runtime.network, pixels, latents, step, 2)
-    tiled = refine(
-        codec.model, runtime.network, pixels, latents, step, 2, side=4, progress=lambda *done: seen.append(done)
-    )
+    tiled = refine(codec.model, runtime.network, pixels, latents, step, 2, side=4, progress=lambda *at: seen.append(at))
     assert tiled.y.shape == whole.y.shape
     assert tiled.y.dtype == whole.y.dtype
     before = value(latents)

@@ -49,16 +49,6 @@ def tiny_url() -> Iterator[str]:
         yield at
 
 
-@pytest.fixture(scope="module")  # playwright runs once at a time, and other rooms have browser tests too
-def browser(chromium: str) -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield running
-        running.close()
-
-
 @pytest.fixture
 def opened(browser: Any) -> Iterator[Callable[..., Any]]:
     """Opens a page in a browser that remembers nothing; whatever it logs as an error fails the test at its end."""

@@ -90,8 +90,7 @@ def test_a_tie_is_half_a_win_for_each(study: Study) -> None:
 def test_few_raters_widen_the_interval_and_one_has_none() -> None:
     assert interval(np.arange(100.0), 1) is None
     factors = [widening(raters) for raters in (2, 3, 5, 10, 100, 10_000)]
-    assert factors == sorted(factors, reverse=True)
-    assert factors[-1] == pytest.approx(1, abs=1e-3)
+    assert (factors, factors[-1]) == (sorted(factors, reverse=True), pytest.approx(1, abs=1e-3))
     # Normal samples of a mean over five units: Student's t interval, of the unbiased standard error.
     spread = np.random.default_rng(0).normal(0, np.sqrt(4 / 5), 200_000)
     assert interval(spread, 5) == pytest.approx((-2.776, 2.776), abs=0.03)
@@ -115,8 +114,7 @@ def test_wanted_interval_tells_how_many_raters_it_takes(study: Study) -> None:
     ask = needed(few.scores, 10, reached.widest_half_width)
     assert ask
     assert 25 < ask.raters < 60  # forty raters did reach it
-    assert ask.more_raters == ask.raters - 10
-    assert ask.votes == ask.raters * 12
+    assert (ask.more_raters, ask.votes) == (ask.raters - 10, ask.raters * 12)
     enough = needed(few.scores, 10, 10_000.0)
     assert enough
     assert enough[2:] == (10, 120, 0, 0)
@@ -153,8 +151,7 @@ def test_equal_quality_is_read_off_the_other_codecs_curve() -> None:
     found = {(e.condition, e.reference): e for e in equal_quality(plan, logits, np.tile(logits, (50, 1)), 10)}
     halfway = found["new 0.1", "old"]
     assert halfway.reference_bpp == pytest.approx(0.2 + 0.0, rel=1e-6)  # halfway in log rate between 0.1 and 0.4
-    assert halfway.percent == pytest.approx(50)
-    assert halfway.interval == pytest.approx((50, 50))
+    assert (halfway.percent, halfway.interval) == (pytest.approx(50), pytest.approx((50, 50)))
     assert halfway.inside == 1
     assert (found["new 1.0", "old"].percent, found["new 1.0", "old"].beyond) == (None, "better")
     assert found["old 0.1", "new"].beyond == "worse"
@@ -177,12 +174,8 @@ def test_an_interval_that_leaves_the_curve_says_at_which_end() -> None:
     assert ends(*[1300.0] * 3) == (False, True)
 
 
-def test_one_rate_alone_makes_no_curve() -> None:
-    plan = conditions(("old", 0.1), ("new", 0.1))
-    assert equal_quality(plan, np.zeros(2), np.zeros((3, 2)), 3) == []
-
-
-def test_a_dip_in_a_curve_is_pooled() -> None:
+def test_a_dip_in_a_curve_is_pooled_and_one_rate_is_no_curve() -> None:
+    assert equal_quality(conditions(("old", 0.1), ("new", 0.1)), np.zeros(2), np.zeros((3, 2)), 3) == []
     rates = np.log([0.1, 0.2, 0.4, 0.8])
     dip = np.array([1.0, 3, 2, 4])  # pooled: 1, 2.5, 2.5, 4
     assert rate_at(dip, rates, 3.25) == (pytest.approx(np.log(0.4) + np.log(2) / 2), "")
@@ -215,8 +208,7 @@ def test_a_metric_that_raters_follow_correlates_and_an_inverted_one_does_too(stu
         assert 0.7 < predicts.value <= (agreement(cast).ceiling or 0)
     spearman = by["psnr", "conditions"].spearman
     assert spearman
-    assert spearman.value == 1
-    assert by["psnr", "images"].n == 12
+    assert (spearman.value, by["psnr", "images"].n) == (1, 12)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -257,16 +249,12 @@ def test_what_a_reader_must_know_is_said(study: Study) -> None:
     assert "won or lost every vote" in " ".join(analyse(study, sweep, resamples=100)["warnings"])
 
 
-def files(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
-
-
 def test_the_report_holds_page_tables_figures_and_data(study: Study, folder: Path, tmp_path: Path) -> None:
     page = write(study, analyse(study, simulated(study), resamples=100), tmp_path / "analysis", folder / "images")
     named = ("scores", "differences", "wins", "images", "equal_quality", "metrics", "raters")
     tables = {f"{name}.csv" for name in named}
     figures = {f"{name}.{kind}" for name in ("scores", "rates", "metrics") for kind in ("png", "svg")}
-    assert files(page.parent) == tables | figures | {"analysis.json", "index.html"}
+    assert {path.name for path in page.parent.iterdir()} == tables | figures | {"analysis.json", "index.html"}
     data = json.loads((page.parent / "analysis.json").read_text())
     assert [s["condition"] for s in data["scores"]] == ["good", "middling", "bad"]
     with (page.parent / "scores.csv").open() as lines:
@@ -298,10 +286,8 @@ def test_a_script_in_a_name_is_text_in_the_report(study: Study, tmp_path: Path) 
     name = "<script>alert(1)</script>"
 
     def renamed(scene: Scene) -> Scene:
-        items = scene.renderings.items()
-        return replace(
-            scene, renderings={name if c == "bad" else c: replace(r, metrics={name: float(len(c))}) for c, r in items}
-        )
+        changed = {c: replace(r, metrics={name: float(len(c))}) for c, r in scene.renderings.items()}
+        return replace(scene, renderings={name if c == "bad" else c: r for c, r in changed.items()})
 
     conditions = (*study.conditions[:2], replace(study.conditions[2], id=name))
     forged = replace(study, title=name, conditions=conditions, scenes=tuple(map(renamed, study.scenes)))

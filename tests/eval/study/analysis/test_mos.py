@@ -14,7 +14,6 @@ from gencomp.eval.study.analysis.outliers import bt500, p910
 from gencomp.eval.study.analysis.report import write
 from gencomp.eval.study.analysis.simulate import Population, offsets, synthetic, votes
 from gencomp.eval.study.checks import enough
-from gencomp.eval.study.design.build import build
 from gencomp.eval.study.plan import HIDDEN, Design, Study, Task
 from gencomp.eval.study.votes import Vote
 
@@ -99,8 +98,7 @@ def by_the_text_of_bt500(table: Any) -> list[bool]:
 def wild(seed: int) -> Any:
     """Eleven careful raters and one whose grades are drawn at random: (raters, scenes, conditions)."""
     rng = np.random.default_rng(seed)
-    quality = rng.uniform(1.5, 4.5, (8, 4))
-    grades = np.clip(np.round(quality + rng.normal(0, 0.4, (12, 8, 4))), 1, 5)
+    grades = np.clip(np.round(rng.uniform(1.5, 4.5, (8, 4)) + rng.normal(0, 0.4, (12, 8, 4))), 1, 5)
     grades[-1] = rng.choice([1.0, 5.0], (8, 4))
     return grades
 
@@ -133,14 +131,13 @@ def test_correlations_are_numpys_over_stimuli_and_conditions() -> None:
 
 
 @pytest.mark.parametrize("task", ["dsis", "acr"])
-def test_ratings_become_a_page_with_tables(task: Task, codings: Any, make_options: Any, tmp_path: Path) -> None:
+def test_ratings_become_a_page_with_tables(task: Task, make_study: Any, tmp_path: Path) -> None:
     design = Design("full", 16 if task == "acr" else 12, 16, 1, 2, 0)
-    study = build(tmp_path / "s", codings(tmp_path / "i"), make_options(task=task, layout="side", design=design))
+    folder, study = make_study(task=task, layout="side", design=design)
     rng = np.random.default_rng(0)
     people = Population((1700.0, 1500.0, 1300.0))
-    given = votes(study, people, 16, offsets(study, people, rng), rng)
-    found = analyse(study, given, resamples=100)
-    page = write(study, found, tmp_path / "analysis", tmp_path / "s" / "images")
+    found = analyse(study, votes(study, people, 16, offsets(study, people, rng), rng), resamples=100)
+    page = write(study, found, tmp_path / "analysis", folder / "images")
     whole = json.loads((page.parent / "analysis.json").read_text())
     assert whole == found
     ranked = [s["condition"] for s in sorted(whole["scores"], key=lambda s: -s["mos"])]
@@ -153,7 +150,7 @@ def test_ratings_become_a_page_with_tables(task: Task, codings: Any, make_option
     spearman = {m["metric"]: m["spearman"]["value"] for m in whole["metrics"] if m["level"] == "conditions"}
     assert spearman["psnr"] == spearman["lpips_alex"] == pytest.approx(1)
     assert "http" not in page.read_text()
-    assert page.read_text().count('<img src="../s/images/') == 4 * (1 + 3)
+    assert page.read_text().count('<img src="../made/images/') == 4 * (1 + 3)
 
 
 def test_an_outlier_rule_leaves_out_and_says_so() -> None:
@@ -161,10 +158,8 @@ def test_an_outlier_rule_leaves_out_and_says_so() -> None:
     given = cast(study)
     wild_rater = given[-1].rater
     rng = np.random.default_rng(0)
-    turned = [
-        v._replace(choice="15"[rng.integers(2)]) if v.rater == wild_rater and v.trial.kind == "rating" else v
-        for v in given
-    ]
+    wild = [v.rater == wild_rater and v.trial.kind == "rating" for v in given]
+    turned = [v._replace(choice="15"[rng.integers(2)]) if is_wild else v for v, is_wild in zip(given, wild)]
     assert all(r["kept"] for r in analyse(study, turned, resamples=50)["rater_table"])
     rules: tuple[Rule, ...] = ("bt500", "p910")
     for rule in rules:
@@ -172,8 +167,7 @@ def test_an_outlier_rule_leaves_out_and_says_so() -> None:
         out = {r["rater"]: r["reasons"] for r in found["rater_table"] if not r["kept"]}
         assert out[wild_rater] == f"an outlier by {rule}"
         assert len(out) <= 2
-        assert found["raters"]["kept"] == 18 - len(out)
-        assert found["outliers"] == rule
+        assert (found["raters"]["kept"], found["outliers"]) == (18 - len(out), rule)
 
 
 def test_grades_of_checks_and_repeats_do_not_count() -> None:

@@ -87,8 +87,7 @@ def test_each_rule_names_what_it_saw() -> None:
     fast = [v._replace(server_ms=900) for v in cast]  # the page's clock can be forged, the server's cannot
     assert reasons(study, fast) == ["60 of 60 answers in less than 1.5 s"]
     assert reasons(study, [v._replace(flips=0) for v in cast]) == ["60 of 60 answers without a look at both"]
-    side = replace(study, layout="side")
-    assert reasons(side, [v._replace(flips=0) for v in cast]) == []
+    assert reasons(replace(study, layout="side"), [v._replace(flips=0) for v in cast]) == []
     assert reasons(study, cast[:15]) == ["stopped after 4 of 20 attention checks"]
     wrong = {"a": "b", "b": "a"}
     missed = [v._replace(choice=wrong[v.choice]) if v.trial.kind == "check" else v for v in cast]

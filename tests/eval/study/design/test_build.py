@@ -59,8 +59,7 @@ def test_spoilt_copies_are_plain_to_see(folder: Path, study: Study) -> None:
 def test_a_plan_survives_the_disk_and_seeds_repeat_it(codings: Codings, make_options: Any, tmp_path: Path) -> None:
     coded = codings(tmp_path / "images")
     first = build(tmp_path / "a", coded, make_options())
-    assert load(tmp_path / "a") == first
-    assert build(tmp_path / "b", coded, make_options()).id == first.id
+    assert (load(tmp_path / "a"), build(tmp_path / "b", coded, make_options()).id) == (first, first.id)
     other = build(tmp_path / "c", coded, make_options(seed=1))
     assert [(s.x, s.y) for s in other.scenes] != [(s.x, s.y) for s in first.scenes]
 
@@ -70,10 +69,8 @@ def test_crops_are_where_the_owner_says(codings: Codings, make_options: Any, tmp
     study = build(tmp_path / "a", coded, make_options(crop_at={"image1": (7, 9)}))
     scene = next(s for s in study.scenes if s.image == "image1")
     assert (scene.x, scene.y, scene.width, scene.height) == (7, 9, 64, 64)
-    whole = build(tmp_path / "b", coded, make_options(crop=None))
-    assert whole.largest_crop() == (120, 96)
-    several = build(tmp_path / "c", coded, make_options(crops_per_image=3))
-    assert len(several.scenes) == 12
+    assert build(tmp_path / "b", coded, make_options(crop=None)).largest_crop() == (120, 96)
+    assert len(build(tmp_path / "c", coded, make_options(crops_per_image=3)).scenes) == 12
     with pytest.raises(StudyError, match="does not fit"):
         build(tmp_path / "d", coded, make_options(crop_at={"image1": (100, 9)}))
     with pytest.raises(StudyError, match="no image of this study"):
@@ -148,14 +145,12 @@ def test_an_evaluation_pointing_outside_its_folder_is_refused(codings: Codings, 
 
 
 def test_rows_without_a_reconstruction_are_passed_over(codings: Codings, tmp_path: Path) -> None:
-    coded = codings(tmp_path)
-    write_evaluation(tmp_path, coded, reconstruction="")
+    write_evaluation(tmp_path, codings(tmp_path), reconstruction="")
     assert from_evaluation(tmp_path, tmp_path) == []
 
 
 def test_folders_of_images_are_matched_by_name(codings: Codings, tmp_path: Path) -> None:
-    coded = codings(tmp_path / "all")
-    for one in coded:
+    for one in codings(tmp_path / "all"):
         for place, source in (("originals", one.original), (one.codec, one.reconstruction)):
             (tmp_path / place).mkdir(exist_ok=True)
             (tmp_path / place / f"{one.image}.png").write_bytes(source.read_bytes())
@@ -164,23 +159,16 @@ def test_folders_of_images_are_matched_by_name(codings: Codings, tmp_path: Path)
     assert len(found) == 8
     assert {(f.codec, f.setting, f.bpp) for f in found} == {("x", "0.1 bpp", 0.1), ("x", "0.2 bpp", 0.2)}
     (tmp_path / "other").mkdir()
-    made = Image.new("RGB", (8, 8))
-    made.save(tmp_path / "other" / "unknown.png")
+    Image.new("RGB", (8, 8)).save(tmp_path / "other" / "unknown.png")
     with pytest.raises(StudyError, match="has the name of one in"):
         from_folders(tmp_path / "originals", [CodecFolder("y", None, tmp_path / "other")])
 
 
 def test_a_broken_plan_is_named_and_not_used(folder: Path) -> None:
     plan = json.loads((folder / "study.json").read_text())
-    changes: list[dict[str, Any]] = [
-        {"version": 99},
-        {"conditions": []},
-        {"layout": "no"},
-        {"design": {}},
-        {"scenes": [3]},
-    ]
-    for change in changes:
-        (folder / "study.json").write_text(json.dumps(plan | change))
+    changes = {"version": 99, "conditions": [], "layout": "no", "design": {}, "scenes": [3]}
+    for key, value in changes.items():
+        (folder / "study.json").write_text(json.dumps(plan | {key: value}))
         with pytest.raises(StudyError, match="is broken"):
             load(folder)
     plan["scenes"][0]["original"] = "../../etc/passwd"

@@ -28,8 +28,7 @@ def trials(study: Study, seed: int = 0) -> list[Trial]:
 
 def test_full_design_asks_every_pair_once() -> None:
     study = a_study("full", trials=36)
-    asked = Counter(Counts(study).pair(t) for t in trials(study) if t.kind == "pair")
-    assert asked == Counter(study.pairs)
+    assert Counter(Counts(study).pair(t) for t in trials(study) if t.kind == "pair") == Counter(study.pairs)
 
 
 def test_random_design_asks_all_pairs_about_equally_often() -> None:
@@ -70,8 +69,7 @@ def test_the_same_image_comes_twice_in_a_row_only_if_it_must(scenes: list[int]) 
     ordered = apart(pairs)
     assert sorted(ordered) == sorted(pairs)
     most = max(Counter(scenes).values(), default=0)
-    unavoidable = max(0, most - (len(scenes) - most) - 1)
-    assert sum(a.scene == b.scene for a, b in pairwise(ordered)) == unavoidable
+    assert sum(a.scene == b.scene for a, b in pairwise(ordered)) == max(0, most - (len(scenes) - most) - 1)
 
 
 def test_training_comes_first_and_checks_are_spread_but_never_first() -> None:
@@ -103,8 +101,7 @@ def test_repeats_show_an_earlier_pair_with_sides_swapped() -> None:
         for n, trial in enumerate(plan):
             if trial.kind == "repeat":
                 assert Trial("pair", trial.scene, trial.second, trial.first) in plan[:n]
-        repeats = [t for t in plan if t.kind == "repeat"]
-        assert len(set(repeats)) == 4
+        assert len(set([t for t in plan if t.kind == "repeat"])) == 4
 
 
 @pytest.mark.parametrize("pairs", [1, 2, 3])
@@ -121,8 +118,7 @@ def test_active_design_asks_where_the_outcome_is_least_certain() -> None:
     tally = Counts(study)
     chance = {("c0", "c1"): 0.5, ("c2", "c3"): 0.97}
     for pair in study.pairs * 4:
-        trial = Trial("pair", *pair)
-        tally.ask(trial)
+        tally.ask(Trial("pair", *pair))
         p = chance.get((pair.first, pair.second), 0.97)
         i, j = tally.index[pair.first], tally.index[pair.second]
         tally.wins[i, j] += p

@@ -88,21 +88,3 @@ def takes_part(folder: Path, study: Study, bot: Bot, seed: int) -> list[str]:
 @pytest.mark.parametrize("make", [lambda: by_address, lambda: by_bytes, Memory], ids=["address", "bytes", "memory"])
 def test_a_bot_that_compares_files_is_always_left_out(guarded: tuple[Path, Study], make: Callable[[], Bot]) -> None:
     assert sum(bool(takes_part(*guarded, make(), seed)) for seed in range(50)) == 50
-
-
-def test_a_bot_that_compares_addresses_is_left_out(guarded: tuple[Path, Study]) -> None:
-    (reason,) = takes_part(*guarded, by_address, 0)
-    assert "of 20 attention checks right" in reason
-
-
-def test_a_script_that_does_not_wait_is_not_even_heard(guarded: tuple[Path, Study], tmp_path: Path) -> None:
-    folder, study = guarded
-    for old in folder.glob("votes.sqlite*"):
-        old.unlink()
-    course = Course(study, Store(folder, study.id))  # the true clock
-    client = create_app(course, folder, invited_only=False).test_client()
-    link = client.post("/join", data={"agree": "yes", "participant": "robot1"}).location
-    for _ in range(30):
-        answer = {"n": 0, "choice": "a", "ms": 1300, "flips": 1, "dpr": 1.0}
-        assert client.post(f"{link}/vote", json=answer).status_code == 409
-    assert course.store.votes() == []

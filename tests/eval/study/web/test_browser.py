@@ -16,13 +16,13 @@ from PIL import Image
 
 from gencomp.eval.study.analysis.analyse import analyse
 from gencomp.eval.study.analysis.raters import screen
-from gencomp.eval.study.design.build import build
-from gencomp.eval.study.plan import OWN, Design, Study, load
+from gencomp.eval.study.plan import OWN, Design, Study
 from gencomp.eval.study.questions import DEFAULT
 from gencomp.eval.study.votes import Vote
 from gencomp.eval.study.web.store import Store
 
 SERVE = (sys.executable, "-c", "from gencomp.eval.study.cli import study; study()", "serve")
+PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 RANK = {"original": 4, "hidden": 4, "good": 3, "middling": 2, "bad": 1, "mild": 0, "obvious": 0, "degraded": 0}
 
 
@@ -49,22 +49,6 @@ class Server:
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
-
-
-@pytest.fixture(scope="module")
-def launch(chromium: str) -> Iterator[Callable[..., Any]]:
-    """Starts the browser with these switches."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        yield lambda *switches: playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", *switches])
-
-
-@pytest.fixture(scope="module")
-def browser(launch: Any) -> Iterator[Any]:
-    running = launch()
-    yield running
-    running.close()
 
 
 @pytest.fixture
@@ -100,6 +84,11 @@ def begin(page: Any) -> None:
     page.locator("#trial").wait_for()
 
 
+def begin_by_touch(page: Any) -> None:
+    for part in ("input[name=agree]", "#consent button.main", "#intro button"):
+        page.locator(part).tap()
+
+
 def names_of(study: Study) -> dict[tuple[str, ...], int]:
     """Rank of an image by its id within the three ids of a trial."""
     ranks: dict[tuple[str, ...], int] = {}
@@ -126,8 +115,7 @@ def answer_by_keyboard(page: Any, study: Study, before: Callable[[], None] = lam
     page.keyboard.press("Space")
     page.locator("[data-choice=a]:enabled").wait_for()
     better = ranks[here["original"], here["a"]] > ranks[here["original"], here["b"]]
-    key = "ArrowLeft" if better else "ArrowRight"
-    page.keyboard.press(key)
+    page.keyboard.press("ArrowLeft" if better else "ArrowRight")
     return "a" if better else "b"
 
 
@@ -147,16 +135,12 @@ def stored(folder: Path, study: Study) -> list[Vote]:
         store.close()
 
 
-@pytest.fixture
-def long_study(codings: Any, make_options: Any, tmp_path: Path) -> Path:
+def test_a_study_by_keyboard_through_kill_9_counts_every_vote_once(
+    browser: Any, serve: Any, codings: Any, make_study: Any, tmp_path: Path
+) -> None:
     """Three practice trials and 20 that count."""
-    design = Design("random", 18, checks=2, repeats=0, training=3, rest_every=8)
-    build(tmp_path / "long", codings(tmp_path / "images", images=6), make_options(design=design))
-    return tmp_path / "long"
-
-
-def test_a_study_by_keyboard_through_kill_9_counts_every_vote_once(browser: Any, serve: Any, long_study: Path) -> None:
-    study, server = load(long_study), serve(long_study)
+    folder, study = make_study(codings(tmp_path / "i", images=6), design=Design("random", 18, 2, 0, 3, 8))
+    server = serve(folder)
     page = opened(browser, server.url)
     begin(page)
     sent = []
@@ -189,9 +173,8 @@ def test_a_study_by_keyboard_through_kill_9_counts_every_vote_once(browser: Any,
             page.keyboard.press("Enter")
     page.locator("#done").wait_for()
     server.kill()
-    votes = stored(long_study, study)
-    assert [v.n for v in votes] == list(range(23))
-    assert [v.choice for v in votes] == sent
+    votes = stored(folder, study)
+    assert ([v.n for v in votes], [v.choice for v in votes]) == (list(range(23)), sent)
     assert len({v.rater for v in votes}) == 1
     assert all(v.flips >= 1 and 300 <= v.ms < 60_000 and v.dpr == 1 for v in votes)
     assert page.errors == []
@@ -204,14 +187,13 @@ def test_a_study_by_keyboard_through_kill_9_counts_every_vote_once(browser: Any,
 
 @pytest.mark.parametrize(("ratio", "layout"), [(1, "side"), (1.1, "flip"), (2, "inplace"), (3, "inplace")])
 def test_images_are_on_the_screen_pixel_by_pixel(
-    launch: Any, serve: Any, codings: Any, make_options: Any, tmp_path: Path, ratio: float, layout: str
+    launch: Any, serve: Any, make_study: Any, ratio: float, layout: str
 ) -> None:
     """A browser whose screen has this many pixels a point, as a zoomed page or a dense display has (the emulation of
     such a screen that playwright offers snaps images otherwise than a real one)."""
-    made = make_options(layout=layout, crop=(63, 47), design=Design("full", 12, 0, 0, 0, 0))
-    build(tmp_path / "study", codings(tmp_path / "images"), made)
+    folder, _ = make_study(layout=layout, crop=(63, 47), design=Design("full", 12, 0, 0, 0, 0))
     browser = launch(f"--force-device-scale-factor={ratio}", "--window-size=901,757")
-    page = opened(browser, serve(tmp_path / "study").url, viewport=None, no_viewport=True)
+    page = opened(browser, serve(folder).url, viewport=None, no_viewport=True)
     begin(page)
     wait_for(page, "1 of 12")
     assert page.evaluate("devicePixelRatio") == pytest.approx(ratio)
@@ -222,7 +204,7 @@ def test_images_are_on_the_screen_pixel_by_pixel(
         assert len(images) == {"flip": 2, "side": 3, "inplace": 1}[layout]
         for image in images:
             stem = shown(page)[image.get_attribute("data-name")]
-            pixels = np.asarray(Image.open(tmp_path / "study" / "images" / f"{stem}.png").convert("RGB"))
+            pixels = np.asarray(Image.open(folder / "images" / f"{stem}.png").convert("RGB"))
             if ratio > 2.5:  # an image pixel is a square of four
                 pixels = pixels.repeat(2, 0).repeat(2, 1)
             box = image.bounding_box()
@@ -272,8 +254,7 @@ def test_a_double_click_counts_once(browser: Any, serve: Any, folder: Path, stud
         page.locator("[data-choice=a]").dblclick()
     wait_for(page, "4 of 15")
     time.sleep(0.5)
-    assert count(page) == "4 of 15"
-    assert len(stored(folder, study)) == 5
+    assert (count(page), len(stored(folder, study))) == ("4 of 15", 5)
 
 
 def test_choosing_needs_a_look_at_both(browser: Any, serve: Any, folder: Path, study: Study) -> None:
@@ -305,8 +286,7 @@ def test_a_pause_stops_the_clock_and_its_link_leads_back(browser: Any, serve: An
     answer_by_keyboard(page, study)
     page.locator("#feedback").wait_for()
     assert stored(folder, study)[0].ms < 1500
-    elsewhere = opened(browser, link)
-    wait_for(elsewhere, "Practice 2 of 2")
+    wait_for(opened(browser, link), "Practice 2 of 2")
 
 
 def test_two_windows_of_one_rater_count_a_trial_once(browser: Any, serve: Any, folder: Path, study: Study) -> None:
@@ -324,12 +304,9 @@ def test_two_windows_of_one_rater_count_a_trial_once(browser: Any, serve: Any, f
     assert [v.n for v in stored(folder, study)] == [0]
 
 
-def test_touch_is_enough(browser: Any, serve: Any, codings: Any, make_options: Any, tmp_path: Path) -> None:
-    study = build(
-        tmp_path / "study", codings(tmp_path / "images"), make_options(layout="inplace", ties=True, max_density=4.0)
-    )
-    page = opened(browser, serve(tmp_path / "study").url, viewport={"width": 390, "height": 844},
-                  device_scale_factor=3, has_touch=True, is_mobile=True)  # fmt: skip
+def test_touch_is_enough(browser: Any, serve: Any, make_study: Any) -> None:
+    folder, study = make_study(layout="inplace", ties=True, max_density=4.0)
+    page = opened(browser, serve(folder).url, device_scale_factor=3, **PHONE)
     page.locator("input[name=agree]").tap()
     page.locator("#consent button.main").tap()
     assert "Tap the image" in page.locator("#intro").inner_text()
@@ -344,7 +321,7 @@ def test_touch_is_enough(browser: Any, serve: Any, codings: Any, make_options: A
         assert button.evaluate("b => b.scrollWidth <= b.clientWidth"), "a button's words run out of it"
     page.locator("[data-choice=tie]").tap()
     page.locator("#feedback").wait_for()
-    assert [(v.choice, v.dpr) for v in stored(tmp_path / "study", study)] == [("tie", 3.0)]
+    assert [(v.choice, v.dpr) for v in stored(folder, study)] == [("tie", 3.0)]
 
 
 def test_an_answer_that_is_barred_on_its_way_is_kept(browser: Any, serve: Any, folder: Path, study: Study) -> None:
@@ -364,15 +341,12 @@ def test_an_answer_that_is_barred_on_its_way_is_kept(browser: Any, serve: Any, f
 
 @pytest.mark.parametrize(("ratio", "fits"), [(2.6, False), (3, True)])
 def test_a_crop_of_512_fits_390_points_or_that_is_said_before_consent(
-    browser: Any, serve: Any, codings: Any, make_options: Any, tmp_path: Path, ratio: float, fits: bool
+    browser: Any, serve: Any, codings: Any, make_study: Any, tmp_path: Path, ratio: float, fits: bool
 ) -> None:
-    coded = [
-        c._replace(original=_large(c.original), reconstruction=_large(c.reconstruction))
-        for c in codings(tmp_path / "i", 2)
-    ]
-    build(tmp_path / "s", coded, make_options(layout="inplace", crop=(512, 512), design=Design("full", 6, 0, 0, 0, 0)))
-    page = opened(browser, serve(tmp_path / "s").url, viewport={"width": 390, "height": 844},
-                  device_scale_factor=ratio, has_touch=True, is_mobile=True)  # fmt: skip
+    parts = "original", "reconstruction"
+    coded = [c._replace(**{p: _large(getattr(c, p)) for p in parts}) for c in codings(tmp_path / "i", 2)]
+    folder, _ = make_study(coded, layout="inplace", crop=(512, 512), design=Design("full", 6, 0, 0, 0, 0))
+    page = opened(browser, serve(folder).url, device_scale_factor=ratio, **PHONE)
     assert page.locator("#consent").is_visible() == fits
     if not fits:
         assert "This window is too small" in page.locator("#small").inner_text()
@@ -380,9 +354,7 @@ def test_a_crop_of_512_fits_390_points_or_that_is_said_before_consent(
         page.set_viewport_size({"width": 1200, "height": 900})
         page.locator("#consent").wait_for()
         return
-    page.locator("input[name=agree]").tap()
-    page.locator("#consent button.main").tap()
-    page.locator("#intro button").tap()
+    begin_by_touch(page)
     wait_for(page, "1 of 6")
     box = page.locator(".frame").bounding_box()
     assert box["width"] == pytest.approx(2 * 512 / ratio, abs=0.1)
@@ -399,17 +371,10 @@ def _large(path: Path) -> Path:
     return large
 
 
-def test_after_a_tap_no_answer_of_the_next_trial_looks_chosen(
-    browser: Any, serve: Any, codings: Any, make_options: Any, tmp_path: Path
-) -> None:
-    build(
-        tmp_path / "s", codings(tmp_path / "i"), make_options(layout="inplace", design=Design("full", 12, 0, 0, 0, 0))
-    )
-    page = opened(browser, serve(tmp_path / "s").url, viewport={"width": 390, "height": 844},
-                  device_scale_factor=2, has_touch=True, is_mobile=True)  # fmt: skip
-    page.locator("input[name=agree]").tap()
-    page.locator("#consent button.main").tap()
-    page.locator("#intro button").tap()
+def test_after_a_tap_no_answer_of_the_next_trial_looks_chosen(browser: Any, serve: Any, make_study: Any) -> None:
+    folder, _ = make_study(layout="inplace", design=Design("full", 12, 0, 0, 0, 0))
+    page = opened(browser, serve(folder).url, device_scale_factor=2, **PHONE)
+    begin_by_touch(page)
     wait_for(page, "1 of 12")
     looks = []
     for n in range(2):
@@ -423,13 +388,11 @@ def test_after_a_tap_no_answer_of_the_next_trial_looks_chosen(
     assert page.evaluate("document.activeElement === document.body")
 
 
-def test_questions_are_answered_by_keyboard_and_back_leads_into_the_same_study(
-    browser: Any, serve: Any, codings: Any, make_options: Any, tmp_path: Path
+def test_questions_are_answered_by_keyboard_and_back_leads_into_the_study(
+    browser: Any, serve: Any, make_study: Any
 ) -> None:
-    design = Design("random", 1, checks=0, repeats=0, training=0, rest_every=0)
-    made = make_options(design=design, questions=DEFAULT)
-    study = build(tmp_path / "s", codings(tmp_path / "images"), made)
-    page = opened(browser, serve(tmp_path / "s").url)
+    folder, study = make_study(design=Design("random", 1, 0, 0, 0, 0), questions=DEFAULT)
+    page = opened(browser, serve(folder).url)
     page.keyboard.press("Tab")
     page.keyboard.press("Space")
     page.keyboard.press("Enter")
@@ -448,7 +411,7 @@ def test_questions_are_answered_by_keyboard_and_back_leads_into_the_same_study(
     page.locator("textarea").fill("edges")
     page.locator("button.main").click()
     page.locator("#done").wait_for()
-    store = Store(tmp_path / "s", study.id)
+    store = Store(folder, study.id)
     assert store.raters() == 1
     (told,) = store.told().values()
     assert [told[q.id] for q in DEFAULT] == [*(q.options[0] for q in DEFAULT[:4]), "edges"]
@@ -456,22 +419,14 @@ def test_questions_are_answered_by_keyboard_and_back_leads_into_the_same_study(
     assert page.errors == []
 
 
-@pytest.mark.parametrize(("task", "layout", "names"), [
-    ("dsis", "side", {"original", "image"}), ("dsis", "inplace", {"original", "image"}), ("acr", "side", {"image"}),
-])  # fmt: skip
-def test_images_are_graded_by_key_and_by_tap(
-    browser: Any, serve: Any, codings: Any, make_options: Any, tmp_path: Path, task: str, layout: str, names: set[str]
-) -> None:
-    design = Design("random", 6, checks=2, repeats=1, training=2, rest_every=0)
-    study = build(
-        tmp_path / "s", codings(tmp_path / "i"), make_options(task=task, layout=layout, design=design, max_density=4.0)
-    )
-    page = opened(browser, serve(tmp_path / "s").url, viewport={"width": 390, "height": 844},
-                  device_scale_factor=3, has_touch=True, is_mobile=True)  # fmt: skip
+@pytest.mark.parametrize(("task", "layout"), [("dsis", "side"), ("dsis", "inplace"), ("acr", "side")])
+def test_images_are_graded_by_key_and_by_tap(browser: Any, serve: Any, make_study: Any, task: str, layout: str) -> None:
+    folder, study = make_study(task=task, layout=layout, design=Design("random", 6, 2, 1, 2, 0), max_density=4.0)
+    page = opened(browser, serve(folder).url, device_scale_factor=3, **PHONE)
     begin(page)
     for n in range(2):
         wait_for(page, f"Practice {n + 1} of 2")
-        assert set(shown(page)) == names
+        assert set(shown(page)) == ({"image"} if task == "acr" else {"original", "image"})
         assert page.locator("[data-choice]").count() == 5
         if layout == "inplace":
             page.wait_for_timeout(400)
@@ -489,5 +444,4 @@ def test_images_are_graded_by_key_and_by_tap(
         page.keyboard.press("Space")
     page.locator("[data-choice='4']:enabled").tap()
     wait_for(page, "2 of 9")
-    assert [v.choice for v in stored(tmp_path / "s", study)] == ["1", "5", "4"]
-    assert page.errors == []
+    assert ([v.choice for v in stored(folder, study)], page.errors) == (["1", "5", "4"], [])

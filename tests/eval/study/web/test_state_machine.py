@@ -49,8 +49,7 @@ class Server(RuleBasedStateMachine):
 
     @rule(name=NAMES)
     def come(self, name: str) -> None:
-        entrance = self.client.get(f"/?visit={name}")
-        assert (entrance.status_code == 303) == (name in self.links)
+        assert (self.client.get(f"/?visit={name}").status_code == 303) == (name in self.links)
         link = self.client.post("/join", data={"agree": "yes", "participant": name}).location
         assert self.links.setdefault(name, link) == link
         self.given.setdefault(name, [])

@@ -97,22 +97,10 @@ def test_a_rater_sees_what_the_design_says(built_with: Any, course_of: Any, meth
     for _ in range(3):
         vote_to_the_end(course)
     kinds = [v.trial.kind for v in course.store.votes()]
-    assert kinds.count("pair") == 36
-    assert kinds.count("check") == 6
-    assert kinds.count("repeat") == 3
+    assert (kinds.count("pair"), kinds.count("check"), kinds.count("repeat")) == (36, 6, 3)
     assert kinds.count("training") == 6
     pairs = [course._tally.pair(v.trial) for v in course.store.votes() if v.trial.kind == "pair"]
     assert len(set(pairs)) == 12
-
-
-def test_an_active_trial_stays_the_same_until_it_is_answered(built_with: Any, course_of: Any) -> None:
-    folder, study = built_with("active")
-    course = course_of(Store(folder, study.id), study)
-    first, other = joined(course), joined(course)
-    shown = course.screen(first._replace(done=2))
-    vote_to_the_end(course)
-    course.screen(other)
-    assert course.screen(first._replace(done=2)) == shown
 
 
 def test_nothing_stored_leads_back_to_a_person_or_lets_anybody_vote(folder: Path, course: Course) -> None:
