@@ -19,7 +19,6 @@ GUARDS = {"gencomp/processes.py", "gencomp/cli/group.py"}
 """Who sets PYTHONSAFEPATH: around the start of workers, and around a whole command, with all that libraries start."""
 
 OTHERS = ("os.system", "os.popen", "os.posix_spawn", "os.spawn", "os.exec", "pty.spawn", "asyncio.create_subprocess")
-
 HOSTILE = """
 open({mark!r}, "a").write(__name__ + " ran\\n")
 raise ImportError("a stranger's module")

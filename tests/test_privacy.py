@@ -51,7 +51,6 @@ VERBS = {  # the arguments, and the outputs
 }
 MODELLED = {"compress", "decompress", "sample", "interpolate", "restore", "demo", "bench", "web", "bulk", "study"}
 SLOW = {"int8", "export", "eval", "study"}
-
 pytestmark = pytest.mark.skipif(sys.platform != "linux" and os.environ.get("CI") != "true", reason="Linux filters")
 
 

@@ -5,6 +5,7 @@ import re
 import zlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -29,7 +30,6 @@ GOLDEN_FILE = bytes.fromhex("474e4301 deadbeef 8006 8004 fb01 78563412 0448251b 
 SECTIONED = replace(GOLDEN, version=2).sealed(0x12345678)
 SECTIONED_FILE = pack(SECTIONED, b"payload", {4: b"hi", 100: b"of the future"})
 DOT = Path(__file__).parent.parent / "golden" / "dot.gnc"
-
 headers = st.builds(
     Header,
     model_id=st.binary(min_size=4, max_size=4),
@@ -40,6 +40,22 @@ headers = st.builds(
     version=st.integers(1, 2),
 )
 extras = st.dictionaries(st.integers(1, 127), st.binary(max_size=200), max_size=3)
+BROKEN: list[Any] = [([b"\x04\x02hi", b"\x02\x00", b"\x00\x01p"], "out of order")]
+BROKEN += [([b"\x04\x02hi", b"\x04\x02hi", b"\x00\x01p"], "out of order")]
+BROKEN += [([b"\x80\x01x", b"\x00\x01p"], "section 128 must be known")]
+BROKEN += [([b"\x05\xff\xff\xff\xff\x0f"], "optional sections"), ([b"\x05\xff\xff\xff\xff\x10"], "invalid length")]
+BROKEN += [([b"\x05\x80\x00"], "invalid image size or length"), ([b"\x05\x05abc"], "ends inside a section")]
+BROKEN += [([b"\x00\x05abc"], "ends inside the payload"), ([b"\x00\x01pq"], "goes on after its payload")]
+BROKEN += [([], "ends inside a section")]
+ERRORS: list[Any] = [(b"", "empty file"), (b"\x89PNG\r\n\x1a\n", "not a gencomp file")]
+ERRORS += [(b"GNC\x03" + GOLDEN_FILE[4:], "newer version.*format version 3")]
+ERRORS += [(b"GNC\x11" + GOLDEN_FILE[4:], "newer version.*flags 0x1"), (GOLDEN_FILE[:12], "ends inside the header")]
+ERRORS += [(GOLDEN_FILE[:-1], "checksum"), (b"GNC\x01\0\0\0\0\x00\x01" + bytes(10), "width must lie in 1")]
+ERRORS += [(b"GNC\x01\0\0\0\0\x81\x00\x01" + bytes(10), "invalid image size")]
+ERRORS += [(b"GNC\x01\0\0\0\0\xff\xff\xff\xff\x01\x01" + bytes(10), "invalid image size")]
+ERRORS += [(b"GNC\x01\0\0\0\0\x01\x01\x01\x04" + bytes(8), "quality_step must lie in 0 to 1024")]
+BEYOND: list[Any] = [{"width": 0}, {"height": MAX_SIDE + 1}, {"quality_step": STEPS + 1}, {"latents_crc": -1}]
+BEYOND += [{"model_id": b"abc"}, {"version": 3}]
 
 
 def test_golden_file_is_written_and_read_to_the_byte() -> None:
@@ -97,21 +113,7 @@ def _sections(*parts: bytes) -> bytes:
     return head + zlib.crc32(body, zlib.crc32(head)).to_bytes(4, "little") + body
 
 
-@pytest.mark.parametrize(
-    ("parts", "text"),
-    [
-        ([b"\x04\x02hi", b"\x02\x00", b"\x00\x01p"], "out of order"),
-        ([b"\x04\x02hi", b"\x04\x02hi", b"\x00\x01p"], "out of order"),
-        ([b"\x80\x01x", b"\x00\x01p"], "section 128 must be known"),
-        ([b"\x05\xff\xff\xff\xff\x0f"], "optional sections"),
-        ([b"\x05\xff\xff\xff\xff\x10"], "invalid length"),
-        ([b"\x05\x80\x00"], "invalid image size or length"),
-        ([b"\x05\x05abc"], "ends inside a section"),
-        ([b"\x00\x05abc"], "ends inside the payload"),
-        ([b"\x00\x01pq"], "goes on after its payload"),
-        ([], "ends inside a section"),
-    ],
-)
+@pytest.mark.parametrize(("parts", "text"), BROKEN)
 def test_broken_sections_are_named(parts: list[bytes], text: str) -> None:
     with pytest.raises(BitstreamError, match=text):
         unpack(_sections(*parts))
@@ -195,37 +197,13 @@ def test_arbitrary_bytes_are_refused_with_one_line(data: bytes, magic: bytes) ->
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("data", "text"),
-    [
-        (b"", "empty file"),
-        (b"\x89PNG\r\n\x1a\n", "not a gencomp file"),
-        (b"GNC\x03" + GOLDEN_FILE[4:], "newer version.*format version 3"),
-        (b"GNC\x11" + GOLDEN_FILE[4:], "newer version.*flags 0x1"),
-        (GOLDEN_FILE[:12], "ends inside the header"),
-        (GOLDEN_FILE[:-1], "checksum"),
-        (b"GNC\x01\0\0\0\0\x00\x01" + bytes(10), "width must lie in 1"),
-        (b"GNC\x01\0\0\0\0\x81\x00\x01" + bytes(10), "invalid image size"),
-        (b"GNC\x01\0\0\0\0\xff\xff\xff\xff\x01\x01" + bytes(10), "invalid image size"),
-        (b"GNC\x01\0\0\0\0\x01\x01\x01\x04" + bytes(8), "quality_step must lie in 0 to 1024"),
-    ],
-)
+@pytest.mark.parametrize(("data", "text"), ERRORS)
 def test_errors_name_what_is_wrong(data: bytes, text: str) -> None:
     with pytest.raises(BitstreamError, match=text):
         unpack(data)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"width": 0},
-        {"height": MAX_SIDE + 1},
-        {"quality_step": STEPS + 1},
-        {"latents_crc": -1},
-        {"model_id": b"abc"},
-        {"version": 3},
-    ],
-)
+@pytest.mark.parametrize("change", BEYOND)
 def test_header_out_of_range_is_refused(change: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"must lie in|4 bytes"):
         Header(**{**vars(GOLDEN), **change})

@@ -14,14 +14,12 @@ from PIL import Image
 HERE = Path(__file__).parent
 GOLDEN = HERE.parent / "golden"
 CASES = json.loads((GOLDEN / "golden.json").read_text())
-
 SETTINGS: dict[str, tuple[dict[str, str], list[str]]] = {
     "one thread": ({"OMP_NUM_THREADS": "1"}, []),
     "two threads": ({"OMP_NUM_THREADS": "2"}, []),
     "no vector instructions": ({"ATEN_CPU_CAPABILITY": "default"}, []),
     "oneDNN on SSE4.1": ({"ONEDNN_MAX_CPU_ISA": "SSE41"}, []),
     "MKL compatible": ({"MKL_CBWR": "COMPATIBLE"}, []),
-    "autocast around": ({}, ["--autocast"]),
     "compiled": ({}, ["--compile"]),
 }
 

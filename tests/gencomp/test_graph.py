@@ -37,7 +37,6 @@ TRAINING = onnx.TrainingInfoProto(algorithm=INNER)
 FUNCTION = onnx.FunctionProto(name="Conv", domain="", node=[node("Constant", attribute("value", outside()))])
 TENSORS = AttributeProto(name="x", type=AttributeProto.TENSORS, tensors=[outside()])
 SPARSE = onnx.SparseTensorProto(values=outside(), indices=outside("indices"), dims=[16])
-
 HOSTILE: dict[str, Any] = {
     "relative path": lambda m: m.graph.initializer.append(outside()),
     "absolute path": lambda m: m.graph.initializer.append(outside(location="/etc/passwd")),

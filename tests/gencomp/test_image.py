@@ -97,8 +97,6 @@ MID_GREY_CMYK = _icc(  # colours become Lab (50.2, 0, 0) whatever they are, blac
     b"Lab ",
     b"prtr",
 )
-
-
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"
 
 

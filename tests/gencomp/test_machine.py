@@ -33,8 +33,6 @@ def mounted(proc: Path, groups: str, mounts: list[tuple[str, str, str]], files: 
 
 
 V2 = "cgroup2 cgroup2 rw"
-
-
 QUOTAS = [("max", 8), ("200000", 2), ("150000", 2), ("5000", 1), ("9900000", 8), ("odd", 8), ("", 8)]
 
 

@@ -24,6 +24,11 @@ XMP = """<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="a
  xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:exif="http://ns.adobe.com/exif/1.0/"
  xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6" exif:GPSLatitude="48,51N" dc:format="image/jpeg">
 <exif:GPSLongitude>2,21E</exif:GPSLongitude><dc:title>Tour</dc:title>{}</rdf:Description></rdf:RDF></x:xmpmeta>"""
+UNTRUSTED: list[Any] = [("<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>", "entities"), ("<a>" * 3000, "no element found")]
+UNTRUSTED += [("<a>" * 6000 + "</a>" * 6000, "recursion"), ("x" * 65_001, "over 65,000")]
+DAMAGED: list[Any] = [("exif", b"no tiff"), ("exif", bytes(65_001)), ("xmp", b"\xff"), ("icc", b"no profile")]
+DAMAGED += [("dpi", b"abc"), ("dpi", struct.pack("<ff", float("nan"), 1)), ("comment", b"\xff")]
+DAMAGED += [("comment", b"x" * 65_001)]
 
 
 def _exif() -> Image.Exif:
@@ -162,15 +167,7 @@ def test_by_products_hold_nothing_but_pixels(form: str) -> None:
     assert read_image(io.BytesIO(file.getvalue())).info == {}  # what reports and samples are written from
 
 
-@pytest.mark.parametrize(
-    ("packet", "text"),
-    [
-        ("<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>", "entities"),
-        ("<a>" * 3000, "no element found"),
-        ("<a>" * 6000 + "</a>" * 6000, "recursion"),
-        ("x" * 65_001, "over 65,000"),
-    ],
-)
+@pytest.mark.parametrize(("packet", "text"), UNTRUSTED)
 def test_xmp_that_cannot_be_trusted_is_left_out_and_that_is_said(packet: str, text: str) -> None:
     image = Image.new("RGB", (4, 4))
     image.info["xmp"] = packet.encode()
@@ -198,19 +195,7 @@ def test_all_kinds_together_fit_into_a_file() -> None:
     assert sum(LIMITS.values()) <= MAX_SECTION_BYTES
 
 
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("exif", b"no tiff"),
-        ("exif", bytes(65_001)),
-        ("xmp", b"\xff"),
-        ("icc", b"no profile"),
-        ("dpi", b"abc"),
-        ("dpi", struct.pack("<ff", float("nan"), 1)),
-        ("comment", b"\xff"),
-        ("comment", b"x" * 65_001),
-    ],
-)
+@pytest.mark.parametrize(("name", "content"), DAMAGED)
 def test_damaged_sections_are_left_out_and_that_is_said(name: str, content: bytes) -> None:
     with pytest.warns(ImageWarning, match=f"the file's {name} is damaged"):
         assert to_info({SECTION_KINDS[name]: content}) == {}

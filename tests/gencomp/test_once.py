@@ -8,7 +8,9 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -127,14 +129,8 @@ def test_memory_that_runs_out_is_named_with_the_image_not_the_model(said: str, m
     codec = Codec(codec_module.load_model(TINY), "cpu", runtime="onnx")
     data = codec.compress(PIXELS)
 
-    class Session:
-        def get_inputs(self) -> list[Any]:
-            return []
-
-        def run(self, *_: object) -> None:
-            raise RuntimeError(said)
-
-    monkeypatch.setattr(onnx, "_open", lambda *_: Session())
+    session = SimpleNamespace(get_inputs=list, run=Mock(side_effect=RuntimeError(said)))
+    monkeypatch.setattr(onnx, "_open", lambda *_: session)
     codec = copy.deepcopy(codec)  # without its sessions
     with pytest.raises(ImageError, match=r"^not enough memory for an image of 56x40 pixels$"):
         codec.compress(PIXELS)

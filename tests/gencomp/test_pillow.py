@@ -17,8 +17,10 @@ from gencomp.bitstream import Header, pack
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 SWAPPED = SRGB.replace(b"rXYZ", b"????").replace(b"gXYZ", b"rXYZ").replace(b"????", b"gXYZ")  # red is green in it
-
 pytestmark = pytest.mark.usefixtures("fake_codec")
+ABSURD: list[Any] = [({"quality": "keep"}, "always coded anew"), ({"quality": "web_high"}, "no number")]
+ABSURD += [({"icc_profile": b"no profile"}, "icc_profile cannot be stored"), ({"dpi": 300}, "dpi cannot be stored")]
+ABSURD += [({"dpi": (0, float("nan"))}, "dpi cannot be stored"), ({"comment": "x" * 65_001}, "comment of 65,001 bytes")]
 
 
 def _saved(photo: Image.Image, **options: Any) -> io.BytesIO:
@@ -152,17 +154,7 @@ def test_profile_given_to_save_says_the_colours_and_converts_nothing(photo: Imag
     assert photo.info["icc_profile"] == profile
 
 
-@pytest.mark.parametrize(
-    ("options", "text"),
-    [
-        ({"quality": "keep"}, "always coded anew"),
-        ({"quality": "web_high"}, "no number"),
-        ({"icc_profile": b"no profile"}, "icc_profile cannot be stored"),
-        ({"dpi": 300}, "dpi cannot be stored"),
-        ({"dpi": (0, float("nan"))}, "dpi cannot be stored"),
-        ({"comment": "x" * 65_001}, "comment of 65,001 bytes"),
-    ],
-)
+@pytest.mark.parametrize(("options", "text"), ABSURD)
 def test_absurd_options_are_oserrors(tmp_path: Path, photo: Image.Image, options: dict[str, Any], text: str) -> None:
     with pytest.raises(OSError, match=text):
         photo.save(tmp_path / "a.gnc", **options)

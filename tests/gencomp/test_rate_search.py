@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -43,14 +44,9 @@ def test_a_sketch_finds_a_step_that_fits_or_says_that_none_does(
     scale: float, slope: float, limit: int, wrong: float, bend: float
 ) -> None:
     table = sizes(scale, slope)
-    asked: list[int] = []
-
-    def size(step: int) -> int:
-        asked.append(step)
-        return table[step]
-
+    size = Mock(side_effect=table.__getitem__)
     found = largest_step_by_sketch(size, lambda s: 0.05 * wrong * table[s] * math.exp(bend * s / STEPS), 0.05, limit)
-    assert len(set(asked)) == len(asked), "coded twice"
+    assert len({call.args for call in size.call_args_list}) == size.call_count, "coded twice"
     if table[0] > limit:
         assert found is None
     else:
@@ -64,15 +60,10 @@ def test_a_fair_sketch_takes_three_codings_and_comes_within_a_percent(
     scale: float, slope: float, place: float, wrong: float, bend: float
 ) -> None:
     table = sizes(scale, slope)
-    limit, asked = math.floor(scale * math.exp(slope * place)), []
-
-    def size(step: int) -> int:
-        asked.append(step)
-        return table[step]
-
+    limit, size = math.floor(scale * math.exp(slope * place)), Mock(side_effect=table.__getitem__)
     found = largest_step_by_sketch(size, lambda s: 0.05 * wrong * table[s] * math.exp(bend * s / STEPS), 0.05, limit)
     assert found is not None
-    assert len(asked) <= CODINGS
+    assert size.call_count <= CODINGS
     assert 0.98 * limit <= table[found] <= limit
 
 

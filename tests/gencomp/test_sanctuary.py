@@ -13,6 +13,7 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import click
 import pyarrow as pa
@@ -103,12 +104,10 @@ def _stop_long_work(monkeypatch: pytest.MonkeyPatch) -> None:
     from gencomp.eval.family import training
     from gencomp.train.loop import Loop, Stopped
 
-    def no_workers(*_: Any, **__: Any) -> Any:
-        raise BaselineError("no work in this test")
-
     def no_steps(loop: Loop, _: Any) -> None:
         raise Stopped(loop.stage.step)
 
+    no_workers = Mock(side_effect=BaselineError("no work in this test"))
     monkeypatch.setattr(evaluation, "Workers", no_workers)
     monkeypatch.setattr(training, "trained", no_workers)
     monkeypatch.setattr(Loop, "train_stage", no_steps)

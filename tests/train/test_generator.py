@@ -26,6 +26,9 @@ from .conftest import half_of, lines, same_end
 TINY = {"model.latent_channels": "4", "model.widths": "4,4,4,4,8", "crop": "64"}
 TINY |= {"generator.discriminators.patch.width": "4"}
 FAST = {"steps": "8", "batch": "2", "workers": "0", "precision": "no", "ema": "0.9", "warmup": "0"}
+WRONG: list[Any] = [({"generator.discriminators.patch.condition_channels": "4"}, "of images alone")]
+WRONG += [({"generator.discriminators.patch.feature_matching": "1"}, "of images alone")]
+WRONG += [({"generator.discriminators.patch": "0"}, "above 0")]
 
 
 def small(**values: str) -> Recipe:
@@ -97,14 +100,7 @@ def test_stages_follow_one_another_and_share_a_schedule() -> None:
     assert learning_rate_factor(chosen, 40) == 1
 
 
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"generator.discriminators.patch.condition_channels": "4"}, "of images alone"),
-        ({"generator.discriminators.patch.feature_matching": "1"}, "of images alone"),
-        ({"generator.discriminators.patch": "0"}, "above 0"),
-    ],
-)
+@pytest.mark.parametrize(("values", "message"), WRONG)
 def test_what_no_generator_can_be_trained_with_is_refused(values: dict[str, str], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         small(**values)

@@ -47,7 +47,6 @@ TINY = {
     | {"model.hyper_channels": "4", "model.hyper_width": "8"},
 }
 KEPT = RunOptions(save_every=STEPS // 2, log_every=1)
-
 data = pytest.importorskip("skimage.data")
 rungs = pytest.mark.parametrize("rung", TINY)
 

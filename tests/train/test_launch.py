@@ -25,6 +25,14 @@ from .conftest import lines
 FAST = "--steps 4 --set realism.begin=2 --log-every 2 --tracker none --validate-every 0"
 PIPES: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
 PIPES["env"] = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+WRONG: list[Any] = [("tin", 2, "did you mean 'tiny'")]
+WRONG += [("tiny --set realism.losses.lpips_alx=1", 2, "did you mean 'lpips_alex'")]
+WRONG += [("tiny --set steps", 2, "key=value"), ("tiny", 2, "--data"), ("tiny --json", 2, "--dry-run")]
+WRONG += [("tiny --data x", 2, "--out")]
+WRONG += [("tiny --data /nowhere/at/all --out OUT --tracker none", 1, "no folder /nowhere/at/all")]
+WRONG += [("gan --data PHOTOS --out OUT --tracker none", 1, "--init")]
+WRONG += [("tiny --data PHOTOS --out OUT --init /none.safetensors --tracker none", 1, "none.safetensors")]
+WRONG += [("tiny --data PHOTOS --out OUT --tracker nobody", 1, "nobody")]
 
 
 def words(*typed: str | Path) -> list[str]:
@@ -96,21 +104,7 @@ def test_a_dry_run_counts_the_network_of_the_init_in_one_json_object(trained: Pa
     assert [stage["stage"] for stage in found["stages"]] == ["realism"]  # the stage before has no steps
 
 
-@pytest.mark.parametrize(
-    ("typed", "status", "message"),
-    [
-        ("tin", 2, "did you mean 'tiny'"),
-        ("tiny --set realism.losses.lpips_alx=1", 2, "did you mean 'lpips_alex'"),
-        ("tiny --set steps", 2, "key=value"),
-        ("tiny", 2, "--data"),
-        ("tiny --json", 2, "--dry-run"),
-        ("tiny --data x", 2, "--out"),
-        ("tiny --data /nowhere/at/all --out OUT --tracker none", 1, "no folder /nowhere/at/all"),
-        ("gan --data PHOTOS --out OUT --tracker none", 1, "--init"),
-        ("tiny --data PHOTOS --out OUT --init /none.safetensors --tracker none", 1, "none.safetensors"),
-        ("tiny --data PHOTOS --out OUT --tracker nobody", 1, "nobody"),
-    ],
-)
+@pytest.mark.parametrize(("typed", "status", "message"), WRONG)
 def test_what_is_wrong_is_one_line(typed: str, status: int, message: str, photographs: Path, tmp_path: Path) -> None:
     places = {"OUT": tmp_path / "run", "PHOTOS": photographs}
     said = gencomp("train --set precision=no", *(places.get(word, word) for word in typed.split()), status=status)

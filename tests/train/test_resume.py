@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,6 +25,9 @@ from gencomp.train.resume import agreed, build_stage, model_file
 from gencomp.train.settings import recipe
 
 from .conftest import FAST, NEVER, lines, same_end, small
+
+CHANGED: list[Any] = [({"model.transform.latent_channels": "16"}, "another network"), ({"steps": "6"}, "already")]
+CHANGED += [({"steps": "20", "begin": "12"}, "back to rate_distortion")]
 
 
 def test_sigterm_costs_nothing(
@@ -45,14 +49,7 @@ def test_sigterm_costs_nothing(
     assert same_end(trained, tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("values", "said"),
-    [
-        ({"model.transform.latent_channels": "16"}, "another network"),
-        ({"steps": "6"}, "already"),
-        ({"steps": "20", "begin": "12"}, "back to rate_distortion"),
-    ],
-)
+@pytest.mark.parametrize(("values", "said"), CHANGED)
 def test_what_does_not_go_on_is_refused(trained: Path, photographs: Path, values: dict[str, str], said: str) -> None:
     with pytest.raises(CheckpointError, match=said):
         run(small(**values), [str(photographs)], trained, options=FAST)

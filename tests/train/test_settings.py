@@ -1,6 +1,7 @@
 """Recipes: what may be set, what is refused, schedules, and what a recipe asks for before it is run."""
 
 import json
+from typing import Any
 
 import pytest
 import torch
@@ -24,6 +25,21 @@ from gencomp.train.recipes import LADDER, RECIPES
 from gencomp.train.settings import RecipeError, recipe
 from gencomp.train.terms import minimised
 
+WRONG: list[Any] = [("lerning_rate", "1", "did you mean 'learning_rate'")]
+WRONG += [("realism.losses.lpips_vg", "1", "did you mean 'lpips_vgg'"), ("realism", "1", "section")]
+WRONG += [("realism.losses", "1", "mse"), ("realism.losses.mse.log2_sigma", "4", "unknown key")]
+WRONG += [("realism.discriminators.patch.backbone", "x", "unknown key"), ("encoder.losses.mse", "1", "realism")]
+WRONG += [("realism.begin", "-1", "begins"), ("rate_distortion.begin", "5", "begins"), ("stages", "1", "unknown key")]
+WRONG += [("steps.x", "1", "single value"), ("steps", "many", "not a number"), ("precision", "fp8", "bf16")]
+WRONG += [("crop", "100", "multiple of 64"), ("compile", "perhaps", "neither true nor false")]
+WRONG += [("name", "x", "cannot be set"), ("batch", "0", "positive")]
+WRONG += [("lambda_max", "0.0000001", "at least lambda_min"), ("accumulate", "5", "divided")]
+WRONG += [("mid_quality_fraction", "1.5", "0 to 1")]
+MINIMISED: list[Any] = [("realism.losses.lpips_vgg=1", "lpips_vgg")]
+MINIMISED += [("realism.losses.wasserstein_steerable=9", "wasserstein")]
+MINIMISED += [("realism.losses.wasserstein_alex=1", "wasserstein_alex"), ("realism.losses.mse=2", "psnr")]
+MINIMISED += [("ms_ssim_weight=1", "ms_ssim")]
+
 
 def test_every_recipe_is_named_as_it_is_called_and_is_complete() -> None:
     named = {"base", "gan", "hific-lo", "hific-mi", "hific-hi", "perception", "slim", "tiny"}
@@ -32,31 +48,7 @@ def test_every_recipe_is_named_as_it_is_called_and_is_complete() -> None:
         assert recipe(name).name == name
 
 
-@pytest.mark.parametrize(
-    ("key", "value", "message"),
-    [
-        ("lerning_rate", "1", "did you mean 'learning_rate'"),
-        ("realism.losses.lpips_vg", "1", "did you mean 'lpips_vgg'"),
-        ("realism", "1", "section"),
-        ("realism.losses", "1", "mse"),
-        ("realism.losses.mse.log2_sigma", "4", "unknown key"),
-        ("realism.discriminators.patch.backbone", "x", "unknown key"),
-        ("encoder.losses.mse", "1", "realism"),
-        ("realism.begin", "-1", "begins"),
-        ("rate_distortion.begin", "5", "begins"),
-        ("stages", "1", "unknown key"),
-        ("steps.x", "1", "single value"),
-        ("steps", "many", "not a number"),
-        ("precision", "fp8", "bf16"),
-        ("crop", "100", "multiple of 64"),
-        ("compile", "perhaps", "neither true nor false"),
-        ("name", "x", "cannot be set"),
-        ("batch", "0", "positive"),
-        ("lambda_max", "0.0000001", "at least lambda_min"),
-        ("accumulate", "5", "divided"),
-        ("mid_quality_fraction", "1.5", "0 to 1"),
-    ],
-)
+@pytest.mark.parametrize(("key", "value", "message"), WRONG)
 def test_wrong_values_are_refused_by_name(key: str, value: str, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         recipe("gan", {key: value})
@@ -131,16 +123,7 @@ def test_plan_counts_what_the_model_counts() -> None:
     assert first.saved_bytes > 64 * 64 * 3 * 4
 
 
-@pytest.mark.parametrize(
-    ("setting", "named"),
-    [
-        ("realism.losses.lpips_vgg=1", "lpips_vgg"),
-        ("realism.losses.wasserstein_steerable=9", "wasserstein"),
-        ("realism.losses.wasserstein_alex=1", "wasserstein_alex"),
-        ("realism.losses.mse=2", "psnr"),
-        ("ms_ssim_weight=1", "ms_ssim"),
-    ],
-)
+@pytest.mark.parametrize(("setting", "named"), MINIMISED)
 def test_what_a_recipe_minimises_has_the_name_of_a_metric(setting: str, named: str) -> None:
     terms = recipe("gan").stages[1].losses
     off = dict.fromkeys(["ms_ssim_weight", *(f"realism.losses.{term}" for term in terms)], "0")

@@ -29,7 +29,6 @@ from gencomp.train.throughput import made_up_batch
 from .conftest import small
 
 CPU = torch.device("cpu")
-
 NARROW = {"realism.discriminators.patch.width": "8", "realism.losses.wasserstein_laplacian": "1"}
 ALL = {"realism.trains": "all", "rate.bpp": "0.2", "rate_distortion.losses.mse": "1"}
 

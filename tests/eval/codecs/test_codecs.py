@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,9 @@ from gencomp.eval.codecs.classical import avif_format, decode_with_pillow, jpeg_
 from gencomp.eval.run.coding import code, nearest
 
 TINY = str(Path(__file__).parents[2] / "golden" / "tiny.safetensors")
+ALONE: list[Any] = [("jpeg", (), [("jpeg",)]), ("gencomp@3", (), [("gencomp@3",)])]
+ALONE += [("gencomp", ("gencomp-base",), [("gencomp", "gencomp-base")]), (f"{TINY}@2", (TINY,), [(f"{TINY}@2",)])]
+ALONE += [("gencomp@3", (TINY, "gencomp-base"), [("gencomp@3", TINY), ("gencomp@3", "gencomp-base")])]
 
 
 @pytest.fixture(scope="module")
@@ -148,16 +152,7 @@ def test_a_models_codec_takes_an_effort_by_its_name_and_says_so() -> None:
     assert refined.decode(refined.encode(small, 60), 1.0).size == small.size
 
 
-@pytest.mark.parametrize(
-    ("name", "models", "alone"),
-    [
-        ("jpeg", (), [("jpeg",)]),
-        ("gencomp@3", (), [("gencomp@3",)]),
-        ("gencomp", ("gencomp-base",), [("gencomp", "gencomp-base")]),
-        (f"{TINY}@2", (TINY,), [(f"{TINY}@2",)]),
-        ("gencomp@3", (TINY, "gencomp-base"), [("gencomp@3", TINY), ("gencomp@3", "gencomp-base")]),
-    ],
-)
+@pytest.mark.parametrize(("name", "models", "alone"), ALONE)
 def test_each_codec_of_a_run_is_built_alone(name: str, models: tuple[str, ...], alone: list[tuple[str, ...]]) -> None:
     """Its peak memory is measured so: another model that is loaded beside it would count as its own."""
     made = building.build(name, models, "cpu")

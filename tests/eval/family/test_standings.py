@@ -26,6 +26,9 @@ ROWS = [
     {"codec": "b", "bpp": 0.2, "psnr": 30.0},
     {"codec": "b", "bpp": 1.6, "psnr": 40.0},
 ]
+VERDICTS: list[Any] = [(-12.3, (-15.0, -9.0), "holds", "12.3 % fewer bits than balle2017")]
+VERDICTS += [(8.0, (2.0, 15.0), "reversed", "8.0 % more bits than balle2017")]
+VERDICTS += [(-1.0, (-4.0, 3.0), "open", "the interval has zero in it")]
 
 
 def test_the_common_rate_is_one_that_most_curves_reach() -> None:
@@ -56,14 +59,7 @@ def line(name: str, kmac: float = 10.0) -> Standing:
     return Standing(name, rung(name), spent, {"encoder_kmac": kmac, "decoder_kmac": kmac}, Values(None, None, {}))
 
 
-@pytest.mark.parametrize(
-    ("value", "interval", "verdict", "words"),
-    [
-        (-12.3, (-15.0, -9.0), "holds", "12.3 % fewer bits than balle2017"),
-        (8.0, (2.0, 15.0), "reversed", "8.0 % more bits than balle2017"),
-        (-1.0, (-4.0, 3.0), "open", "the interval has zero in it"),
-    ],
-)
+@pytest.mark.parametrize(("value", "interval", "verdict", "words"), VERDICTS)
 def test_a_pair_is_said_to_hold_only_where_the_interval_does(
     value: float, interval: tuple[float, float], verdict: str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

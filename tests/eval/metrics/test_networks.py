@@ -131,6 +131,7 @@ def test_the_shifted_grid_needs_one_and_a_half_patches() -> None:
 
 def test_inception_features_are_of_the_given_weights() -> None:
     from unittest import mock
+
     import torch_fidelity.feature_extractor_inceptionv3 as module
 
     with (

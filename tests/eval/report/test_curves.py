@@ -4,6 +4,7 @@ import json
 import math
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -122,8 +123,7 @@ def test_a_clear_difference_is_significant() -> None:
 
 
 def test_what_cannot_be_resampled_is_refused() -> None:
-    def undefined(index: np.ndarray) -> float:
-        raise CurveError("never")
+    undefined = Mock(side_effect=CurveError("never"))
 
     assert resample(lambda index: 0.0, 1) is mean_interval(np.ones(1)) is resample(undefined, 10, resamples=20) is None
 

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given, settings
@@ -33,14 +34,10 @@ def test_the_nearest_whole_setting_is_found(target: int) -> None:
 @settings(deadline=None)
 @given(st.lists(st.integers(300, 70_000), min_size=1, max_size=4))
 def test_a_fine_rate_control_matches_within_two_percent_in_few_tries(targets: list[int]) -> None:
-    tried: list[float] = []
-
-    def size(setting: float) -> int:
-        tried.append(setting)
-        return exponential(setting)
-
+    size = Mock(side_effect=exponential)
     search = RateSearch(RateControl("quality", 0, 100, positions=1001), size, PIXELS)
     assert all(search.match(target).rate == "reached" for target in targets)
+    tried = [call.args[0] for call in size.call_args_list]
     if 2000 <= min(targets) <= max(targets) <= 9000:
         assert 0 < min(tried) <= max(tried) < 100  # the ends, which are slow, are not coded where the middle will do
     assert len(tried) <= 2 + 8 * len(targets)
@@ -69,10 +66,7 @@ def test_a_coarse_rate_control_is_near_and_not_at_its_limit() -> None:
 
 
 def test_a_wavering_codec_still_ends() -> None:
-    def wavering(setting: float) -> int:
-        return exponential(setting) + (37 if round(setting) % 3 else 0)
-
-    search = RateSearch(RateControl("quality", 0, 100), wavering, PIXELS)
+    search = RateSearch(RateControl("quality", 0, 100), lambda s: exponential(s) + 37 * (round(s) % 3 > 0), PIXELS)
     assert search.match(5000).size == pytest.approx(5000, rel=0.05)
 
 
@@ -85,23 +79,15 @@ def test_geometric_rate_controls_are_even_in_the_logarithm() -> None:
 @given(st.lists(st.integers(150, 100_000), min_size=1, max_size=4), st.floats(0.7, 1.4), st.floats(-0.3, 0.3))
 def test_a_sketch_leads_to_the_same_setting_with_few_files(targets: list[int], ratio: float, drift: float) -> None:
     """A sketch whose ratio to the files drifts over the rate control, as a codec's quick presets do."""
-    coded: list[float] = []
-
-    def size(setting: float) -> int:
-        coded.append(setting)
-        return exponential(setting)
-
-    def sketch(setting: float) -> int:
-        return round(ratio * exponential(setting) ** (1 + drift / 10))
-
-    search = RateSearch(RateControl("quality", 0, 100), size, PIXELS, sketch)
-    plain = RateSearch(RateControl("quality", 0, 100), exponential, PIXELS)
+    size, control = Mock(side_effect=exponential), RateControl("quality", 0, 100)
+    search = RateSearch(control, size, PIXELS, lambda s: round(ratio * exponential(s) ** (1 + drift / 10)))
+    plain = RateSearch(control, exponential, PIXELS)
     for target in targets:
         found, wanted = search.match(target), plain.match(target)
         assert abs(found.setting - wanted.setting) <= 1
         assert exponential(found.setting) == found.size
         assert abs(math.log(found.size / target)) <= max(0.035, abs(math.log(wanted.size / target)) + 0.01)
-    assert len(coded) <= 3 * len(targets) + 1
+    assert size.call_count <= 3 * len(targets) + 1
 
 
 def test_a_sketch_that_misleads_gives_way_to_the_files() -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -28,33 +29,27 @@ PSNR, SWD = ("--metric", "psnr"), ("--metric", "swd")
 PLAIN, FRAGILE = ("--codec", "eval_adapters:plain"), ("--codec", "eval_adapters:fragile")
 TWO = ("--codec", "jpeg", "--codec", "webp", "--bpp", 0.5, "--bpp", 1, *QUICK, "--anchor", "jpeg")
 ADAPTERS = """
+import os
 from gencomp.eval.codecs.baseline import Baseline, RateControl
 from gencomp.eval.codecs.classical import decode_with_pillow, through_pillow
-
-def encode(image, quality):
-    return through_pillow("JPEG", quality=round(quality))(image)
-
-def plain():
-    return Baseline("plain", ".jpg", RateControl("quality", 1, 95), encode, decode_with_pillow, "plain 1")
-
-def deadly():
-    def sometimes(image, quality):
-        if image.getpixel((0, 0)) == FORBIDDEN:
-            import os
-            os.abort()
-        return encode(image, quality)
-    return Baseline("deadly", ".jpg", RateControl("quality", 1, 95), sometimes, decode_with_pillow, "deadly 1")
-
-def fragile():
-    def sometimes(image, quality):
-        if image.getpixel((0, 0)) == FORBIDDEN:
-            raise RuntimeError("no images of cats")
-        return encode(image, quality)
-    return Baseline("fragile", ".jpg", RateControl("quality", 1, 95), sometimes, decode_with_pillow, "fragile 1")
+def refuse():
+    raise RuntimeError("no images of cats")
+def codec(name, fault=None):
+    def encode(image, quality):
+        if fault and image.getpixel((0, 0)) == FORBIDDEN:
+            fault()
+        return through_pillow("JPEG", quality=round(quality))(image)
+    return Baseline(name, ".jpg", RateControl("quality", 1, 95), encode, decode_with_pillow, f"{name} 1")
+def plain(): return codec("plain")
+def deadly(): return codec("deadly", os.abort)
+def fragile(): return codec("fragile", refuse)
 """
 WRONG = [("--codec", "jepg"), ("--codec", "absent.safetensors"), ("--metric", "snr"), ("--bpp", "0"), ("--bpp", "nan"),
          ("--quality", "avif:x"), ("--quality", "inf"), ("--realism", "nan"), ("--limit", "0"),
          ("--bd-range", "0.5", "0.1"), ("--bd-range", "0.1", "inf")]  # fmt: skip
+UNFIT: list[Any] = [((*PLAIN, *FRAGILE, "--quality", "plain:30"), "--quality")]
+UNFIT += [((*PLAIN, *FRAGILE, "--quality", "other:30", "--quality", "20"), "--quality")]
+UNFIT += [(("--codec", "eval_adapters:absent"), "none of the codecs can be used: eval_adapters:absent")]
 
 
 @pytest.fixture(autouse=True)
@@ -219,14 +214,7 @@ def test_a_wrong_folder_is_one_line(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ((*PLAIN, *FRAGILE, "--quality", "plain:30"), "--quality"),
-        ((*PLAIN, *FRAGILE, "--quality", "other:30", "--quality", "20"), "--quality"),
-        (("--codec", "eval_adapters:absent"), "none of the codecs can be used: eval_adapters:absent"),
-    ],
-)
+@pytest.mark.parametrize(("given", "message"), UNFIT)
 def test_unfit_settings_leave_no_report(given: tuple[str, ...], message: str, photos: Path, tmp_path: Path) -> None:
     assert message in str(invoke(photos, tmp_path / "out", *given, status=1).exception)
     assert not (tmp_path / "out").exists()
@@ -242,10 +230,8 @@ def test_a_flat_image_breaks_no_metric_and_no_file(tmp_path: Path) -> None:
     Image.new("RGB", (200, 180), (90, 120, 60)).save(tmp_path / "flat" / "flat.png")
     invoke(tmp_path / "flat", tmp_path / "out", *PLAIN, "--quality", 20)
 
-    def refuse(word: str) -> None:
-        raise AssertionError(f"{word} is no JSON")
-
-    json.loads((tmp_path / "out" / "results.json").read_text(), parse_constant=refuse)
+    text = (tmp_path / "out" / "results.json").read_text()
+    json.loads(text, parse_constant=Mock(side_effect=AssertionError("no JSON")))
 
 
 def test_deltas_take_the_images_that_both_codecs_have(photos: Path, tmp_path: Path) -> None:

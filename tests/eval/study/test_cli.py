@@ -24,6 +24,18 @@ from gencomp.eval.study.web.cli import _origin
 from gencomp.eval.study.web.store import Store
 
 HERE = Path(__file__).parent
+WRONG: list[Any] = [(["--codec", "nobody"], "no codec nobody here; known: bad, good, middling")]
+WRONG += [(["--realism", "0.5"], "no realism 0.5 here; known: 0.0, 1.0"), (["--draw", "9"], "there are only 4")]
+WRONG += [(["--trials", "41"], "there are only 40 pairs"), (["--consent", "nowhere.txt"], "does not exist")]
+WRONG += [(["--crop", "big"], "give WIDTHxHEIGHT"), (["--crop-at", "image0"], "give IMAGE=X,Y")]
+WRONG += [(["--design", "full", "--trials", "3"], "--trials does not go with --design full")]
+WRONG += [(["--task", "dsis", "--ties"], "are for --task pairs")]
+WRONG += [(["--task", "acr", "--design", "active"], "are for --task pairs")]
+WRONG += [(["--task", "acr", "--layout", "flip"], "--task acr has side")]
+WRONG += [(["--task", "dsis", "--trials", "21"], "there are only 20 images to rate")]
+WRONG += [(["--task", "acr", "--trials", "25"], "there are only 24 images to rate")]
+WRONG += [(["--questions", "q.json", "--no-questions"], "contradict each other")]
+WRONG += [(["--questions", "q.json"], "is no list of questions")]
 
 
 def run(*arguments: str) -> Any:
@@ -72,26 +84,7 @@ def test_codecs_settings_and_realisms_can_be_chosen(evaluation: Path, tmp_path: 
     assert [scene.image for scene in study.scenes] == ["image2"]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (["--codec", "nobody"], "no codec nobody here; known: bad, good, middling"),
-        (["--realism", "0.5"], "no realism 0.5 here; known: 0.0, 1.0"),
-        (["--draw", "9"], "there are only 4"),
-        (["--trials", "41"], "there are only 40 pairs"),
-        (["--consent", "nowhere.txt"], "does not exist"),
-        (["--crop", "big"], "give WIDTHxHEIGHT"),
-        (["--crop-at", "image0"], "give IMAGE=X,Y"),
-        (["--design", "full", "--trials", "3"], "--trials does not go with --design full"),
-        (["--task", "dsis", "--ties"], "are for --task pairs"),
-        (["--task", "acr", "--design", "active"], "are for --task pairs"),
-        (["--task", "acr", "--layout", "flip"], "--task acr has side"),
-        (["--task", "dsis", "--trials", "21"], "there are only 20 images to rate"),
-        (["--task", "acr", "--trials", "25"], "there are only 24 images to rate"),
-        (["--questions", "q.json", "--no-questions"], "contradict each other"),
-        (["--questions", "q.json"], "is no list of questions"),
-    ],
-)
+@pytest.mark.parametrize(("arguments", "says"), WRONG)
 def test_a_wrong_wish_builds_nothing(
     evaluation: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], says: str
 ) -> None:

@@ -17,6 +17,12 @@ from gencomp.bulk.status import SampleRow, read_rows
 from gencomp.bulk.storage import BULK
 from gencomp.bulk.transform import is_label
 
+LINKS: list[Any] = [("b.jpg>a.png", "a.gnc b.gnc>a.gnc")]
+LINKS += [("sub/b.jpg~../a.png c.png>./a.png", "a.gnc sub/b.gnc~../a.gnc c.gnc>./a.gnc")]
+LINKS += [("b.jpg>a.png c.webp>b.jpg", "a.gnc b.gnc>a.gnc c.gnc>b.gnc")]
+LINKS += [("original.bin>a.png b.jpg>a.png", "a.png original.bin>a.png b.jpg>a.png")]
+LINKS += [("b.jpg>note.txt c.jpg~/etc/x.jpg", "a.gnc b.jpg>note.txt c.jpg~/etc/x.jpg")]
+
 
 def archive(*members: tuple[str, bytes | str]) -> bytes:
     """Files, and links where the content is a name: `>name` a hard one, `~name` a symbolic one."""
@@ -53,16 +59,7 @@ RAMP = np.arange(80, dtype=np.uint8).reshape(8, 10)
 BROKEN = b"\x89PNG\r\n\x1a\nbroken"
 
 
-@pytest.mark.parametrize(
-    ("links", "after"),
-    [
-        ("b.jpg>a.png", "a.gnc b.gnc>a.gnc"),
-        ("sub/b.jpg~../a.png c.png>./a.png", "a.gnc sub/b.gnc~../a.gnc c.gnc>./a.gnc"),
-        ("b.jpg>a.png c.webp>b.jpg", "a.gnc b.gnc>a.gnc c.gnc>b.gnc"),
-        ("original.bin>a.png b.jpg>a.png", "a.png original.bin>a.png b.jpg>a.png"),
-        ("b.jpg>note.txt c.jpg~/etc/x.jpg", "a.gnc b.jpg>note.txt c.jpg~/etc/x.jpg"),
-    ],
-)
+@pytest.mark.parametrize(("links", "after"), LINKS)
 def test_links_lead_to_what_they_led_to(tmp_path: Path, sets: Any, bring: Any, links: str, after: str) -> None:
     members = [(name, kind + link) for name, kind, link in re.findall(r"(\S+?)([>~])(\S+)", links)]
     (tmp_path / "in.tar").write_bytes(archive(("a.png", sets.image_file(1)), *members))

@@ -16,22 +16,17 @@ from gencomp.bulk.shard import forget
 from gencomp.bulk.status import read_rows
 from gencomp.bulk.storage import BULK, DestinationError, StandsError, Storage
 
+BEGUN: list[Any] = [({}, {"source": "elsewhere"}, "source"), ({"quality": 30}, {"quality": 31}, "quality 30 (now 31)")]
+BEGUN += [({"direction": "decode"}, {"direction": "verify"}, "direction decode (now verify)")]
+BEGUN += [({"keep": ("exif",)}, {}, "keep ['exif'] (now [])"), ({"model": "a"}, {"model": "b"}, "decoder")]
+
 
 def rows_of(folder: Path) -> dict[str, str]:
     tables = sorted((folder / BULK / "status").rglob("*.parquet"))
     return {row.sample: row.status for table in tables for row in read_rows(table.open("rb"))}
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "said"),
-    [
-        ({}, {"source": "elsewhere"}, "source"),
-        ({"quality": 30}, {"quality": 31}, "quality 30 (now 31)"),
-        ({"direction": "decode"}, {"direction": "verify"}, "direction decode (now verify)"),
-        ({"keep": ("exif",)}, {}, "keep ['exif'] (now [])"),
-        ({"model": "a"}, {"model": "b"}, "decoder"),
-    ],
-)
+@pytest.mark.parametrize(("first", "second", "said"), BEGUN)
 def test_a_destination_keeps_to_what_it_was_begun_with(
     tmp_path: Path, fake_codec: Any, first: dict[str, Any], second: dict[str, Any], said: str
 ) -> None:

@@ -25,6 +25,17 @@ from gencomp.cli import group
 from gencomp.cli.main import main
 
 Run = Callable[..., Result]
+BAD: list[Any] = [(b"", "empty file"), (b"hello", "not a gencomp file"), (b"GNC\x07aaaa", "newer version")]
+BAD += [(b"GNC\x01fake\x05\x05", "ends inside the header")]
+BAD += [(pack(Header(b"fake", 5, 5, 0, 0), b"x")[:-1] + b"y", "checksum does not match")]
+BAD += [(pack(Header(b"else", 5, 5, 0, 0), b"x"), "another model")]
+BAD += [(pack(Header(b"fake", 2_000_000, 2_000_000, 0, 0), b"x"), "larger than the limit")]
+BAD += [(pack(Header(b"fake", 5, 5, 0, 0), bytes(70_000)), "longer than an image of 5x5")]
+WRONG = ["compress", "compress {in}/a.png --quality 0.5", "compress {in}/a.png --quality nan", "nonsense"]
+WRONG += ["compress {in}/a.png --bpp 0", "compress {in}/a.png --bytes 0", "compress {in}/a.png --quality 3 --bpp 1"]
+WRONG += ["compress {in}/a.png --bytes 3 --bpp 1", "compress {in}/a.png -o {in}/b.jpg"]
+WRONG += ["compress {in}/a.png {in}/sub/b.png -o {in}/a.png", "compress {in}/a.png --device tpu"]
+WRONG += ["decompress {in}/a.gnc -o {in}/a.xyz", "decompress {in}/a.gnc --realism 1.5"]
 
 
 @pytest.fixture
@@ -159,19 +170,7 @@ def test_one_bad_file_does_not_stop_the_rest(run: Run, images: Path, tmp_path: P
     assert records[1]["path"] == f"{images}/bad.png"
 
 
-@pytest.mark.parametrize(
-    ("content", "text"),
-    [
-        (b"", "empty file"),
-        (b"hello", "not a gencomp file"),
-        (b"GNC\x07aaaa", "newer version"),
-        (b"GNC\x01fake\x05\x05", "ends inside the header"),
-        (pack(Header(b"fake", 5, 5, 0, 0), b"x")[:-1] + b"y", "checksum does not match"),
-        (pack(Header(b"else", 5, 5, 0, 0), b"x"), "another model"),
-        (pack(Header(b"fake", 2_000_000, 2_000_000, 0, 0), b"x"), "larger than the limit"),
-        (pack(Header(b"fake", 5, 5, 0, 0), bytes(70_000)), "longer than an image of 5x5"),
-    ],
-)
+@pytest.mark.parametrize(("content", "text"), BAD)
 def test_bad_input_is_one_line_and_no_output(run: Run, tmp_path: Path, content: bytes, text: str) -> None:
     (tmp_path / "x.gnc").write_bytes(content)
     result = run("decompress", tmp_path / "x.gnc")
@@ -200,27 +199,10 @@ def test_lack_of_place_is_one_line(run: Run, images: Path, tmp_path: Path, monke
     assert _names(images) == ["a.png", "sub"]
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["compress"],
-        ["compress", "{in}/a.png", "--quality", "0.5"],
-        ["compress", "{in}/a.png", "--quality", "nan"],
-        ["compress", "{in}/a.png", "--bpp", "0"],
-        ["compress", "{in}/a.png", "--bytes", "0"],
-        ["compress", "{in}/a.png", "--quality", "3", "--bpp", "1"],
-        ["compress", "{in}/a.png", "--bytes", "3", "--bpp", "1"],
-        ["compress", "{in}/a.png", "-o", "{in}/b.jpg"],
-        ["compress", "{in}/a.png", "{in}/sub/b.png", "-o", "{in}/a.png"],
-        ["compress", "{in}/a.png", "--device", "tpu"],
-        ["decompress", "{in}/a.gnc", "-o", "{in}/a.xyz"],
-        ["decompress", "{in}/a.gnc", "--realism", "1.5"],
-        ["nonsense"],
-    ],
-)
-def test_wrong_usage_is_status_2_before_any_work(run: Run, images: Path, arguments: list[str]) -> None:
+@pytest.mark.parametrize("line", WRONG)
+def test_wrong_usage_is_status_2_before_any_work(run: Run, images: Path, line: str) -> None:
     before = _names(images)
-    result = run(*(argument.format(**{"in": images}) for argument in arguments))
+    result = run(*(word.format(**{"in": images}) for word in line.split()))
     assert result.exit_code == 2
     assert "Error: " in result.stderr
     assert _names(images) == before

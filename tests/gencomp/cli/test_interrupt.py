@@ -30,6 +30,18 @@ sys.meta_path.insert(0, Interrupting())
 from gencomp.cli.main import main
 sys.exit(main())
 """
+IMPORTS: list[Any] = [("gencomp.bitstream", ["--version"]), ("PIL", ["--version"]), ("click", ["--version"])]
+IMPORTS += [("gencomp.cli.info", ["info", "{}/a.gnc"]), ("importlib.metadata", ["--help"])]
+IMPORTS += [("gencomp.codec", ["compress", "{}/a.png"]), ("onnxruntime", ["compress", "{}/a.png"])]
+IMPORTS += [("gencomp.image", ["info", "{}/a.gnc"])]
+STARTS: list[Any] = [(["/venv/bin/gencomp", "info"], ["python", "/venv/bin/gencomp", "info"], True)]
+STARTS += [(["C:/venv/gencomp.exe"], ["python.exe"], True)]
+STARTS += [(["-m"], ["python", "-X", "dev", "-m", "gencomp", "info"], True)]
+STARTS += [(["-m"], ["python", "-m", "gencomp.train", "-m", "x"], True), (["-m"], ["python", "-mgencomp.eval"], True)]
+STARTS += [(["-m"], ["python", "-m", "pytest", "gencomp"], False)]
+STARTS += [(["-m"], ["python", "-m", "pytest", "-m", "gencomp"], False)]
+STARTS += [(["-c"], ["python", "-c", "import gencomp"], False), ([""], ["python"], False)]
+STARTS += [(["my_script.py"], ["python", "my_script.py"], False)]
 
 
 def _run(command: list[str | Path], **options: object) -> subprocess.CompletedProcess[str]:
@@ -42,19 +54,7 @@ def _run(command: list[str | Path], **options: object) -> subprocess.CompletedPr
     )
 
 
-@pytest.mark.parametrize(
-    ("module", "arguments"),
-    [
-        ("gencomp.bitstream", ["--version"]),
-        ("PIL", ["--version"]),
-        ("click", ["--version"]),
-        ("gencomp.cli.info", ["info", "{}/a.gnc"]),
-        ("importlib.metadata", ["--help"]),
-        ("gencomp.codec", ["compress", "{}/a.png"]),
-        ("onnxruntime", ["compress", "{}/a.png"]),
-        ("gencomp.image", ["info", "{}/a.gnc"]),
-    ],
-)
+@pytest.mark.parametrize(("module", "arguments"), IMPORTS)
 def test_interruption_of_any_import_is_one_line(tmp_path: Path, module: str, arguments: list[str]) -> None:
     (tmp_path / "a.gnc").write_bytes(pack(Header(b"fake", 4, 4, 0, 0), b"payload"))
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
@@ -75,21 +75,7 @@ def test_full_standard_output_is_one_line(tmp_path: Path, arguments: list[str]) 
     assert (result.returncode, result.stderr) == (1, "Error: No space left on device\n")
 
 
-@pytest.mark.parametrize(
-    ("argv", "started", "expected"),
-    [
-        (["/venv/bin/gencomp", "info"], ["python", "/venv/bin/gencomp", "info"], True),
-        (["C:/venv/gencomp.exe"], ["python.exe"], True),
-        (["-m"], ["python", "-X", "dev", "-m", "gencomp", "info"], True),
-        (["-m"], ["python", "-m", "gencomp.train", "-m", "x"], True),
-        (["-m"], ["python", "-mgencomp.eval"], True),
-        (["-m"], ["python", "-m", "pytest", "gencomp"], False),
-        (["-m"], ["python", "-m", "pytest", "-m", "gencomp"], False),
-        (["-c"], ["python", "-c", "import gencomp"], False),
-        ([""], ["python"], False),
-        (["my_script.py"], ["python", "my_script.py"], False),
-    ],
-)
+@pytest.mark.parametrize(("argv", "started", "expected"), STARTS)
 def test_only_commands_change(
     monkeypatch: pytest.MonkeyPatch, argv: list[str], started: list[str], expected: bool
 ) -> None:

@@ -20,6 +20,12 @@ from gencomp.cli.main import main
 
 TINY = ["--model", str(Path(__file__).parents[2] / "golden" / "tiny.safetensors")]
 Run = Callable[..., Result]
+WRONG: list[Any] = [(["compress", "-"], b"no image", 1, "-: not an image"), (["compress", "-"], b"", 1, "-: ")]
+WRONG += [(["decompress", "-"], b"no such file", 1, "-: "), (["info", "-"], b"GNC", 1, "-: ")]
+WRONG += [(["compress", "-", "a.png"], b"", 2, "standard input")]
+WRONG += [(["compress", "-", "-o", "out/"], b"", 2, "has no name")]
+WRONG += [(["compress", "a.png", "b.png", "-o", "-"], b"", 2, "takes one file")]
+WRONG += [(["compress", ".", "-o", "-"], b"", 2, "takes one file"), (["compress", "./-"], b"", 1, "No such file")]
 
 
 @pytest.fixture
@@ -62,20 +68,7 @@ def test_what_is_said_does_not_come_between_the_bytes(run: Run, png: bytes) -> N
     assert json.loads(told.stdout)["latents_ok"] is True
 
 
-@pytest.mark.parametrize(
-    ("arguments", "given", "status", "said"),
-    [
-        (["compress", "-"], b"no image", 1, "-: not an image"),
-        (["compress", "-"], b"", 1, "-: "),
-        (["decompress", "-"], b"no such file", 1, "-: "),
-        (["info", "-"], b"GNC", 1, "-: "),
-        (["compress", "-", "a.png"], b"", 2, "standard input"),
-        (["compress", "-", "-o", "out/"], b"", 2, "has no name"),
-        (["compress", "a.png", "b.png", "-o", "-"], b"", 2, "takes one file"),
-        (["compress", ".", "-o", "-"], b"", 2, "takes one file"),
-        (["compress", "./-"], b"", 1, "No such file"),
-    ],
-)
+@pytest.mark.parametrize(("arguments", "given", "status", "said"), WRONG)
 def test_what_cannot_be_meant_is_one_line(run: Run, arguments: list[str], given: bytes, status: int, said: str) -> None:
     done = run(*arguments, *(TINY if "info" not in arguments else []), given=given)
     assert (done.exit_code, done.stdout) == (status, "")

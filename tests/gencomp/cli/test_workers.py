@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +24,9 @@ from gencomp.cli.planning import plan
 from gencomp.walk import is_image
 
 MODEL = str(Path(__file__).parents[2] / "golden" / "tiny.safetensors")
+JOBS: list[Any] = [(8, 64 << 30, 1, "cpu", 1), (8, 64 << 30, 3, "cpu", 1), (8, 64 << 30, 7, "cpu", 3)]
+JOBS += [(8, 64 << 30, 1000, "auto", 8), (8, 10 << 30, 1000, "cpu", 3), (8, 1 << 30, 1000, "cpu", 1)]
+JOBS += [(8, 64 << 30, 1000, "cuda", 1)]
 
 
 @pytest.fixture
@@ -90,18 +94,7 @@ def test_model_that_cannot_be_loaded_is_one_error(photos: list[Path], tmp_path: 
     assert multiprocessing.active_children() == []
 
 
-@pytest.mark.parametrize(
-    ("cores", "memory", "files", "device", "jobs"),
-    [
-        (8, 64 << 30, 1, "cpu", 1),
-        (8, 64 << 30, 3, "cpu", 1),
-        (8, 64 << 30, 7, "cpu", 3),
-        (8, 64 << 30, 1000, "auto", 8),
-        (8, 10 << 30, 1000, "cpu", 3),
-        (8, 1 << 30, 1000, "cpu", 1),
-        (8, 64 << 30, 1000, "cuda", 1),
-    ],
-)
+@pytest.mark.parametrize(("cores", "memory", "files", "device", "jobs"), JOBS)
 def test_default_number_of_processes(
     monkeypatch: pytest.MonkeyPatch, cores: int, memory: int, files: int, device: str, jobs: int
 ) -> None:

@@ -10,8 +10,6 @@ from gencomp.networks.transforms import TransformConfig
 from gencomp.runtime.torch import TorchRuntime
 
 SMALL = HyperpriorConfig(TransformConfig(8, (8, 8), (1, 1), (8, 8, 8, 8), (1, 1, 1), grain=True), PriorConfig(4, 8, 8))
-
-
 EXPECTED = [-0.42259377241134644, -0.10520055890083313, 0.11568832397460938, -0.41693973541259766]
 
 

@@ -88,8 +88,6 @@ ENTROPY = """async (cases) => {%s
   }
   return out;
 }"""
-
-
 CODER = """async (streams) => {%s
   const { RangeCoder } = await import("./codec/rangecoder.js");
   const out = [];

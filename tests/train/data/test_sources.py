@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,10 @@ from gencomp.train.data.graphics import rendered
 from gencomp.train.data.sources import DataError, Sources, is_lossless, odds
 
 from ..conftest import parquet
+
+FILES: list[Any] = [("png", {}, True), ("webp", {"lossless": True}, True)]
+FILES += [("webp", {"lossless": True, "exif": b"Exif\0\0II*\0\x08\0\0\0\0\0"}, True), ("webp", {"quality": 90}, False)]
+FILES += [("jpeg", {"quality": 100}, False), ("tiff", {}, True), ("ppm", {}, True)]
 
 
 def test_sources_that_are_not_there_are_named(tmp_path: Path) -> None:
@@ -42,18 +47,7 @@ def test_sizes_are_found_without_tables(photographs: Path, tmp_path: Path, monke
     assert len(set(chances[1:])) == 1  # rows of the table, all alike
 
 
-@pytest.mark.parametrize(
-    ("kind", "options", "lossless"),
-    [
-        ("png", {}, True),
-        ("webp", {"lossless": True}, True),
-        ("webp", {"lossless": True, "exif": b"Exif\0\0II*\0\x08\0\0\0\0\0"}, True),
-        ("webp", {"quality": 90}, False),
-        ("jpeg", {"quality": 100}, False),
-        ("tiff", {}, True),
-        ("ppm", {}, True),
-    ],
-)
+@pytest.mark.parametrize(("kind", "options", "lossless"), FILES)
 def test_lossless_files_are_told_by_their_bytes(kind: str, options: dict[str, object], lossless: bool) -> None:
     file = io.BytesIO()
     Image.effect_noise((40, 30), 60).convert("RGB").save(file, kind, **options)

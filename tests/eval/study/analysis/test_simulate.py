@@ -14,16 +14,14 @@ from gencomp.eval.study.cli import study as command
 from gencomp.eval.study.plan import Design, Method, Study, Task
 
 SCALE = (1350.0, 1450.0, 1550.0, 1650.0)
+DESIGNS: list[Any] = [("random", False, 0.0), ("full", True, 0.0), ("active", False, 0.0), ("random", False, 0.2)]
 
 
 def a_study(method: Method = "random", trials: int = 24, ties: bool = False) -> Study:
     return synthetic(4, 8, Design(method, trials, 4, 0, 0, 0), ties)
 
 
-@pytest.mark.parametrize(
-    ("method", "ties", "careless"),
-    [("random", False, 0.0), ("full", True, 0.0), ("active", False, 0.0), ("random", False, 0.2)],
-)
+@pytest.mark.parametrize(("method", "ties", "careless"), DESIGNS)
 def test_intervals_hold_the_truth_about_as_often_as_they_say(method: Method, ties: bool, careless: float) -> None:
     """40 studies: a standard error of about 1.5 %, so these bounds are four of them. The full claim is for 200."""
     study = a_study(method, 48 if method == "full" else 24, ties)
