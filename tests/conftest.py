@@ -13,7 +13,6 @@ import pytest
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    """Path of a Chromium."""
     return _browser("chromium", "chromium-browser", "google-chrome", "chromium-headless-shell")
 
 
@@ -35,7 +34,6 @@ def browser(launch: Callable[..., Any]) -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def firefox() -> str:
-    """Path of a Firefox."""
     return _browser("firefox-esr", "firefox")
 
 

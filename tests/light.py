@@ -53,7 +53,6 @@ def cost_of(*command: str) -> Cost:
 
 
 def main() -> None:
-    """All checks; prints a table."""
     assert importlib.util.find_spec("torch") is None, "this installation has PyTorch: it is not the light one"
     import gencomp
 

@@ -28,7 +28,6 @@ def pair() -> tuple[Tensor, Tensor]:
 
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of three photographs."""
     folder = tmp_path_factory.mktemp("photos")
     for name in ("astronaut", "chelsea", "coffee"):
         photograph(name).save(folder / f"{name}.png")

@@ -50,7 +50,6 @@ def test_the_model_id_follows_the_integers_and_not_the_generator(model: Model) -
 
 
 def with_stem(model: Model, factor: float) -> Model:
-    """The model with another synthesis."""
     stem = "synthesis.stem.weight"
     return model._replace(weights={**model.weights, stem: np.float16(factor) * model.weights[stem]})
 

@@ -16,7 +16,6 @@ from gencomp.perceptual.ms_ssim import ms_ssim
 
 
 def images(n: int = 2, height: int = 64, width: int = 96, seed: int = 0) -> Tensor:
-    """Smooth random images in [0, 1]."""
     noise = torch.rand(n, 3, height // 4, width // 4, generator=torch.Generator().manual_seed(seed))
     return F.interpolate(noise, (height, width), mode="bicubic").clamp(0, 1)
 
@@ -31,20 +30,14 @@ def random_trunk(net: str, seed: int = 0) -> dict[str, Tensor]:
     }
 
 
-def test_absent_weights_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_absent_wrong_and_broken_weights_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(weights.WeightsError, match="alexnet-owt-7be5be79") as caught:
         ours.load_lpips("alex", tmp_path)
     assert caught.value.file == "alexnet-owt-7be5be79.pth"
-
-
-def test_a_wrong_file_under_the_right_name_is_refused(tmp_path: Path) -> None:
-    torch.save(random_trunk("alex"), tmp_path / "alexnet-owt-7be5be79.pth")
+    torch.save(random_trunk("alex"), tmp_path / caught.value.file)
     with pytest.raises(weights.WeightsError, match="another file"):
         ours.load_lpips("alex", tmp_path)
-
-
-def test_broken_weights_are_one_clear_error(tmp_path: Path) -> None:
     for name in ("net.pth", "net.safetensors"):
         (tmp_path / name).write_bytes(b"not a network")
         with pytest.raises(weights.WeightsError, match="cannot be read"):

@@ -1,5 +1,6 @@
 """The Pillow plugin: .gnc like any other format of Pillow, decoded only when pixels are asked for."""
 
+import inspect
 import io
 import pickle
 import subprocess
@@ -14,6 +15,9 @@ import pytest
 from PIL import ExifTags, Image, ImageCms, ImageOps
 
 from gencomp.bitstream import Header, pack
+from gencomp.codec import Codec
+
+from .conftest import FakeCodec
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 SWAPPED = SRGB.replace(b"rXYZ", b"????").replace(b"gXYZ", b"rXYZ").replace(b"????", b"gXYZ")  # red is green in it
@@ -213,3 +217,10 @@ def test_an_image_is_turned_upright_once(fake_codec: Any, photo: Image.Image, ho
     if "exif" in given:
         assert seen.getexif()[ExifTags.Base.Artist] == "me"
     np.testing.assert_array_equal(np.asarray(ImageOps.exif_transpose(seen)), np.asarray(photo))
+
+
+@pytest.mark.parametrize("method", ["encode", "decompress", "verify"])
+def test_the_fake_takes_what_the_codec_takes(method: str) -> None:
+    real, fake = (inspect.signature(getattr(owner, method)).parameters for owner in (Codec, FakeCodec))
+    assert list(fake) == list(real)
+    assert [p.kind for p in fake.values()] == [p.kind for p in real.values()]

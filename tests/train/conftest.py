@@ -24,7 +24,6 @@ def small(begin: str = "4", **values: str) -> Recipe:
 
 
 def lines(run_folder: Path) -> list[dict[str, Any]]:
-    """The log of a run."""
     return [json.loads(line) for line in (run_folder / "log.jsonl").read_text().splitlines()]
 
 
@@ -54,7 +53,6 @@ def made_up(seed: int, side: int = 160) -> Image.Image:
 
 @pytest.fixture(scope="session")
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of four images."""
     folder = tmp_path_factory.mktemp("photographs")
     for seed in range(4):
         made_up(seed).save(folder / f"{seed}.png")

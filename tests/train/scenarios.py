@@ -55,7 +55,6 @@ def start(processes: int, task: Callable[[], object]) -> list[int]:
 
 
 def finish(children: list[int]) -> list[int]:
-    """Wait for children; their exit statuses."""
     return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
 
 
@@ -87,7 +86,6 @@ def curve(run: Path) -> dict[int, list[float]]:
 def training(
     chosen: Recipe, photographs: str, out: Path, save_every: int = 100, log_every: int = 1
 ) -> Callable[[], object]:
-    """One run as a task for `start`."""
     kept = RunOptions(save_every=save_every, log_every=log_every)
     return lambda: gencomp.train.loop.run(chosen, [photographs], out, options=kept)
 

@@ -38,7 +38,6 @@ def coded(images: int, smooth: float | None = None) -> list[Record]:
 
 
 def rates_of(found: list[Record]) -> dict[str, float]:
-    """BD-rate by codec."""
     comparison = comparable(groups(found))
     rows: list[dict[str, Any]] = [
         {"codec": k[0], "setting": k[1], "realism": None, "unable": k in comparison.unable, "minimised": [],

@@ -65,7 +65,6 @@ def adapters(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.fixture
 def mine(photos: Path, tmp_path: Path) -> Path:
-    """A copy of the photographs."""
     return Path(shutil.copytree(photos, tmp_path / "mine"))
 
 

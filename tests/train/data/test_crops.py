@@ -36,7 +36,6 @@ def collected(place: Path, chosen: Recipe, processes: int = 1, *, start: int = 0
 
 
 def joined(shares: list[Batch]) -> Batch:
-    """The batch of all processes."""
     random = [b.random for b in shares]
     whole = RandomInputs(
         torch.cat([r.quality_step for r in random]),

@@ -44,7 +44,6 @@ class Sent(NamedTuple):
 
 
 def rate(port: int, seed: int, votes: int, pause: float, images: bool) -> Sent:
-    """Take part once."""
     rng, sent = random.Random(seed), Sent([], [], "")
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
 

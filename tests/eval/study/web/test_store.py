@@ -1,9 +1,6 @@
 import os
 import shutil
-import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -55,33 +52,6 @@ def test_copies_served_in_several_places_repeat_no_orders(folder: Path, study: S
         vote_to_the_end(course_of(store, study))
     here, there = ([vote.trial for vote in store.votes()] for store in stores)
     assert here != there
-
-
-def test_votes_that_were_acknowledged_survive_kill_9(folder: Path, study: Study) -> None:
-    """A process stores votes and says so; it is killed while it does."""
-    writer = (
-        "import sys; from pathlib import Path\n"
-        "from gencomp.eval.study.plan import load; from gencomp.eval.study.web.store import Store\n"
-        "from gencomp.eval.study.web.session import Course\n"
-        "folder = Path(sys.argv[1])\n"
-        "from itertools import count\n"
-        "course = Course(load(folder), Store(folder, load(folder).id), count(1_800_000_000, 5).__next__)\n"
-        "while True:\n"
-        "    token = course.join(agreed=True)\n"
-        "    for n in range(course.store.rater(token).total):\n"
-        "        rater = course.store.rater(token); course.vote(rater, n, 'b', 900, 1, 1.0)\n"
-        "        print(rater.id, n, flush=True)\n"
-    )
-    process = subprocess.Popen([sys.executable, "-c", writer, str(folder)], stdout=subprocess.PIPE, text=True)
-    assert process.stdout
-    said = [process.stdout.readline() for _ in range(60)]
-    process.send_signal(signal.SIGKILL)
-    said += process.stdout.readlines()
-    process.wait()
-    stored = {(v.rater, v.n) for v in Store(folder, study.id).votes()}
-    acknowledged = {(line.split()[0], int(line.split()[1])) for line in said if line.endswith("\n")}
-    assert acknowledged <= stored
-    assert len(stored) <= len(acknowledged) + 1  # at most the one that was on its way
 
 
 def test_every_vote_is_flushed_to_the_disk(folder: Path, study: Study) -> None:
