@@ -72,18 +72,9 @@ def test_a_screen_reader_is_told_names_states_and_what_happens(opened: Open, tin
     give(page, WIDE, TESTS / "golden" / "odd.gnc")
     page.locator("body[data-queue=done]").wait_for()
     tree = page.locator("body").aria_snapshot()
-    for line in (
-        'slider "Wipe between the two images"',
-        'combobox "Left image"',
-        'combobox "Right image"',
-        'group "Zoom"',
-        'region "Files"',
-        'button "Close odd.gnc"',
-        'group "Code"',
-        'slider "Quality"',
-        'button "Download zip"',
-        "status: 2 of 2 done",
-    ):
+    lines = ['slider "Wipe between the two images"', 'combobox "Left image"', 'combobox "Right image"']
+    lines += ['group "Zoom"', 'region "Files"', 'button "Close odd.gnc"', 'group "Code"', 'slider "Quality"']
+    for line in (*lines, 'button "Download zip"', "status: 2 of 2 done"):
         assert line in tree, tree
     assert page.get_by_role("button", name="wide.png", exact=False).first.get_attribute("aria-current") == "true"
     page.keyboard.press("n")  # the next file, with the focus on it

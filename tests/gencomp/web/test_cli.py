@@ -31,14 +31,9 @@ def answer(url: str, path: str, host: str | None = None) -> tuple[int, dict[str,
 
 
 def test_the_files_are_served_by_name_with_their_types(tiny_url: str) -> None:
-    for path, kind in {
-        "/": "text/html",
-        "/index.html": "text/html",
-        "/codec/codec.js": "text/javascript",
-        "/codec/kernel.wasm": "application/wasm",
-        "/icon.svg": "image/svg+xml",
-        "/manifest.webmanifest": "application/manifest+json",
-    }.items():
+    kinds = {"/": "text/html", "/index.html": "text/html", "/codec/codec.js": "text/javascript"}
+    kinds |= {"/codec/kernel.wasm": "application/wasm", "/icon.svg": "image/svg+xml"}
+    for path, kind in (kinds | {"/manifest.webmanifest": "application/manifest+json"}).items():
         status, headers, body = answer(tiny_url, path)
         assert (status, headers["Content-Type"]) == (200, kind)
         assert body

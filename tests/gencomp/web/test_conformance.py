@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gencomp.codec import Codec, load
+from gencomp.codec import Codec
 from gencomp.entropy.coder import Encoder
 from gencomp.model import save_model
 from gencomp.networks.int8 import quantised_weight
@@ -125,11 +125,6 @@ def page(opened: Callable[..., Any], tiny_url: str, request: pytest.FixtureReque
     return page
 
 
-@pytest.fixture(scope="module")
-def codec() -> Codec:
-    return load(TINY, device="cpu")
-
-
 def test_files_decode_to_their_latents_and_to_the_pixels_of_python(page: Any, codec: Codec) -> None:
     files = [(SET / case["file"]).read_bytes() for case in CASES["decode"]]
     found = evaluated(page, DECODE, [sent(TINY.read_bytes()), [sent(data) for data in files]])
@@ -150,10 +145,9 @@ def test_invalid_files_are_refused_for_their_reason(page: Any) -> None:
 
 
 def test_payloads_of_every_kind_decode_to_their_latents(page: Any) -> None:
-    cases = [
-        case | {"model": sent((SET / case["model"]).read_bytes()), "payload": sent(bytes.fromhex(case["payload"]))}
-        for case in CASES["entropy"]
-    ]
+    files = [sent((SET / case["model"]).read_bytes()) for case in CASES["entropy"]]
+    payloads = [sent(bytes.fromhex(case["payload"])) for case in CASES["entropy"]]
+    cases = [case | {"model": f, "payload": p} for case, f, p in zip(CASES["entropy"], files, payloads)]
     for case, seen in zip(CASES["entropy"], evaluated(page, ENTROPY, cases), strict=True):
         assert seen["answered"], case
         assert seen["kind"][0] == seen["kind"][1], case
@@ -166,10 +160,7 @@ def test_images_of_every_size_coded_in_the_page_decode_in_python(page: Any, code
     for name in ("dot", "strip", "odd", "wide", "loud"):
         image = Image.open(TESTS / "golden" / f"{name}.png").convert("RGBA")
         images += [(image, step) for step in (0, 500, 1024)]
-    given = [
-        {"rgba": sent(image.tobytes()), "width": image.width, "height": image.height, "step": step}
-        for image, step in images
-    ]
+    given = [{"rgba": sent(i.tobytes()), "width": i.width, "height": i.height, "step": step} for i, step in images]
     coded = [base64.b64decode(file) for file in evaluated(page, ENCODE, [sent(TINY.read_bytes()), given])]
     for (image, step), data in zip(images, coded, strict=True):
         assert codec.verify(data).latents_ok

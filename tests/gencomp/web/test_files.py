@@ -16,7 +16,7 @@ import gencomp
 from gencomp.alpha import read_with_alpha
 from gencomp.bitstream import SECTION_KINDS, inspect
 
-from .conftest import TESTS, TINY, downloaded, give, settled
+from .conftest import TESTS, downloaded, give, settled
 
 Open = Callable[..., Any]
 DROP = """async (files) => {
@@ -31,11 +31,6 @@ ALL = "body[data-queue=done][data-state=ready], body[data-queue=done][data-state
 @pytest.fixture
 def page(opened: Open, tiny_url: str) -> Any:
     return opened(tiny_url)
-
-
-@pytest.fixture(scope="module")
-def codec() -> gencomp.Codec:
-    return gencomp.load(TINY, device="cpu")
 
 
 def scene(seed: int, size: tuple[int, int] = (72, 56)) -> Image.Image:
@@ -97,11 +92,8 @@ def mixed() -> dict[str, bytes]:
     files["grey.png"] = saved(scene(2).convert("L"), "PNG")
     files |= {f"{name}.gnc": (TESTS / "golden" / f"{name}.gnc").read_bytes() for name in ("odd", "wide", "dot")}
     heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(400)
-    files |= {
-        "bad phone.heic": heic,
-        "bad cut.jpg": files["photo3.jpg"][:200],
-        "bad.png": b"\x89PNG\r\n\x1a\n" + bytes(30),
-    }
+    files |= {"bad phone.heic": heic, "bad cut.jpg": files["photo3.jpg"][:200]}
+    files["bad.png"] = b"\x89PNG\r\n\x1a\n" + bytes(30)
     files |= {"bad notes.txt": b"no image", "bad empty.jpg": b"", "bad odd.gnc": files["odd.gnc"][:-5]}
     files["bad.webp"] = b"RIFF\xff\xff\xff\xffWEBPVP8 \xff\xff\xff\x7f"
     assert len(files) == 40
