@@ -22,7 +22,6 @@ def main() -> None:
         assert isinstance(codec.runtime, TorchRuntime)
         network = codec.runtime.network
         network.synthesis = torch.compile(network.synthesis)
-
     result = {}
     files = sorted(folder.glob("*.gnc"))
     for path in files[:1] if "--compile" in sys.argv else files:  # each size is compiled anew, for half a minute

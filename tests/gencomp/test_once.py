@@ -128,7 +128,6 @@ def test_memory_that_runs_out_is_named_with_the_image_not_the_model(said: str, m
     assert machine.is_out_of_memory(RuntimeError(said))
     codec = Codec(codec_module.load_model(TINY), "cpu", runtime="onnx")
     data = codec.compress(PIXELS)
-
     session = SimpleNamespace(get_inputs=list, run=Mock(side_effect=RuntimeError(said)))
     monkeypatch.setattr(onnx, "_open", lambda *_: session)
     codec = copy.deepcopy(codec)  # without its sessions

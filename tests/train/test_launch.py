@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from click.testing import CliRunner, Result
@@ -119,15 +120,8 @@ def test_export_of_what_is_no_run_is_said_in_one_line(tmp_path: Path) -> None:
 def test_hub_gets_file_and_card_or_one_line(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub
 
-    sent: dict[str, object] = {}
-
-    def refuse(self: object, *_: object, **__: object) -> None:
-        raise ConnectionError("no way to the hub")
-
-    def upload(self: object, *, path_or_fileobj: object, path_in_repo: str, repo_id: str) -> None:
-        sent[path_in_repo] = path_or_fileobj
-
-    model = tmp_path / "m.safetensors"
+    model, upload = tmp_path / "m.safetensors", Mock()
+    refuse = Mock(side_effect=ConnectionError("no way to the hub"))
     monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", refuse)
     refused = gencomp("export --push-to-hub someone/model", trained, "-o", model, status=1)
     assert "no way to the hub" in refused.stderr
@@ -135,8 +129,9 @@ def test_hub_gets_file_and_card_or_one_line(trained: Path, tmp_path: Path, monke
     monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", lambda self, name, **_: f"hub:{name}")
     monkeypatch.setattr(huggingface_hub.HfApi, "upload_file", upload)
     gencomp("export --overwrite --push-to-hub someone/model", trained, "-o", model)
+    sent: dict[str, Any] = {c.kwargs["path_in_repo"]: c.kwargs["path_or_fileobj"] for c in upload.call_args_list}
     assert sent["model.safetensors"] == model
-    assert b'gencomp.load("someone/model")' in bytes(sent["README.md"])  # type: ignore[call-overload]
+    assert b'gencomp.load("someone/model")' in bytes(sent["README.md"])
 
 
 def test_the_dry_run_says_which_batch_and_learning_rate_fit() -> None:

@@ -124,7 +124,6 @@ def test_a_clear_difference_is_significant() -> None:
 
 def test_what_cannot_be_resampled_is_refused() -> None:
     undefined = Mock(side_effect=CurveError("never"))
-
     assert resample(lambda index: 0.0, 1) is mean_interval(np.ones(1)) is resample(undefined, 10, resamples=20) is None
 
 

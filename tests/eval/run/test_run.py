@@ -228,7 +228,6 @@ def test_a_flat_image_breaks_no_metric_and_no_file(tmp_path: Path) -> None:
     (tmp_path / "flat").mkdir()
     Image.new("RGB", (200, 180), (90, 120, 60)).save(tmp_path / "flat" / "flat.png")
     invoke(tmp_path / "flat", tmp_path / "out", *PLAIN, "--quality", 20)
-
     text = (tmp_path / "out" / "results.json").read_text()
     json.loads(text, parse_constant=Mock(side_effect=AssertionError("no JSON")))
 

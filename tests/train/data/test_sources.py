@@ -3,6 +3,7 @@
 import io
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -36,11 +37,7 @@ def test_parquet_gives_the_images_of_its_folder(photographs: Path, tmp_path: Pat
 def test_sizes_are_found_without_tables(photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.new("RGB", (320, 160)).save(tmp_path / "wide.png")
     mixed = Sources([str(tmp_path), str(parquet(photographs, tmp_path / "tables" / "set.parquet"))])
-
-    def refuse(self: object, index: int) -> None:
-        raise AssertionError("an image was read")
-
-    monkeypatch.setattr(sources.ImageTable, "__getitem__", refuse)
+    monkeypatch.setattr(sources.ImageTable, "__getitem__", Mock(side_effect=AssertionError("an image was read")))
     chances = odds(mixed)
     assert chances is not None
     assert chances.sum() == pytest.approx(1)

@@ -74,7 +74,7 @@ def opened(browser: Any, url: str, **how: Any) -> Any:
     return page
 
 
-def begin(page: Any) -> None:
+def begin(page: Any, first: str = "Practice 1 of 2") -> None:
     """Consent and introduction, by keyboard."""
     page.keyboard.press("Tab")
     page.keyboard.press("Space")
@@ -82,11 +82,13 @@ def begin(page: Any) -> None:
     page.locator("#intro").wait_for()
     page.keyboard.press("Enter")
     page.locator("#trial").wait_for()
+    wait_for(page, first)
 
 
-def begin_by_touch(page: Any) -> None:
+def begin_by_touch(page: Any, first: str) -> None:
     for part in ("input[name=agree]", "#consent button.main", "#intro button"):
         page.locator(part).tap()
+    wait_for(page, first)
 
 
 def names_of(study: Study) -> dict[tuple[str, ...], int]:
@@ -142,7 +144,7 @@ def test_a_study_by_keyboard_through_kill_9_counts_every_vote_once(
     folder, study = make_study(codings(tmp_path / "i", images=6), design=Design("random", 18, 2, 0, 3, 8))
     server = serve(folder)
     page = opened(browser, server.url)
-    begin(page)
+    begin(page, "Practice 1 of 3")
     sent = []
     for n in range(3):
         wait_for(page, f"Practice {n + 1} of 3")
@@ -194,8 +196,7 @@ def test_images_are_on_the_screen_pixel_by_pixel(
     folder, _ = make_study(layout=layout, crop=(63, 47), design=Design("full", 12, 0, 0, 0, 0))
     browser = launch(f"--force-device-scale-factor={ratio}", "--window-size=901,757")
     page = opened(browser, serve(folder).url, viewport=None, no_viewport=True)
-    begin(page)
-    wait_for(page, "1 of 12")
+    begin(page, "1 of 12")
     assert page.evaluate("devicePixelRatio") == pytest.approx(ratio)
     for _ in range(2):
         page.wait_for_timeout(100)
@@ -225,7 +226,6 @@ def stands_at(screen: Any, image: Any, x: int, y: int) -> bool:
 def test_a_window_too_small_for_the_crop_is_refused_until_it_grows(browser: Any, serve: Any, folder: Path) -> None:
     page = opened(browser, serve(folder).url, viewport={"width": 1000, "height": 700})
     begin(page)
-    wait_for(page, "Practice 1 of 2")
     page.set_viewport_size({"width": 170, "height": 600})
     page.locator("#small").wait_for()
     assert not page.locator("#trial").is_visible()
@@ -240,7 +240,6 @@ def test_a_window_too_small_for_the_crop_is_refused_until_it_grows(browser: Any,
 def test_a_double_click_counts_once(browser: Any, serve: Any, folder: Path, study: Study) -> None:
     page = opened(browser, serve(folder).url)
     begin(page)
-    wait_for(page, "Practice 1 of 2")
     for _ in range(2):
         answer_by_keyboard(page, study)
         page.locator("#feedback").wait_for()
@@ -260,7 +259,6 @@ def test_a_double_click_counts_once(browser: Any, serve: Any, folder: Path, stud
 def test_choosing_needs_a_look_at_both(browser: Any, serve: Any, folder: Path, study: Study) -> None:
     page = opened(browser, serve(folder).url)
     begin(page)
-    wait_for(page, "Practice 1 of 2")
     page.wait_for_timeout(600)
     assert page.locator("[data-choice=a]").is_disabled()
     page.keyboard.press("ArrowLeft")
@@ -275,7 +273,6 @@ def test_choosing_needs_a_look_at_both(browser: Any, serve: Any, folder: Path, s
 def test_a_pause_stops_the_clock_and_its_link_leads_back(browser: Any, serve: Any, folder: Path, study: Study) -> None:
     page = opened(browser, serve(folder).url)
     begin(page)
-    wait_for(page, "Practice 1 of 2")
     page.keyboard.press("p")
     page.locator("#pause").wait_for()
     link = page.locator("#link").input_value()
@@ -292,7 +289,6 @@ def test_a_pause_stops_the_clock_and_its_link_leads_back(browser: Any, serve: An
 def test_two_windows_of_one_rater_count_a_trial_once(browser: Any, serve: Any, folder: Path, study: Study) -> None:
     page = opened(browser, serve(folder).url)
     begin(page)
-    wait_for(page, "Practice 1 of 2")
     other = opened(browser, page.url)
     other.locator("#intro").wait_for()
     other.keyboard.press("Enter")
@@ -328,7 +324,6 @@ def test_an_answer_that_is_barred_on_its_way_is_kept(browser: Any, serve: Any, f
     """A proxy that is set up wrongly, say: the rater is told, and nothing is lost once it is mended."""
     page = opened(browser, serve(folder).url)
     begin(page)
-    wait_for(page, "Practice 1 of 2")
     page.route("**/vote", lambda route: route.fulfill(status=403, body="403 Forbidden"))
     sent = answer_by_keyboard(page, study)
     page.locator("#lost").wait_for()
@@ -354,8 +349,7 @@ def test_a_crop_of_512_fits_390_points_or_that_is_said_before_consent(
         page.set_viewport_size({"width": 1200, "height": 900})
         page.locator("#consent").wait_for()
         return
-    begin_by_touch(page)
-    wait_for(page, "1 of 6")
+    begin_by_touch(page, "1 of 6")
     box = page.locator(".frame").bounding_box()
     assert box["width"] == pytest.approx(2 * 512 / ratio, abs=0.1)
     assert box["x"] >= 0
@@ -374,8 +368,7 @@ def _large(path: Path) -> Path:
 def test_after_a_tap_no_answer_of_the_next_trial_looks_chosen(browser: Any, serve: Any, make_study: Any) -> None:
     folder, _ = make_study(layout="inplace", design=Design("full", 12, 0, 0, 0, 0))
     page = opened(browser, serve(folder).url, device_scale_factor=2, **PHONE)
-    begin_by_touch(page)
-    wait_for(page, "1 of 12")
+    begin_by_touch(page, "1 of 12")
     looks = []
     for n in range(2):
         page.locator(".frame").tap()

@@ -1,7 +1,7 @@
 import os
 import shutil
 import sqlite3
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -35,13 +35,8 @@ def vote_to_the_end(course: Course, choice: str = "a") -> Rater:
 
 def test_many_threads_with_one_answer_count_once(course: Course) -> None:
     rater = joined(course)
-    counted: list[bool] = []
-    vote = lambda: counted.append(course.vote(rater, 0, "a", 900, 1, 1.0).counted)  # noqa: E731
-    threads = [threading.Thread(target=vote) for _ in range(16)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(16) as pool:
+        counted = list(pool.map(lambda _: course.vote(rater, 0, "a", 900, 1, 1.0).counted, range(16)))
     assert sorted(counted) == [False] * 15 + [True]
 
 
