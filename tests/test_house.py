@@ -111,12 +111,9 @@ def test_the_wheel_puts_only_gencomp_into_site_packages(tmp_path: Path) -> None:
     for needed in ("gencomp/py.typed", "gencomp/weights/gencomp-base.safetensors", "gencomp/train/loop.py"):
         assert needed in names
     shipped = {name for name in names if not name.split("/")[0].endswith(".dist-info")}
-    for path in [
-        *sources("gencomp", "train", "eval"),
-        *(ROOT / "eval").rglob("*.html"),
-        *(ROOT / "eval").rglob("*.js"),
-        *(path for path in (ROOT / "gencomp" / "web" / "static").rglob("*") if path.is_file()),
-    ]:
+    pages = [path for kind in ("html", "js") for path in (ROOT / "eval").rglob(f"*.{kind}")]
+    pages += [path for path in (ROOT / "gencomp" / "web" / "static").rglob("*") if path.is_file()]
+    for path in [*sources("gencomp", "train", "eval"), *pages]:
         place = path.relative_to(ROOT).as_posix()
         assert (place if place.startswith("gencomp/") else f"gencomp/{place}") in shipped
 

@@ -30,15 +30,8 @@ GOLDEN_FILE = bytes.fromhex("474e4301 deadbeef 8006 8004 fb01 78563412 0448251b 
 SECTIONED = replace(GOLDEN, version=2).sealed(0x12345678)
 SECTIONED_FILE = pack(SECTIONED, b"payload", {4: b"hi", 100: b"of the future"})
 DOT = Path(__file__).parent.parent / "golden" / "dot.gnc"
-headers = st.builds(
-    Header,
-    model_id=st.binary(min_size=4, max_size=4),
-    width=st.integers(1, MAX_SIDE),
-    height=st.integers(1, MAX_SIDE),
-    quality_step=st.integers(0, STEPS),
-    latents_crc=st.integers(0, 2**32 - 1),
-    version=st.integers(1, 2),
-)
+ids, sides, crcs = st.binary(min_size=4, max_size=4), st.integers(1, MAX_SIDE), st.integers(0, 2**32 - 1)
+headers = st.builds(Header, ids, sides, sides, st.integers(0, STEPS), crcs, st.integers(1, 2))
 extras = st.dictionaries(st.integers(1, 127), st.binary(max_size=200), max_size=3)
 BROKEN: list[Any] = [([b"\x04\x02hi", b"\x02\x00", b"\x00\x01p"], "out of order")]
 BROKEN += [([b"\x04\x02hi", b"\x04\x02hi", b"\x00\x01p"], "out of order")]

@@ -36,13 +36,8 @@ def test_no_setting_changes_a_latent_or_a_pixel_by_more_than_two(name: str) -> N
     environment, options = SETTINGS[name]
     if "--compile" in options and shutil.which("g++") is None:
         pytest.skip("torch.compile needs a C++ compiler")
-    run = subprocess.run(
-        [sys.executable, str(HERE / "exact_matrix.py"), str(GOLDEN), *options],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    command = [sys.executable, str(HERE / "exact_matrix.py"), str(GOLDEN), *options]
+    run = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=True)
     result = json.loads(run.stdout.splitlines()[-1])
     assert result
     assert "--compile" in options or result.keys() == CASES.keys()

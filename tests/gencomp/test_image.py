@@ -160,13 +160,8 @@ def test_transparent_palette_entry_and_colour_key_are_composited_on_white() -> N
 
 
 def test_16_bit_grey_is_scaled_by_257_and_never_clipped() -> None:
-    for file in (
-        _png(VALUES16[..., None], 0),
-        _file(Image.fromarray(VALUES16), "TIFF"),
-        io.BytesIO(b"P5 13 1 65535\n" + VALUES16.astype(">u2").tobytes()),
-        Image.fromarray(VALUES16),
-        VALUES16,
-    ):
+    image, pgm = Image.fromarray(VALUES16), io.BytesIO(b"P5 13 1 65535\n" + VALUES16.astype(">u2").tobytes())
+    for file in (_png(VALUES16[..., None], 0), _file(image, "TIFF"), pgm, image, VALUES16):
         np.testing.assert_array_equal(_array(file), np.repeat(EXPECTED16[..., None], 3, axis=2))
 
 
@@ -264,16 +259,8 @@ def test_broken_or_foreign_profile_is_ignored_and_said(profile: bytes) -> None:
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 def test_exif_orientation_is_applied_once(orientation: int, kind: str) -> None:
     pixels = _noise(4, 6, 3)
-    upright = {
-        1: pixels,
-        2: pixels[:, ::-1],
-        3: pixels[::-1, ::-1],
-        4: pixels[::-1],
-        5: pixels.transpose(1, 0, 2),
-        6: pixels.transpose(1, 0, 2)[:, ::-1],
-        7: pixels.transpose(1, 0, 2)[::-1, ::-1],
-        8: pixels.transpose(1, 0, 2)[::-1],
-    }[orientation]
+    lying = pixels if orientation < 5 else pixels.transpose(1, 0, 2)
+    upright = [lying, lying[:, ::-1], lying[::-1, ::-1], lying[::-1]][(orientation - 1) % 4]
     exif = Image.Exif()
     exif[0x0112] = orientation
     image = read_image(_file(Image.fromarray(pixels), kind, exif=exif))

@@ -150,12 +150,8 @@ def test_a_quota_of_version_2_and_that_of_a_group_above_it(groups: Path, quota: 
 
 def test_version_1_has_a_mount_for_each_controller(groups: Path) -> None:
     mounts = [("/", "fs/cpu,cpuacct", "cgroup cgroup rw,cpu,cpuacct"), ("/", "fs/mem", "cgroup cgroup rw,memory")]
-    files = {
-        "fs/cpu,cpuacct/x/cpu.cfs_quota_us": 300000,
-        "fs/cpu,cpuacct/x/cpu.cfs_period_us": 100000,
-        "fs/mem/y/memory.limit_in_bytes": 5 * GIB,
-        "fs/mem/memory.limit_in_bytes": 1 << 63,
-    }
+    files = {"fs/cpu,cpuacct/x/cpu.cfs_quota_us": 300000, "fs/cpu,cpuacct/x/cpu.cfs_period_us": 100000}
+    files |= {"fs/mem/y/memory.limit_in_bytes": 5 * GIB, "fs/mem/memory.limit_in_bytes": 1 << 63}
     mounted(groups, "4:memory:/y\n2:cpu,cpuacct:/x\n0::/\n", mounts, files)
     assert (machine.cores(), machine.memory(), machine.processes_that_fit(2 * GIB)) == (3, 5 * GIB, 2)
     (groups / "fs/cpu,cpuacct/x/cpu.cfs_quota_us").write_text("-1")

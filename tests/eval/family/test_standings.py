@@ -20,12 +20,8 @@ from gencomp.eval.family.rungs import LADDER, rung
 from gencomp.eval.family.standings import Spent, Standing, Values, history, trend
 from gencomp.eval.run.records import Record
 
-ROWS = [
-    {"codec": "a", "bpp": 0.1, "psnr": 20.0},
-    {"codec": "a", "bpp": 0.4, "psnr": 24.0},
-    {"codec": "b", "bpp": 0.2, "psnr": 30.0},
-    {"codec": "b", "bpp": 1.6, "psnr": 40.0},
-]
+ROWS = [{"codec": "a", "bpp": 0.1, "psnr": 20.0}, {"codec": "a", "bpp": 0.4, "psnr": 24.0}]
+ROWS += [{"codec": "b", "bpp": 0.2, "psnr": 30.0}, {"codec": "b", "bpp": 1.6, "psnr": 40.0}]
 VERDICTS: list[Any] = [(-12.3, (-15.0, -9.0), "holds", "12.3 % fewer bits than balle2017")]
 VERDICTS += [(8.0, (2.0, 15.0), "reversed", "8.0 % more bits than balle2017")]
 VERDICTS += [(-1.0, (-4.0, 3.0), "open", "the interval has zero in it")]

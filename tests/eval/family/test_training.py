@@ -12,12 +12,8 @@ from gencomp.eval.family.plan import FamilySettings, PlanError, PlannedRun, Stag
 from gencomp.eval.family.training import FamilyFolder, Speeds
 from gencomp.processes import Say
 
-COSTS = {
-    "base": StageCost("x", 1.0, 2.0, 8e9),
-    "gan": StageCost("x", 1.0, 4.0, 9e9),
-    "balle2018": StageCost("x", 1.0, 1.0, 3e9),
-    "broken": StageCost("x", 1.0, 1.0, 1e9),
-}
+COSTS = {"base": StageCost("x", 1.0, 2.0, 8e9), "gan": StageCost("x", 1.0, 4.0, 9e9)}
+COSTS |= {"balle2018": StageCost("x", 1.0, 1.0, 3e9), "broken": StageCost("x", 1.0, 1.0, 1e9)}
 SETTINGS = FamilySettings(("photos",), 10.0, False)
 ONE = [StageCost("rate_distortion", 1.0, 0.5, 1e9)]
 TWO = [StageCost("rate_distortion", 0.75, 0.1, 1e9), StageCost("realism", 0.25, 0.3, 5e9)]

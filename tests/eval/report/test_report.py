@@ -19,22 +19,8 @@ from gencomp.eval.report import page as report
 @pytest.fixture(scope="module")
 def out(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report") / "out"
-    options = [
-        "--codec",
-        "jpeg",
-        "--codec",
-        "webp",
-        "--bpp",
-        "0.6",
-        "--bpp",
-        "1.2",
-        "--metric",
-        "psnr",
-        "--anchor",
-        "jpeg",
-        "--jobs",
-        "0",
-    ]
+    options = ["--codec", "jpeg", "--codec", "webp", "--bpp", "0.6", "--bpp", "1.2"]
+    options += ["--metric", "psnr", "--anchor", "jpeg", "--jobs", "0"]
     done = CliRunner().invoke(evaluate, [str(photos), "--out", str(folder), *options])
     assert done.exit_code == 0, done.output
     return folder

@@ -35,12 +35,8 @@ def troubles() -> dict[str, bytes]:
     """One file each: cut short, of 0 bytes, over the limit of pixels, of a mode that has no rule."""
     odd = io.BytesIO()
     Image.fromarray(np.linspace(-1, 1, 80, dtype=np.float32).reshape(8, 10)).save(odd, "TIFF")
-    return {
-        "cut.jpg": image_file(1, "JPEG", (60, 60))[:900],
-        "empty.png": b"",
-        "huge.png": image_file(2, size=(101, 100)),
-        "odd.tiff": odd.getvalue(),
-    }
+    cut, huge = image_file(1, "JPEG", (60, 60))[:900], image_file(2, size=(101, 100))
+    return {"cut.jpg": cut, "empty.png": b"", "huge.png": huge, "odd.tiff": odd.getvalue()}
 
 
 def some_images(count: int) -> dict[str, bytes]:

@@ -165,13 +165,9 @@ def test_coded_images_decode_and_verify(tmp_path: Path, sets: Any, bring: Any, f
 def test_a_damaged_tar_file_fails_as_a_whole(tmp_path: Path, sets: Any, bring: Any, damage: str) -> None:
     data = sets.write_tar(tmp_path / "in.tar", sets.some_images(5)).read_bytes()
     second = next(i for i in range(512, len(data), 512) if data[i : i + 8] == b"001.json")
-    broken = {
-        "cut": data[:1000],
-        "header": data[:second] + b"\xff" * 512 + data[second + 512 :],
-        "none": b"",
-        "foreign": b"no tar file at all" * 100,
-    }[damage]
-    (tmp_path / "in.tar").write_bytes(broken)
+    broken = {"cut": data[:1000], "none": b"", "foreign": b"no tar file at all" * 100}
+    broken["header"] = data[:second] + b"\xff" * 512 + data[second + 512 :]
+    (tmp_path / "in.tar").write_bytes(broken[damage])
     with pytest.raises(BulkSourceError, match="damaged tar file"):
         bring(tmp_path / "in.tar", tmp_path / "out")
     assert sets.outputs(tmp_path / "out") == {}

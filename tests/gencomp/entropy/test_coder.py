@@ -45,13 +45,9 @@ def parts(draw: st.DrawFn) -> list[Part]:
         weights = quantise_pmf(rng.dirichlet(np.full(size, draw(st.sampled_from([0.02, 0.3, 5.0])))) + 1e-12)
         count = draw(st.integers(0, 200))
         kind = draw(st.sampled_from(["typical", "first", "last", "any"]))
-        drawn_symbols = {
-            "typical": rng.choice(size, count, p=weights / TOTAL),
-            "first": np.zeros(count),
-            "last": np.full(count, size - 1),
-            "any": rng.integers(0, size, count),
-        }[kind]
-        drawn.append(Part(weights, drawn_symbols.astype(np.int32)))
+        symbols = {"typical": rng.choice(size, count, p=weights / TOTAL), "any": rng.integers(0, size, count)}
+        symbols |= {"first": np.zeros(count), "last": np.full(count, size - 1)}
+        drawn.append(Part(weights, symbols[kind].astype(np.int32)))
     return drawn
 
 
