@@ -359,7 +359,7 @@ def test_names_that_cannot_be_printed_are_escaped_and_stop_nothing(tmp_path: Pat
     for name in (b"caf\xe9.gnc", "\x1b[31mé\n.gnc".encode(), b"z.gnc"):
         Path(os.fsdecode(bytes(tmp_path) + b"/" + name)).write_bytes(file)
     environment = {**os.environ, "PYTHONIOENCODING": encoding}
-    command = [sys.executable, "-m", "gencomp", "info", tmp_path]
+    command = [sys.executable, "-m", "gencomp", "info", str(tmp_path)]
     result = subprocess.run(command, capture_output=True, env=environment, check=True)
     text = result.stdout.decode(encoding)
     assert (result.stderr, text.count("4x4")) == (b"", 3)
