@@ -8,8 +8,6 @@ Importing gencomp also teaches Pillow to open and save .gnc files (gencomp/pillo
 codec is loaded when it is first asked for.
 """
 
-from __future__ import annotations
-
 import os
 
 from gencomp.cli import start

@@ -10,8 +10,6 @@ The section (kind 6) begins with a byte that says its form:
 Alpha is straight, not premultiplied; colours are those of the coded image. What fits neither form is left out.
 """
 
-from __future__ import annotations
-
 import io
 import warnings
 from collections.abc import Collection

@@ -4,8 +4,6 @@ Code points that a profile can say (Display P3, BT.2020, BT.601 and so on, with 
 become one. Those of light beyond white (PQ, HLG) cannot: there is no one way to fit them into 8 bits.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import struct

@@ -1,7 +1,5 @@
 """Files on this disk: which names are images, how outputs come to disk, and how a name is shown."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import hashlib

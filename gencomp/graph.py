@@ -7,8 +7,6 @@ Two readers of protobuf must not differ in what they find, so what has two readi
 fields that come twice, texts that are not printable ASCII, and a graph that could be a file of ONNX Runtime's own form.
 """
 
-from __future__ import annotations
-
 import math
 import re
 import struct

@@ -3,8 +3,6 @@
 Running out of memory is said in the caller's own kind of error and with the size that asked for it.
 """
 
-from __future__ import annotations
-
 import math
 import os
 import re

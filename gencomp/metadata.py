@@ -18,8 +18,6 @@ What is asked for and not there is no error; what is there and cannot be kept is
 may hold anything: sizes are bounded (LIMITS), and what does not parse is left out with an ImageWarning.
 """
 
-from __future__ import annotations
-
 import io
 import math
 import re

@@ -16,8 +16,6 @@ An output has its input's name with another suffix: `a.jpg` becomes `a.gnc`. Whe
 more than 255 bytes is cut, and a digest of the whole put at its end.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import posixpath

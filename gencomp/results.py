@@ -9,8 +9,6 @@ A first run writes only where none of its names stands; a later one refuses to r
 no longer what was written. `--overwrite` lifts both. A walk over photographs leaves such a folder out (walk.py).
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

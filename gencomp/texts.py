@@ -1,7 +1,5 @@
 """What names and figures that come from outside become in a page and in a table; in a terminal, see `files.shown`."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -5,8 +5,6 @@ results of an earlier run (results.py), pipes and devices, and files of another 
 any other file is looked into, so that `photo.jfif` and `scan.bin` are taken where they are images.
 """
 
-from __future__ import annotations
-
 import os
 import stat
 from collections import Counter, defaultdict

@@ -6,8 +6,6 @@ identifiers and the history of a document, thumbnails and other images, settings
 thought of here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from xml.dom import minidom
 from xml.sax.saxutils import escape, quoteattr

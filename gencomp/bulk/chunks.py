@@ -8,8 +8,6 @@ https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thr
 1, of the compression that the column had.
 """
 
-from __future__ import annotations
-
 import itertools
 import struct
 from collections.abc import Iterator, Mapping

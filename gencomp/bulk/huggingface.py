@@ -19,8 +19,6 @@ writes its result at its end alone and begins again after a crash: for sets that
 files is the safer way.
 """
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass, field
 from functools import lru_cache

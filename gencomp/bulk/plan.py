@@ -10,8 +10,6 @@ taken by its name. A tree of folders is never held whole: shards are made while 
 folder again. What is not taken is counted, by what it is, with the first names of each kind.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re

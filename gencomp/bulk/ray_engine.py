@@ -5,8 +5,6 @@ blocks are a few bytes however large the images are, and nothing passes through 
 actor again and repeats its shard; one that is finished answers at once.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import logging

@@ -1,7 +1,5 @@
 """The report: totals, histograms and failures over the status tables, as one page that opens from disk."""
 
-from __future__ import annotations
-
 import base64
 import html
 import importlib.resources

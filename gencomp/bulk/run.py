@@ -1,7 +1,5 @@
 """A whole run: plan, leave out what is finished, let an engine work, sum up; and a forecast from some of the images."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor

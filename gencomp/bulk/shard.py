@@ -8,8 +8,6 @@ What stands at an output's name and was not written by a run of this destination
 tables, and for the time until they are written by a note (`.bulk/begun/SHARD`) of what stood there before.
 """
 
-from __future__ import annotations
-
 import functools
 import json
 import operator

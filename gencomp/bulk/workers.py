@@ -4,8 +4,6 @@ Each codes with one thread. The shard of a worker that died is done again; a sam
 or one that takes longer than the timeout, is reported as failed and not tried again.
 """
 
-from __future__ import annotations
-
 import functools
 import time
 from collections import Counter, deque

@@ -1,7 +1,5 @@
 """`gencomp info`: what .gnc files hold."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -5,8 +5,6 @@ them, so that --help and info answer at once. Exit status: 0 done, 1 could not (
 and the remedy), 2 wrong usage, 130 interrupted.
 """
 
-from __future__ import annotations
-
 import click
 
 from gencomp.cli.compress import compress

@@ -1,7 +1,5 @@
 """What several verbs ask for in the same words."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any

@@ -14,8 +14,6 @@
 Paths are compared by what they are on the disk, not by how they are spelled.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import stat

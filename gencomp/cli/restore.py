@@ -1,7 +1,5 @@
 """`gencomp restore`: holes filled and noise taken away."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

@@ -3,8 +3,6 @@
 The server is for this machine alone: it answers GET and HEAD for the page's files and nothing else.
 """
 
-from __future__ import annotations
-
 import mimetypes
 import sys
 import webbrowser

@@ -7,8 +7,6 @@ precache.js          names the version, the model, the rules for metadata, and e
                      AVIF encoder, for who uses it
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from pathlib import Path
