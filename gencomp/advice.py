@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, features
 
-from gencomp.kinds import open_image
+from gencomp.kinds import open_image, saved
 from gencomp.rate_search import largest_step, sketch_of
 
 if TYPE_CHECKING:
@@ -77,9 +77,7 @@ def avif_within(pixels: Pixels, limit: int, speed: int = SLOW) -> bytes | None:
     image, made = Image.fromarray(pixels), {}
 
     def size(quality: int) -> int:
-        stream = io.BytesIO()
-        image.save(stream, "AVIF", quality=quality, speed=speed)
-        made[quality] = stream.getvalue()
+        made[quality] = saved(image, "AVIF", quality=quality, speed=speed)
         return len(made[quality])
 
     best = largest_step(size, limit, beyond=0, last=QUALITIES)

@@ -20,7 +20,7 @@ from PIL import Image
 
 from gencomp.bitstream import MAX_PIXELS, MAX_SECTION_BYTES, SECTION_KINDS, read_varint, varint
 from gencomp.image import Source, flattened, read_layers
-from gencomp.kinds import open_image
+from gencomp.kinds import open_image, saved
 from gencomp.metadata import ImageWarning
 
 KIND = SECTION_KINDS["alpha"]
@@ -61,9 +61,9 @@ def pack_alpha(alpha: Image.Image) -> bytes:
             place = b"".join(map(varint, (left, top, right - left, bottom - top)))
             return bytes([_RECTANGLE, int(inside[0, 0]), outside]) + place
     hard = bool(np.isin(values, (0, 255)).all())
-    files = [_saved(alpha.convert("1", dither=Image.Dither.NONE) if hard else alpha, "PNG", optimize=True)]
+    files = [saved(alpha.convert("1", dither=Image.Dither.NONE) if hard else alpha, "PNG", optimize=True)]
     if max(alpha.size) <= _WEBP_SIDE:
-        files.append(_saved(alpha, "WEBP", lossless=True, quality=100, method=6))
+        files.append(saved(alpha, "WEBP", lossless=True, quality=100, method=6))
     return bytes([_FILE]) + min(files, key=len)
 
 
@@ -128,9 +128,3 @@ def spread(pixels: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.
     box, smooth = (0, 0, width / 2, height / 2), Image.Resampling.BILINEAR
     planes = (Image.fromarray(half[..., channel]).resize((width, height), smooth, box) for channel in range(3))
     return np.where(known[..., None], pixels, np.stack([np.asarray(plane) for plane in planes], -1))
-
-
-def _saved(image: Image.Image, form: str, **options: object) -> bytes:
-    file = io.BytesIO()
-    image.save(file, form, **options)
-    return file.getvalue()

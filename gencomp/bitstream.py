@@ -61,14 +61,10 @@ class Header:
     def __post_init__(self) -> None:
         if len(self.model_id) != MODEL_ID_BYTES:
             raise ValueError(f"a model id has {MODEL_ID_BYTES} bytes, not {len(self.model_id)}")
-        for name, value, low, high in (
-            ("width", self.width, 1, MAX_SIDE),
-            ("height", self.height, 1, MAX_SIDE),
-            ("quality_step", self.quality_step, 0, STEPS),
-            ("latents_crc", self.latents_crc, 0, 2**32 - 1),
-            ("version", self.version, FORMAT_VERSION, SECTIONS_VERSION),
-        ):
-            if not low <= value <= high:
+        bounds = {"width": (1, MAX_SIDE), "height": (1, MAX_SIDE), "quality_step": (0, STEPS)}
+        bounds |= {"latents_crc": (0, 2**32 - 1), "version": (FORMAT_VERSION, SECTIONS_VERSION)}
+        for name, (low, high) in bounds.items():
+            if not low <= (value := getattr(self, name)) <= high:
                 raise ValueError(f"{name} must lie in {low} to {high}, not {value}")
 
     def stored_crc(self, crc_of_latents: int) -> int:

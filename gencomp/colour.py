@@ -151,7 +151,6 @@ def _fixed(*numbers: float) -> bytes:
 
 
 def _of_png(file: BinaryIO) -> CodePoints | None:
-    """The cICP chunk before the pixels, if any."""
     file.seek(8)
     for _ in range(_MAX_BOXES):
         length, kind = struct.unpack(">I4s", file.read(8))
@@ -183,7 +182,6 @@ def _of_boxes(file: BinaryIO) -> CodePoints | None:
 
 
 def _boxes(file: BinaryIO, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, start and end of the contents of the boxes in a part of a file."""
     for _ in range(_MAX_BOXES):
         if at + 8 > end:
             return

@@ -3,7 +3,7 @@
 import functools
 import sys
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar, cast
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -16,8 +16,7 @@ def eager(function: Callable[P, T]) -> Callable[P, T]:
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
         if "torch._dynamo" not in sys.modules:  # nothing is being compiled
             return function(*args, **kwargs)
-        result: T = sys.modules["torch"].compiler.disable(function)(*args, **kwargs)
-        return result
+        return cast(T, sys.modules["torch"].compiler.disable(function)(*args, **kwargs))
 
     vars(call)["_torchdynamo_disable"] = True  # what torch.compiler.disable leaves on its functions
     return call

@@ -73,10 +73,8 @@ def set_mode(path: Path, mode: int) -> None:
 
 
 def move(file: Path, target: Path, *, replace: bool = True) -> None:
-    """Let a flushed file (or a folder) be `target` and nothing else, whole or not at all, after a crash, too.
-
-    Across file systems a file is copied beside `target` first. Without `replace`, FileExistsError where a file stands.
-    """
+    """Let a flushed file (or a folder) be `target` and nothing else, whole or not at all, after a crash, too. Across
+    file systems a file is copied beside `target` first. Without `replace`, FileExistsError where a file stands."""
     try:
         _rename(file, target, replace)
     except OSError as error:
@@ -142,7 +140,6 @@ def _write_into(target: Path, data: bytes | memoryview, mode: int, replace: bool
 
 
 def _fill(file: IO[bytes], data: bytes | memoryview) -> None:
-    """Let the file hold `data` alone."""
     file.seek(0)
     left = memoryview(data)
     while left:
@@ -152,10 +149,8 @@ def _fill(file: IO[bytes], data: bytes | memoryview) -> None:
 
 
 def replaceable(path: Path) -> Path:
-    """The file that writing to `path` replaces or makes, symbolic links followed.
-
-    Raises OSError where that is a folder, a device, a pipe, or the end of a broken link.
-    """
+    """The file that writing to `path` replaces or makes, symbolic links followed. Raises OSError where that is a
+    folder, a device, a pipe, or the end of a broken link."""
     if path.is_symlink():
         with contextlib.suppress(OSError, RuntimeError):  # a RuntimeError is a link to itself
             return replaceable(path.resolve(strict=True))

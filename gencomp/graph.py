@@ -196,7 +196,6 @@ class _ProtobufReader:
         return struct.unpack_from("<f", self._data, at)[0], at + 4
 
     def _varint(self, at: int, end: int) -> tuple[int, int]:
-        """An unsigned integer of at most 64 bits, and where it ends."""
         self._left -= 1
         if self._left < 0:
             raise ModelError(f"over {MAX_FIELDS:,} fields")

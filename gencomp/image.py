@@ -99,10 +99,8 @@ class Layers(NamedTuple):
 
 
 def read_layers(source: Source, keep: Collection[str] = (), max_pixels: int | None = MAX_PIXELS) -> Layers:
-    """`read_image` with alpha apart, and the metadata to keep as sections of a .gnc file by kind (metadata.py).
-
-    Where the colour profile is kept the pixels stay in its colours.
-    """
+    """`read_image` with alpha apart, and the metadata to keep as sections of a .gnc file by kind (metadata.py). Where
+    the colour profile is kept the pixels stay in its colours."""
     if isinstance(source, np.ndarray):
         source = _from_array(source)
     try:

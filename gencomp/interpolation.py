@@ -20,9 +20,7 @@ def interpolate(
     codec: Codec, a: Source, b: Source, frames: int, *, quality: float = DEFAULT_QUALITY, realism: float | None = None
 ) -> Iterator[Image.Image]:
     """`frames` (at least 2) images from `a` to `b`, evenly spaced, mode RGB; quality and realism as the codec has them.
-
-    Raises ImageError, before any work, where the sizes differ.
-    """
+    Raises ImageError, before any work, where the sizes differ."""
     if frames < 2:
         raise ValueError(f"from one image to another there are at least 2 frames, not {frames}")
     ends = first, last = [read_image(image) for image in (a, b)]

@@ -71,9 +71,7 @@ def kind_of(start: bytes) -> str | None:
 
 def open_image(source: str | Path | BinaryIO) -> Image.Image:
     """Pillow's image of a path or an open file, by the one reader that its content names; its pixels are still coded.
-
-    ImageError for what is no image, or none that is read here; OSError where the file cannot be opened.
-    """
+    ImageError for what is no image, or none that is read here; OSError where the file cannot be opened."""
     from PIL import Image
 
     if isinstance(source, str | Path):
@@ -85,6 +83,13 @@ def open_image(source: str | Path | BinaryIO) -> Image.Image:
     except (AttributeError, io.UnsupportedOperation):
         source = io.BytesIO(source.read())
     return Image.open(source, formats=(_reader_for(source),))
+
+
+def saved(image: Image.Image, format: str, **options: object) -> bytes:
+    """An image as a file of a Pillow format, with its options."""
+    stream = io.BytesIO()
+    image.save(stream, format, **options)
+    return stream.getvalue()
 
 
 def check_opened(image: Image.Image) -> None:
@@ -123,7 +128,6 @@ def _reader_for(file: BinaryIO) -> str:
 
 
 def _plug_in(kind: str) -> None:
-    """Register a reader that Pillow lacks, where it is installed."""
     module, package = _PLUGINS[kind]
     try:
         plugin = __import__(module)

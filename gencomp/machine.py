@@ -20,19 +20,15 @@ _OUT_OF_MEMORY = re.compile(
 
 
 def cores() -> int:
-    """Processor cores that this process may use: those of its affinity, or of its control groups' quota if fewer.
-
-    A quota of part of a core counts as a whole one, as the JVM and joblib count it.
-    """
+    """Processor cores that this process may use: those of its affinity, or of its control groups' quota if fewer. A
+    quota of part of a core counts as a whole one, as the JVM and joblib count it."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min([allowed, *(math.ceil(quota) for quota in _quotas())]))
 
 
 def memory() -> int:
     """Bytes of memory that this process may use: the machine's, or its control groups' limit if that is less.
-
-    sys.maxsize where the system does not say (Windows).
-    """
+    sys.maxsize where the system does not say (Windows)."""
     try:
         whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
@@ -49,9 +45,7 @@ def status(field: str) -> int | None:
 
 def peak_memory(children: bool = False) -> int | None:
     """Largest resident memory of this process in bytes, or with `children` of a program that it started, if larger.
-
-    None where the system does not say (Windows).
-    """
+    None where the system does not say (Windows)."""
     try:
         import resource
     except ImportError:
@@ -68,10 +62,8 @@ def processes_that_fit(bytes_each: int) -> int:
 
 
 def threads(processes: int = 1) -> int:
-    """Threads for numerical libraries in each of so many processes.
-
-    OMP_NUM_THREADS, by which people share a machine, is respected.
-    """
+    """Threads for numerical libraries in each of so many processes. OMP_NUM_THREADS, by which people share a machine,
+    is respected."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
     return int(asked) if asked.isdecimal() and int(asked) else max(1, cores() // processes)
 
@@ -93,7 +85,6 @@ def memory_for(width: int, height: int, kind: type[ValueError]) -> Iterator[None
 
 
 def _quotas() -> Iterator[float]:
-    """The cores of each quota that holds here."""
     for folder, name in _files("cpu", "cpu.max", "cpu.cfs_quota_us"):
         if name == "cpu.max":
             quota, _, period = _read(folder / name).partition(" ")

@@ -131,10 +131,8 @@ def save_options(info: Mapping[Any, Any], format_name: str) -> dict[str, Any]:
 
 
 def from_options(options: Mapping[str, Any]) -> dict[int, bytes]:
-    """Sections from the options of Pillow's `save`: exif, xmp, icc_profile, dpi, comment, as they are given.
-
-    ValueError for what cannot be stored; here the caller asks for exactly these bytes, a place in them included.
-    """
+    """Sections from the options of Pillow's `save`: exif, xmp, icc_profile, dpi, comment, as they are given. ValueError
+    for what cannot be stored; here the caller asks for exactly these bytes, a place in them included."""
     packers: dict[str, Callable[[Any], bytes | None]] = {
         "exif": lambda exif: (exif.tobytes() if isinstance(exif, Image.Exif) else bytes(exif)).removeprefix(_PREFIX),
         "xmp": _utf8,
@@ -158,10 +156,8 @@ def from_options(options: Mapping[str, Any]) -> dict[int, bytes]:
 
 
 def upright(sections: Mapping[int, bytes]) -> tuple[dict[int, bytes], int | None]:
-    """Sections whose EXIF and XMP say that the image is upright, and the orientation that they gave (EXIF's first).
-
-    For pixels that are turned by it; all else stays byte by byte. ValueError for EXIF that cannot be read.
-    """
+    """Sections whose EXIF and XMP say that the image is upright, and the orientation that they gave (EXIF's first). For
+    pixels that are turned by it; all else stays byte by byte. ValueError for EXIF that cannot be read."""
     found, said = dict(sections), list[int]()
     exif, xmp = SECTION_KINDS["exif"], SECTION_KINDS["xmp"]
     if (at := _orientation_at(found.get(exif, b""))) is not None:

@@ -117,9 +117,7 @@ def integer_digest(entropy: EntropyModel) -> bytes:
 
 def save_model(model: Model, path: Path, *, replace: bool = True) -> None:
     """Write a model file whole or not at all; equal models give equal bytes. ModelError for weights beyond float16.
-
-    replace: as of `write_atomically`.
-    """
+    replace: as of `write_atomically`."""
     tensors: dict[str, npt.NDArray[Any]] = {
         f"network.{name}": np.ascontiguousarray(weight, np.float16) for name, weight in model.weights.items()
     }
@@ -198,19 +196,9 @@ def _model(metadata: dict[str, Any], tensors: Arrays) -> Model:
     stride, halo = metadata["stride"], metadata["halo"]
     if stride not in STRIDES or len(halo) != 2 or not all(isinstance(h, int) and 0 <= h <= MAX_HALO for h in halo):
         raise ModelError(f"a stride of {stride} and a halo of {halo}")
-    model = Model(
-        name=str(metadata["name"]),
-        family=str(metadata["family"]),
-        config=config,
-        weights=weights,
-        entropy=KINDS[kind](_below("integer.", tensors)),
-        answer=str(metadata["known_answer"]),
-        facts=facts,
-        stride=stride,
-        halo=(halo[0], halo[1]),
-        graphs=graphs,
-        int8=_int8_weights(_below("int8.", tensors), weights),
-    )
+    name, family, answer = (str(metadata[key]) for key in ("name", "family", "known_answer"))
+    entropy, int8 = KINDS[kind](_below("integer.", tensors)), _int8_weights(_below("int8.", tensors), weights)
+    model = Model(name, family, config, weights, entropy, answer, facts, stride, (halo[0], halo[1]), graphs, int8)
     check_graphs(model)
     return model
 
@@ -242,12 +230,10 @@ def _int8_weights(tensors: Arrays, weights: Arrays) -> dict[str, Int8Weight]:
 
 
 def _below(prefix: str, tensors: Arrays) -> dict[str, npt.NDArray[Any]]:
-    """The tensors whose names begin with `prefix`, by the rest of their names."""
     return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
 
 
 def _check_weights(weights: Arrays) -> None:
-    """ModelError unless every weight is a finite float16."""
     for name, array in weights.items():
         if array.dtype != np.float16:
             raise ModelError(f"{name} is {array.dtype}, not float16")

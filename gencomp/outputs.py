@@ -4,7 +4,7 @@
    that no link, no `..`, no second name, and no file system that ignores case or spells accents anew, hides one.
 2. Never a file that stands already, unless `--overwrite` is given. Two things lose nothing and are replaced without it:
    an empty file whose name the user gave, and, by `compress -o FILE`, a coded file. A verb that goes on with a folder
-   of its own (`eval`, `train`, ...) replaces what its list in that folder names; see gencomp/folder.py.
+   of its own (`eval`, `train`, ...) replaces what its list in that folder names; see results.py.
 3. Never through a symbolic link that the user did not name: neither a file below the folder that was named, nor a
    folder on the way to it.
 4. New files are no more open than the file that they are made from (`like`), or the most private of several.
@@ -47,10 +47,8 @@ class Outputs(NamedTuple):
     own: bytes = b""
 
     def check(self, target: Path, below: Path | None = None) -> None:
-        """Raise Refused where `target` may not be written, and OSError where it cannot be.
-
-        below: the folder that the user named, if the name of `target` is the program's; links below it are refused.
-        """
+        """Raise Refused where `target` may not be written, and OSError where it cannot be. below: the folder that the
+        user named, if the name of `target` is the program's; links below it are refused."""
         if below is not None:
             for part in [target, *target.parents][: len(target.parts) - len(below.parts)]:
                 if part.is_symlink():
@@ -155,6 +153,5 @@ def with_suffix(name: str, suffix: str) -> str:
 
 
 def _cut(name: str) -> str:
-    """The name, its last part no longer than a disk takes."""
     folder, slash, last = name.rpartition("/")
     return f"{folder}{slash}{fitted(last)}"

@@ -220,9 +220,7 @@ def python(*arguments: str) -> list[str]:
 @contextlib.contextmanager
 def guarded(**environment: str) -> Iterator[None]:
     """No Python that is started meanwhile, by whatever library, imports from its working folder; PYTHONPATH holds.
-
-    environment: more that what is started finds.
-    """
+    environment: more that what is started finds."""
     wanted = {"PYTHONSAFEPATH": "1", "NoDefaultCurrentDirectoryInExePath": "1", **environment}  # the latter on Windows
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
@@ -290,5 +288,4 @@ def _end_with_parent() -> None:
 
 
 def _fault(code: int | None) -> str:
-    """The name of the signal that ended a process, or its exit status."""
     return signal.Signals(-code).name if code is not None and code < 0 else f"status {code}"

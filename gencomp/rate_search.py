@@ -22,10 +22,8 @@ Size = Callable[[int], float]
 
 
 def largest_step(size: Size, limit: float, beyond: int = BEYOND, last: int = STEPS) -> int | None:
-    """The largest step 0..last with size(step) <= limit; None where even step 0 is larger.
-
-    Looks `beyond` steps further than bisection, as sizes are not quite monotone.
-    """
+    """The largest step 0..last with size(step) <= limit; None where even step 0 is larger. Looks `beyond` steps further
+    than bisection, as sizes are not quite monotone."""
     size = functools.cache(size)
     if size(0) > limit:
         return None
@@ -38,10 +36,8 @@ def largest_step(size: Size, limit: float, beyond: int = BEYOND, last: int = STE
 def close_in(
     size: Size, wanted: float, low: int, high: int, settled: Callable[[int, int], bool] = lambda low, high: False
 ) -> tuple[int, int]:
-    """From steps with size(low) <= wanted < size(high) to such neighbours, or until settled(low, high).
-
-    Bisection, two times of three where the size would be if its logarithm were linear.
-    """
+    """From steps with size(low) <= wanted < size(high) to such neighbours, or until settled(low, high). Bisection, two
+    times of three where the size would be if its logarithm were linear."""
     tries = 0
     while high - low > 1 and not settled(low, high):
         tries += 1

@@ -23,6 +23,8 @@ from gencomp.refine.refine import Progress, refine
 from gencomp.runtime.torch import torch_runtime
 
 Pixels = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
+Report = Progress | None
 RELAXATIONS = 60
 ROUNDS = 2  # of inpainting: each begins with what the one before filled in
 NOISE_PRICE = 1.0  # lambda over that of the likelihood
@@ -31,12 +33,12 @@ NOISE_PRICE = 1.0  # lambda over that of the likelihood
 def inpaint(
     codec: Codec,
     pixels: Pixels,
-    mask: npt.NDArray[np.bool_],
+    mask: Mask,
     *,
     quality: float = DEFAULT_QUALITY,
     realism: float = 1.0,
     effort: int = 3,
-    progress: Progress | None = None,
+    progress: Report = None,
 ) -> Pixels:
     """pixels with what lies under the mask [H, W] (true: unknown) filled in; the rest is returned as it was.
 
@@ -53,21 +55,15 @@ def inpaint(
     filled = _pixels(_membrane(x, known))
     price = price_of(codec.model.facts, step)
     for number in range(ROUNDS):
-        report = None if progress is None else _shifted(progress, number)
-        shown = _restored(codec, filled, step, price, known, realism, effort, report)
+        how: dict[str, Any] = {"price": price, "counted": known, "progress": progress and _shifted(progress, number)}
+        shown = _restored(codec, filled, step, realism, effort, **how)
         fitted = _pixels(shown + _membrane(x - shown, known))
         filled = np.where(known[..., None], pixels, fitted)
     return filled
 
 
 def denoise(
-    codec: Codec,
-    pixels: Pixels,
-    sigma: float,
-    *,
-    realism: float = 0.0,
-    effort: int = 3,
-    progress: Progress | None = None,
+    codec: Codec, pixels: Pixels, sigma: float, *, realism: float = 0.0, effort: int = 3, progress: Report = None
 ) -> Pixels:
     """pixels without white Gaussian noise of standard deviation sigma, in grey levels."""
     if not 0 < sigma < math.inf:
@@ -75,10 +71,11 @@ def denoise(
     lam = NOISE_PRICE * pixels.shape[2] / (2 * sigma**2 * math.log(2))  # bits per pixel, D being a mean over samples
     lowest, highest = price_of(codec.model.facts, 0).lam, price_of(codec.model.facts, STEPS).lam
     step = round(STEPS * math.log(lam / lowest) / math.log(highest / lowest))
-    return _restored(codec, pixels, min(max(step, 0), STEPS), Price(lam, 0.0), None, realism, effort, progress)
+    how: dict[str, Any] = {"price": Price(lam, 0.0), "counted": None, "progress": progress}
+    return _restored(codec, pixels, min(max(step, 0), STEPS), realism, effort, **how)
 
 
-def _membrane(values: npt.NDArray[np.float32], known: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+def _membrane(values: npt.NDArray[np.float32], known: Mask) -> npt.NDArray[np.float32]:
     """[H, W, 3] with what is not known, [H, W], as smooth as its rim allows: Laplace's equation, by relaxation from a
     start that is right in the large."""
     filled = spread(values, known)
@@ -93,22 +90,12 @@ def _pixels(image: npt.NDArray[np.float32]) -> Pixels:
     return np.rint(image).clip(0, 255).astype(np.uint8)
 
 
-def _restored(
-    codec: Codec,
-    pixels: Pixels,
-    quality_step: int,
-    price: Price,
-    counted: npt.NDArray[np.bool_] | None,
-    realism: float,
-    effort: int,
-    progress: Progress | None,
-) -> Pixels:
-    """The image that the refined latents decode to, by the ordinary path of integers."""
+def _restored(codec: Codec, pixels: Pixels, quality_step: int, realism: float, effort: int, **how: Any) -> Pixels:
+    """The image that the refined latents decode to, by the ordinary path of integers. how: as of `refine`."""
     runtime = torch_runtime(codec.runtime, codec.model)
     latents = runtime.analyze(pixels, quality_step)
     strength = codec.strength(realism)
-    how: dict[str, Any] = {"aim": Aim(strength), "price": price, "counted": counted, "progress": progress}
-    latents = refine(codec.model, runtime.network, pixels, latents, quality_step, effort, **how)
+    latents = refine(codec.model, runtime.network, pixels, latents, quality_step, effort, aim=Aim(strength), **how)
     coded = codec.model.entropy.encode(latents, quality_step)
     y_hat = coded.y_int.astype(np.float32) / np.float32(MEAN_UNIT)
     return runtime.synthesize(y_hat, (pixels.shape[0], pixels.shape[1]), quality_step, strength)

@@ -72,10 +72,8 @@ def claim(
 
 @contextlib.contextmanager
 def rewriting(folder: Path, names: Iterable[str]) -> Iterator[None]:
-    """Where the files that a person reads are written: those of `names`, and those in folders among them.
-
-    Where a run is killed inside, the next one takes what stands there for its own.
-    """
+    """Where the files that a person reads are written: those of `names`, and those in folders among them. Where a run
+    is killed inside, the next one takes what stands there for its own."""
     known, names = _list(folder) or {"verb": "", "written": None}, list(names)
     before = {name: _stamp(folder / name) for name in _files(folder, names)}
     _save(folder, known["verb"], None)

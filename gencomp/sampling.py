@@ -25,10 +25,8 @@ def draw_latents(
 
         with undisturbed(torch.device("cpu")):
             step, chances = torch.tensor([quality_step]), torch.Generator().manual_seed(seed)
-            found: npt.NDArray[np.float32] = (
-                network_of(model).draw_prior(height, width, step, chances)[0].float().numpy()
-            )
-            return found
+            drawn = network_of(model).draw_prior(height, width, step, chances)[0]
+            return np.asarray(drawn.float().numpy())
     if not isinstance(model.entropy, Drawable):
         raise ModelError(f"{model.name}: entropy models of the kind {model.entropy.kind!r} cannot be drawn from")
     chance = np.random.default_rng(seed)

@@ -44,10 +44,8 @@ def at_most(distance: float, x: Pixels) -> Callable[[Pixels], bool]:
 
 
 def least_quality(codec: Codec, pixels: Pixels, good: Callable[[Pixels], bool]) -> float:
-    """The least quality, to 0.4, whose image at the default realism is good, if better qualities are as good.
-
-    Nothing is written or range coded on the way: ten round trips. TargetError where quality 100 is not good.
-    """
+    """The least quality, to 0.4, whose image at the default realism is good, if better qualities are as good. Nothing
+    is written or range coded on the way: ten round trips. TargetError where quality 100 is not good."""
     image = Image.fromarray(pixels)
 
     def shown(step: int) -> Pixels:

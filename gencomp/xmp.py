@@ -50,9 +50,7 @@ _STRUCTURE = {"Alt", "Bag", "Seq", "li"}
 def names() -> dict[str, tuple[str, str, str]]:
     """By namespace: its prefix, the properties that may be kept, and those that are places; for the page."""
     none = ("", "")
-    return {
-        space: (prefix, _HARMLESS.get(space, none)[1], _PLACES.get(space, "")) for space, prefix in _PREFIXES.items()
-    }
+    return {s: (prefix, _HARMLESS.get(s, none)[1], _PLACES.get(s, "")) for s, prefix in _PREFIXES.items()}
 
 
 def harmless(packet: bytes, places: bool) -> bytes | None:
@@ -63,9 +61,8 @@ def harmless(packet: bytes, places: bool) -> bytes | None:
     kept = list(dict.fromkeys(_properties(minidom.parseString(packet), places)))
     if not kept:
         return None
-    spaces = "".join(
-        f' xmlns:{prefix}="{space}"' for space, prefix in _PREFIXES.items() if f"<{prefix}:" in "".join(kept)
-    )
+    used = {space: prefix for space, prefix in _PREFIXES.items() if f"<{prefix}:" in "".join(kept)}
+    spaces = "".join(f' xmlns:{prefix}="{space}"' for space, prefix in used.items())
     inner = f'<rdf:Description rdf:about=""{spaces}>{"".join(kept)}</rdf:Description>'
     return f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{_RDF}">{inner}</rdf:RDF></x:xmpmeta>'.encode()
 

@@ -30,7 +30,6 @@ class ProcessCodec:
 
     @property
     def codec(self) -> Codec:
-        """This process's own."""
         if self._codec is None or self._process != os.getpid():
             self._codec, self._process = load(self.model, device=self.device), os.getpid()
         return self._codec

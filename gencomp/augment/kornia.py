@@ -36,6 +36,5 @@ class CodecAugment(IntensityAugmentationBase2D):
     def apply_transform(
         self, input: Tensor, params: dict[str, Tensor], flags: dict[str, Any], transform: Tensor | None = None
     ) -> Tensor:
-        """Every image of what kornia has chosen."""
         quality, realism = params["quality"].tolist(), params["realism"].tolist()
         return self.coding.tensor(input.clamp(0, 1), quality, realism, [True] * len(quality))

@@ -60,7 +60,6 @@ class CodecAugment(v2.Transform):
         }
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """One image or batch, as it is drawn for it."""
         if isinstance(inpt, Image.Image):
             coded = params["chosen"][0]
             return self.coding.image(inpt, params["quality"][0], params["realism"][0]) if coded else inpt
@@ -70,15 +69,12 @@ class CodecAugment(v2.Transform):
         return found if _is_plain(inpt) else tv_tensors.wrap(found, like=inpt)
 
     def extra_repr(self) -> str:
-        """For people."""
         return f"quality={self.quality}, realism={self.realism}, p={self.p}, model={self.coding.model}"
 
 
 def _count(value: Any) -> int:
-    """Images in an input."""
     return 1 if isinstance(value, Image.Image) else int(torch.Size(value.shape[:-3]).numel())
 
 
 def _within(ends: Range, draws: Tensor) -> list[float]:
-    """Draws from 0..1 as numbers of a range."""
     return (ends[0] + (ends[1] - ends[0]) * draws.double()).tolist()

@@ -49,20 +49,8 @@ class Done(NamedTuple):
     notes: list[str]
 
 
-class Facts(NamedTuple):
-    """What a verb wants to know of the codec that does its work."""
-
-    model_name: str
-    knows_realism: bool
-
-
-class Crew(NamedTuple):
-    """Those who do the work. do: from files to what came of them, in their order."""
-
-    facts: Facts
-    do: Callable[[Sequence[Path]], Iterable[Done]]
-
-
+Facts = tuple[str, bool]  # of the codec: its model's name, and whether that knows realism
+Crew = tuple[Facts, Callable[[Sequence[Path]], Iterable[Done]]]  # from files to what came of them, in their order
 Print = Callable[[str, IO[str]], None]
 
 
@@ -75,18 +63,16 @@ def default_jobs(files: int, device: str) -> int:
 
 @contextmanager
 def crew(work: Callable[[Codec, Path], FileOutcome], model: str | None, device: str, jobs: int) -> Iterator[Crew]:
-    """Those who do `work`, ready: in this process for one job, else in `jobs` others, which end with the context.
-
-    work: a function that can be pickled. ModelError where the model cannot be loaded.
-    """
+    """Those who do `work`, ready: in this process for one job, else in `jobs` others, which end with the context. work:
+    a function that can be pickled. ModelError where the model cannot be loaded."""
     if jobs == 1:
         facts, do = _prepare(work, model, device)
-        yield Crew(facts, functools.partial(map, do))
+        yield facts, functools.partial(map, do)
         return
     prepare = functools.partial(_prepare, work, model, device)
     with Workers(prepare, jobs, min(machine.threads(), max(1, machine.cores() // jobs))) as workers:
         try:
-            yield Crew(workers.greeting, functools.partial(_in_order, workers))
+            yield workers.greeting, functools.partial(_in_order, workers)
         except WorkerError as error:
             raise ModelError(f"{error}: try --jobs 1") from None
 
@@ -95,7 +81,7 @@ def _prepare(work: Callable[[Codec, Path], FileOutcome], model: str | None, devi
     from gencomp import codec as codecs
 
     codec = codecs.load(model, device=device)
-    return Facts(codec.model_name, codec.knows_realism), functools.partial(attempt, functools.partial(work, codec))
+    return (codec.model_name, codec.knows_realism), functools.partial(attempt, functools.partial(work, codec))
 
 
 def _in_order(workers: Workers, files: Sequence[Path]) -> Iterator[Done]:
@@ -156,19 +142,10 @@ def attempt(work: Callable[[Path], FileOutcome], source: Path) -> Done:
 def describe(path: Path, inspection: Inspection) -> dict[str, Any]:
     """The record of a .gnc file: what it says of itself, without the model."""
     header, sections = inspection.header, inspection.sections
-    size = sum(sections.values())
-    return {
-        "path": str(path),
-        "width": header.width,
-        "height": header.height,
-        "bytes": size,
-        "bpp": 8 * size / (header.width * header.height),
-        "quality": step_to_quality(header.quality_step),
-        "model": header.model_id.hex(),
-        "format_version": header.version,
-        "checksum_ok": inspection.checksum_ok,
-        "sections": sections,
-    }
+    size, area = sum(sections.values()), header.width * header.height
+    record = {"path": str(path), "width": header.width, "height": header.height, "bytes": size, "bpp": 8 * size / area}
+    record |= {"quality": step_to_quality(header.quality_step), "model": header.model_id.hex()}
+    return record | {"format_version": header.version, "checksum_ok": inspection.checksum_ok, "sections": sections}
 
 
 def size_text(record: dict[str, Any]) -> str:
@@ -185,7 +162,6 @@ def echo(text: str, stream: IO[str] | None = None, *, err: bool = False) -> None
 
 
 def _report(done: Done, as_json: bool, say: Print, out: IO[str], quiet: bool) -> bool:
-    """Say what came of a file; whether it went well."""
     for note in [] if quiet else done.notes:
         say(f"Note: {shown(done.source)}: {note}", sys.stderr)
     problem = done.error

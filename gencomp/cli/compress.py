@@ -30,25 +30,9 @@ if TYPE_CHECKING:
     f"1 (smallest) to 100 (best), any number between.  [default: {bitstream.DEFAULT_QUALITY:g}]", default=None
 )
 @click.option("--bpp", type=options.POSITIVE, help="Instead: the best quality of at most so many bits per pixel.")
-@click.option(
-    "--bytes",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Instead: the best quality of at most N bytes, the whole file counted.",
-)
-@click.option(
-    "--psnr",
-    type=options.POSITIVE,
-    metavar="DB",
-    help="Instead: the lowest quality with at least this PSNR at realism 1, before any refinement.",
-)
-@click.option(
-    "--dists",
-    type=options.POSITIVE,
-    metavar="D",
-    help="Instead: the lowest quality with at most this DISTS at realism 1, before any refinement. Needs VGG's weights "
-    "(gencomp weights --download).",
-)
+@click.option("--bytes", type=click.IntRange(1), metavar="N", help="Instead: the best quality of at most N bytes.")
+@click.option("--psnr", type=options.POSITIVE, metavar="DB", help="Instead: the lowest quality of at least this PSNR.")
+@click.option("--dists", type=options.POSITIVE, metavar="D", help="Instead: the lowest quality of at most this DISTS.")
 @options.keep
 @options.background
 @options.effort
@@ -60,27 +44,15 @@ if TYPE_CHECKING:
 @click.option("--auto", is_flag=True, help="Write an .avif file of as many bytes where AVIF serves better.")
 @options.quiet
 @options.as_json
-def compress(
-    paths: tuple[Path, ...],
-    output: str | None,
-    overwrite: bool,
-    psnr: float | None,
-    dists: float | None,
-    model: str | None,
-    device: str,
-    jobs: int | None,
-    auto: bool,
-    quiet: bool,
-    as_json: bool,
-    **asked: Any,
-) -> None:
+def compress(paths: tuple[Path, ...], output: str | None, quiet: bool, as_json: bool, **asked: Any) -> None:
     """Code photographs as .gnc files.
 
     Takes what Pillow reads: grey, alpha (kept without loss), palette, CMYK and 16-bit images, with their orientation
     and colour profile applied. Without -o a .gnc file is written beside its image. A folder's tree is mirrored under
     -o; a.jpg and a.png, which would share a name, become a.jpg.gnc and a.png.gnc. Existing files are kept, except a
     .gnc file that -o names. A message says where AVIF serves better, as it often does for print, charts and screens.
-    - is standard input, and standard output with -o or without.
+    - is standard input, and standard output with -o or without. Sizes count the whole file; PSNR and DISTS (which needs
+    the weights of VGG: gencomp weights --download) are those at realism 1, before any refinement.
 
     \b
     gencomp compress photo.jpg --quality 30
@@ -91,19 +63,21 @@ def compress(
     gencomp compress photo.jpg --effort 3
     gencomp compress photo.jpg --effort 3 --aim pixels
     """
+    model, device, jobs, auto = (asked.pop(name) for name in ("model", "device", "jobs", "auto"))
+    psnr, dists = asked.pop("psnr"), asked.pop("dists")
     if sum(value is not None for value in (asked["quality"], asked["bpp"], asked["bytes"], psnr, dists)) > 1:
         raise WrongUsage("give one of --quality, --bpp, --bytes, --psnr and --dists, not several")
     if auto and asked["keep"]:
         raise WrongUsage("--auto keeps no metadata in an .avif file: leave out --keep")
-    planned = plan(paths, is_image, output, CODED_SUFFIX, overwrite, bitstream.MAGIC)
+    planned = plan(paths, is_image, output, CODED_SUFFIX, asked.pop("overwrite"), bitstream.MAGIC)
     if any(target != STREAM and target.suffix.lower() != CODED_SUFFIX for target in planned.targets.values()):
         raise WrongUsage(f"-o {output}: a coded file is named .gnc; for a folder, end the name in a slash")
     files, notes = list(planned.targets), planned.notes + options.aim_notes(asked["effort"], asked["aim"])
     shows_steps = asked["effort"] > 0 and len(files) == 1 and not quiet
     work = functools.partial(_code, planned, asked, Further(shows_steps, psnr, dists, auto or not quiet, auto))
     jobs = 1 if planned.piped else jobs or default_jobs(len(files), device)
-    with crew(work, model, device, jobs) as workers:
-        report(workers.do(files), len(files), as_json, notes, planned.left_out, planned.said_on, quiet)
+    with crew(work, model, device, jobs) as (_, do):
+        report(do(files), len(files), as_json, notes, planned.left_out, planned.said_on, quiet)
 
 
 class Further(NamedTuple):
@@ -145,13 +119,8 @@ def _code(planned: Plan, asked: dict[str, Any], further: Further, codec: Codec, 
         warnings.warn(f"{better}: --auto writes that", ImageWarning, stacklevel=1)
     if asked["quality"] is None and encoded.quality == bitstream.MAX_QUALITY:
         warnings.warn("even quality 100 takes less than was asked for", ImageWarning, stacklevel=1)
-    record = {
-        **describe(target, inspection),
-        "source": str(source),
-        "model_name": codec.model_name,
-        "runtime": codec.runtime.name,
-        "entropy_bits": encoded.entropy_bits,
-    }
+    record = describe(target, inspection) | {"source": str(source), "model_name": codec.model_name}
+    record |= {"runtime": codec.runtime.name, "entropy_bits": encoded.entropy_bits}
     text = f"{shown(source)} -> {shown(target)}: {size_text(record)}, quality {record['quality']:.1f}"
     if (gain := encoded.gain) is not None:
         record |= {"effort": asked["effort"], "aim": asked["aim"], "bits_change": gain.bits, "psnr_change": gain.psnr}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -32,19 +32,7 @@ _PIPED = "a.png"  # the format of what goes to standard output
 @options.max_pixels
 @options.jobs
 @options.as_json
-@click.pass_context
-def decompress(
-    ctx: click.Context,
-    paths: tuple[Path, ...],
-    output: str | None,
-    overwrite: bool,
-    realism: float,
-    model: str | None,
-    device: str,
-    max_pixels: int,
-    jobs: int | None,
-    as_json: bool,
-) -> None:
+def decompress(paths: tuple[Path, ...], output: str | None, overwrite: bool, as_json: bool, **how: Any) -> None:
     """Decode .gnc files to images.
 
     The output's suffix chooses the format: PNG, JPEG (quality 95), WebP (lossless) or TIFF. Without -o a PNG stands
@@ -65,15 +53,14 @@ def decompress(
             image_format(_PIPED if target == STREAM else target)
     except ImageError as error:
         raise WrongUsage(f"-o {output}: {error}; for a folder, end the name in a slash") from None
-    files = list(planned.targets)
-    work = functools.partial(_decode, planned, realism, max_pixels)
-    jobs = 1 if planned.piped else jobs or default_jobs(len(files), device)
-    with crew(work, model, device, jobs) as workers:
-        asked = ctx.get_parameter_source("realism") is click.core.ParameterSource.COMMANDLINE
-        if asked and not workers.facts.knows_realism:
-            name = workers.facts.model_name
-            echo(f"Note: the model {name} does not know realism: --realism has no effect", err=True)
-        report(workers.do(files), len(files), as_json, planned.notes, planned.left_out, planned.said_on)
+    files, device = list(planned.targets), how["device"]
+    work = functools.partial(_decode, planned, how["realism"], how["max_pixels"])
+    jobs = 1 if planned.piped else how["jobs"] or default_jobs(len(files), device)
+    with crew(work, how["model"], device, jobs) as ((model, knows_realism), do):
+        source = click.get_current_context().get_parameter_source("realism")
+        if source is click.core.ParameterSource.COMMANDLINE and not knows_realism:
+            echo(f"Note: the model {model} does not know realism: --realism has no effect", err=True)
+        report(do(files), len(files), as_json, planned.notes, planned.left_out, planned.said_on)
 
 
 def _decode(planned: Plan, realism: float, max_pixels: int, codec: Codec, source: Path) -> FileOutcome:
@@ -84,10 +71,6 @@ def _decode(planned: Plan, realism: float, max_pixels: int, codec: Codec, source
         data = bitstream.inspect_file(file, max_pixels, keep=True)
     image = codec.decompress(data, realism=realism if codec.knows_realism else None, max_pixels=max_pixels)
     planned.write(source, encoded_image(image, _PIPED if target == STREAM else target, image.info))
-    record = {
-        **describe(source, data),
-        "output": str(target),
-        "model_name": codec.model_name,
-        "runtime": codec.runtime.name,
-    }
+    record = describe(source, data) | {"output": str(target), "model_name": codec.model_name}
+    record["runtime"] = codec.runtime.name
     return FileOutcome(f"{shown(source)} -> {shown(target)}: {record['width']}x{record['height']}", record)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,54 +21,23 @@ if TYPE_CHECKING:
     from PIL import Image
 
 GAP = 4  # pixels between the images of a sheet
-_INPUT = click.Path(exists=True, dir_okay=False, path_type=Path)
 _as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object an image, or one for all frames.")
 _quality = options.quality("At which latents are drawn, or both images coded: higher ones hold more detail.")
 _realism = options.realism("Of the decoder, as in decompress.")
 
 
-class ImageSize(click.ParamType["tuple[int, int]"]):
-    """Width and height in pixels."""
-
-    name = "WxH"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        """Two numbers, or a usage error."""
-        found = re.fullmatch(r"([1-9][0-9]{0,5})(?:x([1-9][0-9]{0,5}))?", str(value))
-        if not found:
-            self.fail(f"{value!r} is no size such as 256x192, or 256", param, ctx)
-        size = int(found[1]), int(found[2] or found[1])
-        if size[0] * size[1] > MAX_PIXELS:
-            self.fail(f"{value} has more than {MAX_PIXELS} pixels", param, ctx)
-        return size
-
-
 @click.command()
-@options.into(
-    "FILE|DIR",
-    "A sheet of all images; without a suffix, a folder of PNGs.  [default: samples.png]",
-    default="samples.png",
-)
+@options.into("FILE|DIR", "A sheet of all images; without a suffix, a folder of PNGs.", default="samples.png")
 @options.overwrite
-@click.option("--count", type=click.IntRange(1, 1024), default=9, show_default=True, metavar="N", help="Images.")
-@click.option("--size", type=ImageSize(), default="256x256", show_default=True, help="Of each image, in pixels.")
+@click.option("--count", type=click.IntRange(1, 1024), default=9, metavar="N", help="Images.")
+@click.option("--size", type=options.ImageSize(), default="256x256", help="Of each image, in pixels.")
 @_quality
 @_realism
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Image k has seed + k.")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Image k has seed + k.")
 @options.model
 @options.device
 @_as_json
-def sample(
-    output: str,
-    overwrite: bool,
-    count: int,
-    size: tuple[int, int],
-    seed: int,
-    model: str | None,
-    device: str,
-    as_json: bool,
-    **how: Any,
-) -> None:
+def sample(output: str, count: int, size: tuple[int, int], seed: int, as_json: bool, **how: Any) -> None:
     """Draw images from a model's prior.
 
     A codec gives short files to likely images, so it is also a generative model: latents are drawn from its entropy
@@ -90,7 +58,8 @@ def sample(
         image_format(place)  # before any work
         if count * size[0] * size[1] > MAX_PIXELS:
             raise WrongUsage(f"a sheet of {count} images of this size is too large: name a folder with -o DIR/")
-    outputs = protecting([model], overwrite)
+    model, device = how.pop("model"), how.pop("device")
+    outputs = protecting([model], how.pop("overwrite"))
     names = _names(outputs, place, folder, "sample", count)
     codec = codecs.load(model, device=device)
     drawn = (codec.sample(*size, **how, seed=seed + k) for k in range(count))
@@ -104,31 +73,19 @@ def sample(
 
 
 @click.command()
-@click.argument("first", metavar="A", type=_INPUT)
-@click.argument("last", metavar="B", type=_INPUT)
+@click.argument("first", metavar="A", type=options.OLD_FILE)
+@click.argument("last", metavar="B", type=options.OLD_FILE)
 @options.into("DIR|WEBP", "A folder for a PNG of each frame, or an animation whose name ends in .webp.", required=True)
 @options.overwrite
-@click.option("--frames", type=click.IntRange(2, 1000), default=16, show_default=True, help="Both ends included.")
-@click.option("--fps", type=options.Number(0.1, 100), default=12, show_default=True, help="Of an animation.")
+@click.option("--frames", type=click.IntRange(2, 1000), default=16, help="Both ends included.")
+@click.option("--fps", type=options.Number(0.1, 100), default=12, help="Of an animation.")
 @_quality
 @_realism
 @options.model
 @options.device
 @options.max_pixels
 @_as_json
-def interpolate(
-    first: Path,
-    last: Path,
-    output: str,
-    overwrite: bool,
-    frames: int,
-    fps: float,
-    model: str | None,
-    device: str,
-    max_pixels: int,
-    as_json: bool,
-    **how: Any,
-) -> None:
+def interpolate(first: Path, last: Path, output: str, frames: int, fps: float, as_json: bool, **how: Any) -> None:
     """Show what lies between two images, A and B, of one size.
 
     Both are coded at one quality, and the decoder shows latents on the straight line between theirs. The first and the
@@ -148,7 +105,8 @@ def interpolate(
     folder = None if place.suffix.lower() == ".webp" else place
     if place.suffix and folder:
         raise WrongUsage(f"-o {output}: frames go into a folder, or into an animation whose name ends in .webp")
-    outputs = protecting([first, last, model], overwrite)
+    model, device, max_pixels = (how.pop(name) for name in ("model", "device", "max_pixels"))
+    outputs = protecting([first, last, model], how.pop("overwrite"))
     names = _names(outputs, place, folder, "frame", frames)
     codec = codecs.load(model, device=device)
     a, b = (read_image(path, max_pixels) for path in (first, last))
@@ -178,7 +136,6 @@ def _names(outputs: Outputs, place: Path, folder: Path | None, kind: str, count:
 
 
 def _kept(images: Iterable[Image.Image], names: list[Path], outputs: Outputs, folder: Path | None) -> list[Image.Image]:
-    """Write each image into the folder as it comes; without one, all of them."""
     from tqdm import tqdm
 
     from gencomp.image import encoded_image

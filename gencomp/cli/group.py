@@ -82,14 +82,13 @@ class Verbs(click.Group):
         except Exception as error:
             if debugging():
                 raise
-            raise click.ClickException(explain(error, _extra_of_verb(ctx.invoked_subcommand))) from error
+            extras = getattr(_entry_points().get(ctx.invoked_subcommand or ""), "extras", [])
+            raise click.ClickException(explain(error, *extras[:1])) from error
 
 
 def open_streams() -> None:
     """Give this process the standard streams that a service, cron or `>&-` has closed, which Python then calls None.
-
-    They lead nowhere. Their numbers are taken, too, or the next file that is opened would be what others print to.
-    """
+    They lead nowhere. Their numbers are taken, too, or the next file that is opened would be what others print to."""
     for number, (name, mode) in enumerate({"stdin": "r", "stdout": "w", "stderr": "w"}.items()):
         if getattr(sys, name) is None:
             with contextlib.suppress(OSError):
@@ -157,13 +156,7 @@ class _Unavailable(click.Command):
         raise click.ClickException(f"{self.name} is not available: {self.reason}")
 
 
-def _extra_of_verb(name: str | None) -> str | None:
-    entry_point = _entry_points().get(name or "")
-    return entry_point.extras[0] if entry_point is not None and entry_point.extras else None
-
-
 def _missing(module: str, extra: str | None) -> str:
-    """What to install for a module that is not there."""
     package = module.partition(".")[0]
     if package == "gencomp":
         return f"this installation lacks {module}"

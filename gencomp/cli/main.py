@@ -14,7 +14,9 @@ from gencomp.cli.group import Verbs
 from gencomp.cli.info import info
 
 
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True}
+)
 @click.version_option(package_name="gencomp", message="%(prog)s %(version)s")
 def main() -> None:
     """A generative image codec: photographs at about a tenth of a bit per pixel.

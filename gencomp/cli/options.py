@@ -1,7 +1,10 @@
 """What several verbs ask for in the same words."""
 
+import functools
 import math
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -24,7 +27,29 @@ class Number(click.FloatRange):
         return number
 
 
+class ImageSize(click.ParamType[tuple[int, int]]):
+    """Width and height in pixels."""
+
+    name = "WxH"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Two numbers, or a usage error."""
+        if isinstance(value, tuple):  # a default that click has converted before
+            return value
+        found = re.fullmatch(r"([1-9][0-9]{0,5})(?:x([1-9][0-9]{0,5}))?", str(value))
+        if not found:
+            self.fail(f"{value!r} is no size such as 256x192, or 256", param, ctx)
+        size = int(found[1]), int(found[2] or found[1])
+        if size[0] * size[1] > MAX_PIXELS:
+            self.fail(f"{value} has more than {MAX_PIXELS} pixels", param, ctx)
+        return size
+
+
 POSITIVE = Number(min=0, min_open=True)
+FOLDER, FILE = click.Path(file_okay=False, path_type=Path), click.Path(dir_okay=False, path_type=Path)
+OLD_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+OLD_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+many = functools.partial(click.option, multiple=True)
 
 
 class _InputPath(click.Path):
@@ -53,17 +78,15 @@ def into(metavar: str, help: str, **more: Any) -> Decorator:
 
 def quality(help: str, default: float | None = DEFAULT_QUALITY) -> Decorator:
     """`--quality`, a number of 1 to 100."""
-    kind = Number(MIN_QUALITY, MAX_QUALITY)
-    return click.option("--quality", type=kind, default=default, show_default=True, help=help)
+    return click.option("--quality", type=Number(MIN_QUALITY, MAX_QUALITY), default=default, help=help)
 
 
 def realism(help: str, default: float | None = 1.0) -> Decorator:
     """`--realism`, a number of 0 to 1."""
-    return click.option("--realism", type=Number(0, 1), default=default, show_default=True, help=help)
+    return click.option("--realism", type=Number(0, 1), default=default, help=help)
 
 
 def _colour(_: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    """A colour that Pillow knows, by its name or as #rrggbb."""
     if value is not None:
         from PIL import ImageColor
 
@@ -75,7 +98,6 @@ def _colour(_: click.Context, param: click.Parameter, value: str | None) -> str 
 
 
 def _kept(_: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
-    """Names of metadata with commas between them."""
     from gencomp.metadata import checked
 
     try:
@@ -91,49 +113,31 @@ overwrite = click.option("--overwrite", "--force", is_flag=True, help="Replace e
 background = click.option(
     "--background", metavar="COLOUR", callback=_colour, help="Composite on this colour.  [default: keep alpha]"
 )
+figure = click.option(
+    "--figure", type=FILE, metavar="PREFIX", help="Also write PREFIX.png, .svg and .pdf, and dark ones as PREFIX-dark."
+)
 model = click.option("--model", metavar="NAME|FILE", callback=filled, help="Model to use instead of the embedded one.")
 device = click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    show_default=True,
-    help="Where the networks run; files and their integers are the same everywhere.",
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where the networks run."
 )
-max_pixels = click.option(
-    "--max-pixels",
-    type=click.IntRange(min=1),
-    default=MAX_PIXELS,
-    show_default=True,
-    help="Refuse larger images; raise it for images that you trust.",
-)
+max_pixels = click.option("--max-pixels", type=click.IntRange(1), default=MAX_PIXELS, help="Refuse larger images.")
 effort = click.option(
-    "--effort",
-    type=click.IntRange(0, MAX_EFFORT),
-    default=0,
-    show_default=True,
-    help=f"0 is quick; each number up to {MAX_EFFORT} about doubles the time that refines the image's latents, for a "
-    "better image in fewer bits. Decoding stays as it is.",
+    "--effort", type=click.IntRange(0, MAX_EFFORT), default=0, help="Refine latents; each number doubles the time."
 )
 aim = click.option(
-    "--aim",
-    type=click.Choice(AIMS),
-    default=AIMS[0],
-    show_default=True,
-    help="With an effort: what people see at realism 1, or PSNR and MS-SSIM at realism 0.",
+    "--aim", type=click.Choice(AIMS), default=AIMS[0], help="What people see at realism 1, or PSNR and MS-SSIM at 0."
 )
 keep = click.option(
     "--keep",
     metavar="NAMES",
     callback=_kept,
-    help="Metadata to keep: exif,xmp,icc,dpi,comment or all; the GPS position only with gps.  [default: none]",
+    help="exif,xmp,icc,dpi,comment or all; place with gps.  [default: none]",
 )
 jobs = click.option(
-    "--jobs",
-    type=click.IntRange(1, 1024),
-    metavar="N",
-    help="Processes for several files.  [default: over the cores, one where there are few files]",
+    "--jobs", type=click.IntRange(1, 1024), metavar="N", help="Processes.  [default: over the cores; one for few files]"
 )
 quiet = click.option("--quiet", is_flag=True, help="Print problems alone (and with --json the records).")
+one_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object a file on standard output.")
 
 

@@ -18,7 +18,7 @@ import io
 import os
 import stat
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, BinaryIO, NamedTuple
@@ -37,19 +37,9 @@ class NamingError(ValueError):
     """An input whose output has no place."""
 
 
-class Inputs(NamedTuple):
-    """places: the files to work on, each with where it stands below the folder that the user named (its name if it is
-    named itself); left_out: in words, what folders hold besides."""
-
-    places: dict[Path, Path]
-    left_out: str
-
-
 class Plan(NamedTuple):
     """What to make of what, in order. folder: where all outputs go, made when needed; None if they name their own.
-
-    named: whether the user gave the name of the one output.
-    """
+    named: whether the user gave the name of the one output."""
 
     targets: dict[Path, Path]
     problems: dict[Path, str]
@@ -132,10 +122,11 @@ def plan(
     return Plan(targets, problems, target, False, outputs, notes if whole else [], left_out)
 
 
-def find_inputs(paths: Iterable[Path], taken: Taken) -> Inputs:
-    """The files that `paths` name, folders replaced by the files in them that are `taken` (module docstring)."""
-    paths = list(paths)
-    walks = [walk(path, taken) if _is_folder(path) else Walk([], Leftovers()) for path in paths]
+def find_inputs(paths: Sequence[Path], taken: Taken) -> tuple[dict[Path, Path], str]:
+    """The files that `paths` name, folders replaced by the files in them that are `taken` (module docstring), each with
+    where it stands below the folder that was named, else its name; and in words what folders hold besides."""
+    folders = [path != STREAM and file_kind(path) == stat.S_IFDIR for path in paths]
+    walks = [walk(path, taken) if is_folder else Walk([], Leftovers()) for path, is_folder in zip(paths, folders)]
     seen, places = set(), dict[Path, Path]()
     for path, inside in zip(paths, walks):
         top = Path(path.resolve().name) if len(paths) > 1 else Path()
@@ -145,7 +136,7 @@ def find_inputs(paths: Iterable[Path], taken: Taken) -> Inputs:
                 seen.add(identity)
                 name = file.absolute() if inside.files and file == STREAM else file  # a file of the folder "."
                 places[name] = top / file.relative_to(path) if inside.files else Path(path.name)
-    return Inputs(places, merged(walks).told())
+    return places, merged(walks).told()
 
 
 def check_regular(path: Path) -> None:
@@ -190,10 +181,6 @@ def opened(path: Path) -> Iterator[BinaryIO]:
     given = content(path)
     with given.open("rb") if isinstance(given, Path) else given as file:
         yield file
-
-
-def _is_folder(path: Path) -> bool:
-    return path != STREAM and file_kind(path) == stat.S_IFDIR
 
 
 def _targets(places: Mapping[Path, Path], folder: Path | None, suffix: str) -> tuple[dict[Path, Path], dict[Path, str]]:

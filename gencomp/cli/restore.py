@@ -1,6 +1,7 @@
 """`gencomp restore`: holes filled and noise taken away."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,40 +12,20 @@ from gencomp.effort import MAX_EFFORT
 from gencomp.files import shown
 from gencomp.outputs import protecting
 
-_FILE = click.Path(path_type=Path)
-
 
 @click.command()
-@click.argument("image", type=_FILE)
-@click.option("--mask", type=_FILE, metavar="FILE", help="Fill what is white in this image.")
-@click.option(
-    "--denoise",
-    "sigma",
-    type=options.POSITIVE,
-    metavar="SIGMA",
-    help="Take away noise of this standard deviation, in grey levels of 0..255.",
-)
-@click.option("-o", "--output", required=True, type=_FILE, metavar="FILE", help="Output image.")
+@click.argument("image", type=options.FILE)
+@click.option("--mask", type=options.FILE, metavar="FILE", help="Fill what is white in this image.")
+@click.option("--denoise", "sigma", type=options.POSITIVE, help="Noise to take away: its deviation, in grey levels.")
+@click.option("-o", "--output", required=True, type=options.FILE, metavar="FILE", help="Output image.")
 @options.overwrite
-@click.option("--effort", type=click.IntRange(1, MAX_EFFORT), default=3, show_default=True, help="As of compress.")
+@click.option("--effort", type=click.IntRange(1, MAX_EFFORT), default=3, help="As of compress.")
 @options.quality("With --mask: higher follows the surroundings more closely, lower trusts the model more.")
 @options.realism("0: nearest to the truth on average; 1: the texture that looks most real.", default=0.0)
 @options.model
 @options.device
 @options.max_pixels
-def restore(
-    image: Path,
-    mask: Path | None,
-    sigma: float | None,
-    output: Path,
-    overwrite: bool,
-    effort: int,
-    quality: float,
-    realism: float,
-    model: str | None,
-    device: str,
-    max_pixels: int,
-) -> None:
+def restore(image: Path, mask: Path | None, sigma: float | None, output: Path, quality: float, **how: Any) -> None:
     """Fill holes in an image, or remove noise.
 
     Uses the inference that refines latents (compress --effort), with the codec's rate as the prior of images. Pixels
@@ -65,15 +46,16 @@ def restore(
     from gencomp.restore import denoise, inpaint
 
     image_format(output)
-    outputs = protecting([image, mask, model], overwrite)
+    model, device, max_pixels = (how.pop(name) for name in ("model", "device", "max_pixels"))
+    outputs = protecting([image, mask, model], how.pop("overwrite"))
     outputs.check(output)
     pixels = np.asarray(read_image(image, max_pixels))
     hole = None if mask is None else read_mask(mask, max_pixels)
     codec = codecs.load(model, device=device)
     with step_bar(image) as progress:
         if hole is not None:
-            found = inpaint(codec, pixels, hole, quality=quality, realism=realism, effort=effort, progress=progress)
+            found = inpaint(codec, pixels, hole, quality=quality, progress=progress, **how)
         else:
-            found = denoise(codec, pixels, sigma or 0.0, realism=realism, effort=effort, progress=progress)
+            found = denoise(codec, pixels, sigma or 0.0, progress=progress, **how)
     outputs.write(output, encoded_image(Image.fromarray(found), output), like=image)
     echo(f"{shown(image)} -> {shown(output)}: {found.shape[1]}x{found.shape[0]}")

@@ -7,7 +7,6 @@ import mimetypes
 import sys
 import webbrowser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib import resources
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -30,18 +29,10 @@ HEADERS = {
 
 
 @click.command()
-@click.option(
-    "--export",
-    "folder",
-    metavar="DIR",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Write the page as static files for any web server instead of serving it.",
-)
+@click.option("--export", "folder", metavar="DIR", type=options.FOLDER, help="Instead: files for any web server.")
 @options.overwrite
-@click.option(
-    "--port", type=click.IntRange(0, 65535), help="Port to serve on; 0: any free one.  [default: 8611 if free]"
-)
-@click.option("--browser/--no-browser", default=True, show_default=True, help="Open the page in the browser.")
+@click.option("--port", type=click.IntRange(0, 65535), help="0: any free one.  [default: 8611 if free]")
+@click.option("--browser/--no-browser", default=True, help="Open the page in the browser.")
 @options.model
 def web(folder: Path | None, overwrite: bool, port: int | None, browser: bool, model: str | None) -> None:
     """Code and decode in the browser, with nothing leaving the machine.
@@ -54,12 +45,9 @@ def web(folder: Path | None, overwrite: bool, port: int | None, browser: bool, m
     gencomp web                    serve until Ctrl-C and open the browser
     gencomp web --export page/     a folder for a web server (TLS, or localhost, for offline use)
     """
-    if model is None:
-        site = site_of(embedded_model())
-    else:
-        from gencomp.codec import model_path
+    from gencomp.codec import model_path
 
-        site = site_of(model_path(model))
+    site = site_of(model_path(model))
     if folder is not None:
         size = export(site, folder, overwrite)
         echo(f"{shown(folder)}: {len(site.files) + 1} files, {size / 1e6:.1f} MB")
@@ -74,16 +62,9 @@ def web(folder: Path | None, overwrite: bool, port: int | None, browser: bool, m
             echo("Stopped")
 
 
-def embedded_model() -> Path:
-    """The model file in the package; found without the codec, which takes its time to import."""
-    return Path(str(resources.files("gencomp") / "weights" / "gencomp-base.safetensors"))
-
-
 def bind(site: Site, port: int | None) -> ThreadingHTTPServer:
-    """A server that listens: on the port given; by default, None, on 8611, or where that is taken on any free one.
-
-    One port from day to day lets the browser find what it kept for offline use. OSError where the port is taken.
-    """
+    """A server that listens: on the port given; by default, None, on 8611, or where that is taken on any free one. One
+    port from day to day lets the browser find what it kept for offline use. OSError where the port is taken."""
     try:
         return _Server((HOST, 8611 if port is None else port), _handler(site))
     except OSError:
@@ -109,12 +90,6 @@ class _Server(ThreadingHTTPServer):
 def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self._answer(with_body=True)
-
-        def do_HEAD(self) -> None:
-            self._answer(with_body=False)
-
-        def _answer(self, with_body: bool) -> None:
             if self.headers.get("Host", "").rpartition(":")[0] not in {HOST, "localhost"}:
                 self.send_error(421)  # another name for this machine: a page of another site that was led here
                 return
@@ -129,17 +104,16 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
                 self.end_headers()
                 return
             suffix = "." + (name or "index.html").rpartition(".")[2]
+            kind = TYPES.get(suffix) or mimetypes.types_map.get(suffix, "application/octet-stream")
+            more = {"Content-Type": kind, "ETag": tag, "Content-Length": str(len(content))}
             self.send_response(200)
-            self.send_header(
-                "Content-Type", TYPES.get(suffix) or mimetypes.types_map.get(suffix, "application/octet-stream")
-            )
-            self.send_header("ETag", tag)
-            self.send_header("Content-Length", str(len(content)))
-            for header, value in HEADERS.items():
+            for header, value in (HEADERS | more).items():
                 self.send_header(header, value)
             self.end_headers()
-            if with_body:
+            if self.command == "GET":
                 self.wfile.write(content)
+
+        do_HEAD = do_GET
 
         def log_message(self, format: str, *args: object) -> None:
             """Nothing: the terminal shows the address alone."""

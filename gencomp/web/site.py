@@ -32,13 +32,9 @@ class Site(NamedTuple):
         """The content of precache.js."""
         model = self.files[MODEL].read_bytes()
         apart = [name for name in self.files if name == MODEL or name.startswith("avif/")]
-        listed = {
-            "version": self.version,
-            "files": ["./", PRECACHE, *(name for name in self.files if name not in apart)],
-            "apart": apart,
-            "keep": rules(),
-            "model": {"name": MODEL, "digest": hashlib.sha256(model).hexdigest()[:16], "bytes": len(model)},
-        }
+        files = ["./", PRECACHE, *(name for name in self.files if name not in apart)]
+        facts = {"name": MODEL, "digest": hashlib.sha256(model).hexdigest()[:16], "bytes": len(model)}
+        listed = {"version": self.version, "files": files, "apart": apart, "keep": rules(), "model": facts}
         return f"self.PRECACHE = {json.dumps(listed)};\n".encode()
 
     def read(self, name: str) -> bytes | None:
@@ -57,10 +53,8 @@ def site_of(model: Path) -> Site:
 
 
 def export(site: Site, folder: Path, overwrite: bool = False) -> int:
-    """Write the page into a folder, made if missing; the bytes written.
-
-    Refused if something else lies in the folder, or a file of an earlier export is not as it was written.
-    """
+    """Write the page into a folder, made if missing; the bytes written. Refused if something else lies in the folder,
+    or a file of an earlier export is not as it was written."""
     names, total = [*site.files, PRECACHE], 0
     rule = protecting(site.files.values(), overwrite=True)
     for name in names:

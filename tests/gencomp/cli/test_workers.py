@@ -49,9 +49,9 @@ def _work(photos: list[Path], output: Path) -> functools.partial[FileOutcome]:
 def test_processes_give_what_one_gives_in_the_order_of_the_files(photos: list[Path], tmp_path: Path) -> None:
     results = {}
     for jobs in (1, 2):
-        with crew(_work(photos, tmp_path / str(jobs)), MODEL, "cpu", jobs) as ready:
-            assert ready.facts == ("tiny", False)
-            results[jobs] = list(ready.do(photos))
+        with crew(_work(photos, tmp_path / str(jobs)), MODEL, "cpu", jobs) as (facts, do):
+            assert facts == ("tiny", False)
+            results[jobs] = list(do(photos))
         assert multiprocessing.active_children() == []
     assert [done.source for done in results[2]] == photos
     assert [done.error for done in results[2]] == ["", "not an image that can be read", "", "", ""]
@@ -62,9 +62,9 @@ def test_processes_give_what_one_gives_in_the_order_of_the_files(photos: list[Pa
 
 
 def test_processes_that_are_ended_from_outside_cost_no_file(photos: list[Path], tmp_path: Path) -> None:
-    with crew(_work(photos, tmp_path / "out"), MODEL, "cpu", 2) as ready:
+    with crew(_work(photos, tmp_path / "out"), MODEL, "cpu", 2) as (_, do):
         done = []
-        for each in ready.do(photos):
+        for each in do(photos):
             done.append(each)
             if len(done) < 3:
                 multiprocessing.active_children()[0].kill()
@@ -81,8 +81,8 @@ def _kill_at_c(codec: object, source: Path) -> FileOutcome:
 def test_a_file_that_kills_processes_is_named_alone(photos: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     kill_at_c = importlib.import_module("test_workers")._kill_at_c
-    with crew(kill_at_c, MODEL, "cpu", 2) as ready:
-        done = list(ready.do(photos))
+    with crew(kill_at_c, MODEL, "cpu", 2) as (_, do):
+        done = list(do(photos))
     assert [each.outcome and each.outcome.text for each in done] == ["a", "b", None, "d", "e"]
     assert "ended from outside (SIGKILL)" in done[2].error
 

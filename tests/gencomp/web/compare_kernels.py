@@ -25,9 +25,9 @@ from playwright.sync_api import sync_playwright
 from torch import Tensor, nn
 
 import gencomp
+from gencomp.codec import model_path
 from gencomp.model import load_model
 from gencomp.networks import network_of
-from gencomp.web.cli import embedded_model
 from gencomp.web.site import export, site_of
 
 ROUNDS = 12
@@ -82,13 +82,13 @@ class WithoutNoise(nn.Module):
 def prepare(folder: Path) -> None:
     """The package, the graph and the page below a folder."""
     subprocess.run(["npm", "install", "--silent", "--prefix", str(folder), PACKAGE], check=True)
-    synthesis: Any = network_of(load_model(embedded_model())).synthesis
+    synthesis: Any = network_of(load_model(model_path(None))).synthesis
     given = torch.zeros(1, synthesis.stem.in_channels, 32, 48), torch.zeros(1, 10)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         path = str(folder / "synthesis.onnx")
         torch.onnx.export(WithoutNoise(synthesis), given, path, dynamo=False, input_names=["y", "condition"])
-    export(site_of(embedded_model()), folder / "page")
+    export(site_of(model_path(None)), folder / "page")
 
 
 def main() -> None:

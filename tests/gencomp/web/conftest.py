@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import pytest
 from PIL import Image
 
-from gencomp.web.cli import address, bind, embedded_model
+from gencomp.codec import model_path
+from gencomp.web.cli import address, bind
 from gencomp.web.site import site_of
 
 TESTS = Path(__file__).parent.parent.parent
@@ -38,7 +39,7 @@ def served(model: Path) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def url() -> Iterator[str]:
     """The page with the embedded model."""
-    with served(embedded_model()) as at:
+    with served(model_path(None)) as at:
         yield at
 
 

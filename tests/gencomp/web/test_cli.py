@@ -16,7 +16,8 @@ import pytest
 from click.testing import CliRunner
 
 from gencomp.bitstream import ModelError
-from gencomp.web.cli import HOST, bind, embedded_model, web
+from gencomp.codec import model_path
+from gencomp.web.cli import HOST, bind, web
 from gencomp.web.site import STATIC, export, site_of
 
 from .conftest import DONE, TESTS, TINY
@@ -118,4 +119,4 @@ def test_the_page_is_small_and_holds_no_model() -> None:
     assert sum(size for path, size in sizes.items() if path.parent.name != "avif") < 1_000_000
     assert sum(sizes.values()) < 5_000_000
     assert not list(STATIC.rglob("*.safetensors"))
-    assert site_of(embedded_model()).files["model.safetensors"] == embedded_model()
+    assert site_of(model_path(None)).files["model.safetensors"] == model_path(None)
