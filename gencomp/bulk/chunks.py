@@ -13,6 +13,8 @@ import struct
 from collections.abc import Iterator, Mapping
 from typing import IO, Any, NamedTuple
 
+from gencomp.bitstream import varint
+
 _MAGIC = b"PAR1"
 _PAGE = 1 << 20  # bytes of values after which a page ends
 _CODECS = {0: None, 1: "snappy", 2: "gzip", 4: "brotli", 6: "zstd", 7: "lz4_raw"}
@@ -171,18 +173,11 @@ def _runs(levels: list[int], most: int) -> bytes:
     """Definition levels as runs; none where nothing can be null."""
     if not most:
         return b""
-    out = bytearray()
-    for level, run in itertools.groupby(levels):
-        count = len(list(run)) << 1
-        while count > 127:
-            out.append(count & 127 | 128)
-            count >>= 7
-        out += bytes([count, level])
+    out = b"".join(varint(len(list(run)) << 1) + bytes([level]) for level, run in itertools.groupby(levels))
     return struct.pack("<I", len(out)) + out
 
 
 def _keeping(cells: Iterator[Any], parts: list[str], kept: list[Any]) -> Iterator[Any]:
-    """The cells, of which these parts are kept for later."""
     for cell in cells:
         kept.append({part: cell.get(part) for part in parts} if isinstance(cell, dict) else cell and None)
         yield cell
@@ -295,23 +290,21 @@ def _write(out: bytearray, kind: int, value: Any) -> None:
     if kind in (TRUE, FALSE, BYTE):
         out.append(value)
     elif kind in (I16, I32, I64):
-        _write_varint(out, value << 1 ^ value >> 63)
+        out += varint(value << 1 ^ value >> 63)
     elif kind == DOUBLE:
         out += value
     elif kind == BINARY:
-        _write_varint(out, len(value))
-        out += value
+        out += varint(len(value)) + value
     elif kind in (LIST, SET):
         inner, values = value
         out.append(min(len(values), 15) << 4 | inner)
         if len(values) >= 15:
-            _write_varint(out, len(values))
+            out += varint(len(values))
         for one in values:
             _write(out, inner, one)
     elif kind == MAP:
         kinds, pairs = value
-        _write_varint(out, len(pairs))
-        out += bytes([kinds] if pairs else [])
+        out += varint(len(pairs)) + bytes([kinds] if pairs else [])
         for name, one in pairs:
             _write(out, kinds >> 4, name)
             _write(out, kinds & 15, one)
@@ -326,16 +319,8 @@ def _write_fields(out: bytearray, struct: Struct) -> None:
         if 0 < number - last < 16:
             out.append(number - last << 4 | code)
         else:
-            out.append(code)
-            _write_varint(out, number << 1 ^ number >> 63)
+            out += bytes([code]) + varint(number << 1 ^ number >> 63)
         if field.kind != TRUE:
             _write(out, field.kind, field.value)
         last = number
     out.append(0)
-
-
-def _write_varint(out: bytearray, value: int) -> None:
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)

@@ -41,7 +41,7 @@ class _Part(click.ParamType):
 @click.command()
 @click.argument("source")
 @click.argument("dest")
-@click.option("--direction", type=click.Choice(DIRECTIONS), default="code", show_default=True)
+@click.option("--direction", type=click.Choice(DIRECTIONS), default="code")
 @options.quality(f"1 (smallest) to 100 (best).  [default: {DEFAULT_QUALITY:g}]", default=None)
 @click.option("--bpp", type=options.POSITIVE, help="Instead: at most so many bits per pixel.")
 @click.option("--bytes", type=click.IntRange(min=1), metavar="N", help="Instead: at most N bytes per image.")
@@ -50,27 +50,22 @@ class _Part(click.ParamType):
 @options.keep
 @options.background
 @options.realism("For decode; 0: least distortion, 1: most realistic.", default=None)
-@click.option("--format", type=click.Choice(FORMATS), default="png", show_default=True, help="For decode.")
-@click.option(
-    "--column",
-    metavar="NAME",
-    help="Parquet: the image column, where it is ambiguous. Tar: the members that are images, by what follows the "
-    "first dot of their names, as in jpg,left.png.  [default: all images but labels]",
-)
+@click.option("--format", type=click.Choice(FORMATS), default="png", help="For decode.")
+@click.option("--column", metavar="NAME", help="The images, where they are ambiguous: of parquet; jpg,left.png of tar.")
 @click.option("--pack", is_flag=True, help="Write the images of folders into tar files, one a shard.")
-@click.option("--per-shard", type=click.IntRange(min=1), default=1000, show_default=True, help="Images of a folder.")
+@click.option("--per-shard", type=click.IntRange(min=1), default=1000, help="Images of a folder.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes.  [default: one a core, as memory allows]")
 @click.option("--shard", "part", type=_Part(), default="0/1", help="This machine's part: 0/16 to 15/16 of 16.")
 @click.option("--retry-failed", is_flag=True, help="Also repeat the failed images of finished shards.")
 @options.overwrite
-@click.option("--timeout", type=float, default=1800, show_default=True, help="Seconds an image may take.")
-@click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True)
+@click.option("--timeout", type=float, default=1800, help="Seconds an image may take.")
+@click.option("--engine", type=click.Choice(["local", "ray"]), default="local")
 @click.option("--ray-address", metavar="ADDRESS", help="Cluster to join, or auto.  [default: this machine]")
 @click.option("--gpus-per-worker", type=click.FloatRange(min=0), default=0.0, help="For Ray: 0.25 puts four on a GPU.")
 @click.option("--dry-run", is_flag=True, help="Code a hundred images, write nothing, predict the whole.")
 @click.option("--report", "report_only", is_flag=True, help="Code nothing; sum up all parts and write the report.")
 @options.model
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda; workers share out several GPUs.")
+@click.option("--device", default="auto", help="auto, cpu or cuda; workers share out several GPUs.")
 @options.max_pixels
 @options.quiet
 @click.option("--json", "as_json", is_flag=True, help="The outcome as one JSON object on standard output.")

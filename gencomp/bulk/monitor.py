@@ -8,12 +8,11 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import click
 
-from gencomp.bulk.plan import Shard
 from gencomp.bulk.status import SampleTally
 from gencomp.bulk.storage import BULK, Storage
 from gencomp.bulk.workers import Broken, Event, Finished, Lost, Sampled
@@ -24,9 +23,7 @@ _BAR_EVERY, _FILE_EVERY, _LINE_EVERY = 0.5, 5.0, 60.0  # seconds
 @dataclass
 class Progress:
     """Where a run stands. Of shards under way it holds a tally and no rows, so it does not grow with the samples.
-
-    shards: weights by name; before: what earlier runs finished, which counts for the totals and not for the speed.
-    """
+    shards: weights by name; before: what earlier runs finished, which counts for the totals and not for the speed."""
 
     shards: dict[str, int]
     before: SampleTally = field(default_factory=SampleTally)
@@ -38,10 +35,6 @@ class Progress:
     stopped: str | None = None
     weight_done: int = 0
     started: float = field(default_factory=time.time)
-
-    @classmethod
-    def of(cls, shards: Sequence[Shard], before: SampleTally) -> Progress:
-        return cls({shard.name: shard.weight for shard in shards}, before)
 
     def hear(self, event: Event) -> None:
         if isinstance(event, Sampled):
@@ -130,24 +123,16 @@ class Monitor:
         progress, run, elapsed = self.progress, self.progress.run, self.elapsed
         total, form = progress.before + run, "%Y-%m-%dT%H:%M:%SZ"
         counted = ("done", "skipped", "failed", "pixels", "bytes_in", "bytes_out")
-        record = {
-            "state": state,
-            "share": round(progress.share, 4),
-            "shards": len(progress.shards),
-            "shards_finished": progress.finished,
-            "shards_broken": progress.broken,
-            "workers_lost": progress.lost,
-            "error": progress.stopped,
-            **{name: getattr(total, name) for name in counted},
-            "images_per_second": round(run.samples / elapsed, 3),
-            "megapixels_per_second": round(run.pixels / 1e6 / elapsed, 4),
-            "seconds": round(elapsed, 1),
-            "seconds_left": progress.seconds_left(elapsed),
-            "started": time.strftime(form, time.gmtime(progress.started)),
-            "updated": time.strftime(form, time.gmtime()),
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-        }
+        share, left = round(progress.share, 4), progress.seconds_left(elapsed)
+        record: dict[str, Any] = {"state": state, "share": share, "shards": len(progress.shards)}
+        record |= {"shards_finished": progress.finished, "shards_broken": progress.broken}
+        record |= {"workers_lost": progress.lost, "error": progress.stopped}
+        record |= {name: getattr(total, name) for name in counted}
+        record |= {"images_per_second": round(run.samples / elapsed, 3)}
+        record |= {"megapixels_per_second": round(run.pixels / 1e6 / elapsed, 4)}
+        record |= {"seconds": round(elapsed, 1), "seconds_left": left}
+        record |= {"started": time.strftime(form, time.gmtime(progress.started))}
+        record |= {"updated": time.strftime(form, time.gmtime()), "host": socket.gethostname(), "pid": os.getpid()}
         with contextlib.suppress(OSError):  # the next one, or the outputs, will say what is wrong
             self._destination.publish(json.dumps(record, indent=2).encode() + b"\n", self._file)
 

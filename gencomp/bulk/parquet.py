@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+File = IO[bytes] | None
 _BATCH = 16
 _NAMES = ("image", "jpg", "png", "webp", "img", "image_bytes", "bytes", "gnc")
 
@@ -68,9 +69,7 @@ def read_images(file: IO[bytes], column: str | None) -> tuple[int, Iterator[byte
     return opened.metadata.num_rows, (data for data in map(_bytes_of, cells) if data is not None)
 
 
-def rewrite_parquet(
-    source: IO[bytes], target: IO[bytes] | None, recorder: SampleRecorder, before: IO[bytes] | None = None
-) -> None:
+def rewrite_parquet(source: IO[bytes], target: File, recorder: SampleRecorder, before: File = None) -> None:
     """Write `source` to `target` with its images replaced by what `recorder` makes of them, named by row.
 
     target: None writes nothing (verify). before: the file that an earlier attempt wrote. Raises ColumnError, or
@@ -130,15 +129,13 @@ class _Images:
 
     def cells(self, row_group: int) -> Iterator[Any]:
         """The values of the image column, of a struct `bytes` and `path`."""
-        batches = self._file.iter_batches(_BATCH, row_groups=[row_group], columns=self.paths, use_threads=False)
-        for batch in batches:
+        for batch in self._file.iter_batches(_BATCH, row_groups=[row_group], columns=self.paths, use_threads=False):
             if batch.num_columns != 1:
                 raise ColumnError(f"several columns are called {self.name}: give them names of their own")
             yield from batch.column(0).to_pylist()
 
 
 def _recode(cell: Any, images: _Images, name: str, kept: Any, recorder: SampleRecorder) -> Any:
-    """The new value of a cell, in the form of the old one."""
     if cell is not None and _bytes_of(cell) is None:  # its path is the image
         recorder.code(name, lambda: None, lambda: None)
         return cell

@@ -68,10 +68,8 @@ class ShardedSource(NamedTuple):
 
 
 def find_shards(url: str, settings: Settings) -> ShardedSource:
-    """The shards of a source, in order.
-
-    Raises BulkSourceError where there is nothing to do, FileNotFoundError where there is no such place.
-    """
+    """The shards of a source, in order. Raises BulkSourceError where there is nothing to do, FileNotFoundError where
+    there is no such place."""
     place, named = _named_files(url)
     left, files, shards = Leftovers(), [*(named or ())], list[Shard]()
     for folder in () if named is not None else _walk(place, left):
@@ -80,8 +78,7 @@ def find_shards(url: str, settings: Settings) -> ShardedSource:
         files += [join(folder, name) for name in archives]
         taken = samples(place, folder, names, settings)
         for name in sorted({*names} - {*archives} - {*taken}):
-            is_archive = _ARCHIVE.search(name)
-            why = "archives that bulk does not open" if is_archive else "files of another kind"
+            why = "archives that bulk does not open" if _ARCHIVE.search(name) else "files of another kind"
             left.add(why, join(folder, name))
         shards += _of_folder(place, folder, taken, settings, archives)
     if files and settings.pack:
@@ -98,9 +95,8 @@ def find_shards(url: str, settings: Settings) -> ShardedSource:
             raise BulkSourceError(f"{shown(other)} and {shown(shard.path)} would both become {shown(shard.target)}")
     few = shards[:: -(-len(shards) // SAMPLES)]  # the samples of a report come from all over the source
     most = {shard.name: -(-SAMPLES // len(few)) for shard in few}
-    return ShardedSource(
-        place, [shard._replace(shown=most.get(shard.name, 0)) for shard in shards], left, named is None
-    )
+    shards = [shard._replace(shown=most.get(shard.name, 0)) for shard in shards]
+    return ShardedSource(place, shards, left, named is None)
 
 
 def samples(place: Storage, folder: str, names: Iterable[str], settings: Settings) -> list[str]:
@@ -121,7 +117,7 @@ def join(folder: str, name: str) -> str:
 
 def fingerprint_of(place: Storage, shard: Shard, names: Sequence[str]) -> str:
     """Of a shard's inputs as they are now: names, sizes and times; of a file on this disk its ends, too."""
-    folder, names = (shard.path, names) if shard.kind == "folder" else split(shard.path)
+    folder, names = inputs_of(shard, names)
     return _digest(place, folder, place.stat(folder, names), peek=shard.kind != "folder")
 
 
@@ -137,10 +133,10 @@ def _digest(place: Storage, folder: str, stats: Mapping[str, Stat], peek: bool) 
     return digest.hexdigest()
 
 
-def split(path: str) -> tuple[str, list[str]]:
-    """The folder of a file, and its name."""
-    folder, _, name = path.rpartition("/")
-    return folder, [name]
+def inputs_of(shard: Shard, names: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """The folder of a shard's inputs, and their names in it: those given, or that of its one file."""
+    folder, _, name = shard.path.rpartition("/")
+    return (shard.path, names) if shard.kind == "folder" else (folder, [name])
 
 
 def _walk(place: Storage, left: Leftovers) -> Iterator[str]:
@@ -211,13 +207,11 @@ def _of_folder(
     place: Storage, folder: str, names: Sequence[str], settings: Settings, archives: Sequence[str]
 ) -> Iterator[Shard]:
     stats = place.stat(folder, names)
-    taken = re.compile(r"\d{5}\.")
-    first = "images-" if any(taken.match(name) for name in archives) else ""  # its table's name is taken
+    first = "images-" if any(re.match(r"\d{5}\.", name) for name in archives) else ""  # its table's name is taken
     for number, start in enumerate(range(0, len(names), settings.per_shard)):
         chunk = names[start : start + settings.per_shard]
         name = join(folder, f"{first}{number:05d}")
-        target = f"{name}.tar" if settings.pack else ""
         seen = {one: stats[one] for one in chunk if one in stats}
-        weight = sum(stat.size for stat in seen.values())
-        mark = _digest(place, folder, seen, peek=False)
-        yield Shard(name, "folder", folder, target, start, start + len(chunk), max(weight, 1), mark)
+        weight, mark = sum(stat.size for stat in seen.values()), _digest(place, folder, seen, peek=False)
+        span = start, start + len(chunk)
+        yield Shard(name, "folder", folder, f"{name}.tar" * settings.pack, *span, max(weight, 1), mark)

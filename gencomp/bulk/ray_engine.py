@@ -47,10 +47,8 @@ class ShardActor:
             return {**answer, "error": explain(error), "stop": isinstance(error, DestinationError)}
 
     def _bring(self, shard: Shard) -> SampleTally:
-        """In this process; but in one of its own, as on a single machine, where actors have died of this shard.
-
-        Ray repeats what a dead actor was at for ever, and does not know which image it was.
-        """
+        """In this process; but in one of its own, as on a single machine, where actors have died of this shard. Ray
+        repeats what a dead actor was at for ever, and does not know which image it was."""
         from gencomp.bulk.shard import transform_shard
 
         job = self.job
@@ -61,17 +59,13 @@ class ShardActor:
             again: dict[str, Any] = {"retry_failed": job.retry_failed, "overwrite": job.overwrite}
             tally = transform_shard(job.source, shard, job.destination, self.transform, **again)
         else:
-            tally = self._bring_apart(shard)
-        job.destination.remove(attempts)
-        return tally
-
-    def _bring_apart(self, shard: Shard) -> SampleTally:
-        for event in run_workers(self.job, [shard], 1, SAMPLE_TIMEOUT):
-            if isinstance(event, Finished):
-                return event.tally
+            events = run_workers(job, [shard], 1, SAMPLE_TIMEOUT)
+            event = next(event for event in events if isinstance(event, Finished | Broken))
             if isinstance(event, Broken):
                 raise RunError(event.error)
-        raise RunError("its process ended without an error message")
+            tally = event.tally
+        job.destination.remove(attempts)
+        return tally
 
 
 def ray_engine(jobs: int, address: str | None = None, gpus_per_worker: float = 0.0) -> Engine:
@@ -96,13 +90,9 @@ def ray_engine(jobs: int, address: str | None = None, gpus_per_worker: float = 0
         job = job._replace(settings=replace(job.settings, device=device))
         try:
             rows = ray.data.from_items([shard._asdict() for shard in shards], override_num_blocks=len(shards))
-            answers = rows.map(
-                cast(Any, ShardActor),  # a class is made once per actor, then called
-                fn_constructor_args=(job,),
-                concurrency=min(jobs, len(shards)),
-                num_cpus=1,
-                num_gpus=gpus_per_worker,
-            )
+            share: dict[str, Any] = {"concurrency": min(jobs, len(shards)), "num_cpus": 1, "num_gpus": gpus_per_worker}
+            actor = cast(Any, ShardActor)  # a class is made once per actor, then called
+            answers = rows.map(actor, fn_constructor_args=(job,), **share)
             for answer in answers.iter_rows():
                 if answer["stop"]:
                     raise RunError(answer["error"])

@@ -58,19 +58,16 @@ def write_report(destination: Storage, merged: Merged, broken: Mapping[str, str]
     settings = {name: value for name, value in begun.items() if value not in (None, (), [], False, 0)}
     title = f"{begun.get('direction', 'bulk')} {begun.get('source', '')}"
     template = importlib.resources.files("gencomp.bulk") / "report.html"
+    undone = f"<h2>Shards that could not be done ({len(broken):,})</h2>{_table(sorted(broken.items()))}"
     page = string.Template(template.read_text(encoding="utf-8")).substitute(
         title=html.escape(title),
         totals=_table(_totals(merged)),
-        settings=_table(
-            (name, ", ".join(map(str, value if isinstance(value, list) else [value])))
-            for name, value in settings.items()
-        ),
+        settings=_table((n, ", ".join(map(str, v if isinstance(v, list) else [v]))) for n, v in settings.items()),
         notes=_notes(merged, left),
         samples=_samples(merged),
         bpp=_histogram(merged.tally.bpp, "bits per pixel"),
         seconds=_histogram(merged.tally.seconds, "seconds"),
-        broken=f"<h2>Shards that could not be done ({len(broken):,})</h2>{_table(sorted(broken.items()))}"
-        * bool(broken),
+        broken=undone if broken else "",
         failures=_failures(merged),
     )
     destination.publish(page.encode("utf-8", "backslashreplace"), FILE)
@@ -111,9 +108,8 @@ def _sizes(row: SampleRow) -> str:
 
 def _totals(merged: Merged) -> list[tuple[str, str]]:
     tally = merged.tally
-    shards = f"{merged.finished:,} finished" + (f", {merged.unfinished:,} not yet" if merged.unfinished else "")
     rows = [
-        ("shards", shards),
+        ("shards", f"{merged.finished:,} finished" + f", {merged.unfinished:,} not yet" * bool(merged.unfinished)),
         ("images done", f"{tally.done:,}"),
         ("skipped", f"{tally.skipped:,}"),
         ("failed", f"{tally.failed:,}" + (f" ({tally.failed / tally.samples:.3%})" if tally.failed else "")),
@@ -121,8 +117,7 @@ def _totals(merged: Merged) -> list[tuple[str, str]]:
         ("bytes read", size_text(tally.bytes_in)),
     ]
     if tally.bytes_out:
-        ratio = f", {tally.bytes_in / tally.bytes_out:.3g} : 1"
-        rows.append(("bytes written", size_text(tally.bytes_out) + ratio))
+        rows.append(("bytes written", f"{size_text(tally.bytes_out)}, {tally.bytes_in / tally.bytes_out:.3g} : 1"))
     if tally.pixels and tally.bytes_out:
         rows.append(("bits per pixel", f"{8 * min(tally.bytes_in, tally.bytes_out) / tally.pixels:.4f}"))
     rows.append(("worker hours", f"{tally.worker_seconds / 3600:,.2f} ({time_text(tally.worker_seconds)})"))
@@ -137,7 +132,6 @@ def _table(rows: Iterable[tuple[str, str]]) -> str:
 
 
 def _histogram(counts: Counter[int], unit: str) -> str:
-    """Bars over a logarithmic axis, as SVG."""
     if not counts:
         return "<p>Nothing was measured.</p>"
     low, high = min(counts), max(counts)

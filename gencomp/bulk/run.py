@@ -1,6 +1,8 @@
 """A whole run: plan, leave out what is finished, let an engine work, sum up; and a forecast from some of the images."""
 
+import functools
 import math
+import statistics
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -80,7 +82,7 @@ def run_bulk(
     retry_failed = retry_failed or overwrite
     todo, before = survey(destination, shards, retry_failed)
     file = "status.json" if part[1] == 1 else f"status-{part[0]:04d}-of-{part[1]:04d}.json"
-    monitor = Monitor(Progress.of(todo, before), destination, file, quiet)
+    monitor = Monitor(Progress({shard.name: shard.weight for shard in todo}, before), destination, file, quiet)
     job = Job(source.place, destination, settings, retry_failed, overwrite)
     try:
         _follow((engine or local_engine(default_jobs()))(job, todo) if todo else iter(()), monitor)
@@ -104,20 +106,15 @@ def survey(
 
 
 def footers_of(destination: Storage, shards: Sequence[Shard]) -> Iterator[tuple[Shard, Footer | None]]:
-    """Each shard with its table's footer, None where it is not finished: its inputs or outputs are not as it says.
-
-    Many are read at once, for object stores answer slowly; none is kept.
-    """
+    """Each shard with its table's footer, None where it is not finished: its inputs or outputs are not as it says. Many
+    are read at once, for object stores answer slowly; none is kept."""
     if not destination.exists(f"{BULK}/status"):
         yield from ((shard, None) for shard in shards)
         return
 
-    def footer_of(shard: Shard) -> Footer | None:
-        footer, intact = table_of(destination, shard)
-        return footer if intact else None
-
     with ThreadPoolExecutor(_READERS) as pool:
-        yield from zip(shards, pool.map(footer_of, shards))
+        tables = pool.map(functools.partial(table_of, destination), shards)
+        yield from ((shard, footer if intact else None) for shard, (footer, intact) in zip(shards, tables))
 
 
 def tables_of(destination: Storage) -> set[str]:
@@ -133,13 +130,14 @@ def tables_of(destination: Storage) -> set[str]:
 
 
 def _follow(events: Iterator[Event], monitor: Monitor) -> None:
-    """Show events until they end; RunError where the run has to stop."""
     state = "interrupted"
     try:
         for event in events:
             monitor.hear(event)
-            if event is None and (error := _mostly_failing(monitor.progress.run)):
-                raise RunError(error)
+            run = monitor.progress.run if event is None else SampleTally()
+            if run.samples >= _ENOUGH and run.failed > _MOSTLY * run.samples:
+                many = f"{run.failed:,} of {run.samples:,} samples failed"
+                raise RunError(f"{many}: is this the right source, and the right model?")
         state = "finished"
     except RunError as error:
         state, monitor.progress.stopped = "stopped", str(error)
@@ -148,12 +146,6 @@ def _follow(events: Iterator[Event], monitor: Monitor) -> None:
         if isinstance(events, Generator):
             events.close()
         monitor.close(state)
-
-
-def _mostly_failing(run: SampleTally) -> str | None:
-    if run.samples < _ENOUGH or run.failed <= _MOSTLY * run.samples:
-        return None
-    return f"{run.failed:,} of {run.samples:,} samples failed: is this the right source, and the right model?"
 
 
 class Forecast(NamedTuple):
@@ -198,11 +190,9 @@ def forecast(source: ShardedSource, transform: Transform, tried: Callable[[], No
 
 def _predict(rows: Sequence[SampleRow], images: float) -> Forecast:
     tally = tally_of(rows)
-    done = [row for row in rows if row.status == DONE]
-    read = sum(row.bytes_in or 0 for row in rows) / len(rows)
-    written = sum(row.bytes_out or 0 for row in rows) / len(rows)
-    spread = sum((row.bytes_out or 0) ** 2 for row in rows) / len(rows) - written**2
-    margin = 2 * math.sqrt(max(spread, 0) / len(rows)) / written if written else 0.0
+    done, sizes = [row for row in rows if row.status == DONE], [row.bytes_out or 0 for row in rows]
+    read, written = statistics.fmean(row.bytes_in or 0 for row in rows), statistics.fmean(sizes)
+    margin = 2 * statistics.pstdev(sizes) / math.sqrt(len(rows)) / written if written else 0.0
     seconds = tally.worker_seconds / len(rows)
     speed = tally.pixels / 1e6 / sum(row.seconds for row in done) if done else 0.0
     hours = images * seconds / 3600
@@ -210,7 +200,6 @@ def _predict(rows: Sequence[SampleRow], images: float) -> Forecast:
 
 
 def _draw(place: Storage, shard: Shard, settings: Settings, count: int) -> tuple[list[tuple[str, bytes]], float]:
-    """Names and files of some images of a shard, and how many it holds."""
     if shard.kind == "folder":
         names = samples(place, shard.path, place.list(shard.path).files, settings)[shard.start : shard.stop]
         some = names[:: max(1, len(names) // count)][:count]

@@ -85,10 +85,8 @@ class Settings:
         return CODED_SUFFIX if self.direction == "code" else f".{self.format}"
 
     def takes(self, name: str) -> bool:
-        """Whether a file or tar member of this name is a sample, whatever it holds.
-
-        When coding, a .gnc file counts as a sample that is coded already: it is copied and reported as skipped.
-        """
+        """Whether a file or tar member of this name is a sample, whatever it holds. When coding, a .gnc file counts as
+        a sample that is coded already: it is copied and reported as skipped."""
         suffix = PurePosixPath(name).suffix.lower()
         return suffix == CODED_SUFFIX or (self.direction == "code" and suffix in IMAGE_SUFFIXES)
 
@@ -107,12 +105,8 @@ class Settings:
         """What decides the outputs' bytes, but for the decoder."""
         silent = {*_DECIDE_NO_BYTE, *(() if self.effort else ("aim",))}
         silent |= set() if self.direction == "decode" else {"format"}
-        return {name: _plain(value) for name, value in vars(self).items() if name not in silent}
-
-
-def _plain(value: Any) -> Any:
-    """As JSON gives it back."""
-    return sorted(value) if isinstance(value, tuple) else value
+        named = {name: value for name, value in vars(self).items() if name not in silent}
+        return {name: sorted(value) if isinstance(value, tuple) else value for name, value in named.items()}
 
 
 class BulkSourceError(ValueError):

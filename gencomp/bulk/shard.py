@@ -18,15 +18,13 @@ from typing import NamedTuple
 
 from gencomp.bulk import status
 from gencomp.bulk.parquet import rewrite_parquet
-from gencomp.bulk.plan import Shard, fingerprint_of, join, samples, split
+from gencomp.bulk.plan import Shard, fingerprint_of, inputs_of, join, samples
 from gencomp.bulk.settings import BulkSourceError
 from gencomp.bulk.status import Footer, SampleRow, SampleTally
 from gencomp.bulk.storage import BULK, StandsError, Storage
 from gencomp.bulk.tar import pack_tar, rewrite_tar
 from gencomp.bulk.transform import Hear, SampleRecorder, Transform, UnreadableError
 from gencomp.outputs import Outputs, file_ids, name_key, output_names
-
-_KEPT = "exists and is kept: --overwrite replaces it"
 
 
 def transform_shard(
@@ -65,10 +63,9 @@ def transform_shard(
         raise BulkSourceError(f"{destination.path(shard.target)} {error}") from error
     written = {row.output for row in recorder.rows}
     owned = tuple(sorted(_owned(destination, shard.table) - written)) if not shard.target else ()
+    footer = Footer(shard.name, shard.fingerprint, SampleTally(), made, owned)
     with destination.part(shard.table, shard.name) as file:
-        tally = status.write_table(
-            file, recorder.rows, Footer(shard.name, shard.fingerprint, SampleTally(), made, owned)
-        )
+        tally = status.write_table(file, recorder.rows, footer)
     destination.remove(_note_of(shard))
     return tally
 
@@ -183,12 +180,11 @@ class _Shard(NamedTuple):
 
     def _mode(self, names: Sequence[str]) -> int | None:
         """What the output may be read by: those who may read all of the inputs."""
-        folder, names = (self.shard.path, names) if self.shard.kind == "folder" else split(self.shard.path)
-        modes = [stat.mode for stat in self.source.stat(folder, names).values() if stat.mode is not None]
+        stats = self.source.stat(*inputs_of(self.shard, names)).values()
+        modes = [stat.mode for stat in stats if stat.mode is not None]
         return functools.reduce(operator.and_, modes, 0o666) if modes else None
 
     def _refusals(self, targets: Sequence[str]) -> dict[str, str]:
-        """Those of the outputs that may not be written, and why."""
         destination, refused = self.destination, dict[str, str]()
         standing = {target for target in targets if destination.stands(target)}
         foreign = self._foreign(standing) if targets else set()
@@ -201,7 +197,7 @@ class _Shard(NamedTuple):
                 inputs = file_ids([root])
         for target in targets:
             if target in foreign and not self.overwrite:
-                refused[target] = _KEPT
+                refused[target] = "exists and is kept: --overwrite replaces it"
             elif destination.local:
                 try:
                     Outputs(inputs, overwrite=True).check(Path(destination.path(target)), Path(destination.root))
@@ -219,15 +215,13 @@ class _Shard(NamedTuple):
             standing = set() if before is not None and before.size is not None else standing
         elif standing:
             folder = f"{BULK}/status/{shard.path}".rstrip("/")
-            tables = destination.list(folder).files if destination.exists(folder) else []
-            for table in tables:
+            for table in destination.list(folder).files if destination.exists(folder) else []:
                 standing = standing - _owned(destination, join(folder, table))
         destination.publish(json.dumps(sorted(standing)).encode(), note, shard.name)
         return standing
 
 
 def _owned(destination: Storage, table: str) -> set[str]:
-    """The outputs that were written for a table's shard, now and earlier."""
     try:
         with destination.open(table) as file:
             footer = status.read_footer(file)

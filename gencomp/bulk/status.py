@@ -24,10 +24,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from typing import IO, Any, NamedTuple
 
 DONE, SKIPPED, FAILED = "done", "skipped", "failed"
 BINS_PER_OCTAVE = 2
@@ -53,10 +50,8 @@ class SampleRow(NamedTuple):
 
 @dataclass
 class SampleTally:
-    """Sums over rows. bpp and seconds: counts by bin, see `bin_of`; bytes_in and bytes_out are of done samples.
-
-    notes: of the skipped samples, how many for which reason; warned: of the done ones, of what, numbers left out.
-    """
+    """Sums over rows. bpp and seconds: counts by bin, see `bin_of`; bytes_in and bytes_out are of done samples. notes:
+    of the skipped samples, how many for which reason; warned: of the done ones, of what, numbers left out."""
 
     done: int = 0
     skipped: int = 0
@@ -137,7 +132,9 @@ def write_table(file: IO[bytes], rows: Sequence[SampleRow], footer: Footer) -> S
 
     tally = tally_of(rows)
     record = {**footer._asdict(), "tally": tally.to_json()}
-    schema = _schema().with_metadata({_KEY: json.dumps(record).encode()})
+    text, integer = pa.string(), pa.int64()
+    kinds = [text] * 4 + [integer] * 4 + [pa.float64(), pa.binary(), pa.binary(), text]
+    schema = pa.schema(list(zip(SampleRow._fields, kinds)), {_KEY: json.dumps(record).encode()})
     columns = {name: [row[i] for row in rows] for i, name in enumerate(SampleRow._fields)}
     pq.write_table(pa.table(columns, schema=schema), file, compression="zstd")
     return tally
@@ -157,10 +154,11 @@ def read_footer(file: IO[bytes]) -> Footer:
         raise ValueError(f"no status table of gencomp bulk ({type(error).__name__})") from error
 
 
-def read_rows(file: IO[bytes]) -> list[SampleRow]:
+def read_rows(file: IO[bytes], filters: Any = None) -> list[SampleRow]:
     import pyarrow.parquet as pq
 
-    return [SampleRow(**record) for record in pq.read_table(file).select(list(SampleRow._fields)).to_pylist()]
+    table = pq.read_table(file, columns=list(SampleRow._fields), filters=filters)
+    return [SampleRow(**record) for record in table.to_pylist()]
 
 
 def read_outputs(file: IO[bytes]) -> dict[str, int]:
@@ -174,15 +172,5 @@ def read_outputs(file: IO[bytes]) -> dict[str, int]:
 def read_shown(file: IO[bytes]) -> list[SampleRow]:
     """The rows of a table that a report shows: what failed, and samples."""
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
-    table = pq.read_table(file, filters=(pc.field("status") == FAILED) | pc.field("decoded").is_valid())
-    return [SampleRow(**record) for record in table.select(list(SampleRow._fields)).to_pylist()]
-
-
-def _schema() -> pa.Schema:
-    import pyarrow as pa
-
-    text, integer = pa.string(), pa.int64()
-    kinds = [text] * 4 + [integer] * 4 + [pa.float64(), pa.binary(), pa.binary(), text]
-    return pa.schema(list(zip(SampleRow._fields, kinds)))
+    return read_rows(file, (pc.field("status") == FAILED) | pc.field("decoded").is_valid())

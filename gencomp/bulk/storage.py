@@ -140,10 +140,8 @@ class Storage(NamedTuple):
             file.write(data)
 
     def create(self, data: bytes, name: str) -> bool:
-        """Write a small file unless there is one: of all processes that try, one does and hears True.
-
-        A store that cannot create exclusively is asked first, and the last of two that come at once prevails.
-        """
+        """Write a small file unless there is one: of all processes that try, one does and hears True. A store that
+        cannot create exclusively is asked first, and the last of two that come at once prevails."""
         try:
             if self.local:
                 self.publish(data, name, new=True)

@@ -30,6 +30,7 @@ from gencomp.bulk.transform import MAX_FILE_BYTES, Read, SampleRecorder, is_labe
 from gencomp.kinds import START_BYTES, UNMISTAKABLE, kind_of
 from gencomp.outputs import output_names
 
+File = IO[bytes] | None
 _BLOCK = tarfile.BLOCKSIZE
 _EXTENSIONS = (b"x", b"X", b"L", b"K")
 _MAX_EXTENSION = 1 << 24  # bytes of a pax header or a long name
@@ -199,9 +200,7 @@ class _Plan(NamedTuple):
     linked: set[str]
 
 
-def rewrite_tar(
-    source: IO[bytes], target: IO[bytes] | None, recorder: SampleRecorder, before: IO[bytes] | None = None
-) -> None:
+def rewrite_tar(source: IO[bytes], target: File, recorder: SampleRecorder, before: File = None) -> None:
     """Write `source` to `target`, samples replaced by what `recorder` makes of them, left out where it makes nothing.
 
     target: None writes nothing (verify). before: the tar file that an earlier attempt wrote. Raises ValueError for a
@@ -231,11 +230,7 @@ def rewrite_tar(
 
 
 def pack_tar(
-    names: Sequence[str],
-    read: Callable[[str], bytes],
-    target: IO[bytes] | None,
-    recorder: SampleRecorder,
-    before: IO[bytes] | None = None,
+    names: Sequence[str], read: Callable[[str], bytes], target: File, recorder: SampleRecorder, before: File = None
 ) -> None:
     """Files as members of a new tar file, without dates or owners; the others are those of `rewrite_tar`."""
     out, old = _Output(target), _Index(before)
@@ -387,7 +382,6 @@ class _Index:
 
 
 def _records(data: bytes) -> dict[str, str]:
-    """The records of a pax header."""
     found, at = dict[str, str](), 0
     while at < len(data) and data[at]:
         digits = data[at : at + 20].partition(b" ")[0]
@@ -406,7 +400,6 @@ def _parsed(block: bytes) -> tarfile.TarInfo:
 
 
 def _extension(info: tarfile.TarInfo) -> int:
-    """The bytes of an extended header."""
     if not 0 <= info.size <= _MAX_EXTENSION:
         raise TarError(f"an extended header of {info.size:,} bytes")
     return info.size

@@ -18,7 +18,7 @@ from gencomp.bulk.status import DONE, FAILED, SKIPPED, SampleRow
 from gencomp.cli.group import explain
 from gencomp.files import shown
 from gencomp.image import ImageWarning, encoded_image
-from gencomp.kinds import open_image
+from gencomp.kinds import open_image, saved
 
 if TYPE_CHECKING:
     from gencomp.codec import Codec
@@ -130,10 +130,8 @@ class SampleRecorder:
         self._add(SampleRow(shown(name), FAILED, one_line(error)))
 
     def code(self, name: str, read: Read, read_kept: Read, output: str | None = None) -> bytes | None:
-        """The sample's output, or None where there is none to write: it failed, is null, or nothing is written.
-
-        output: what the output is called, for the row.
-        """
+        """The sample's output, or None where there is none to write: it failed, is null, or nothing is written. output:
+        what the output is called, for the row."""
         old = self.old(name)
         if old is not None:
             kept = read_kept()
@@ -190,10 +188,8 @@ def is_coded(data: bytes) -> bool:
 
 
 def is_label(data: bytes) -> bool:
-    """Whether an image's pixels are numbers and no colours: indices of a palette, one bit, 16 bits of one channel.
-
-    A GIF always has a palette, so there it says nothing.
-    """
+    """Whether an image's pixels are numbers and no colours: indices of a palette, one bit, 16 bits of one channel. A
+    GIF always has a palette, so there it says nothing."""
     with warnings.catch_warnings(), contextlib.suppress(Exception):  # of what is damaged coding will say so
         warnings.simplefilter("ignore")
         with open_image(io.BytesIO(data)) as image:
@@ -202,10 +198,8 @@ def is_label(data: bytes) -> bool:
 
 
 def thumbnail(data: bytes, side: int = SIDE) -> bytes | None:
-    """A JPEG of at most `side` pixels a side, without comment, EXIF and profile; None where nothing can be seen.
-
-    Of a file that is cut short it shows what there is.
-    """
+    """A JPEG of at most `side` pixels a side, without comment, EXIF and profile; None where nothing can be seen. Of a
+    file that is cut short it shows what there is."""
     with warnings.catch_warnings(), contextlib.suppress(Exception):  # it is for looking at alone
         warnings.simplefilter("ignore")
         with open_image(io.BytesIO(data + _END_OF_JPEG)) as seen:
@@ -215,9 +209,7 @@ def thumbnail(data: bytes, side: int = SIDE) -> bytes | None:
         small = _to_grey(seen) if seen.mode in {"F", "I"} or seen.mode.startswith("I;") else seen.convert("RGB")
         small.thumbnail((side, side))
         small.info = {}
-        encoded = io.BytesIO()
-        small.save(encoded, "JPEG", quality=75 if side == SIDE else 88)
-        return encoded.getvalue()
+        return saved(small, "JPEG", quality=75 if side == SIDE else 88)
     return None
 
 

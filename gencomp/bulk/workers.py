@@ -67,24 +67,14 @@ class Job(NamedTuple):
     overwrite: bool = False
 
 
-class Attempt(NamedTuple):
-    """A worker's task. fatal: the error of each sample that is not to be tried."""
-
-    shard: Shard
-    fatal: dict[str, str]
-
-
-class _Begun(NamedTuple):
-    sample: str
+Attempt = tuple[Shard, dict[str, str]]  # a worker's task, and the error of each sample that is not to be tried
 
 
 def run_workers(job: Job, shards: Sequence[Shard], jobs: int, timeout: float) -> Iterator[Event]:
-    """Bring all shards over with `jobs` processes; yields what happens, and None now and then.
-
-    timeout: seconds for one sample. Ends when each shard is Finished or Broken; RunError where it cannot go on.
-    """
+    """Bring all shards over with `jobs` processes; yields what happens, and None now and then. timeout: seconds for one
+    sample. Ends when each shard is Finished or Broken; RunError where it cannot go on."""
     with Workers(functools.partial(_prepare, job), min(jobs, len(shards)), threads=1) as workers:
-        run = _Run(workers, deque(Attempt(shard, {}) for shard in shards), timeout)
+        run = _Run(workers, deque((shard, dict[str, str]()) for shard in shards), timeout)
         try:
             for event in workers.run(run.waiting, _TICK):
                 yield from run.heard(event)
@@ -102,7 +92,6 @@ class _Run:
     deaths: Counter[tuple[str, str | None]] = field(default_factory=Counter)
 
     def heard(self, event: Told | Returned | Died | None) -> Iterator[Event]:
-        """What the events of the workers mean for the run."""
         if event is None:
             for number, (_, since) in self.begun.items():
                 if time.monotonic() - since > self.timeout and number not in self.late:
@@ -110,8 +99,8 @@ class _Run:
                     self.workers.kill(number)
             yield None
             return
-        if isinstance(event, Told) and isinstance(event.message, _Begun):
-            self.begun[event.worker] = event.message.sample, time.monotonic()
+        if isinstance(event, Told) and isinstance(event.message, str):
+            self.begun[event.worker] = event.message, time.monotonic()
             return
         sample, _ = self.begun.pop(event.worker, (None, 0.0))
         if isinstance(event, Died):
@@ -132,7 +121,7 @@ class _Run:
                 return
             fatal = {**fatal, sample: error}
         yield Lost(shard.name)
-        self.waiting.appendleft(Attempt(shard, fatal))
+        self.waiting.appendleft((shard, fatal))
 
 
 def _prepare(job: Job, number: int, say: Say) -> tuple[None, Do]:
@@ -147,10 +136,8 @@ def _prepare(job: Job, number: int, say: Say) -> tuple[None, Do]:
         shard, fatal = attempt
 
         def hear(what: str | SampleRow) -> None:
-            if isinstance(what, str):
-                say(_Begun(what))
-            else:
-                say(Sampled(shard.name, what._replace(thumbnail=None, decoded=None)))
+            small = what if isinstance(what, str) else what._replace(thumbnail=None, decoded=None)
+            say(small if isinstance(small, str) else Sampled(shard.name, small))
 
         again: dict[str, Any] = {"retry_failed": job.retry_failed, "overwrite": job.overwrite}
         try:

@@ -19,7 +19,6 @@ from gencomp.bulk.settings import Settings
 from gencomp.bulk.storage import BULK, Storage
 from gencomp.bulk.workers import (
     DEATHS,
-    Attempt,
     Broken,
     Event,
     Finished,
@@ -27,7 +26,6 @@ from gencomp.bulk.workers import (
     Lost,
     RunError,
     Sampled,
-    _Begun,
     _Run,
     run_workers,
 )
@@ -53,13 +51,13 @@ def run() -> _Run:
 
 
 def die(run: _Run, sample: str | None) -> list[Event]:
-    attempt = run.waiting.popleft() if run.waiting else Attempt(SHARD, {})
-    begun = list(run.heard(Told(0, attempt, _Begun(sample)))) if sample else []
+    attempt = run.waiting.popleft() if run.waiting else (SHARD, {})
+    begun = list(run.heard(Told(0, attempt, sample))) if sample else []
     return begun + list(run.heard(Died(0, attempt, "SIGKILL")))
 
 
 def test_the_shard_of_a_dead_worker_is_done_again(run: _Run) -> None:
-    assert (die(run, "a.png"), list(run.waiting)) == ([Lost("s")], [Attempt(SHARD, {})])
+    assert (die(run, "a.png"), list(run.waiting)) == ([Lost("s")], [(SHARD, {})])
 
 
 def test_a_sample_in_which_several_workers_died_is_not_tried_again(run: _Run) -> None:
@@ -67,8 +65,8 @@ def test_a_sample_in_which_several_workers_died_is_not_tried_again(run: _Run) ->
         die(run, "a.png")
     die(run, "b.png")
     (attempt,) = run.waiting
-    assert attempt.fatal.keys() == {"a.png"}
-    assert "SIGKILL" in attempt.fatal["a.png"]
+    assert attempt[1].keys() == {"a.png"}
+    assert "SIGKILL" in attempt[1]["a.png"]
 
 
 def test_a_shard_in_which_workers_die_between_samples_is_given_up(run: _Run) -> None:
