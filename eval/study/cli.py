@@ -8,7 +8,7 @@ from .design.cli import demo, new
 from .web.cli import backup, serve
 
 
-@click.group(cls=Verbs, context_settings={"show_default": True})
+@click.group(cls=Verbs)
 def study() -> None:
     """People judge images: build a study, serve it, analyse the votes.
 

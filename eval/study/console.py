@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gencomp.cli import options
 from gencomp.cli.group import explain
 
 if TYPE_CHECKING:
     from .web.store import Store
 
-FOLDER = click.Path(file_okay=False, path_type=Path)
-STUDY = click.Path(exists=True, file_okay=False, path_type=Path)
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 TASK = click.Choice(["pairs", "dsis", "acr"])
 DESIGN = click.Choice(["full", "random", "active"])
 seed = click.option("--seed", type=click.IntRange(0), default=0)
-as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+study_folder = click.argument("folder", metavar="DIR", type=options.OLD_FOLDER)
 
 
 class Verbs(click.Group):

@@ -29,11 +29,8 @@ Layout = Literal["flip", "side", "inplace"]
 Method = Literal["full", "random", "active"]
 TASKS: tuple[str, ...] = get_args(Task)
 METHODS: tuple[str, ...] = get_args(Method)
-LAYOUTS: dict[Task, tuple[Layout, ...]] = {  # the first is the default
-    "pairs": ("flip", "side", "inplace"),
-    "dsis": ("side", "inplace"),
-    "acr": ("side",),
-}
+LAYOUTS: dict[Task, tuple[Layout, ...]]  # the first is the default
+LAYOUTS = {"pairs": ("flip", "side", "inplace"), "dsis": ("side", "inplace"), "acr": ("side",)}
 GRADES: dict[Task, tuple[str, ...]] = {  # best first: 5 to 1; BT.500-15 for DSIS, P.910 for ACR
     "dsis": ("Imperceptible", "Perceptible, but not annoying", "Slightly annoying", "Annoying", "Very annoying"),
     "acr": ("Excellent", "Good", "Fair", "Poor", "Bad"),
@@ -138,7 +135,7 @@ class Study:
     @property
     def id(self) -> str:
         """Names this very study: equal plans have equal ids, so votes given in several places can be pooled."""
-        return hashlib.sha256(canonical(self).encode()).hexdigest()[:16]
+        return hashlib.sha256(canonical(self, sort_keys=True).encode()).hexdigest()[:16]
 
     @cached_property
     def scene(self) -> dict[str, Scene]:
@@ -166,11 +163,8 @@ class Study:
         if self.task != "pairs":
             rated = [HIDDEN, *order] if self.task == "acr" else order
             return [Pair(s.id, name, "") for s in self.scenes for name in rated if name in (HIDDEN, *s.renderings)]
-        return [
-            Pair(scene.id, first, second)
-            for scene in self.scenes
-            for first, second in combinations([c for c in order if c in scene.renderings], 2)
-        ]
+        coded = {scene.id: [c for c in order if c in scene.renderings] for scene in self.scenes}
+        return [Pair(scene, *two) for scene, names in coded.items() for two in combinations(names, 2)]
 
     @property
     def images(self) -> frozenset[str]:
@@ -187,13 +181,12 @@ def items(task: Task, conditions: int) -> int:
     return {"pairs": conditions * (conditions - 1) // 2, "dsis": conditions, "acr": conditions + 1}[task]
 
 
-def canonical(study: Study) -> str:
-    return json.dumps({"version": PLAN_VERSION} | asdict(study), sort_keys=True, ensure_ascii=False, allow_nan=False)
+def canonical(study: Study, **how: Any) -> str:
+    return json.dumps({"version": PLAN_VERSION} | asdict(study), ensure_ascii=False, allow_nan=False, **how)
 
 
 def save(study: Study, folder: Path) -> None:
-    text = json.dumps({"version": PLAN_VERSION} | asdict(study), indent=1, ensure_ascii=False, allow_nan=False)
-    write_atomically(folder / "study.json", text.encode())
+    write_atomically(folder / "study.json", canonical(study, indent=1).encode())
 
 
 def load(folder: Path) -> Study:

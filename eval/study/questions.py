@@ -4,10 +4,8 @@ BT.500-15 and P.910 want visual acuity and colour vision tested and the viewing 
 them, so it asks. Answers describe raters in the report; they leave nobody out.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 MAX_QUESTIONS = 30
@@ -27,28 +25,21 @@ class Question:
         return answer in self.options if self.options else len(answer) <= MAX_TEXT
 
 
-BEFORE = (
-    (
-        "vision",
-        "How well do you see the screen now?",
-        "Well, without glasses or lenses; Well, with my glasses or lenses on; Not sharply",
-    ),
-    ("colour", "Do you see colours as most people do?", "Yes, as far as I know; No; I am not sure"),
-    ("display", "What kind of screen is this?", "Monitor; Laptop; Tablet; Phone; Television or projector"),
-    (
-        "distance",
-        "How far are your eyes from it?",
-        "Less than 40 cm; 40 to 60 cm, about a hand's reach; 60 to 80 cm, about an arm's length; More than 80 cm",
-    ),
-)
+_SIGHT = "Well, without glasses or lenses", "Well, with my glasses or lenses on", "Not sharply"
+_FAR = "Less than 40 cm", "40 to 60 cm, about a hand's reach", "60 to 80 cm, about an arm's length", "More than 80 cm"
+_SCREENS = "Monitor", "Laptop", "Tablet", "Phone", "Television or projector"
+_COLOURS = "Yes, as far as I know", "No", "I am not sure"
 DEFAULT = (
-    *(Question(name, "before", text, tuple(options.split("; "))) for name, text, options in BEFORE),
+    Question("vision", "before", "How well do you see the screen now?", _SIGHT),
+    Question("colour", "before", "Do you see colours as most people do?", _COLOURS),
+    Question("display", "before", "What kind of screen is this?", _SCREENS),
+    Question("distance", "before", "How far are your eyes from it?", _FAR),
     Question("remarks", "after", "Is there anything you would like to tell us? What did you look at when you chose?"),
 )
 
 
 def questions_from(rows: Sequence[Mapping[str, Any]]) -> tuple[Question, ...]:
-    """Questions from plain data. ValueError says what is wrong."""
+    """Questions from rows with id, when, text and, to choose from, options. ValueError says what is wrong."""
     found = []
     for row in rows:
         options = row.get("options", ())
@@ -60,8 +51,3 @@ def questions_from(rows: Sequence[Mapping[str, Any]]) -> tuple[Question, ...]:
     if len(found) > MAX_QUESTIONS or len({q.id for q in found}) < len(found):
         raise ValueError(f"at most {MAX_QUESTIONS} questions, each with an id of its own")
     return tuple(found)
-
-
-def read_questions(path: Path) -> tuple[Question, ...]:
-    """Questions from a JSON file: a list of objects with id, when, text and, to choose from, options."""
-    return questions_from(json.loads(path.read_text("utf-8")))

@@ -32,10 +32,8 @@ def analyse(
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Screen the raters, leave out outliers of ratings if a rule is named, then score what is left.
-
-    wanted: half width in Elo of the widest interval one would like. Raises StudyError if no vote is left.
-    """
+    """Screen the raters, leave out outliers of ratings if a rule is named, then score what is left. wanted: half width
+    in Elo of the widest interval one would like. Raises StudyError if no vote is left."""
     raters = screen(study, votes, min_checks)
     kept = {rater.rater for rater in raters if rater.kept}
     if not any(vote.rater in kept and vote.trial.kind in COUNTED for vote in votes):
@@ -51,16 +49,9 @@ def analyse(
     if study.task == "pairs" and study.design.checks and all(vote.trial.kind != "check" for vote in votes):
         remarks.append("No attention check was answered yet: nobody could be screened.")
     heard = sum(rater.kept and rater.votes > 0 for rater in raters)
-    head = {
-        "study": study.id,
-        "title": study.title,
-        "raters": {"all": len(raters), "kept": heard, "min_checks": min_checks},
-        "checks": rates(study.design.checks, study.task),
-        "interval": LEVEL,
-        "warnings": remarks,
-    }
-    whole: dict[str, Any] = plain(head | how | found | {"rater_table": raters})
-    return whole
+    head: dict[str, Any] = {"study": study.id, "title": study.title, "checks": rates(study.design.checks, study.task)}
+    head |= {"raters": {"all": len(raters), "kept": heard, "min_checks": min_checks}, "rater_table": raters}
+    return dict(plain(head | {"interval": LEVEL, "warnings": remarks} | how | found))
 
 
 def _pairs(
@@ -71,19 +62,14 @@ def _pairs(
     scores = score(counted, **how)
     unscreened = scores if len(used) == len(votes) else score(ballots(study, votes), **how)
     by_image = image_scores(study, counted, scores.logits, resamples=min(how["resamples"], 300), seed=seed)
-    fitted, keys = model_fit(scores.wins, scores.logits), ("bpp", "codec", "setting", "realism")
+    fitted, facts = model_fit(scores.wins, scores.logits), _facts(study)
+    wins = [[count(n) for n in row] for row in scores.wins]
     found = {
         "votes": sum(vote.trial.kind == "pair" for vote in used),
-        "scores": [
-            s._asdict() | _jod(s) | {key: getattr(c, key) for key in keys}
-            for s, c in zip(scores.scores, study.conditions, strict=True)
-        ],
+        "scores": [s._asdict() | _jod(s) | facts[s.condition] for s in scores.scores],
         "scores_without_screening": unscreened.scores,
         "differences": scores.differences,
-        "wins": {
-            "conditions": [c.id for c in study.conditions],
-            "table": [[count(n) for n in row] for row in scores.wins],
-        },
+        "wins": {"conditions": [c.id for c in study.conditions], "table": wins},
         "agreement": agreement(used),
         "model_fit": fitted,
         "transitivity": transitivity(scores.wins, scores.logits, seed),
@@ -96,16 +82,11 @@ def _pairs(
 
 
 def _remarks_on_pairs(study: Study, scores: Scores, p: float | None) -> list[str]:
-    """What a reader must know before quoting a figure."""
-    found = []
-    parts = groups(scores.wins + scores.wins.T)
+    found, parts = [], groups(scores.wins + scores.wins.T)
     if len(parts) > 1:
         names = [" + ".join(study.conditions[k].id for k in part) for part in parts]
         found.append(f"No votes connect {' and '.join(names)}: their scores cannot be compared.")
-    if scores.raters < 2:
-        found.append("One rater only: no intervals, because they come from the spread between raters.")
-    elif scores.raters < 10:
-        found.append(f"{scores.raters} raters only: the intervals are rough below about ten.")
+    found += _few(scores.raters, 10, "the intervals are rough below about ten")
     if p is not None and p < 0.01:
         found.append(
             f"The Bradley-Terry model does not describe these votes well ({p_value(p)}, votes taken as independent): "
@@ -138,15 +119,9 @@ def _graded(
         raise StudyError("no votes to analyse: every rater was left out")
     scores = mos(study, ratings(study, used), **how)
     unscreened = scores if len(used) == len(votes) else mos(study, ratings(study, votes), **how)
-    keys = ("bpp", "codec", "setting", "realism")
-    facts: dict[str, dict[str, Any]] = {c.id: {key: getattr(c, key) for key in keys} for c in study.conditions}
-    facts[HIDDEN] = {"bpp": None, "codec": "hidden original", "setting": "", "realism": None}
+    facts = _facts(study) | {HIDDEN: {"bpp": None, "codec": "hidden original", "setting": "", "realism": None}}
     images = {scene.id: scene.image for scene in study.scenes}
-    remarks = []
-    if scores.raters < 2:
-        remarks.append("One rater only: no intervals, because they come from the spread between raters.")
-    elif scores.raters < 15:
-        remarks.append(f"{scores.raters} raters only: BT.500-15 asks for 15 at least.")
+    remarks = _few(scores.raters, 15, "BT.500-15 asks for 15 at least")
     if thin := sum(s.ratings < 2 for s in scores.stimuli):
         remarks.append(f"{thin} images have a single rating, and so no interval of their own.")
     found = {
@@ -165,6 +140,17 @@ def _graded(
         ],
     }
     return found, remarks, raters
+
+
+def _facts(study: Study) -> dict[str, dict[str, Any]]:
+    keys = ("bpp", "codec", "setting", "realism")
+    return {c.id: {key: getattr(c, key) for key in keys} for c in study.conditions}
+
+
+def _few(raters: int, least: int, why: str) -> list[str]:
+    if raters < 2:
+        return ["One rater only: no intervals, because they come from the spread between raters."]
+    return [f"{raters} raters only: {why}."] if raters < least else []
 
 
 def plain(value: Any) -> Any:

@@ -9,47 +9,35 @@ import click
 from gencomp.cli import options
 from gencomp.cli.batch import echo
 
-from ..console import DESIGN, FILE, FOLDER, STUDY, TASK, as_json, bar, check_task, own_files, seed, store_of
+from ..console import DESIGN, TASK, bar, check_task, own_files, seed, store_of, study_folder
 
 if TYPE_CHECKING:
     from ..plan import Study
 
-NEW_FILE = click.Path(dir_okay=False, path_type=Path)
 ELO = click.FloatRange(0)
 
 
 @click.command()
-@click.argument("folder", metavar="DIR", type=STUDY)
-@click.option("--out", type=FOLDER, help="Default: DIR/analysis.")
+@study_folder
+@click.option("--out", type=options.FOLDER, help="Default: DIR/analysis.")
 @click.option(
-    "--min-checks",
-    type=click.FloatRange(0, 1),
-    help="Leave out raters with a smaller share of attention checks right. "
-    "Default: the share that all but one honest rater in 200 reaches.",
+    "--min-checks", type=click.FloatRange(0, 1), help="Share right at least. Default: 199 of 200 honest pass."
 )
+@click.option("--want", type=click.FloatRange(1), default=50.0, metavar="ELO", help="Half width of intervals you want.")
 @click.option(
-    "--want",
-    type=click.FloatRange(min=1),
-    default=50.0,
-    metavar="ELO",
-    help="Half width of the widest interval you would like; says how many votes that takes.",
-)
-@click.option(
-    "--outliers",
-    type=click.Choice(["none", "bt500", "p910"]),
-    default="none",
-    help="Of ratings: also leave out raters by the rule of BT.500-15, or by P.910's correlations.",
+    "--outliers", type=click.Choice(["none", "bt500", "p910"]), default="none", help="Of ratings: a standard."
 )
 @click.option("--resamples", type=click.IntRange(100, 100_000), default=1000)
 @seed
 @options.overwrite
-@click.option("--json", "as_json", is_flag=True, help="Print the analysis as one JSON object.")
+@options.one_json
 def analyse(
     folder: Path, out: Path | None, want: float, outliers: Any, overwrite: bool, as_json: bool, **how: Any
 ) -> None:
     """Score the votes: a page (index.html), figures, CSV and JSON in DIR/analysis.
 
-    Can run while the study is served.
+    Can run while the study is served. --outliers also leaves out raters of images by the rule of BT.500-15, or by
+    P.910's correlations; --want says how many votes the widest interval would take to be so narrow.
     """
     from gencomp.files import write_atomically
     from gencomp.results import claim, rewriting
@@ -84,8 +72,8 @@ def analyse(
 
 
 @click.command("export")
-@click.argument("folder", metavar="DIR", type=STUDY)
-@click.option("-o", "output", type=NEW_FILE, required=True, help="FILE.csv or FILE.json.")
+@study_folder
+@click.option("-o", "output", type=options.FILE, required=True, help="FILE.csv or FILE.json.")
 @options.overwrite
 def export_votes(folder: Path, output: Path, overwrite: bool) -> None:
     """Write every vote to a file, to pool it with others or to analyse it elsewhere."""
@@ -106,8 +94,8 @@ def export_votes(folder: Path, output: Path, overwrite: bool) -> None:
 
 
 @click.command("import")
-@click.argument("folder", metavar="DIR", type=STUDY)
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=FILE)
+@study_folder
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=options.OLD_FILE)
 def import_votes(folder: Path, files: tuple[Path, ...]) -> None:
     """Add votes that were exported elsewhere from a copy of the same study. Importing a file twice adds nothing.
 
@@ -130,7 +118,7 @@ def import_votes(folder: Path, files: tuple[Path, ...]) -> None:
 @click.option("--studies", type=click.IntRange(1, 100_000), default=200)
 @click.option("--raters", type=click.IntRange(2, 10_000), default=20, help="In each study.")
 @seed
-@click.option("--like", type=STUDY, help="Take images, conditions and design of this study: what will it achieve?")
+@click.option("--like", type=options.OLD_FOLDER, help="Take images, conditions and design of this study.")
 @click.option("--scale", metavar="ELO,ELO,...", help="True scores. Default: evenly from 1300 to 1700.")
 @click.option("--conditions", type=click.IntRange(2, 40), default=6)
 @click.option("--images", type=click.IntRange(1, 500), default=12)
@@ -142,36 +130,12 @@ def import_votes(folder: Path, files: tuple[Path, ...]) -> None:
 @click.option("--taste", "taste_sd", type=ELO, default=60.0, help="Spread of raters' tastes, Elo.")
 @click.option("--spread", "image_sd", type=ELO, default=60.0, help="Spread of a condition's score over images, Elo.")
 @click.option("--lapse", type=click.FloatRange(0, 1), default=0.02, help="Share of random votes.")
-@click.option(
-    "--careless",
-    type=click.FloatRange(0, 0.9),
-    default=0.0,
-    help="Share of raters who answer everything at random, checks too.",
-)
+@click.option("--careless", type=click.FloatRange(0, 0.9), default=0.0, help="Share of raters who answer at random.")
 @click.option("--resamples", type=click.IntRange(100, 100_000), default=500)
-@click.option(
-    "--save",
-    type=NEW_FILE,
-    help="Also write the votes of one such study as CSV, to rehearse: needs --like; see `import`.",
-)
+@click.option("--save", type=options.FILE, help="Also write the votes of one study like DIR as CSV; see `import`.")
 @options.overwrite
-@as_json
-def simulate(
-    studies: int,
-    raters: int,
-    seed: int,
-    like: Path | None,
-    scale: str | None,
-    taste_sd: float,
-    image_sd: float,
-    lapse: float,
-    careless: float,
-    resamples: int,
-    save: Path | None,
-    overwrite: bool,
-    as_json: bool,
-    **made_up: Any,
-) -> None:
+@options.one_json
+def simulate(like: Path | None, scale: str | None, save: Path | None, as_json: bool, **given: Any) -> None:
     """Simulate raters with known scores: do the 95 % intervals contain the truth, and how wide are they?
 
     \b
@@ -187,22 +151,23 @@ def simulate(
     from .coverage import coverage
     from .simulate import Population, offsets, votes
 
-    given = click.get_current_context().get_parameter_source
-    if like and (clash := [n for n in made_up if given(n) is click.core.ParameterSource.COMMANDLINE]):
+    source = click.get_current_context().get_parameter_source
+    rule = protecting(own_files(like) if like else [], given.pop("overwrite"))
+    spreads = {name: given.pop(name) for name in ("taste_sd", "image_sd", "lapse", "careless")}
+    how = {name: given.pop(name) for name in ("studies", "raters", "seed", "resamples")}
+    if like and (clash := [n for n in given if source(n) is click.core.ParameterSource.COMMANDLINE]):
         raise click.UsageError(f"{', '.join(f'--{name}' for name in clash)}: --like takes these from the study")
     if save and not like:
         raise click.UsageError("--save needs --like: votes belong to a study")
-    rule = protecting(own_files(like) if like else [], overwrite)
     if save:
         rule.check(save)
-    plan = load(like) if like else _made_up(**made_up)
+    plan = load(like) if like else _made_up(**given)
     known = _scale(scale, len(plan.conditions)) or np.linspace(1300, 1700, len(plan.conditions)).tolist()
-    people = Population(tuple(known), taste_sd, image_sd, lapse, careless)
-    how = {"studies": studies, "raters": raters, "seed": seed, "resamples": resamples}
+    people = Population(tuple(known), **spreads)
     found = coverage(plan, people, **how, progress=bar("studies", "study"))
     if save:
-        rng = np.random.default_rng([seed, 0])
-        rule.write(save, to_csv(plan, votes(plan, people, raters, offsets(plan, people, rng), rng)).encode())
+        rng = np.random.default_rng([how["seed"], 0])
+        rule.write(save, to_csv(plan, votes(plan, people, how["raters"], offsets(plan, people, rng), rng)).encode())
     if as_json:
         echo(json.dumps(found, allow_nan=False))
     else:
@@ -212,7 +177,6 @@ def simulate(
 def _made_up(
     conditions: int, images: int, design: Any, trials: int, checks: int | None, task: Any, ties: bool
 ) -> "Study":
-    """A plan without images."""
     from ..checks import enough
     from ..plan import Design, items
     from .simulate import synthetic

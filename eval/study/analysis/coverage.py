@@ -13,6 +13,8 @@ from .raters import screen
 from .scores import Interval, ballots, score
 from .simulate import Population, draw_behaviours, offsets, truth, votes
 
+Show = Callable[[range], Iterable[int]]
+
 
 class SimulatedStudy(NamedTuple):
     """One simulated study: truth and scores in Elo or grades (k,), ends of the intervals (k, 2), the share of
@@ -52,26 +54,19 @@ def run(study: Study, population: Population, raters: int, rng: np.random.Genera
     careless = [b != "honest" for b in behaviours]
     out = [not r.kept for r in summaries]
     wrong = sum(o and not c for o, c in zip(out, careless, strict=True))
-    return SimulatedStudy(
-        known,
-        np.array([point for point, _ in rows]),
-        np.array([ends or (np.nan, np.nan) for _, ends in rows]),
-        float(np.mean(covered)) if covered else np.nan,
-        sum(careless),
-        sum(out) - wrong,
-        wrong,
-    )
+    points, ends = np.array([point for point, _ in rows]), np.array([ends or (np.nan, np.nan) for _, ends in rows])
+    share = float(np.mean(covered)) if covered else np.nan
+    return SimulatedStudy(known, points, ends, share, sum(careless), sum(out) - wrong, wrong)
 
 
 def coverage(
     study: Study,
     population: Population,
-    *,
     studies: int,
     raters: int,
     seed: int,
-    resamples: int = 500,
-    progress: Callable[[range], Iterable[int]] = iter,
+    resamples: int,
+    progress: Show = iter,
 ) -> dict[str, Any]:
     """Many simulated studies: how often the 95 % intervals hold the truth, and what the design achieves.
 
@@ -100,19 +95,12 @@ def coverage(
         "ranked_rightly": float((np.argsort(scores) == np.argsort(truths)).all(1).mean()),
         "careless_left_out": sum(o.careless_left_out for o in ran) / careless if careless else None,
         "careful_left_out": sum(o.careful_left_out for o in ran) / careful if careful else None,
-        "studies": studies,
         "without_intervals": studies - len(found),
-        "raters": raters,
-        "seed": seed,
-        "resamples": resamples,
         "interval": 0.95,
-        "task": study.task,
         "design": study.design.method,
         "trials": min(study.design.trials, len(study.pairs)),
         "checks": rates(study.design.checks, study.task)._asdict(),
-        "conditions": len(study.conditions),
-        "images": len(study.scenes),
-        "ties": study.ties,
-        "scale": list(population.scale),
-        **{name: getattr(population, name) for name in ("taste_sd", "image_sd", "lapse", "careless")},
+        **{"studies": studies, "raters": raters, "seed": seed, "resamples": resamples},
+        **{"task": study.task, "conditions": len(study.conditions), "images": len(study.scenes), "ties": study.ties},
+        **{name: getattr(population, name) for name in ("scale", "taste_sd", "image_sd", "lapse", "careless")},
     }

@@ -67,18 +67,11 @@ def equal_quality(conditions: Sequence[Condition], logits: Array, resampled: Arr
             shares = interval(np.log(condition.bpp) - np.array([r for r, _ in drawn]), raters)
             sides = [s for _, s in drawn]
             left_out = (1 - LEVEL) / 2 * len(sides)
-            row = EqualQuality(
-                condition.id,
-                reference,
-                condition.bpp,
-                float(np.exp(rate)),
-                float(100 * condition.bpp / np.exp(rate)),
-                Interval(100 * math.exp(shares.low), 100 * math.exp(shares.high)) if shares else None,
-                sides.count("") / len(sides) if sides else None,
-                sides.count("better") > left_out,
-                sides.count("worse") > left_out,
-            )
-            found.append(row)
+            bpp, ends = float(np.exp(rate)), Interval(*(100 * math.exp(end) for end in shares)) if shares else None
+            inside = sides.count("") / len(sides) if sides else None
+            low, high = (sides.count(side) > left_out for side in ("better", "worse"))
+            point = condition.id, reference, condition.bpp
+            found.append(EqualQuality(*point, bpp, 100 * condition.bpp / bpp, ends, inside, low, high))
     return found
 
 

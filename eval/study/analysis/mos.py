@@ -18,6 +18,7 @@ same image by the same rater + 5.
 
 import math
 from collections.abc import Iterable
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -116,17 +117,11 @@ def mos(study: Study, given: Ratings, *, resamples: int = 1000, seed: int = 0) -
         known = int(np.isfinite(grades).sum())
         spread = float(np.nanstd(grades)) if known else math.nan
         conditions.append(ConditionMos(name, float(point[k]), ends, spread, known, dmos, dmos_interval))
-    order = sorted(range(len(point)), key=lambda k: -point[k])
-    differences = [
-        MosDifference(
-            given.conditions[i],
-            given.conditions[j],
-            float(point[i] - point[j]),
-            jackknife(float(point[i] - point[j]), without[:, i] - without[:, j]),
-        )
-        for place, i in enumerate(order)
-        for j in order[place + 1 :]
-    ]
+    differences = []
+    for i, j in combinations(sorted(range(len(point)), key=lambda k: -point[k]), 2):
+        gap = float(point[i] - point[j])
+        ends = jackknife(gap, without[:, i] - without[:, j])
+        differences.append(MosDifference(given.conditions[i], given.conditions[j], gap, ends))
     stimuli = [
         _stimulus(scene, name, grades[np.isfinite(grades)])
         for s, scene in enumerate(given.scenes)

@@ -19,9 +19,9 @@ Rows = Sequence[Mapping[str, Any]]
 @plainly
 def draw(whole: Mapping[str, Any], folder: Path) -> list[str]:
     """Write scores, rates (if known) and metrics (if any) to folder; returns the stems that were written."""
-    if "elo" not in whole["scores"][0]:
-        return [_save(_grades(whole["scores"]), folder, "scores")]
     made = [_save(_scores(whole["scores"]), folder, "scores")]
+    if "elo" not in whole["scores"][0]:
+        return made
     if len({s["bpp"] for s in whole["scores"] if s["bpp"]}) > 1:
         made.append(_save(_rates(whole["scores"]), folder, "rates"))
     if any(m["level"] == "votes" for m in whole["metrics"]):
@@ -50,10 +50,14 @@ def _save(figure: Any, folder: Path, stem: str) -> str:
     return stem
 
 
-def _ranked(axes: Any, names: Sequence[str]) -> None:
-    """A row for each name, from the bottom."""
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(-0.6, max(0.6, len(names) - 0.4))
+def _points(axes: Any, rows: Sequence[tuple[str, float, Sequence[float] | None]]) -> None:
+    """A row for each name from the bottom: its value, and its interval if there is one."""
+    for place, (_, value, interval) in enumerate(rows):
+        if interval:
+            axes.plot(interval, [place, place], color=HUES[0], linewidth=2)
+        axes.plot([value], [place], "o", color=HUES[0])
+    axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])
+    axes.set_ylim(-0.6, max(0.6, len(rows) - 0.4))
 
 
 def _error(scores: Rows) -> list[list[float]] | None:
@@ -64,27 +68,17 @@ def _error(scores: Rows) -> list[list[float]] | None:
     return [[max(0.0, low) for low, _ in ends], [max(0.0, high) for _, high in ends]]
 
 
-def _grades(scores: Rows) -> Any:
-    ranked = sorted(scores, key=lambda s: s["mos"])
-    figure, axes = _figure(7.2, 1.1 + 0.38 * len(ranked))
-    for place, s in enumerate(ranked):
-        if s["interval"]:
-            axes.plot(s["interval"], [place, place], color=HUES[0], linewidth=2)
-        axes.plot([s["mos"]], [place], "o", color=HUES[0])
-    _ranked(axes, [s["condition"] for s in ranked])
-    axes.set_xlim(0.9, 5.1)
-    axes.set_xlabel("mean opinion score, 1 to 5 (95 % interval over raters)")
-    return figure
-
-
 def _scores(scores: Rows) -> Any:
-    ranked = sorted(scores, key=lambda s: s["elo"])
+    key = "elo" if "elo" in scores[0] else "mos"
+    ranked = sorted(scores, key=lambda s: s[key])
     figure, axes = _figure(7.2, 1.1 + 0.38 * len(ranked))
-    axes.axvline(ELO_MEAN, color=QUIET, linewidth=0.8)
-    look = {"fmt": "o", "color": HUES[0], "ecolor": HUES[0], "elinewidth": 2, "capsize": 4}
-    axes.errorbar([s["elo"] for s in ranked], range(len(ranked)), xerr=_error(ranked), **look)
-    _ranked(axes, [s["condition"] for s in ranked])
-    axes.set_xlabel("Elo (95 % interval over raters)")
+    _points(axes, [(s["condition"], s[key], s["interval"]) for s in ranked])
+    if key == "elo":
+        axes.axvline(ELO_MEAN, color=QUIET, linewidth=0.8)
+    else:
+        axes.set_xlim(0.9, 5.1)
+    name = "Elo" if key == "elo" else "mean opinion score, 1 to 5"
+    axes.set_xlabel(f"{name} (95 % interval over raters)")
     return figure
 
 
@@ -120,10 +114,7 @@ def _metrics(metrics: Rows, ceiling: float | None) -> Any:
         axes.axvline(100 * ceiling, color=HUES[1], linewidth=1, linestyle="--")
         look = {"color": HUES[1], "ha": "center", "va": "bottom", "fontsize": 9, "annotation_clip": False}
         axes.annotate("no metric can exceed this", (100 * ceiling, len(rows) - 0.45), **look)
-    for k, m in enumerate(rows):
-        if ends := m["predicts"]["interval"]:
-            axes.plot([100 * end for end in ends], [k, k], color=HUES[0], linewidth=2)
-        axes.plot([100 * m["predicts"]["value"]], [k], "o", color=HUES[0])
-    _ranked(axes, [m["metric"] for m in rows])
+    found = [(m["metric"], m["predicts"]["value"], m["predicts"]["interval"]) for m in rows]
+    _points(axes, [(name, 100 * value, ends and [100 * end for end in ends]) for name, value, ends in found])
     axes.set_xlabel("votes that the metric predicts, % (95 % interval over raters)")
     return figure

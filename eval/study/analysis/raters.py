@@ -87,21 +87,11 @@ def _summary(rater: str, votes: Sequence[Vote], items: dict[tuple[str, ...], dic
     again = [(first.get(key), choice) for key, choice in map(_canonical, kinds["repeat"])]
     sided = [vote.choice for kind in ("pair", "repeat", "check") for vote in kinds[kind] if vote.choice in ("a", "b")]
     timed = [vote.seconds for kind in (*COUNTED, "repeat") for vote in kinds[kind]]
-    return RaterSummary(
-        rater,
-        votes[0].source,
-        sum(len(kinds[kind]) for kind in COUNTED),
-        len(kinds["check"]),
-        sum(vote.choice in vote.trial.right for vote in kinds["check"]),
-        len(again),
-        sum(_alike(a, b) for a, b in again),
-        sum(others) / len(others) if others else None,
-        sided.count("a") / len(sided) if sided else None,
-        median(timed) if timed else None,
-        median(vote.dpr for vote in votes),
-        not why,
-        why,
-    )
+    passed, consistent = sum(v.choice in v.trial.right for v in kinds["check"]), sum(_alike(a, b) for a, b in again)
+    counts = sum(len(kinds[kind]) for kind in COUNTED), len(kinds["check"]), passed, len(again), consistent
+    shares = sum(others) / len(others) if others else None, sided.count("a") / len(sided) if sided else None
+    median_s, dpr = median(timed) if timed else None, median(vote.dpr for vote in votes)
+    return RaterSummary(rater, votes[0].source, *counts, *shares, median_s, dpr, not why, why)
 
 
 def _canonical(vote: Vote) -> tuple[tuple[str, ...], str]:

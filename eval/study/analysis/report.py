@@ -16,16 +16,9 @@ from ..plan import Study
 from .model_fit import p_value
 from .plots import draw
 
-FILES = (
-    "index.html",
-    "analysis.json",
-    "answers.json",
-    *(
-        f"{name}.csv"
-        for name in ("scores", "differences", "wins", "images", "equal_quality", "metrics", "raters", "outliers")
-    ),
-    *(f"{name}.{kind}" for name in ("scores", "rates", "metrics") for kind in ("png", "svg")),
-)
+_TABLES = ("scores", "differences", "wins", "images", "equal_quality", "metrics", "raters", "outliers")
+_FIGURES = [f"{name}.{kind}" for name in ("scores", "rates", "metrics") for kind in ("png", "svg")]
+FILES = ("index.html", "analysis.json", "answers.json", *(f"{name}.csv" for name in _TABLES), *_FIGURES)
 """All that an analysis may write."""
 INTERVALS = ("interval", "jod_interval", "dmos_interval")
 
@@ -59,12 +52,8 @@ def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def render(template: str, whole: Mapping[str, Any], **more: Any) -> bytes:
     ranked = sorted(whole["scores"], key=lambda s: -s["elo" if "elo" in s else "mos"])
-    templates = Environment(
-        loader=FileSystemLoader(Path(__file__).with_name("templates")),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    loader = FileSystemLoader(Path(__file__).with_name("templates"))
+    templates = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     templates.filters |= {"number": number, "ends": ends, "p_value": p_value}
     text = templates.get_template(template).render(
         whole=whole,
@@ -85,9 +74,7 @@ def number(value: float | None, digits: int = 0) -> str:
 
 
 def ends(interval: Sequence[float] | None, digits: int = 0, scale: float = 1) -> str:
-    return (
-        "–" if interval is None else f"{number(interval[0] * scale, digits)} to {number(interval[1] * scale, digits)}"
-    )
+    return "–" if interval is None else " to ".join(number(end * scale, digits) for end in interval)
 
 
 def _win_cells(whole: Mapping[str, Any], order: Sequence[str]) -> list[tuple[str, list[dict[str, Any]]]]:

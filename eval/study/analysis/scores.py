@@ -13,12 +13,14 @@ logit: an image must earn its deviation. Intervals: around the same prior.
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from itertools import combinations
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri, stdtrit
 
+from ...report.curves import Interval
 from ..bradley_terry import ELO, Array, elo, fit
 from ..plan import Study
 from ..votes import Vote
@@ -47,11 +49,6 @@ class Ballots(NamedTuple):
         wins = np.zeros((len(self.raters), k, k))
         np.add.at(wins, (self.rater, self.winner, self.loser), self.weight)
         return wins
-
-
-class Interval(NamedTuple):
-    low: float
-    high: float
 
 
 class Score(NamedTuple):
@@ -86,23 +83,13 @@ class Scores(NamedTuple):
     raters: int
 
 
-class ImageScore(NamedTuple):
-    """A condition on an image. votes: those that it took part in there."""
-
-    scene: str
-    image: str
-    condition: str
-    elo: float
-    interval: Interval | None
-    votes: float
-
-
 class ImageScores(NamedTuple):
-    """In logits. scores: (scenes, k), nan where the scene was not coded so; resampled: (resamples, scenes, k)."""
+    """In logits. scores: (scenes, k), nan where the scene was not coded so; resampled: (resamples, scenes, k). table: a
+    row for each condition on an image; its votes are those that it took part in there."""
 
     scores: Array
     resampled: Array
-    table: list[ImageScore]
+    table: list[dict[str, Any]]
 
 
 class Needed(NamedTuple):
@@ -140,10 +127,8 @@ def draw_raters(raters: int, resamples: int, seed: Sequence[int]) -> NDArray[np.
 
 
 def interval(samples: Array, units: int, bounds: tuple[float, float] = (-math.inf, math.inf)) -> Interval | None:
-    """Percentile interval from bootstrap samples over so many units, widened for few units (module docstring).
-
-    None for fewer than two units. bounds: ends that the quantity cannot pass.
-    """
+    """Percentile interval from bootstrap samples over so many units, widened for few units (module docstring). None for
+    fewer than two units. bounds: ends that the quantity cannot pass."""
     samples = samples[np.isfinite(samples)]
     if units < 2 or not len(samples):
         return None
@@ -172,19 +157,12 @@ def score(votes: Ballots, *, resamples: int = 1000, seed: int = 0) -> Scores:
     ends = [interval(elo(samples), raters) for samples in resampled.T]
     sums = map(count, played.sum(1)), map(count, wins.sum(1))
     rows = zip(votes.conditions, elo(logits).tolist(), ends, *sums, strict=True)
-    order = sorted(range(len(logits)), key=lambda k: -logits[k])
-    differences = [
-        Difference(
-            votes.conditions[i],
-            votes.conditions[j],
-            float(ELO * (logits[i] - logits[j])),
-            interval(ELO * (resampled[:, i] - resampled[:, j]), raters),
-            count(played[i, j]),
-            float(wins[i, j] / played[i, j]) if played[i, j] else None,
-        )
-        for position, i in enumerate(order)
-        for j in order[position + 1 :]
-    ]
+    differences = []
+    for i, j in combinations(sorted(range(len(logits)), key=lambda k: -logits[k]), 2):
+        gap, between = float(ELO * (logits[i] - logits[j])), interval(ELO * (resampled[:, i] - resampled[:, j]), raters)
+        preferred = float(wins[i, j] / played[i, j]) if played[i, j] else None
+        names = votes.conditions[i], votes.conditions[j]
+        differences.append(Difference(*names, gap, between, count(played[i, j]), preferred))
     return Scores([Score(*row) for row in rows], differences, wins, logits, resampled, raters)
 
 
@@ -206,9 +184,9 @@ def image_scores(study: Study, votes: Ballots, logits: Array, *, resamples: int 
     cast = (table + np.swapaxes(table, 1, 2)).sum(-1)
     rows = []
     for s, c in np.argwhere(there).tolist():
-        scene, ends = study.scenes[s], interval(elo(samples[:, s, c]), raters)
-        name = study.conditions[c].id
-        rows.append(ImageScore(scene.id, scene.image, name, float(elo(point[s, c])), ends, count(cast[s, c])))
+        row = {"scene": study.scenes[s].id, "image": study.scenes[s].image, "condition": study.conditions[c].id}
+        ends = interval(elo(samples[:, s, c]), raters)
+        rows.append({**row, "elo": float(elo(point[s, c])), "interval": ends, "votes": count(cast[s, c])})
     return ImageScores(point, samples, rows)
 
 

@@ -29,10 +29,8 @@ UNDECIDED = 0.05  # checks that more of the careless raters pass say nothing yet
 
 
 def reasons(study: Study, votes: Sequence[Vote], min_checks: float | None = None) -> list[str]:
-    """Why this rater is left out, in words; empty: kept. votes: all of one rater, by trial.
-
-    min_checks: share of the checks that must be right; None: as many as the false alarm allows.
-    """
+    """Why this rater is left out, in words; empty: kept. votes: all of one rater, by trial. min_checks: share of the
+    checks that must be right; None: as many as the false alarm allows."""
     given = [vote for vote in votes if vote.trial.kind != "training"]
     return [text for text in (_checks(study, given, min_checks), *_looking(study, given), _pattern(given)) if text]
 

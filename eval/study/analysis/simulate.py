@@ -27,6 +27,7 @@ BIAS_SD, NOISE_SD = 0.4, 0.6  # of ratings, in grades
 TOP = 4.8  # the hidden original, in grades
 AT = "2000-01-01T00:00:00Z"
 
+Rng = np.random.Generator
 # honest: looks, lapses now and then. coin: tosses every answer, in good time. clicker: tosses, once a second.
 # straight: always the first answer. turns: A, B, A, B, and so on.
 Behaviour = Literal["honest", "coin", "clicker", "straight", "turns"]
@@ -57,7 +58,7 @@ def synthetic(conditions: int, images: int, design: Design, ties: bool = False, 
     return Study("simulated", "", task, LAYOUTS[task][0], ties, 0, MAX_DENSITY, design, (), coded, scenes)
 
 
-def offsets(study: Study, population: Population, rng: np.random.Generator) -> Array:
+def offsets(study: Study, population: Population, rng: Rng) -> Array:
     """What each condition is worth on each image, in logits: shape (scenes, k)."""
     scale = (np.array(population.scale) - np.mean(population.scale)) / ELO
     return np.asarray(scale + rng.normal(0, population.image_sd / ELO, (len(study.scenes), len(scale))))
@@ -85,12 +86,7 @@ def _mean_grades(population: Population, worth: Array) -> Array:
 
 
 def votes(
-    study: Study,
-    population: Population,
-    raters: int,
-    worth: Array,
-    rng: np.random.Generator,
-    behaviours: Sequence[Behaviour] | None = None,
+    study: Study, population: Population, raters: int, worth: Array, rng: Rng, behaviours: Sequence[Behaviour] = ()
 ) -> list[Vote]:
     """The votes of so many raters, one after the other. behaviours: of each; drawn by the population if not given."""
     tally, cast = Counts(study), list[Vote]()
@@ -122,20 +118,18 @@ def votes(
     return cast
 
 
-def draw_behaviours(population: Population, raters: int, rng: np.random.Generator) -> list[Behaviour]:
+def draw_behaviours(population: Population, raters: int, rng: Rng) -> list[Behaviour]:
     return ["coin" if careless else "honest" for careless in rng.random(raters) < population.careless]
 
 
-def _careless_choice(study: Study, behaviour: Behaviour, n: int, rng: np.random.Generator) -> str:
+def _careless_choice(study: Study, behaviour: Behaviour, n: int, rng: Rng) -> str:
     tossed = [choice for choice in study.choices if choice != "tie"]
     if behaviour == "straight":
         return tossed[0]
     return tossed[n % 2 if behaviour == "turns" else int(rng.integers(len(tossed)))]
 
 
-def _choice(
-    study: Study, population: Population, trial: Trial, worth: dict[str, float], bias: float, rng: np.random.Generator
-) -> str:
+def _choice(study: Study, population: Population, trial: Trial, worth: dict[str, float], bias: float, rng: Rng) -> str:
     """What a rater of this bias says who looks; worth: by the rater's taste, of each condition on this image."""
     if trial.right:
         return trial.right[0]

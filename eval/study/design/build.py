@@ -1,19 +1,20 @@
 """Builds a study folder: chooses images, codecs and crops, and writes every image a rater can see as PNG at 1:1."""
 
 import hashlib
-import io
 import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from gencomp.files import move, set_mode, write_atomically
 from gencomp.image import read_image
+from gencomp.kinds import saved
 from gencomp.target import psnr
 
 from ..plan import MAX_DENSITY, OWN, Condition, Design, Layout, Rendering, Scene, Study, StudyError, Task, save
@@ -24,6 +25,8 @@ EQUAL_DB = 120.0  # of images that have no pixel apart
 CHECK_DB = 32.0  # an attention check needs a spoilt copy at most this close to the original (PSNR in dB)
 CONSENT = "consent.txt"
 Key = tuple[str, str, float | None]  # codec, setting, realism
+Measures = Mapping[Key, dict[str, float]] | None
+Show = Callable[[list[str]], Iterable[str]]
 
 
 @dataclass(frozen=True)
@@ -50,13 +53,11 @@ def build(
     folder: Path,
     coded: Sequence[StudyImage],
     options: StudyOptions,
-    measures: Mapping[Key, dict[str, float]] | None = None,
-    progress: Callable[[list[str]], Iterable[str]] = iter,
+    measures: Measures = None,
+    progress: Show = iter,
 ) -> Study:
     """Write a new study to `folder` (which must not exist or be empty), whole or not at all, and return its plan.
-
-    progress wraps the walk over the image names, so that a command can show a bar. Raises StudyError.
-    """
+    progress wraps the walk over the image names, so that a command can show a bar. Raises StudyError."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise StudyError(f"{folder} is there already and not empty; votes may be in it. Name another folder")
     coded = choose_images(coded, options)
@@ -71,19 +72,9 @@ def build(
         images = progress(list(by_image))
         scenes = [scene for image in images for scene in _scenes(beside, by_image[image], ids, options)]
         scenes = [replace(scene, id=f"s{k}") for k, scene in enumerate(scenes)]
-        study = Study(
-            options.title,
-            options.question,
-            options.task,
-            options.layout,
-            options.ties,
-            options.seed,
-            options.max_density,
-            options.design,
-            options.questions,
-            _conditions(ids, scenes, measures or {}),
-            tuple(scenes),
-        )
+        asked = ("title", "question", "task", "layout", "ties", "seed", "max_density", "design", "questions")
+        chosen: dict[str, Any] = {name: getattr(options, name) for name in asked}
+        study = Study(**chosen, conditions=_conditions(ids, scenes, measures or {}), scenes=tuple(scenes))
         check(study)
         write_atomically(beside / CONSENT, _consent(options.consent).encode())
         save(study, beside)
@@ -209,10 +200,9 @@ def _read(path: Path) -> Image.Image:
 
 def keep(folder: Path, image: Image.Image) -> str:
     """Store an image in the study under the hash of its PNG; returns that id (128 bits in hex)."""
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    name = hashlib.sha256(buffer.getvalue()).hexdigest()[:32]
-    write_atomically(folder / "images" / f"{name}.png", buffer.getvalue())
+    data = saved(image, "PNG")
+    name = hashlib.sha256(data).hexdigest()[:32]
+    write_atomically(folder / "images" / f"{name}.png", data)
     return name
 
 
@@ -238,8 +228,7 @@ def blurred(image: Image.Image, factor: int) -> Image.Image:
 
 
 def _smaller(image: Image.Image, factor: int) -> Image.Image:
-    width, height = (max(1, side // factor) for side in image.size)
-    return image.resize((width, height), Image.Resampling.BOX)
+    return image.resize([max(1, side // factor) for side in image.size], Image.Resampling.BOX)
 
 
 def _psnr(first: Image.Image, second: Image.Image) -> float:

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gencomp.cli import options
 from gencomp.cli.batch import echo
+from gencomp.cli.options import OLD_FILE, OLD_FOLDER, many
 from gencomp.files import shown
 from gencomp.outputs import no_more_open_than
 
-from ..console import DESIGN, FILE, FOLDER, STUDY, TASK, as_json, bar, check_task, seed
+from ..console import DESIGN, TASK, bar, check_task, seed
 from ..plan import MAX_DENSITY
 
 if TYPE_CHECKING:
@@ -33,129 +35,65 @@ def size(_: click.Context, __: click.Parameter, value: str) -> tuple[int, int] |
 
 
 def places(_: click.Context, __: click.Parameter, values: Sequence[str]) -> dict[str, tuple[int, int]]:
-    found = {value: re.fullmatch(r"(.+)=(\d+),(\d+)", value) for value in values}
-    if wrong := [value for value, match in found.items() if not match]:
-        raise click.BadParameter(f"{wrong[0]!r}: give IMAGE=X,Y, the crop's left and top pixel")
-    return {match[1]: (int(match[2]), int(match[3])) for match in found.values() if match}
+    found = _parsed(values, r"(.+)=(\d+),(\d+)", "IMAGE=X,Y, the crop's left and top pixel")
+    return {match[1]: (int(match[2]), int(match[3])) for match in found}
 
 
 def folders_of(_: click.Context, __: click.Parameter, values: Sequence[str]) -> "list[CodecFolder]":
     from .sources import CodecFolder
 
-    found = [(value, re.fullmatch(r"([^=@]+)(?:@([0-9.]+))?=(.+)", value)) for value in values]
+    found = _parsed(values, r"([^=@]+)(?:@([0-9.]+))?=(.+)", "NAME=FOLDER or NAME@BPP=FOLDER")
+    return [CodecFolder(m[1], float(m[2]) if m[2] else None, Path(m[3])) for m in found]
+
+
+def _parsed(values: Sequence[str], form: str, said: str) -> list[re.Match[str]]:
+    found = [(value, re.fullmatch(form, value)) for value in values]
     if wrong := [value for value, match in found if not match]:
-        raise click.BadParameter(f"{wrong[0]!r}: give NAME=FOLDER or NAME@BPP=FOLDER")
-    return [CodecFolder(m[1], float(m[2]) if m[2] else None, Path(m[3])) for _, m in found if m]
+        raise click.BadParameter(f"{wrong[0]!r}: give {said}")
+    return [match for _, match in found if match]
 
 
 @click.command()
-@click.argument("folder", metavar="DIR", type=FOLDER)
-@click.option("--from", "evaluation", type=STUDY, help="Folder of a `gencomp eval` run: its results.csv and images.")
-@click.option("--originals", type=STUDY, help="Folder of originals; needed with --folder.")
-@click.option(
-    "--folder",
-    "folders",
-    multiple=True,
-    callback=folders_of,
-    metavar="NAME[@BPP]=FOLDER",
-    help="A folder of one codec's images, named like the originals; repeat for each codec and rate.",
-)
-@click.option("--image", "images", multiple=True, metavar="NAME", help="Take this image; repeat. Default: all.")
+@click.argument("folder", metavar="DIR", type=options.FOLDER)
+@click.option("--from", "evaluation", type=OLD_FOLDER, help="Folder of a `gencomp eval` run: results.csv and images.")
+@click.option("--originals", type=OLD_FOLDER, help="Folder of originals; needed with --folder.")
+@many("--folder", "folders", callback=folders_of, metavar="NAME[@BPP]=FOLDER", help="One codec's images; repeat.")
+@many("--image", "images", metavar="NAME", help="Take this image; repeat. Default: all.")
 @click.option("--draw", type=click.IntRange(1), help="Draw so many images by the seed. Default: all.")
-@click.option("--codec", "codecs", multiple=True, metavar="NAME", help="Take this codec; repeat. Default: all.")
-@click.option(
-    "--setting",
-    "settings",
-    multiple=True,
-    metavar="TEXT",
-    help="Take this setting, as in the column `setting`; repeat. Default: all.",
-)
-@click.option("--realism", "realisms", multiple=True, type=float, help="Take this realism; repeat. Default: all.")
-@click.option(
-    "--crop",
-    default="512",
-    callback=size,
-    metavar="WxH",
-    help="Largest crop in pixels, or `whole`. Shown at 1:1, smaller images whole.",
-)
-@click.option(
-    "--crop-at",
-    callback=places,
-    multiple=True,
-    metavar="IMAGE=X,Y",
-    help="Where to crop an image; repeat. Default: at random by the seed.",
-)
+@many("--codec", "codecs", metavar="NAME", help="Take this codec; repeat. Default: all.")
+@many("--setting", "settings", metavar="TEXT", help="Take this setting, as its column has it; repeat. Default: all.")
+@many("--realism", "realisms", type=float, help="Take this realism; repeat. Default: all.")
+@click.option("--crop", default="512", callback=size, metavar="WxH", help="Largest crop in pixels, or `whole`; at 1:1.")
+@many("--crop-at", callback=places, metavar="IMAGE=X,Y", help="Where to crop an image; repeat. Default: by the seed.")
 @click.option("--crops-per-image", type=click.IntRange(1, 20), default=1)
-@click.option(
-    "--task",
-    type=TASK,
-    default="pairs",
-    help="pairs: which of two is closer to the original. dsis: grade one beside the original (BT.500-15). "
-    "acr: grade one alone, the hidden original among them (P.910).",
-)
-@click.option(
-    "--design",
-    type=DESIGN,
-    default="random",
-    help="full: each rater sees every pair, or every image to rate. random: the least shown first. "
-    "active: the least certain pairs first.",
-)
-@click.option(
-    "--trials",
-    type=click.IntRange(1, 2000),
-    help=f"Pairs, or images to rate, for each rater. Default: all, at most {MAX_TRIALS}; full: all.",
-)
-@click.option(
-    "--checks",
-    type=click.IntRange(0, 100),
-    help="Attention checks for each rater. Default: as many as let one careless rater in 4000 through.",
-)
-@click.option(
-    "--repeats",
-    type=click.IntRange(0, 100),
-    default=0,
-    help="Pairs each rater sees again, sides swapped, to measure consistency.",
-)
+@click.option("--task", type=TASK, default="pairs", help="What raters do, see above.")
+@click.option("--design", type=DESIGN, default="random", help="What each rater is shown, see above.")
+@click.option("--trials", type=click.IntRange(1, 2000), help=f"Of each rater. Default: {MAX_TRIALS} or all; full: all.")
+@click.option("--checks", type=click.IntRange(0, 100), help="Of attention. Default: one careless rater in 4000 passes.")
+@click.option("--repeats", type=click.IntRange(0, 100), default=0, help="Pairs each rater sees again, sides swapped.")
 @click.option("--training", type=click.IntRange(0, 20), default=3, help="Practice trials.")
-@click.option(
-    "--rest", "rest_every", type=click.IntRange(0), default=50, help="Offer a rest after so many trials; 0: never."
-)
-@click.option(
-    "--layout",
-    type=click.Choice(["flip", "side", "inplace"]),
-    help="flip: original beside A/B (default of pairs). side: all side by side (default of dsis, acr). "
-    "inplace: all in one place, for small screens.",
-)
+@click.option("--rest", "rest_every", type=click.IntRange(0), default=50, help="After so many trials; 0: never.")
+@click.option("--layout", type=click.Choice(["flip", "side", "inplace"]), help="Default: flip of pairs, else side.")
 @click.option(
     "--ties/--no-ties", default=False, show_default=False, help="Offer `no difference`. Default: forced choice."
 )
 @click.option("--question", help="What raters are asked at each trial. Default: by the task.")
 @click.option("--title", default="Comparing images")
-@click.option(
-    "--max-density",
-    type=click.FloatRange(1, 20),
-    default=MAX_DENSITY,
-    help="On screens with more device pixels per point an image pixel becomes a square of them.",
-)
-@click.option(
-    "--questions",
-    "questions_file",
-    type=FILE,
-    help="JSON list of questions: id, when (before, after), text, options. Default: vision, screen, distance, remarks.",
-)
+@click.option("--max-density", type=click.FloatRange(1, 20), default=MAX_DENSITY, help="Device pixels per image pixel.")
+@click.option("--questions", type=OLD_FILE, help="JSON list of id, when (before, after), text, options.")
 @click.option("--no-questions", is_flag=True, help="Ask nothing but the trials.")
-@click.option("--consent", type=FILE, help="Your text that a rater reads first. Default: a draft to complete.")
+@click.option("--consent", type=OLD_FILE, help="Your text that a rater reads first. Default: a draft to complete.")
 @seed
-@as_json
+@options.one_json
 def new(
-    folder: Path,
-    evaluation: Path | None,
-    originals: Path | None,
-    folders: "list[CodecFolder]",
-    as_json: bool,
-    **how: Any,
+    folder: Path, evaluation: Path | None, originals: Path | None, folders: list[Any], as_json: bool, **how: Any
 ) -> None:
-    """Build a study in DIR from an evaluation, or from folders of images.
+    """Build a study in DIR from an evaluation, or from folders of images named like the originals.
+
+    Tasks: pairs, which of two is closer to the original; dsis, grade one beside the original (BT.500-15); acr, grade
+    one alone, the hidden original among them (P.910). Designs: full, each rater sees every pair, or every image to
+    rate; random, the least shown first; active, the least certain pairs first. Layouts: flip, the original beside A/B;
+    side, all side by side; inplace, all in one place, for small screens.
 
     \b
     gencomp study new study --from report --setting "0.12 bpp" --draw 20
@@ -189,42 +127,32 @@ def _chosen(coded: "list[StudyImage]", wanted: dict[str, tuple[Any, ...]]) -> "l
     return coded
 
 
-def _options(
-    coded: "Sequence[StudyImage]",
-    *,
-    task: Any,
-    layout: Any,
-    question: str | None,
-    design: Any,
-    trials: int | None,
-    checks: int | None,
-    questions_file: Path | None,
-    no_questions: bool,
-    **how: Any,
-) -> "StudyOptions":
+def _options(coded: "Sequence[StudyImage]", *, task: Any, layout: Any, design: Any, **how: Any) -> "StudyOptions":
     from ..checks import enough
     from ..plan import LAYOUTS, QUESTIONS, Design, StudyError, items
-    from ..questions import DEFAULT, read_questions
+    from ..questions import DEFAULT, questions_from
     from .build import StudyOptions
 
+    names = ("question", "trials", "checks", "questions", "no_questions")
+    question, trials, checks, file, no_questions = (how.pop(name) for name in names)
     if design == "full" and trials is not None:
         raise click.UsageError("--trials does not go with --design full: each rater sees every pair")
     check_task(task, design, how["ties"])
     if layout is not None and layout not in LAYOUTS[task]:
         raise click.UsageError(f"--layout {layout}: --task {task} has {', '.join(LAYOUTS[task])}")
-    if questions_file and no_questions:
+    if file and no_questions:
         raise click.UsageError("--questions and --no-questions contradict each other")
     try:
-        questions = () if no_questions else read_questions(questions_file) if questions_file else DEFAULT
+        given = questions_from(json.loads(file.read_text("utf-8"))) if file else DEFAULT
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StudyError(f"{questions_file} is no list of questions ({error})") from error
+        raise StudyError(f"{file} is no list of questions ({error})") from error
     chosen = sorted(Counter(one.image for one in coded).values(), reverse=True)[: how["draw"]]
     pairs = sum(items(task, count) for count in chosen) * (how["crops_per_image"] if how["crop"] else 1)
     asked = pairs if design == "full" else trials or min(MAX_TRIALS, pairs)
     checks = enough(task) if checks is None else checks
     made = Design(design, asked, checks, *(how.pop(name) for name in ("repeats", "training", "rest_every")))
     asking = question or QUESTIONS[task], layout or LAYOUTS[task][0]
-    return StudyOptions(made, how.pop("title"), *asking, task, questions=questions, **how)
+    return StudyOptions(made, how.pop("title"), *asking, task, questions=() if no_questions else given, **how)
 
 
 def report_new(folder: Path, made: "Study", as_json: bool) -> None:
@@ -235,19 +163,9 @@ def report_new(folder: Path, made: "Study", as_json: bool) -> None:
     checks = rates(made.design.checks, made.task)
     trials = made.design.training + made.design.trials + made.design.checks + made.design.repeats
     if as_json:
-        said = {
-            "study": str(folder),
-            "id": made.id,
-            "conditions": [c.id for c in made.conditions],
-            "scenes": len(made.scenes),
-            "pairs": len(made.pairs),
-            "trials_per_rater": trials,
-            "checks": checks._asdict(),
-            "task": made.task,
-            "crop": [width, height],
-            "design": made.design.method,
-            "seed": made.seed,
-        }
+        said = {"study": str(folder), "id": made.id, "task": made.task, "design": made.design.method, "seed": made.seed}
+        said |= {"conditions": [c.id for c in made.conditions], "scenes": len(made.scenes), "pairs": len(made.pairs)}
+        said |= {"trials_per_rater": trials, "checks": checks._asdict(), "crop": [width, height]}
         echo(json.dumps(said))
         return
     what = "pairs" if made.task == "pairs" else "images to rate"
@@ -269,11 +187,11 @@ def report_new(folder: Path, made: "Study", as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("folder", metavar="[DIR]", type=FOLDER, default=Path("demo-study"))
-@click.option("--model", metavar="NAME|FILE", help="A model other than the embedded one.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+@click.argument("folder", metavar="[DIR]", type=options.FOLDER, default=Path("demo-study"))
+@options.model
+@options.device
 @seed
-@as_json
+@options.one_json
 def demo(folder: Path, model: str | None, device: str, seed: int, as_json: bool) -> None:
     """Build a small study to try, in DIR (demo-study), ready to serve.
 
@@ -282,6 +200,5 @@ def demo(folder: Path, model: str | None, device: str, seed: int, as_json: bool)
     """
     from .demonstration import demonstration
 
-    report_new(
-        folder, demonstration(folder, model=model, device=device, seed=seed, progress=bar("crops", "image")), as_json
-    )
+    made = demonstration(folder, model=model, device=device, seed=seed, progress=bar("crops", "image"))
+    report_new(folder, made, as_json)

@@ -25,12 +25,7 @@ REALISMS = (0.0, 1.0)
 
 
 def demonstration(
-    folder: Path,
-    *,
-    model: str | None = None,
-    device: str = "auto",
-    seed: int = 0,
-    progress: Callable[[list[str]], Iterable[str]] = iter,
+    folder: Path, model: str | None, device: str, seed: int, progress: Callable[[list[str]], Iterable[str]] = iter
 ) -> Study:
     """Build the demonstration study. Every codec is brought to the same bytes on each image."""
     from gencomp import ModelError
@@ -43,12 +38,8 @@ def demonstration(
         coded = [one for name in progress(list(PHOTOGRAPHS)) for one in code(name, codecs, Path(work))]
         pairs = len(coded) * (len(coded) // len(PHOTOGRAPHS) - 1) // 2
         design = Design("full", pairs, checks=8, repeats=0, training=3, rest_every=0)
-        title = "Which image is closer?"
-        return build(
-            folder,
-            coded,
-            StudyOptions(design, title, QUESTIONS["pairs"], "flip", seed=seed, crop=CROP, crop_at=CROP_AT),
-        )
+        asked = "Which image is closer?", QUESTIONS["pairs"]
+        return build(folder, coded, StudyOptions(design, *asked, "flip", seed=seed, crop=CROP, crop_at=CROP_AT))
 
 
 def code(name: str, codecs: Sequence[Baseline], work: Path) -> list[StudyImage]:
@@ -80,5 +71,4 @@ def photograph(name: str) -> NDArray[np.uint8]:
         from skimage import data
     except ImportError as error:
         raise StudyError("scikit-image's photographs are not installed: pip install 'gencomp[demo]'") from error
-    pixels: NDArray[np.uint8] = getattr(data, name)()
-    return pixels
+    return np.asarray(getattr(data, name)())

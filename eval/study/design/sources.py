@@ -40,10 +40,8 @@ class CodecFolder(NamedTuple):
 
 
 def from_evaluation(folder: Path, originals: Path | None = None) -> list[StudyImage]:
-    """The codings listed in an evaluation's results.csv that have a reconstruction on disk.
-
-    Originals: the column `original`, else a file of the image's name in `originals` or in folder/originals.
-    """
+    """The codings listed in an evaluation's results.csv that have a reconstruction on disk. Originals: the column
+    `original`, else a file of the image's name in `originals` or in folder/originals."""
     table = folder / "results.csv"
     if not table.is_file():
         raise StudyError(f"{folder} holds no results.csv: give the --out folder of a `gencomp eval` run")
@@ -67,8 +65,7 @@ def from_evaluation(folder: Path, originals: Path | None = None) -> list[StudyIm
         if not reconstruction.is_file():
             raise StudyError(f"{reconstruction} is named in {table} but is not there")
         numbers = _numbers({name: cell.get(name) for name in ("realism", "bpp", *METRICS)})
-        realism, bpp = numbers.pop("realism", None), numbers.pop("bpp", None)
-        files = original, reconstruction
+        realism, bpp, files = numbers.pop("realism", None), numbers.pop("bpp", None), (original, reconstruction)
         found.append(StudyImage(cell["image"], cell["codec"], cell["setting"], realism, *files, bpp, numbers))
     return found
 
@@ -85,10 +82,8 @@ def from_folders(originals: Path, folders: Sequence[CodecFolder]) -> list[StudyI
         if not set(there) & set(sources):
             raise StudyError(f"no image in {folder} has the name of one in {originals}")
         setting = "" if bpp is None else f"{bpp:g} bpp"
-        coded += [
-            StudyImage(stem, codec, setting, None, sources[stem], there[stem], bpp, {})
-            for stem in sorted(set(there) & set(sources))
-        ]
+        for stem in sorted(set(there) & set(sources)):
+            coded.append(StudyImage(stem, codec, setting, None, sources[stem], there[stem], bpp, {}))
     return coded
 
 
@@ -98,12 +93,11 @@ def set_measures(folder: Path) -> dict[tuple[str, str, float | None], dict[str, 
     if not path.is_file():
         return {}
     try:
-        return {
-            (str(row["codec"]), str(row["setting"]), finite(row["realism"])): _numbers(
-                {name: value for name, value in row.items() if is_of_sets(name)}
-            )
-            for row in json.loads(path.read_text("utf-8"))["sets"]
-        }
+        found = {}
+        for row in json.loads(path.read_text("utf-8"))["sets"]:
+            key = str(row["codec"]), str(row["setting"]), finite(row["realism"])
+            found[key] = _numbers({name: value for name, value in row.items() if is_of_sets(name)})
+        return found
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StudyError(f"{path} cannot be read ({error!r})") from error
 
@@ -118,7 +112,6 @@ def finite(value: object) -> float | None:
 
 
 def _numbers(cells: Mapping[str, object]) -> dict[str, float]:
-    """The cells that hold a finite number."""
     numbers = {name: finite(value) for name, value in cells.items()}
     return {name: number for name, number in numbers.items() if number is not None}
 

@@ -22,10 +22,8 @@ COUNTED: tuple[Kind, ...] = ("pair", "rating")  # what scores rest on
 
 
 class Trial(NamedTuple):
-    """One screen. Names are condition ids, or those of a scene's own images.
-
-    Pairs: first is shown as A, second as B. Ratings: first is rated, second is "".
-    """
+    """One screen. Names are condition ids, or those of a scene's own images. Pairs: first is shown as A, second as B.
+    Ratings: first is rated, second is ""."""
 
     kind: Kind
     scene: str

@@ -5,15 +5,16 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
 import click
 
+from gencomp.cli import options
 from gencomp.cli.batch import echo
 from gencomp.files import shown
 
-from ..console import FOLDER, STUDY, own_files, store_of
+from ..console import own_files, store_of, study_folder
 
 if TYPE_CHECKING:
     from .session import Course
@@ -21,30 +22,15 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("folder", metavar="DIR", type=STUDY)
+@study_folder
 @click.option("--host", default="127.0.0.1", help="Address to listen on; 0.0.0.0 for all.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8600, help="0: any free one.")
 @click.option("--invite", type=click.IntRange(1, 10000), metavar="N", help="Make links for N more raters first.")
-@click.option(
-    "--base-url", metavar="URL", help="Where raters reach the server, if through a proxy: https://study.example.org"
-)
-@click.option(
-    "--panel",
-    metavar="PARAMETER",
-    help="Raters come from a panel by one link; this parameter of it names them: PROLIFIC_PID.",
-)
+@click.option("--base-url", metavar="URL", help="Where raters reach it, if through a proxy: https://study.example.org")
+@click.option("--panel", metavar="PARAMETER", help="Of a panel's one link, which names its raters: PROLIFIC_PID.")
 @click.option("--completion-code", metavar="CODE", help="Shown to a rater who is done.")
 @click.option("--completion-url", metavar="URL", help="Where a rater who is done is led: the panel's address for it.")
-def serve(
-    folder: Path,
-    host: str,
-    port: int,
-    invite: int | None,
-    base_url: str | None,
-    panel: str | None,
-    completion_code: str | None,
-    completion_url: str | None,
-) -> None:
+def serve(folder: Path, host: str, port: int, invite: int | None, base_url: str | None, **of_panel: Any) -> None:
     """Serve the study in DIR until Ctrl-C.
 
     On this machine alone (the default) whoever opens the page takes part. Reached from elsewhere, by --host or through
@@ -53,11 +39,13 @@ def serve(
     loses no vote; start again and every rater goes on where they were. While it is served, and after a crash, votes are
     in votes.sqlite-wal, too, not in votes.sqlite alone: copy with `gencomp study backup`.
     """
-    from ..plan import load
+    from ..design.build import CONSENT
+    from ..plan import StudyError, load
     from . import listen, server
     from .session import Course
 
-    _check_panel(panel, invite, completion_url)
+    panel, code, url = (of_panel[name] for name in ("panel", "completion_code", "completion_url"))
+    _check_panel(panel, invite, url)
     public = _public(base_url) if base_url else None
     near = listen.is_loopback(host)
     plan = load(folder)
@@ -65,18 +53,13 @@ def serve(
     invited_only = (not near or public is not None) and not panel
     if invited_only:
         _ready_for_others(store, invite, host if public is None else "")
-    if invited_only or panel:
-        _consent_ready(folder)
+    if (invited_only or panel) and "[name and address" in (folder / CONSENT).read_text("utf-8"):
+        raise StudyError(f"{folder / CONSENT} does not say yet who is responsible; complete it first")
     names = ["localhost", "127.0.0.1", "[::1]", host, *([public.hostname or ""] if public else [])]
     course = Course(plan, store)
-    app = server.create_app(
-        course,
-        folder,
-        invited_only=invited_only,
-        hosts=names if near else None,
-        public=_origin(public) if public else None,
-        panel=server.Panel(panel, completion_code, completion_url),
-    )
+    door = server.Panel(panel, code, url)
+    hosts, origin = names if near else None, _origin(public) if public else None
+    app = server.create_app(course, folder, invited_only=invited_only, hosts=hosts, public=origin, panel=door)
 
     def ready(bound: int) -> None:
         address = f"[{host}]" if ":" in host else host
@@ -92,8 +75,8 @@ def serve(
 
 
 @click.command()
-@click.argument("folder", metavar="DIR", type=STUDY)
-@click.argument("to", metavar="COPY", type=FOLDER)
+@study_folder
+@click.argument("to", metavar="COPY", type=options.FOLDER)
 def backup(folder: Path, to: Path) -> None:
     """Copy a study to a new folder with every vote of this moment, also while it is served.
 
@@ -145,7 +128,6 @@ def _origin(url: SplitResult) -> str:
 
 
 def _ready_for_others(store: "Store", invite: int | None, shown_as: str) -> None:
-    """What must be true before strangers are let in."""
     from ..plan import StudyError
 
     if invite is None and store.raters() == 0:
@@ -154,14 +136,6 @@ def _ready_for_others(store: "Store", invite: int | None, shown_as: str) -> None
         raise StudyError(
             f"{shown_as} is not an address that a rater can open; give one with --base-url http://HOST:PORT"
         )
-
-
-def _consent_ready(folder: Path) -> None:
-    from ..design.build import CONSENT
-    from ..plan import StudyError
-
-    if "[name and address" in (folder / CONSENT).read_text("utf-8"):
-        raise StudyError(f"{folder / CONSENT} does not say yet who is responsible; complete it first")
 
 
 def _invite(folder: Path, course: "Course", count: int, base: str) -> None:

@@ -35,24 +35,15 @@ def run(app: Flask, host: str, port: int, ready: Callable[[int], None]) -> None:
     import waitress
 
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # it warns of every request that waits its turn
+    limits = {"connection_limit": _open_files() - SPARE_FILES, "channel_timeout": 60, "cleanup_interval": 1}
+    limits |= {"max_request_body_size": 1 << 20, "max_request_header_size": 1 << 15}
     try:
         server = waitress.create_server(
-            app,
-            host=host,
-            port=port,
-            threads=8,
-            connection_limit=_open_files() - SPARE_FILES,
-            asyncore_use_poll=True,
-            ident=None,
-            max_request_body_size=1 << 20,
-            max_request_header_size=1 << 15,
-            channel_timeout=60,
-            cleanup_interval=1,
+            app, host=host, port=port, threads=8, asyncore_use_poll=True, ident=None, **limits
         )
     except OSError as error:
-        raise StudyError(
-            f"cannot listen on {host} port {port} ({error.strerror or error}); try another --port"
-        ) from error
+        why = f"cannot listen on {host} port {port} ({error.strerror or error})"
+        raise StudyError(f"{why}; try another --port") from error
     listening = getattr(server, "effective_listen", None)  # where the name stands for several addresses
     for one in [*server.map.values()] if listening else [server]:
         if hasattr(one, "active_channels"):

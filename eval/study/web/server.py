@@ -32,12 +32,9 @@ DISPLAY: dict[str, type] = {
     **dict.fromkeys(("screen_width", "screen_height", "window_width", "window_height", "dpr", "colour_depth"), float),
     **dict.fromkeys(("gamut", "dynamic_range", "pointer"), str),
 }
-POLICY = (
-    "default-src 'none'; img-src 'self'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
 HEADERS = {
-    "Content-Security-Policy": POLICY,
+    "Content-Security-Policy": "default-src 'none'; img-src 'self'; script-src 'self'; style-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -75,11 +72,8 @@ def create_app(
     app.config.update(MAX_CONTENT_LENGTH=MAX_BODY, TRUSTED_HOSTS=hosts)
     folder = folder.resolve()  # Flask takes a relative path as relative to this package
     if missing := sorted(n for n in course.study.images if not (folder / "images" / f"{n}.png").is_file()):
-        raise StudyError(
-            f"{folder / 'images'} lacks {missing[0]}.png"
-            + (f" and {len(missing) - 1} more" if missing[1:] else "")
-            + "; copy the study's folder whole"
-        )
+        more = f" and {len(missing) - 1} more" if missing[1:] else ""
+        raise StudyError(f"{folder / 'images'} lacks {missing[0]}.png{more}; copy the study's folder whole")
     panel, study, store = panel or Panel(), course.study, course.store
 
     def rater_of(token: str, *, agreed: bool = False, in_trials: bool = False) -> Rater:
@@ -217,9 +211,8 @@ def _fields(fields: Mapping[str, type]) -> dict[str, Any]:
     if not isinstance(sent, dict) or set(sent) != set(fields):
         abort(400)
     for key, kind in fields.items():
-        value = sent[key]
-        whole = kind is float and type(value) is int
-        if not (whole or type(value) is kind) or (isinstance(value, str) and len(value) > 40):
+        kinds = (int, float) if kind is float else (kind,)
+        if type(sent[key]) not in kinds or (kind is str and len(sent[key]) > 40):
             abort(400)
     return sent
 

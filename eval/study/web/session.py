@@ -29,9 +29,7 @@ class AnswerRefused(Exception):
 
 class Screen(NamedTuple):
     """What a rater is to see: trial number n (counted with training) of total; None for the trial when all is done.
-
-    training: trials of the training round, which come first. ahead: the next trial, to fetch its images early.
-    """
+    training: trials of the training round, which come first. ahead: the next trial, to fetch its images early."""
 
     n: int
     total: int

@@ -60,9 +60,7 @@ _ADD_RATER = "INSERT INTO raters SELECT ?, COALESCE(MAX(number) + 1, 0), ?, ?, ?
 
 class Rater(NamedTuple):
     """agreed: has consented. done: votes given, and so the number of the trial that is due. total: trials in all.
-
-    since: UNIX time of the last answer, or of the consent. answered: ids of the questions that have an answer.
-    """
+    since: UNIX time of the last answer, or of the consent. answered: ids of the questions that have an answer."""
 
     id: str
     agreed: bool
@@ -141,9 +139,8 @@ class Store:
                 return
             db.execute(_ADD_RATER, (rater, _hash(token), agreed, source))
             rows = (trial if isinstance(trial, Trial) else (trial, None, None, None) for trial in plan)
-            db.executemany(
-                "INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?)", ((rater, n, *row) for n, row in enumerate(rows))
-            )
+            numbered = ((rater, n, *row) for n, row in enumerate(rows))
+            db.executemany("INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?)", numbered)
 
     def rater(self, token: str) -> Rater | None:
         for name, agreed, done, total, last, answered in self._read(_RATER, _hash(token)):
@@ -184,18 +181,15 @@ class Store:
         return [Trial(*row) if row[1] is not None else row[0] for row in rows]
 
     def choose(self, rater: str, n: int, trial: Trial) -> None:
+        query = "UPDATE trials SET scene = ?, first = ?, second = ? WHERE rater = ? AND n = ? AND scene IS NULL"
         with self._transaction() as db:
-            db.execute(
-                "UPDATE trials SET scene = ?, first = ?, second = ? WHERE rater = ? AND n = ? AND scene IS NULL",
-                (*trial[1:], rater, n),
-            )
+            db.execute(query, (*trial[1:], rater, n))
 
-    def add_vote(
-        self, rater: str, n: int, choice: str, ms: int, server_ms: int, flips: int, dpr: float, at: str
-    ) -> bool:
-        """True if the vote is new and now on the disk, False if the trial had one already (the first one stands)."""
+    def add_vote(self, rater: str, n: int, *answer: str | float) -> bool:
+        """True if the vote is new and now on the disk, False if the trial had one already (the first one stands).
+        answer: choice, ms, server_ms, flips, dpr and at of a vote."""
         with self._transaction() as db:
-            row = (rater, n, choice, ms, server_ms, flips, dpr, at)
+            row = (rater, n, *answer)
             return db.execute("INSERT OR IGNORE INTO votes VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row).rowcount == 1
 
     def given(self) -> list[Trial]:
@@ -212,10 +206,8 @@ class Store:
         return [Vote(row[0], row[1], row[2], Trial(*row[3:7]), *row[7:]) for row in rows]
 
     def add_votes(self, votes: Iterable[Vote]) -> tuple[int, int]:
-        """Import votes, all or none; those that are here already are left. Returns (new, known).
-
-        StudyError if a trial is here with another answer, or if its rater takes part here: one file was changed then.
-        """
+        """Import votes, all or none; those that are here already are left. Returns (new, known). StudyError if a trial
+        is here with another answer, or if its rater takes part here: one file was changed then."""
         votes = list(votes)
         with self._transaction() as db:
             here = {(v.rater, v.n): v for v in self.votes()}

@@ -15,13 +15,14 @@ from PIL import Image
 
 from gencomp.eval.codecs import build
 from gencomp.eval.codecs.baseline import Baseline, RateControl
-from gencomp.eval.codecs.classical import decode_with_pillow, through_pillow
+from gencomp.eval.codecs.classical import decode_with_pillow
 from gencomp.eval.study.cli import study as command
 from gencomp.eval.study.design import demonstration
 from gencomp.eval.study.design.sources import StudyImage
 from gencomp.eval.study.plan import load
 from gencomp.eval.study.web.cli import _origin
 from gencomp.eval.study.web.store import Store
+from gencomp.kinds import saved
 
 HERE = Path(__file__).parent
 WRONG: list[Any] = [(["--codec", "nobody"], "no codec nobody here; known: bad, good, middling")]
@@ -214,7 +215,7 @@ def test_the_demonstration_compares_codecs_at_equal_bytes(tmp_path: Path, monkey
         return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
     def encode(image: Image.Image, quality: float) -> bytes:
-        return through_pillow("JPEG", quality=round(quality))(image)
+        return saved(image, "JPEG", quality=round(quality))
 
     stand_in = Baseline("gencomp", ".jpg", RateControl("quality", 1, 100), encode, decode, has_realism=True)
     monkeypatch.setattr(build, "of_model", lambda *_, **__: stand_in)

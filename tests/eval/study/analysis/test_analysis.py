@@ -322,14 +322,14 @@ def test_scores_of_an_image_follow_its_own_votes_and_stay_near_the_scale_without
     counted = ballots(study, cast)
     scores = score(counted, resamples=100)
     found = image_scores(study, counted, scores.logits, resamples=100)
-    rows = {(r.scene, r.condition): r for r in found.table}
-    assert rows["s0", "good"].elo > rows["s0", "bad"].elo + 200
-    assert rows["s2", "good"].elo < rows["s2", "bad"].elo - 200
-    assert rows["s3", "good"].elo == pytest.approx(scores.scores[0].elo, abs=1e-6)  # nobody judged it
-    assert (rows["s3", "good"].votes, rows["s0", "good"].votes) == (0, 20)
-    ends = rows["s0", "good"].interval
+    rows = {(r["scene"], r["condition"]): r for r in found.table}
+    assert rows["s0", "good"]["elo"] > rows["s0", "bad"]["elo"] + 200
+    assert rows["s2", "good"]["elo"] < rows["s2", "bad"]["elo"] - 200
+    assert rows["s3", "good"]["elo"] == pytest.approx(scores.scores[0].elo, abs=1e-6)  # nobody judged it
+    assert (rows["s3", "good"]["votes"], rows["s0", "good"]["votes"]) == (0, 20)
+    ends = rows["s0", "good"]["interval"]
     assert ends
-    assert ends.low < rows["s0", "good"].elo < ends.high
+    assert ends.low < rows["s0", "good"]["elo"] < ends.high
 
 
 def test_rates_that_hardly_differ_stand_together_in_the_figure(study: Study) -> None:
