@@ -1,6 +1,5 @@
 """The command `gencomp eval`."""
 
-import functools
 import os
 import re
 from pathlib import Path
@@ -10,6 +9,7 @@ import click
 
 from gencomp.cli import options as shared
 from gencomp.cli.batch import echo
+from gencomp.cli.options import many
 from gencomp.files import shown
 from gencomp.outputs import no_more_open_than
 from gencomp.walk import Walk, merged
@@ -22,11 +22,9 @@ if TYPE_CHECKING:
 
 DEFAULT_CODECS = ("gencomp", "jpeg", "jpeg2000", "webp", "avif")
 DEFAULT_BPP = (0.06, 0.12, 0.25, 0.5)
-repeatable = functools.partial(click.option, multiple=True)
 
 
 def _codec_names(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
-    """Codecs' names, model files, or package.module:function."""
     for value in values:
         base = split_effort(value)[0]
         if is_model_file(value) and not Path(base).is_file():
@@ -48,128 +46,57 @@ def _settings(ctx: click.Context, parameter: click.Parameter, values: tuple[str,
     return targets
 
 
-def _window(
-    ctx: click.Context, parameter: click.Parameter, values: tuple[float, float] | None
-) -> tuple[float, float] | None:
-    if values and values[0] >= values[1]:
-        raise click.BadParameter("the first rate is to be below the second", param=parameter)
-    return values
-
-
 @click.command("eval")
 @click.argument("photos", nargs=-1, required=True, metavar="PHOTOS...")
-@click.option(
-    "--out",
-    required=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Folder of the results; a run that was interrupted goes on where it was.",
-)
-@repeatable(
+@click.option("--out", required=True, type=shared.FOLDER, metavar="DIR", help="Of the results; a run goes on there.")
+@many(
     "--codec",
     "codecs",
     callback=_codec_names,
     metavar="NAME",
-    help=f"Repeatable: {', '.join(NAMES)}, FILE{MODEL_SUFFIX}, or package.module:function of your own "
-    f"adapter.  [default: {', '.join(DEFAULT_CODECS)}]",
+    help=f"{', '.join(NAMES)}, FILE{MODEL_SUFFIX}, or package.module:function of your own adapter.  "
+    f"[default: {', '.join(DEFAULT_CODECS)}]",
 )
-@repeatable(
-    "--bpp",
-    "rates",
-    type=shared.Number(0, 24, min_open=True),
-    metavar="X",
-    help="Repeatable: bits per pixel that every image is matched to.  [default: 0.06, 0.12, 0.25, 0.5]",
+@many(
+    "--bpp", "rates", type=shared.Number(0, 24, min_open=True), help="Of every image.  [default: 0.06, 0.12, 0.25, 0.5]"
 )
-@repeatable(
-    "--quality",
-    "settings",
-    callback=_settings,
-    metavar="[CODEC:]Q",
-    help="Repeatable: one setting of the codec's own rate control for all images instead (quality of "
-    "gencomp, jpeg, webp, avif; bpp of jpeg2000; distance of jpegxl; crf of hevc; qp of vvc).",
-)
-@repeatable(
-    "--realism",
-    "realisms",
-    type=shared.Number(0, 1),
-    metavar="R",
-    help="Repeatable: realism at which gencomp decodes.  [default: 1]",
-)
-@repeatable(
-    "--metric",
-    "metrics",
-    type=click.Choice(METRICS),
-    metavar="NAME",
-    help=f"Repeatable: {', '.join(METRICS)}.  [default: all]",
-)
+@many("--quality", "settings", callback=_settings, metavar="[CODEC:]Q", help="Instead: one setting for all images.")
+@many("--realism", "realisms", type=shared.Number(0, 1), metavar="R", help="Of gencomp's decoder.  [default: 1]")
+@many("--metric", "metrics", type=click.Choice(METRICS), metavar="NAME", help=f"{', '.join(METRICS)}.  [default: all]")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N photographs.")
-@repeatable("--model", "models", metavar="NAME|FILE", help="Repeatable: models of gencomp.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@many("--model", "models", metavar="NAME|FILE", help="Models of gencomp.")
+@shared.device
 @click.option(
     "--jobs",
     type=click.IntRange(0),
     metavar="N",
-    help="Worker processes.  [default: one per core, as memory allows; 0: none, and no protection against a "
-    "codec that crashes]",
+    help="Workers; 0: none, and codecs may crash all.  [default: by cores]",
 )
 @click.option(
-    "--weights",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Folder with the weights of feature networks; else TORCH_HOME/hub/checkpoints.",
+    "--weights", type=shared.OLD_FOLDER, metavar="DIR", help="Of feature networks; else TORCH_HOME/hub/checkpoints."
 )
-@repeatable(
-    "--features",
-    metavar="NAME",
-    default=("inception", "lite"),
-    show_default=True,
-    help="Repeatable: features whose sets are compared: inception (fid, kid), and by their names (frechet_lite, "
-    "kernel_lite) lite, swav, dinov2, timm:MODEL.",
-)
-@click.option("--patch", type=click.IntRange(32), default=256, show_default=True, help="Side of fid's patches, pixels.")
-@click.option("--anchor", default="avif", show_default=True, help="Codec that Bjontegaard deltas are measured against.")
+@many("--features", metavar="NAME", default=("inception", "lite"), help="Whose distances are measured, see above.")
+@click.option("--patch", type=click.IntRange(32), default=256, help="Side of fid's patches, pixels.")
+@click.option("--anchor", default="avif", help="Codec that Bjontegaard deltas are measured against.")
 @click.option(
-    "--bd-range",
-    "window",
-    type=(shared.Number(0), shared.Number(0)),
-    metavar="LOW HIGH",
-    callback=_window,
-    help="Rates [bpp] that the deltas keep to.",
+    "--bd-range", "window", type=(shared.Number(0),) * 2, metavar="LOW HIGH", help="Rates of the deltas, bpp."
 )
-@click.option(
-    "--keep",
-    type=click.IntRange(0),
-    default=100,
-    show_default=True,
-    metavar="N",
-    help="Keep the reconstructions of the first N photographs for the report; others are measured only.",
-)
-@click.option(
-    "--figure",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="PREFIX",
-    help="Also write the summary as PREFIX.csv and PREFIX.md, and its figure as PREFIX.png, .svg and .pdf, "
-    "and the same for dark pages as PREFIX-dark.",
-)
+@click.option("--keep", type=click.IntRange(0), default=100, metavar="N", help="Keep the first N photographs' images.")
+@shared.figure
 @shared.overwrite
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
-@click.option("--quiet", is_flag=True, help="Print problems alone.")
-def evaluate(
-    photos: tuple[str, ...],
-    limit: int | None,
-    rates: tuple[float, ...],
-    settings: "list[Target]",
-    jobs: int | None,
-    figure: Path | None,
-    as_json: bool,
-    quiet: bool,
-    **chosen: Any,
-) -> None:
+@shared.one_json
+@shared.quiet
+def evaluate(photos: tuple[str, ...], figure: Path | None, as_json: bool, quiet: bool, **chosen: Any) -> None:
     """Code PHOTOS with every codec at every rate, decode from disk, measure, report.
 
     PHOTOS are folders, images, text files with one path per line, or names of the `datasets` library
     (datasets:NAME[:SPLIT]). DIR receives results.json, results.csv, tables, plots and index.html, which opens
-    from disk. Many processes: accelerate launch -m gencomp.eval PHOTOS --out DIR ...
+    from disk. Many processes: accelerate launch -m gencomp.eval PHOTOS --out DIR ... Options that name several
+    things are given once for each. --figure also writes the summary as PREFIX.csv and PREFIX.md.
+
+    Settings are those of a codec's own rate control: quality of gencomp, jpeg, webp, avif; bpp of jpeg2000; distance
+    of jpegxl; crf of hevc; qp of vvc. Features are inception (fid, kid), and under their names (frechet_lite,
+    kernel_lite) lite, swav, dinov2, timm:MODEL.
 
     \b
     gencomp eval photos/ --out seen/
@@ -182,12 +109,15 @@ def evaluate(
     from .run import photos as finding
     from .run.records import EvaluationOptions, Target
 
+    rates, settings, jobs = (chosen.pop(name) for name in ("rates", "settings", "jobs"))
+    if chosen["window"] and chosen["window"][0] >= chosen["window"][1]:
+        raise click.BadParameter("the first rate is to be below the second", param_hint="--bd-range")
     targets = [Target("bpp", rate) for rate in rates or (() if settings else DEFAULT_BPP)] + settings
     repeated = {"codecs": DEFAULT_CODECS, "realisms": (1.0,), "metrics": METRICS, "features": ()}
     chosen |= {name: tuple(dict.fromkeys(chosen[name] or default)) for name, default in repeated.items()}
     chosen["jobs"] = evaluation.default_jobs(int(os.environ.get("WORLD_SIZE", "1"))) if jobs is None else jobs
     walks: list[Walk] = []
-    found = finding.find(photos, limit, walks)
+    found = finding.find(photos, chosen.pop("limit"), walks)
     options = EvaluationOptions(photos, targets=tuple(dict.fromkeys(targets)), left_out=merged(walks).told(), **chosen)
     evaluation.check_figure(figure, [options.out, *photos], options.overwrite)
     with no_more_open_than(photo.source for photo in found):

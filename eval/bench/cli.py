@@ -1,9 +1,8 @@
 """`gencomp bench`: how long each stage takes and what it needs, beside named baselines in the same run."""
 
 import json
-import re
 import statistics
-import time
+import timeit
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,50 +23,17 @@ BUDGET_S = 20.0  # a measurement is repeated while it fits into this
 WAYS = ("encode", "decode")
 
 
-class Size(click.ParamType[tuple[int, int]]):
-    """Width and height in pixels, as 768x512."""
-
-    name = "wxh"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        """(width, height), or a usage error."""
-        given = re.fullmatch(r"(\d+)x(\d+)", str(value))
-        if given is None or not (0 < int(given[1]) <= 20_000 and 0 < int(given[2]) <= 20_000):
-            self.fail(f"{value!r} is no size such as 768x512", param, ctx)
-        return int(given[1]), int(given[2])
-
-
 @click.command()
-@click.option(
-    "--size", "sizes", multiple=True, type=Size(), metavar="WxH", help="Repeatable.  [default: 768x512, 1536x1024]"
-)
-@click.option("--threads", multiple=True, type=click.IntRange(1, 1024), help="Repeatable.  [default: 1 and all cores]")
-@click.option(
-    "--device",
-    "devices",
-    multiple=True,
-    type=click.Choice(["cpu", "cuda"]),
-    help="Repeatable.  [default: cpu, and cuda where there is one]",
-)
-@click.option("--repeat", type=click.IntRange(1, 100), default=3, show_default=True, help="Median of so many runs.")
-@click.option("--quality", type=click.FloatRange(1, 100), help="Quality of the .gnc files.  [default: the codec's own]")
-@click.option("--model", metavar="NAME|FILE", help="A model other than the embedded one.")
-@click.option(
-    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Also write the JSON."
-)
+@options.many("--size", "sizes", type=options.ImageSize(), default=("768x512", "1536x1024"), help="Repeatable.")
+@options.many("--threads", type=click.IntRange(1, 1024), help="Repeatable.  [default: 1 and all cores]")
+@options.many("--device", "devices", type=click.Choice(["cpu", "cuda"]), help="Repeatable.  [default: what is there]")
+@click.option("--repeat", type=click.IntRange(1, 100), default=3, help="Median of so many runs.")
+@options.quality("Of the .gnc files.")
+@options.model
+@click.option("-o", "--output", type=options.FILE, metavar="FILE", help="Also write the JSON.")
 @options.overwrite
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the table.")
-def bench(
-    sizes: tuple[tuple[int, int], ...],
-    threads: tuple[int, ...],
-    devices: tuple[str, ...],
-    repeat: int,
-    quality: float | None,
-    model: str | None,
-    output: Path | None,
-    overwrite: bool,
-    as_json: bool,
-) -> None:
+@options.one_json
+def bench(sizes: tuple[tuple[int, int], ...], output: Path | None, as_json: bool, **how: Any) -> None:
     """Measure the codec's stages at several sizes, thread counts and devices.
 
     Transform, hyper-analysis, integer networks (hyper-decoder and context), range coder, the encoder's check of its own
@@ -78,20 +44,21 @@ def bench(
     import torch
 
     import gencomp
-    from gencomp.bitstream import DEFAULT_QUALITY
 
-    outputs = protecting([model], overwrite)
+    outputs = protecting([how["model"]], how["overwrite"])
     if output is not None:
         outputs.check(output)
-    threads = threads or tuple(sorted({1, torch.get_num_threads()}))
+    threads = how["threads"] or tuple(sorted({1, torch.get_num_threads()}))
     runs = []
-    for device in devices or (("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)):
-        codec = gencomp.load(model, device=device, runtime="torch")  # as the networks beside it, with their threads
+    for device in how["devices"] or (("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)):
+        codec = gencomp.load(
+            how["model"], device=device, runtime="torch"
+        )  # as the networks beside it, with their threads
         for count in threads if device == "cpu" else threads[-1:]:
             torch.set_num_threads(count)
-            for size in sizes or ((768, 512), (1536, 1024)):
+            for size in sizes:
                 echo(f"{device}, {count} threads, {size[0]}x{size[1]} ...", err=True)
-                runs.append(_run(codec, size, count, quality or DEFAULT_QUALITY, repeat))
+                runs.append(_run(codec, size, count, how["quality"], how["repeat"]))
     found = {"gencomp": gencomp.__version__, "model": codec.model_name, "torch": str(torch.__version__), "runs": runs}
     if output is not None:
         outputs.write(output, json.dumps(found, indent=1).encode())
@@ -108,26 +75,14 @@ def _run(codec: "Codec", size: tuple[int, int], threads: int, quality: float, re
     image = Image.fromarray(data.coffee()).resize(size, Image.Resampling.LANCZOS)
     first = stages.passed(codec, image, quality)  # memory is taken cold, seconds warm
     warm = [stages.passed(codec, image, quality) for _ in range(_repeats(first.encode["total"].seconds, repeat))]
-    run: dict[str, Any] = {
-        "device": codec.device,
-        "runtime": codec.runtime.name,
-        "threads": threads,
-        "width": size[0],
-        "height": size[1],
-        "bytes": first.size,
-        "bpp": 8 * first.size / (size[0] * size[1]),
-        "latents": first.latents,
-    }
+    run: dict[str, Any] = {"device": codec.device, "runtime": codec.runtime.name, "threads": threads}
+    run |= {"width": size[0], "height": size[1], "latents": first.latents}
+    run |= {"bytes": first.size, "bpp": 8 * first.size / (size[0] * size[1])}
     for way in WAYS:
-        cold: dict[str, Any] = getattr(first, way)
-        run[way] = {
-            stage: {
-                "seconds": statistics.median(getattr(p, way)[stage].seconds for p in warm),
-                "memory_mb": cold[stage].memory_mb,
-            }
-            for stage in stages.STAGES
-            if stage in cold
-        }
+        cold, run[way] = getattr(first, way), {}
+        for stage in [stage for stage in stages.STAGES if stage in cold]:
+            seconds = statistics.median(getattr(p, way)[stage].seconds for p in warm)
+            run[way][stage] = {"seconds": seconds, "memory_mb": cold[stage].memory_mb}
     run["latents_per_second"] = {way: first.latents / run[way]["range coder"]["seconds"] for way in WAYS}
     run["baselines"] = [_baseline(name, image, first.size, repeat) for name in BASELINES]
     networks = {"HiFiC generator": stages.hific_generator, "mbt2018-mean synthesis": stages.mbt2018_synthesis}
@@ -158,14 +113,8 @@ def _baseline(name: str, image: "Image.Image", target: int, repeat: int) -> dict
 
 def _median_seconds(work: Callable[[], object], repeat: int) -> float:
     """Median wall-clock seconds after one run that does not count."""
-    first = _seconds(work)
-    return statistics.median(_seconds(work) for _ in range(_repeats(first, repeat)))
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+    first = timeit.timeit(work, number=1)
+    return statistics.median(timeit.repeat(work, number=1, repeat=_repeats(first, repeat)))
 
 
 def _repeats(seconds: float, wanted: int) -> int:
@@ -179,7 +128,7 @@ def _table(run: dict[str, Any]) -> str:
         f"{'':26}{'encode':>10}{'memory':>10}{'decode':>12}{'memory':>10}",
     ]
     for stage in dict.fromkeys([*run["encode"], *run["decode"]]):
-        lines.append(f"{stage:26}{'  '.join(_cell(run[way].get(stage)) for way in WAYS)}")
+        lines.append(f"{stage:26}{'  '.join(_cell(**run[way].get(stage, {})) for way in WAYS)}")
     rates = run["latents_per_second"]
     lines.append(f"range coder, latents/s    {rates['encode']:>10.3g}{rates['decode']:>22.3g}")
     lines.append(f"{'':26}{'encode':>10}{'ratio':>10}{'decode':>12}{'ratio':>10}")
@@ -192,8 +141,6 @@ def _table(run: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _cell(measured: dict[str, Any] | None) -> str:
-    if measured is None:
-        return " " * 20
-    memory = measured["memory_mb"]
-    return f"{measured['seconds']:>9.4f}s" + (f"{memory:>7.0f} MB" if memory is not None else " " * 10)
+def _cell(seconds: float | None = None, memory_mb: float | None = None) -> str:
+    time = "" if seconds is None else f"{seconds:.4f}s"
+    return f"{time:>10}" + f"{'' if memory_mb is None else f'{memory_mb:.0f} MB':>10}"

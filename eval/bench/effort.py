@@ -38,19 +38,11 @@ SHOWN = ("psnr", "ms_ssim", "lpips_alex", "lpips_vgg", "dists", "lite", "wassers
 @click.option("--crop", type=click.IntRange(min=161), help="Side of a square from the middle.  [default: whole images]")
 @click.option("--limit", type=click.IntRange(min=1), help="Only so many images, spread over all.")
 @click.option("--model", metavar="NAME|FILE")
-def main(
-    photos: tuple[str, ...],
-    quality: float,
-    efforts: tuple[int, ...],
-    aim: str,
-    crop: int | None,
-    limit: int | None,
-    model: str | None,
-) -> None:
+def main(photos: tuple[str, ...], quality: float, efforts: tuple[int, ...], aim: str, **of: Any) -> None:
     torch.set_num_threads(1)
-    codec, found = load(model, device="cpu"), find(photos)
+    codec, found, limit = load(of["model"], device="cpu"), find(photos), of["limit"]
     found = found[:: max(1, len(found) // (limit or len(found)))][:limit]
-    images = [_middle(photo.read(), crop) for photo in found]
+    images = [_middle(photo.read(), of["crop"]) for photo in found]
     metrics: dict[str, Callable[..., float]] = {}
     for name in SHOWN:
         try:

@@ -96,10 +96,8 @@ def _brought(name: str) -> Baseline:
 def of_model(
     model: str | None = None, *, name: str = "gencomp", device: str = "auto", effort: int = 0, aim: str = "realism"
 ) -> Baseline:
-    """A model of any of this project's recipes: the embedded one, or the name, file or hub id of another.
-
-    effort, aim: as in `Codec.encode`. Raises gencomp.ModelError for a model that cannot be used.
-    """
+    """A model of any of this project's recipes: the embedded one, or the name, file or hub id of another. effort, aim:
+    as in `Codec.encode`. Raises gencomp.ModelError for a model that cannot be used."""
     import gencomp
     from gencomp.bitstream import MAX_QUALITY, MIN_QUALITY, STEPS
     from gencomp.codec import model_path

@@ -5,26 +5,14 @@ Chroma format and bit depth are as the files say them themselves: a table shows 
 
 import io
 import struct
-from collections.abc import Callable
 from typing import Literal
 
 import PIL
 from PIL import Image, features
 
-from gencomp.kinds import open_image
+from gencomp.kinds import open_image, saved
 
 from .baseline import Baseline, BaselineError, RateControl
-
-
-def through_pillow(format: str, **options: object) -> Callable[[Image.Image], bytes]:
-    """An encoder that writes an image in a Pillow format with fixed options."""
-
-    def encode(image: Image.Image) -> bytes:
-        stream = io.BytesIO()
-        image.save(stream, format, **options)
-        return stream.getvalue()
-
-    return encode
 
 
 def decode_with_pillow(data: bytes, realism: float = 1.0) -> Image.Image:
@@ -44,7 +32,7 @@ def jpeg() -> Baseline:
     """Baseline JPEG of libjpeg-turbo, optimised Huffman tables, 4:2:0."""
     return Baseline(
         "jpeg", ".jpg", RateControl("quality", 1, 100),
-        lambda image, q: through_pillow("JPEG", quality=round(q), optimize=True, subsampling="4:2:0")(image),
+        lambda image, q: saved(image, "JPEG", quality=round(q), optimize=True, subsampling="4:2:0"),
         decode_with_pillow, _pillow("JPEG", "jpg") + ", optimised tables", sample_format=jpeg_format,
     )  # fmt: skip
 
@@ -53,8 +41,8 @@ def jpeg2000() -> Baseline:
     """OpenJPEG's 9/7 wavelet, one quality layer, a raw codestream; its rate control is the rate itself."""
     return Baseline(
         "jpeg2000", ".j2k", RateControl("bpp", 0.01, 8, positions=4000, geometric=True),
-        lambda image, bpp: through_pillow(
-            "JPEG2000", quality_mode="rates", quality_layers=[24 / bpp], irreversible=True, no_jp2=True)(image),
+        lambda image, bpp: saved(
+            image, "JPEG2000", quality_mode="rates", quality_layers=[24 / bpp], irreversible=True, no_jp2=True),
         decode_with_pillow, _pillow("JPEG 2000", "jpg_2000") + ", 9/7 wavelet, raw codestream",
         sample_format=lambda data: "4:4:4, 8 bits",
     )  # fmt: skip
@@ -64,7 +52,7 @@ def webp() -> Baseline:
     """libwebp at its slowest method; quality is continuous. The lossy format is always 4:2:0 (RFC 6386)."""
     return Baseline(
         "webp", ".webp", RateControl("quality", 0, 100, positions=1001),
-        lambda image, q: through_pillow("WEBP", quality=q, method=6)(image),
+        lambda image, q: saved(image, "WEBP", quality=q, method=6),
         decode_with_pillow, _pillow("WebP", "webp") + ", method 6", sample_format=lambda data: "4:2:0, 8 bits",
     )  # fmt: skip
 
@@ -91,10 +79,10 @@ def avif(
     tuning = "" if tune == "default" else f", tune={tune}"
     return Baseline(
         name, ".avif", RateControl("quality", 0, 100),
-        lambda image, q: through_pillow("AVIF", quality=round(q), **options)(image),
+        lambda image, q: saved(image, "AVIF", quality=round(q), **options),
         decode_with_pillow, _pillow("AVIF", "avif") + f", speed {speed}{tuning}, 1 thread",
         sample_format=avif_format, minimised=() if tune == "default" else (tune,),
-        sketch=lambda image, q: len(through_pillow("AVIF", quality=round(q), **sketched)(image)),
+        sketch=lambda image, q: len(saved(image, "AVIF", quality=round(q), **sketched)),
     )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -33,26 +33,16 @@ class Shown(NamedTuple):
 
 
 @click.command()
-@click.argument("photo", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("-o", "--output", default="demo.png", show_default=True, metavar="PNG", help="The side-by-side image.")
+@click.argument("photo", required=False, type=options.OLD_FILE)
+@click.option("-o", "--output", default="demo.png", metavar="PNG", help="The side-by-side image.")
 @options.overwrite
 @click.option("--bpp", type=click.FloatRange(0.001, 24), help="Bits per pixel of the files.  [default: 0.12]")
-@click.option("--quality", type=click.FloatRange(1, 100), help="Instead: quality of the .gnc file.")
-@click.option("--realism", type=click.FloatRange(0, 1), default=1.0, show_default=True, help="0: least distortion.")
-@click.option("--model", metavar="NAME|FILE", help="A model other than the embedded one.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
-def demo(
-    photo: Path | None,
-    output: str,
-    overwrite: bool,
-    bpp: float | None,
-    quality: float | None,
-    realism: float,
-    model: str | None,
-    device: str,
-    as_json: bool,
-) -> None:
+@options.quality("Instead: quality of the .gnc file.", default=None)
+@options.realism("0: least distortion.")
+@options.model
+@options.device
+@options.one_json
+def demo(photo: Path | None, output: str, bpp: float | None, quality: float | None, as_json: bool, **how: Any) -> None:
     """Compress PHOTO to about a tenth of a bit per pixel, decode it from its file, and compare.
 
     JPEG, WebP and AVIF (speed 4) code the same photograph as near to the size of the .gnc file as they can. The table
@@ -68,11 +58,12 @@ def demo(
         raise click.UsageError(f"-o {output}: the image is a PNG, so its name ends in .png")
     if bpp is not None and quality is not None:
         raise click.UsageError("give --bpp or --quality, not both")
-    outputs = protecting([photo, model], overwrite)
+    outputs = protecting([photo, how["model"]], how["overwrite"])
     outputs.check(place)
     image, name = _photograph(photo)
     wanted = (bpp or BPP) * image.width * image.height / 8
-    shown = _compare(image, of_model(model, device=device), quality, wanted, realism, quiet=as_json)
+    codec = of_model(how["model"], device=how["device"])
+    shown = _compare(image, codec, quality, wanted, how["realism"], quiet=as_json)
     captions = [f"{s.coded.size:,} bytes, {s.coded.bpp:.3f} bpp, {s.psnr:.2f} dB" for s in shown]
     sheet = side_by_side(image, [(s.name, caption, s.coded.image) for s, caption in zip(shown, captions)], DETAIL)
     outputs.write(place, encoded_image(sheet, place), like=photo)

@@ -4,7 +4,6 @@ Chosen for what they ask of a codec, not for how it answers: skin, print, fur, w
 """
 
 from pathlib import Path
-from typing import NamedTuple
 
 import click
 import numpy as np
@@ -21,34 +20,26 @@ from .sheet import rows_of_crops
 SIDE = 224  # pixels
 
 
-class Crop(NamedTuple):
-    """A square of SIDE pixels of a photograph of scikit-image, by its file name, and what is to be seen there."""
-
-    photo: str
-    left: int
-    top: int
-    shows: str
-
-
-CROPS = (
-    Crop("astronaut.png", 130, 20, "skin, hair"),
-    Crop("astronaut.png", 270, 250, "print, cloth"),
-    Crop("chelsea.png", 90, 60, "fur"),
-    Crop("coffee.png", 0, 170, "wood"),
-    Crop("rocket.jpg", 250, 150, "sky, lattice"),
-    Crop("motorcycle_left.png", 400, 250, "spokes, gravel"),
+Crop = tuple[str, int, int, str]  # a photograph of scikit-image, left and top of a square in it, what is seen there
+CROPS: tuple[Crop, ...] = (
+    ("astronaut.png", 130, 20, "skin, hair"),
+    ("astronaut.png", 270, 250, "print, cloth"),
+    ("chelsea.png", 90, 60, "fur"),
+    ("coffee.png", 0, 170, "wood"),
+    ("rocket.jpg", 250, 150, "sky, lattice"),
+    ("motorcycle_left.png", 400, 250, "spokes, gravel"),
 )
 
 
 def show(crops: tuple[Crop, ...], ours: Baseline, other: Baseline, bpp: float) -> Image.Image:
     """A row for each crop: the original, gencomp at realism 1 and 0 (one file), the other codec at the same size."""
     columns = ["original", "gencomp, realism 1", "gencomp, realism 0", other.name.upper()]
-    coded = {name: _coded(_photograph(name), ours, other, bpp) for name in dict.fromkeys(c.photo for c in crops)}
+    coded = {name: _coded(_photograph(name), ours, other, bpp) for name in dict.fromkeys(crop[0] for crop in crops)}
     rows = []
-    for crop in crops:
-        box = (crop.left, crop.top, crop.left + SIDE, crop.top + SIDE)
-        images, captions = coded[crop.photo]
-        rows.append([(p.crop(box), caption) for p, caption in zip(images, [crop.shows, *captions])])
+    for photo, left, top, shows in crops:
+        images, captions = coded[photo]
+        box = (left, top, left + SIDE, top + SIDE)
+        rows.append([(image.crop(box), caption) for image, caption in zip(images, [shows, *captions])])
     return rows_of_crops(columns, rows)
 
 

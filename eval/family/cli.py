@@ -28,81 +28,34 @@ def _present(_: click.Context, __: click.Parameter, names: tuple[str, ...]) -> t
     return names
 
 
-def _names(_: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
-    given = list(LADDER) if value is None else value.split(",")
-    names = tuple(dict.fromkeys(name.strip() for name in given if name.strip()))
+def _names(_: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
     if not names or any(set(name) & set("/\\. ") for name in names):
         raise click.BadParameter("names of recipes with commas between them", param=parameter)
     return names
 
 
 @click.command()
+@options.many(
+    "--data", required=True, metavar="PHOTOS", callback=_present, help="To train on, as `gencomp train` has it."
+)
+@click.option("--out", required=True, type=options.FOLDER, metavar="DIR", help="What is in it is not done again.")
 @click.option(
-    "--data",
-    multiple=True,
-    required=True,
-    metavar="PHOTOS",
-    callback=_present,
-    help="Photographs to train on, as `gencomp train --data` takes them. Repeatable.",
+    "--budget", "minutes", required=True, type=options.POSITIVE, metavar="MINUTES", help="Of each rung's training."
+)
+@click.option("--arithmetic", is_flag=True, help=f"Instead, as much arithmetic as {ANCHOR} does in MINUTES here.")
+@click.option(
+    "--rungs", "names", callback=_names, default=",".join(LADDER), metavar="NAMES", help="In the order of the page."
 )
 @click.option(
-    "--out",
-    required=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Folder of runs, models and the page; what is in it is not done again.",
+    "--eval", "photos", metavar="FOLDER", help="To measure on.  [default: five of scikit-image's photographs]"
 )
-@click.option(
-    "--budget",
-    "minutes",
-    required=True,
-    type=options.POSITIVE,
-    metavar="MINUTES",
-    help="Training time of each rung, all its stages together; on a CPU that of the processor.",
-)
-@click.option(
-    "--arithmetic", is_flag=True, help=f"Instead of equal time, equal arithmetic: what {ANCHOR} does in MINUTES here."
-)
-@click.option(
-    "--rungs",
-    "names",
-    callback=_names,
-    metavar="NAMES",
-    help=f"With commas between them, in the order of the page.  [default: {','.join(LADDER)}]",
-)
-@click.option(
-    "--eval", "photos", metavar="FOLDER", help="Photographs to measure on.  [default: five of scikit-image's]"
-)
-@click.option(
-    "--jobs",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    metavar="N",
-    help="Rungs trained, and images measured, at a time; each has its share of the cores.",
-)
-@click.option(
-    "--figure",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="PREFIX",
-    help="Also write the curves as PREFIX.png, .svg and .pdf, and the same for dark pages as PREFIX-dark.",
-)
+@click.option("--jobs", type=click.IntRange(1), default=1, metavar="N", help="Rungs and images at a time.")
+@options.figure
 @options.overwrite
-@click.option("--json", "as_json", is_flag=True, help="Print the page's numbers as one JSON object.")
-@click.option("--quiet", is_flag=True, help="No progress.")
-def family(
-    data: tuple[str, ...],
-    out: Path,
-    minutes: float,
-    arithmetic: bool,
-    names: tuple[str, ...],
-    photos: str | None,
-    jobs: int,
-    figure: Path | None,
-    overwrite: bool,
-    as_json: bool,
-    quiet: bool,
-) -> None:
+@options.one_json
+@options.quiet
+def family(data: tuple[str, ...], out: Path, minutes: float, figure: Path | None, as_json: bool, **given: Any) -> None:
     """Train the field's networks, from the autoencoder to the GAN, with one budget, and compare them.
 
     Each rung is a recipe of `gencomp train`, trained on the same photographs for the same time, exported, and measured
@@ -117,7 +70,8 @@ def family(
     gencomp family --data photos/ --out fair/ --budget 5 --arithmetic
 
     The speed of each rung is measured first and its number of steps written into DIR/plan.json. The same command goes
-    on where it was stopped, or killed, bit for bit; another with more --rungs adds them.
+    on where it was stopped, or killed, bit for bit; another with more --rungs adds them. A budget is one of all stages
+    of a rung together; on a CPU of the processor's time.
     """
     import json
     import platform
@@ -129,6 +83,8 @@ def family(
     from . import crops, measure, page, standings, training
     from .plan import FamilySettings
 
+    names, arithmetic, photos, jobs = (given[name] for name in ("names", "arithmetic", "photos", "jobs"))
+    overwrite, quiet = given["overwrite"], given["quiet"]
     inputs = [*data, *([photos] if photos else [])]
     check_figure(figure, inputs, overwrite)
     claim(out, "family", FILES, inputs, overwrite, tracked=False)
@@ -144,19 +100,14 @@ def family(
     seen = measure.measured(out / "evaluation", done.models, found, source, anchor, jobs, silent)
     bpp = measure.common_rate(seen.results["summary"], rungs)
     lines = standings.standings(seen, folder, rungs, done.plan, bpp)
-    content = page.Content(
-        settings,
-        seen,
-        lines,
-        standings.history(seen, lines, minutes, arithmetic),
-        crops.cut(out / "page", found, done.models, list(measure.CLASSICAL), bpp, silent),
-        bpp,
-        done.skipped,
+    history = standings.history(seen, lines, minutes, arithmetic)
+    cut = crops.cut(out / "page", found, done.models, list(measure.CLASSICAL), bpp, silent)
+    command, versions = (
         shlex.join(["gencomp", *sys.argv[1:]]),
-        f"gencomp {version('gencomp')}, torch {version('torch')}, {platform.system()} {platform.machine()}, "
-        f"{threads} {'thread' if threads == 1 else 'threads'} a rung",
-        folder.on_cpu,
+        f"gencomp {version('gencomp')}, torch {version('torch')}",
     )
+    place = f"{versions}, {platform.system()} {platform.machine()}, {threads} thread{'s' * (threads > 1)} a rung"
+    content = page.Content(settings, seen, lines, history, cut, bpp, done.skipped, command, place, folder.on_cpu)
     with rewriting(out / "page", page.FILES):
         path = page.write(out / "page", content)
     if figure is not None:

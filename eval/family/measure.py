@@ -54,11 +54,8 @@ def measured(
     """Code, decode and measure what is missing under `out`; deltas are against the rung `anchor`."""
     targets = [Target("setting", q, name_of_model(str(path))) for path in models.values() for q in QUALITIES]
     targets += [Target("setting", q, name) for name, settings in CLASSICAL.items() for q in settings]
-    codecs = (*map(str, models.values()), *CLASSICAL)
-    anchor_codec = name_of_model(str(models[anchor]))
-    options = EvaluationOptions(
-        (source,), out, codecs, tuple(targets), REALISMS, METRICS, anchor=anchor_codec, jobs=jobs
-    )
+    asked = (source,), out, (*map(str, models.values()), *CLASSICAL), tuple(targets), REALISMS, METRICS
+    options = EvaluationOptions(*asked, anchor=name_of_model(str(models[anchor])), jobs=jobs)
     results = evaluate(options, photos, quiet)
     assert results is not None  # there is one process
     wanted = {*models, *CLASSICAL}  # the folder may hold rungs of another call

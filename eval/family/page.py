@@ -44,12 +44,8 @@ class Content(NamedTuple):
     on_cpu: bool
 
 
-FILES = (
-    "index.html",
-    "family.json",
-    "crops",
-    *(f"curves{look}{kind}" for look in ("", "-dark") for kind in (".svg", ".pdf", ".png")),
-)
+_CURVES = [f"curves{look}{kind}" for look in ("", "-dark") for kind in (".svg", ".pdf", ".png")]
+FILES = ("index.html", "family.json", "crops", *_CURVES)
 """What stands in the folder of the page."""
 
 
@@ -85,16 +81,12 @@ def page(content: Content) -> str:
     shown = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     shown.filters |= {"percent": percent, "number": number}
     results = content.found.results
-    data = {
-        "summary": results["summary"], "metrics": results["metrics"], "colours": colours, "published": [], "rows": [],
-        "photos": {"images": [], "dataset": None},
-    }  # fmt: skip
+    data = {"summary": results["summary"], "metrics": results["metrics"], "colours": colours}
+    data |= {"published": [], "rows": [], "photos": {"images": [], "dataset": None}}
+    known = {"colours": colours, "verdicts": VERDICTS, "metrics": results["metrics"], "anchor": content.found.anchor}
     return shown.from_string((files / "family.html").read_text("utf-8")).render(
+        known,
         c=content,
-        colours=colours,
-        verdicts=VERDICTS,
-        anchor=content.found.anchor,
-        metrics=results["metrics"],
         classical=beside(content.found, [name for name in CLASSICAL if name in colours], content.bpp),
         photo_count=len(content.found.photos),
         rungs=list(dict.fromkeys(line.rung for line in content.lines)),
@@ -123,14 +115,13 @@ def number(value: float | None, digits: int = 0) -> str:
 
 def summary(content: Content) -> dict[str, Any]:
     """The page's numbers for a program."""
-    lines = [
-        {"rung": line.rung.name, "curve": line.label, **line.spent._asdict(), **line.facts,
-         "bd_rate_psnr": line.values.psnr_delta, "bd_rate_ms_ssim": line.values.ms_ssim_delta,
-         "at_common_rate": line.values.at_rate}
-        for line in content.lines
-    ]  # fmt: skip
-    return {
-        "settings": content.settings._asdict(), "anchor": content.found.anchor, "common_rate_bpp": content.bpp,
-        "command": content.command, "rungs": lines, "history": [one._asdict() for one in content.history],
-        "skipped": dict(content.skipped), "summary": content.found.results["summary"],
-    }  # fmt: skip
+    lines = []
+    for line in content.lines:
+        deltas = {"bd_rate_psnr": line.values.psnr_delta, "bd_rate_ms_ssim": line.values.ms_ssim_delta}
+        at = {"at_common_rate": line.values.at_rate}
+        lines.append(
+            {"rung": line.rung.name, "curve": line.label, **line.spent._asdict(), **line.facts, **deltas, **at}
+        )
+    whole = {"settings": content.settings._asdict(), "anchor": content.found.anchor, "common_rate_bpp": content.bpp}
+    whole |= {"command": content.command, "rungs": lines, "history": [one._asdict() for one in content.history]}
+    return whole | {"skipped": dict(content.skipped), "summary": content.found.results["summary"]}

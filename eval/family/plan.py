@@ -54,14 +54,9 @@ def run_of(recipe: str, batch: int, stages: Sequence[StageCost], budget: float, 
     """The run whose stages, in their shares of the steps, cost `budget` together: seconds, or operations."""
     cost = sum(stage.share * (stage.flops if by_arithmetic else stage.seconds) for stage in stages)
     steps = [max(LEAST_STEPS, round(budget / cost * stage.share)) for stage in stages]
-    return PlannedRun(
-        recipe,
-        sum(steps),
-        sum(steps[:-1]) if stages[-1].procedure == "realism" and len(stages) > 1 else None,
-        batch,
-        sum(n * stage.seconds for n, stage in zip(steps, stages)),
-        sum(n * stage.flops for n, stage in zip(steps, stages)),
-    )
+    begin_realism = sum(steps[:-1]) if stages[-1].procedure == "realism" and len(stages) > 1 else None
+    seconds, flops = (sum(n * getattr(s, what) for n, s in zip(steps, stages)) for what in ("seconds", "flops"))
+    return PlannedRun(recipe, sum(steps), begin_realism, batch, seconds, flops)
 
 
 def load(out: Path, settings: FamilySettings) -> Plan:

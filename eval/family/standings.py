@@ -51,10 +51,8 @@ def spent(folder: FamilyFolder, name: str, plan: Plan) -> Spent:
     runs = plan[name]
     logs = [log(folder.run(name, number)) for number in range(1, len(runs) + 1)]
     seconds = sum(seconds_spent(lines, run.batch, folder) for lines, run in zip(logs, runs))
-    return Spent(
-        sum(run.steps for run in runs), sum(run.steps * run.batch for run in runs), seconds / 60,
-        sum(run.flops for run in runs) / 1e12, trend(logs[-1]),
-    )  # fmt: skip
+    steps, crops = sum(run.steps for run in runs), sum(run.steps * run.batch for run in runs)
+    return Spent(steps, crops, seconds / 60, sum(run.flops for run in runs) / 1e12, trend(logs[-1]))
 
 
 def trend(lines: Sequence[Mapping[str, Any]]) -> float | None:
@@ -141,9 +139,8 @@ def _known(test: Standing, anchor: Standing, minutes: float, arithmetic: bool) -
 
 
 def _took(line: Standing) -> str:
-    one = line.spent
-    cost = f"{one.tflop:.2f} TFLOP, {one.minutes:.1f} min"
-    return f"{line.rung.name} did {one.steps:,} steps on {one.crops:,} crops ({cost})"
+    steps, crops, minutes, tflop, _ = line.spent
+    return f"{line.rung.name} did {steps:,} steps on {crops:,} crops ({tflop:.2f} TFLOP, {minutes:.1f} min)"
 
 
 def _kmac(line: Standing) -> float:

@@ -36,6 +36,7 @@ PROBE_PART = 0.05  # of the budget, for the measurement of a recipe's speed
 PROBE_STEPS = (4, 60)  # of a stage, at least and at most
 NO_MEASURE = f"--arithmetic takes its measure from {ANCHOR}, which is not to be had here"
 FAILED = "it failed"  # how the reason begins why a rung that is there has no model
+Speeds = tuple[int, list[StageCost]]  # of a recipe here: its batch, and what a step of each stage costs
 ENDED = 143  # the status of a process that SIGTERM has ended
 
 
@@ -60,13 +61,6 @@ class FamilyFolder(NamedTuple):
 
     def model(self, rung: str) -> Path:
         return self.out / "models" / f"{rung}.safetensors"
-
-
-class Speeds(NamedTuple):
-    """What a recipe takes here: its batch, and what a step of each stage costs."""
-
-    batch: int
-    stages: list[StageCost]
 
 
 class Task(NamedTuple):
@@ -262,7 +256,7 @@ def measure_speeds(folder: FamilyFolder, name: str, seconds: float) -> Speeds:
         counted = of_stage[1:] or of_stage  # the first step also pays for what is set up once
         mean = sum(_seconds(line, 1, chosen.batch, folder) for line in counted) / max(1, len(counted))
         costs.append(StageCost(stage["stage"], (stage["end"] - stage["begin"]) / whole, mean, stage["flops"]))
-    return Speeds(chosen.batch, costs)
+    return chosen.batch, costs
 
 
 def train_rung(folder: FamilyFolder, name: str, runs: Sequence[PlannedRun], say: Say) -> Path:

@@ -27,9 +27,7 @@ def frechet(a: Array, b: Array) -> float:
 
 def kernel(a: Array, b: Array, seed: int = 0) -> float:
     """Kernel distance: the unbiased squared MMD under (x.y / D + 1)^3 (Binkowski et al. 2018), about 0 for equal sets.
-
-    Of at most 1000 vectors all are used at once; of more, the mean over 100 random subsets of 1000 from each set.
-    """
+    Of at most 1000 vectors all are used at once; of more, the mean over 100 random subsets of 1000 from each set."""
     size = min(len(a), len(b), KID_SUBSET)
     if size < 2:
         raise ValueError("needs at least two patches")

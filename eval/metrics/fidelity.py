@@ -17,20 +17,16 @@ SSIM_SIDE, MS_SSIM_SIDE = 11, 161  # the window; the fifth scale must still hold
 
 
 def psnr(x: Tensor, y: Tensor) -> float:
-    """Peak signal-to-noise ratio over all samples [dB]; equal images count as 138 dB, so that means stay finite.
-
-    In grey levels, whose squares add up exactly in float64: no order of summation changes a digit.
-    """
+    """Peak signal-to-noise ratio over all samples [dB]; equal images count as 138 dB, so that means stay finite. In
+    grey levels, whose squares add up exactly in float64: no order of summation changes a digit."""
     from kornia.metrics import psnr as metric
 
     return min(float(metric(_levels(x), _levels(y), 255.0)), EQUAL_DB)
 
 
 def ssim(x: Tensor, y: Tensor) -> float:
-    """SSIM (Wang et al. 2004), 11x11 Gaussian window of deviation 1.5, without borders, mean over RGB.
-
-    Raises ValueError below 11 pixels a side, where no window fits.
-    """
+    """SSIM (Wang et al. 2004), 11x11 Gaussian window of deviation 1.5, without borders, mean over RGB. Raises
+    ValueError below 11 pixels a side, where no window fits."""
     from kornia.metrics import ssim as metric
 
     if min(x.shape[2:]) < SSIM_SIDE:
@@ -78,9 +74,7 @@ NEIGHBOURS = (
 
 def nlpd() -> Callable[[Tensor, Tensor], float]:
     """Normalised Laplacian pyramid distance of the luma: the mean over levels of the root mean square; 0 is equal.
-
-    Raises ValueError for images too small for six levels.
-    """
+    Raises ValueError for images too small for six levels."""
     from kornia.color import rgb_to_grayscale
 
     from gencomp.perceptual.pyramids import laplacian_bands

@@ -58,9 +58,7 @@ def _distance(embedding: FeatureStack, device: str) -> Compare:
 
 def alex_features(weights: Path | None, device: str) -> FeatureStack:
     """The stack of Wasserstein distortion over AlexNet (Balle et al. 2024): the image, LPIPS's trunk at three octaves.
-
-    ValueError for images under ALEX_SIDE pixels a side, whose third octave AlexNet cannot take.
-    """
+    ValueError for images under ALEX_SIDE pixels a side, whose third octave AlexNet cannot take."""
     features = network_features(load_lpips("alex", weights).to(device))
 
     @torch.inference_mode()
@@ -140,10 +138,8 @@ def _normalised(network: nn.Module, config: Mapping[str, Any], device: str) -> E
 
 
 def features(name: str, weights: Path | None, device: str = "cpu") -> Extract:
-    """The extractor of a feature name: "inception", "lite", "swav", "dinov2", or "timm:MODEL".
-
-    A timm model's file is MODEL.safetensors or MODEL.pth, with timm's own entry names. Raises WeightsError.
-    """
+    """The extractor of a feature name: "inception", "lite", "swav", "dinov2", or "timm:MODEL". A timm model's file is
+    MODEL.safetensors or MODEL.pth, with timm's own entry names. Raises WeightsError."""
     if name == "lite":
         return build_lite(load_network("lite", weights), device)
     model = DINOV2 if name == "dinov2" else name.removeprefix("timm:")

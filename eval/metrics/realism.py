@@ -97,10 +97,8 @@ def wasserstein(features: FeatureStack | None = None, scale: float = 1.0) -> Mea
 
 
 def swd() -> Callable[[Iterable[Tensor], Iterable[Tensor]], float]:
-    """Sliced Wasserstein distance between two sets of images, times 1000, mean over the levels of a pyramid.
-
-    Raises ValueError for an image under 49 pixels a side.
-    """
+    """Sliced Wasserstein distance between two sets of images, times 1000, mean over the levels of a pyramid. Raises
+    ValueError for an image under 49 pixels a side."""
 
     def distance(originals: list[Tensor], rebuilt: list[Tensor]) -> float:
         levels = sliced_wasserstein(originals, rebuilt)
@@ -110,10 +108,8 @@ def swd() -> Callable[[Iterable[Tensor], Iterable[Tensor]], float]:
 
 
 def descriptors(images: Iterable[Tensor], seed: int) -> list[Tensor]:
-    """Random 7x7 patches of each Laplacian level over a set of images, (images * 512, 3, 7, 7) a level.
-
-    Places are drawn in the order of the images. Raises ValueError for an image whose last level is under 7 pixels.
-    """
+    """Random 7x7 patches of each Laplacian level over a set of images, (images * 512, 3, 7, 7) a level. Places are
+    drawn in the order of the images. Raises ValueError for an image whose last level is under 7 pixels."""
     generator = torch.Generator().manual_seed(seed)
     offsets = torch.arange(SIDE)
     gathered: list[list[Tensor]] = [[] for _ in range(LEVELS)]

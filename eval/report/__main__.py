@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from gencomp.cli import options
 from gencomp.files import write_atomically
 
 from ..metrics.table import Metric, measured
@@ -24,6 +25,7 @@ from .tables import ARROWS, MINIMISED, MINIMISED_NOTE, TextTable, markdown
 
 ASKED = ("lpips_alex", "dists", "wasserstein_alex", "wasserstein", "lpips_vgg", "lite", "psnr", "ms_ssim")
 DRAWN = ("lpips_alex", "dists")
+Names = tuple[str, ...]
 
 
 class Line(NamedTuple):
@@ -53,35 +55,14 @@ def lines_of(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[Li
     return lines
 
 
-@click.command(help=__doc__)
-@click.argument("folders", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option(
-    "--at",
-    "rates",
-    multiple=True,
-    type=click.FloatRange(0, min_open=True),
-    default=(0.08, 0.15),
-    show_default=True,
-    metavar="BPP",
-    help="Repeatable: bits per pixel.",
-)
-@click.option("--metric", "names", multiple=True, default=ASKED, show_default=True, metavar="NAME", help="Repeatable.")
-@click.option("--codec", "codecs", multiple=True, metavar="NAME", help="Repeatable: these alone.  [default: all]")
-@click.option(
-    "--figure",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="PREFIX",
-    help="Also write the table as PREFIX.md, and LPIPS and DISTS beside the published curves as PREFIX.png, .svg and "
-    ".pdf, and for dark pages as PREFIX-dark.",
-)
-def main(
-    folders: tuple[Path, ...],
-    rates: tuple[float, ...],
-    names: tuple[str, ...],
-    codecs: tuple[str, ...],
-    figure: Path | None,
-) -> None:
-    """The table at the rates, and the figure."""
+@click.command(help=__doc__, context_settings={"show_default": True})
+@click.argument("folders", nargs=-1, required=True, type=options.OLD_FOLDER)
+@options.many("--at", "rates", type=options.POSITIVE, default=(0.08, 0.15), metavar="BPP", help="Repeatable.")
+@options.many("--metric", "names", default=ASKED, metavar="NAME", help="Repeatable.")
+@options.many("--codec", "codecs", metavar="NAME", help="Repeatable: these alone.  [default: all]")
+@options.figure
+def main(folders: tuple[Path, ...], rates: tuple[float, ...], names: Names, codecs: Names, figure: Path | None) -> None:
+    """The table at the rates, and the figure, of LPIPS and DISTS beside the published curves, with it as PREFIX.md."""
     evaluations = [json.loads((folder / "results.json").read_text("utf-8")) for folder in folders]
     datasets = {one["photos"]["dataset"] for one in evaluations}
     if len(datasets) > 1:
@@ -99,8 +80,9 @@ def main(
     ]
     cells = [row for row in cells if any(row[3:])]
     heads = ["codec", "bpp", "images", *(f"{metric.label} {ARROWS[metric.direction]}" for metric in shown.values())]
-    notes = [MINIMISED_NOTE] if any(MINIMISED in cell for row in cells for cell in row) else []
-    table = markdown(TextTable(heads, cells, notes))
+    table = markdown(
+        TextTable(heads, cells, [MINIMISED_NOTE] * any(MINIMISED in cell for row in cells for cell in row))
+    )
     click.echo(table, nl=False)
     if figure is not None:
         figure.parent.mkdir(parents=True, exist_ok=True)

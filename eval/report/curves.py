@@ -28,10 +28,8 @@ class Curve(NamedTuple):
 
 
 class Delta(NamedTuple):
-    """A Bjontegaard delta and the interval of the other axis over which it is the mean.
-
-    share: that overlap's part of the whole range which the two curves span together, 0..1.
-    """
+    """A Bjontegaard delta and the interval of the other axis over which it is the mean. share: that overlap's part of
+    the whole range which the two curves span together, 0..1."""
 
     value: float
     low: float
@@ -61,10 +59,8 @@ def curve(rates: Array, quality: Array, window: tuple[float, float] | None = Non
 
 
 def bd_rate(anchor: Curve, test: Curve) -> Delta:
-    """Mean difference in rate at equal quality [%]: negative where `test` needs fewer bits than `anchor`.
-
-    Its interval is that of quality. Raises CurveError.
-    """
+    """Mean difference in rate at equal quality [%]: negative where `test` needs fewer bits than `anchor`. Its interval
+    is that of quality. Raises CurveError."""
     for one in (anchor, test):
         if np.any(np.diff(one.quality) <= 0):
             raise CurveError("quality does not grow steadily with the rate")
@@ -74,10 +70,8 @@ def bd_rate(anchor: Curve, test: Curve) -> Delta:
 
 
 def bd_quality(anchor: Curve, test: Curve) -> Delta:
-    """Mean difference in quality at equal rate, over log rate; its interval is that of the rate [bpp].
-
-    Raises CurveError.
-    """
+    """Mean difference in quality at equal rate, over log rate; its interval is that of the rate [bpp]. Raises
+    CurveError."""
     low, high, share = _overlap(np.log(anchor.rates), np.log(test.rates))
     means = [_mean(np.log(c.rates), c.quality, low, high) for c in (anchor, test)]
     return Delta(means[1] - means[0], math.exp(low), math.exp(high), share)
@@ -103,7 +97,7 @@ def at_rate(points: Sequence[tuple[float, float]], bpp: float) -> float | None:
     return float(np.interp(np.log(bpp), np.log(rates), values))
 
 
-class Bounds(NamedTuple):
+class Interval(NamedTuple):
     """A 95 % interval."""
 
     low: float
@@ -113,7 +107,7 @@ class Bounds(NamedTuple):
 class Resampled(NamedTuple):
     """What resampling says of a difference: its interval, and the probability of one as large if there were none."""
 
-    interval: Bounds
+    interval: Interval
     p: float
 
 
@@ -137,15 +131,14 @@ def resample(
     if len(values) < 0.9 * resamples:
         return None
     low, high = np.percentile(values, [2.5, 97.5])
-    below = float(np.mean(np.array(values) <= 0))
-    above = float(np.mean(np.array(values) >= 0))
-    return Resampled(Bounds(float(low), float(high)), min(1.0, max(2 * min(below, above), 1 / len(values))))
+    below, above = (float(np.mean(side)) for side in (np.array(values) <= 0, np.array(values) >= 0))
+    return Resampled(Interval(float(low), float(high)), min(1.0, max(2 * min(below, above), 1 / len(values))))
 
 
-def mean_interval(values: Array, resamples: int = 1000) -> Bounds | None:
+def mean_interval(values: Array, resamples: int = 1000) -> Interval | None:
     """95 % percentile interval of a mean over images."""
     if len(values) < 2:
         return None
     draws = np.random.default_rng(0).integers(0, len(values), (resamples, len(values)))
     low, high = np.percentile(values[draws].mean(1), [2.5, 97.5])
-    return Bounds(float(low), float(high))
+    return Interval(float(low), float(high))

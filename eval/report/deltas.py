@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from ..metrics.table import goodness, measured, metric_of
 from ..run.crew import Run, Step, in_turn
 from ..run.records import Record
-from ..run.sets import Key
+from ..run.sets import Key, key_of
 from .curves import Curve, CurveError, Delta, bd_quality, bd_rate, curve, mean_interval, resample
-from .summary import Series, key_of, series
+from .summary import Series, series
 
 RESAMPLES = 400
 FEWEST = 6  # images behind a sentence: were five all of one mind, a sign test would still give p = 2 / 2^5 > 0.05
@@ -21,11 +21,11 @@ Window = tuple[float, float] | None
 RatesAndValues = tuple[NDArray[np.float64], NDArray[np.float64]]  # rates and values, (points, images)
 Measure = Callable[[Curve, Curve], Delta]
 Rows = Sequence[Mapping[str, Any]]
+Facts = Mapping[str, Mapping[str, Any]]
+Used = Mapping[Key, Sequence[Record]]
 
 
-def deltas(
-    rows: Rows, used: Mapping[Key, Sequence[Record]], anchor: str, window: Window = None, run: Run = in_turn
-) -> list[dict[str, Any]]:
+def deltas(rows: Rows, used: Used, anchor: str, window: Window = None, run: Run = in_turn) -> list[dict[str, Any]]:
     """One entry for each curve and metric of which higher or lower is better, against the anchor's curve."""
     curves = series(rows)
     anchors = [c for c in curves if c.codec == anchor]
@@ -35,13 +35,7 @@ def deltas(
 
 
 def answers(
-    rows: Rows,
-    used: Mapping[Key, Sequence[Record]],
-    codecs: Mapping[str, Mapping[str, Any]],
-    anchor: str,
-    names: Sequence[str],
-    window: Window = None,
-    run: Run = in_turn,
+    rows: Rows, used: Used, codecs: Facts, anchor: str, names: Sequence[str], window: Window = None, run: Run = in_turn
 ) -> list[dict[str, Any]]:
     """An entry with a sentence under `text` for each rival of the first gencomp, or else of the anchor, and metric.
 
@@ -86,11 +80,7 @@ def sentence(one: Mapping[str, Any]) -> str:
 
 
 def compare(
-    pairs: Sequence[tuple[Series, Series]],
-    used: Mapping[Key, Sequence[Record]],
-    names: Sequence[str],
-    window: Window,
-    run: Run,
+    pairs: Sequence[tuple[Series, Series]], used: Used, names: Sequence[str], window: Window, run: Run
 ) -> list[dict[str, Any]]:
     """One entry for each pair (anchor, test) of curves and each metric that both have at all points.
 
@@ -112,13 +102,9 @@ def compare(
     return [entry | delta for entry, delta in zip(entries, run(steps))]
 
 
-def _tables(
-    name: str, pair: tuple[Series, Series], used: Mapping[Key, Sequence[Record]]
-) -> tuple[list[RatesAndValues], list[str]]:
-    """Rates and values of two curves over the images that every point of both has, and the names of these.
-
-    A metric of a whole set is a table of one column, the set's mean rate and its value, of no image.
-    """
+def _tables(name: str, pair: tuple[Series, Series], used: Used) -> tuple[list[RatesAndValues], list[str]]:
+    """Rates and values of two curves over the images that every point of both has, and the names of these. A metric of
+    a whole set is a table of one column, the set's mean rate and its value, of no image."""
     points = [[{r.place.image: r for r in used[key_of(row)] if name in r.metrics} for row in one.rows] for one in pair]
     if not any(point for one in points for point in one):
         return [(np.array([[r["bpp"]] for r in one.rows]), np.array([[r[name]] for r in one.rows])) for one in pair], []
@@ -156,11 +142,6 @@ def _delta(name: str, tables: list[RatesAndValues], images: list[str], window: W
     result["per_image"] = {"images": len(single), "refused": len(images) - len(single)}
     if single:
         array = np.array(list(single.values()))
-        result["per_image"] |= {
-            "mean": float(array.mean()),
-            "median": float(np.median(array)),
-            "interval": mean_interval(array),
-            "fewer_bits": int((array < 0).sum()),
-            "values": single,
-        }
+        result["per_image"] |= {"mean": float(array.mean()), "median": float(np.median(array)), "values": single}
+        result["per_image"] |= {"interval": mean_interval(array), "fewer_bits": int((array < 0).sum())}
     return result

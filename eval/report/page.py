@@ -2,10 +2,8 @@
 
 import importlib.resources
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from gencomp.files import write_atomically
 from gencomp.texts import script_json
 
 from . import published, tables
@@ -14,13 +12,8 @@ from .plots import colour_of, plotted
 SCRIPTS = ("report.js", "viewer.js", "controls.js", "chart.js", "start.js")
 
 
-def write(out: Path, results: Mapping[str, Any]) -> None:
-    """Write index.html into an evaluation's folder: all in one file but the images, which it names relatively."""
-    write_atomically(out / "index.html", page(results).encode())
-
-
 def page(results: Mapping[str, Any]) -> str:
-    """The page of a run's results."""
+    """The page of a run's results: all in one file but the images, which it names relatively."""
     codecs = list(dict.fromkeys(row["codec"] for row in results["summary"]))
     data = {key: value for key, value in results.items() if key not in ("format", "sets")}
     data["bd"] = [{key: one[key] for key in ("codec", "metric")} for one in results["bd"]]  # the table says the rest
@@ -29,13 +22,8 @@ def page(results: Mapping[str, Any]) -> str:
     data["published"] = [p._asdict() | {"prominent": p.label in published.PROMINENT} for p in published.curves()]
     data["tables"] = {"means": tables.means_table(results)._asdict(), "deltas": tables.deltas_table(results)._asdict()}
     data["files"] = links(results)
-    parts = {
-        "title": "Image codecs compared",
-        "style": template("report.css"),
-        "script": "\n".join(template(name) for name in SCRIPTS),
-        "data": script_json(data),
-    }
-    text = template("report.html")
+    parts = {"title": "Image codecs compared", "style": template("report.css"), "data": script_json(data)}
+    text, parts["script"] = template("report.html"), "\n".join(map(template, SCRIPTS))
     for name, part in parts.items():
         before, _, after = text.partition("{{" + name + "}}")
         text = before + part + after.replace("{{" + name + "}}", part)

@@ -31,6 +31,8 @@ FILES: Mapping[str, Mapping[str, Any]] = {
     ".png": {"dpi": 130}, ".svg": {"metadata": {"Date": None}}, ".pdf": {"metadata": {"CreationDate": None}},
 }  # fmt: skip
 LookName = Literal["light", "dark"]
+Curves = Sequence[Series]
+Colours = Mapping[str, str] | None
 plainly = matplotlib.rc_context(matplotlib.rcParamsDefault)
 """Decorates what draws: a `matplotlibrc` does not count, which matplotlib reads in the working folder before any other:
 among photographs it may be anybody's."""
@@ -101,11 +103,11 @@ def draw_all(
     path: Path,
     size: tuple[float, float],
     names: Sequence[str],
-    curves: Sequence[Series],
+    curves: Curves,
     reference: Sequence[Published] = (),
     look: Look = LOOKS["light"],
     columns: int = 1,
-    colours: Mapping[str, str] | None = None,
+    colours: Colours = None,
 ) -> None:
     """Metrics side by side, `columns` of them in a line, as path.png, .svg and .pdf; size in inches."""
     figure = Figure(size, layout="constrained")
@@ -115,12 +117,7 @@ def draw_all(
 
 
 def draw(
-    axes: Axes,
-    name: str,
-    curves: Sequence[Series],
-    reference: Sequence[Published],
-    look: Look,
-    colours: Mapping[str, str] | None = None,
+    axes: Axes, name: str, curves: Curves, reference: Sequence[Published], look: Look, colours: Colours = None
 ) -> None:
     """One metric against the rate. A hollow mark: one setting for all images, where others are matched to a rate.
 

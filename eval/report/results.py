@@ -18,23 +18,22 @@ from . import deltas, published, summary, tables
 
 IMAGE_COLUMNS = ("image", "width", "height", "original", "source")
 FORMAT = "gencomp-eval-2"
+Facts = Mapping[str, Mapping[str, Any]]
 
 
 def collect(
     options: EvaluationOptions,
     found: Sequence[Record],
-    codecs: Mapping[str, Mapping[str, Any]],
+    codecs: Facts,
     absent: Mapping[str, str],
     processes: int = 1,
     run: Run = in_turn,
 ) -> dict[str, Any]:
-    """What is known of the photographs asked for, made now or earlier, as one JSON-ready dictionary.
-
-    found: their records; codecs: facts or an error by name; absent: why a metric is missing.
-    """
+    """What is known of the photographs asked for, made now or earlier, as one JSON-ready dictionary. found: their
+    records; codecs: facts or an error by name; absent: why a metric is missing."""
     found = sorted(found, key=lambda record: _order(record, list(codecs)))
     groups = sets.groups(found)
-    groups = {sets.key_of(r): groups[sets.key_of(r)] for r in found if sets.key_of(r) in groups}
+    groups = {key: groups[key] for key in (sets.key_of(r.row) for r in found) if key in groups}
     comparison = comparable(groups)
     of_sets = {key: sets.load_set(options.out, used, options.patch) for key, used in comparison.used.items()}
     rows = summary.summarise(comparison, of_sets, codecs)
@@ -43,35 +42,25 @@ def collect(
     leading = by_votes(metrics, minimised)[:1]  # the first column of realism
     asked = [name for name in (*leading, "psnr") if name in metrics]
     images = {r.place.image: r for r in found if not r.row["error"]}
+    photos = {"sources": options.sources, "left_out": options.left_out, "dataset": published.dataset_of(list(images))}
+    machine = {"torch": version("torch"), "processes": processes, "jobs": max(1, options.jobs)}
+    machine |= {"python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"}
     return {
         "format": FORMAT,
         "gencomp": version("gencomp"),
         "command": ["gencomp", *([] if Path(sys.argv[0]).name == "gencomp" else ["eval"]), *sys.argv[1:]],
-        "machine": {
-            "python": platform.python_version(),
-            "torch": version("torch"),
-            "system": f"{platform.system()} {platform.machine()}",
-            "processes": processes,
-            "jobs": max(1, options.jobs),
-        },
-        "photos": {
-            "sources": options.sources,
-            "left_out": options.left_out,
-            "dataset": published.dataset_of(list(images)),
-            "images": [{k: images[i].row[k] for k in IMAGE_COLUMNS} for i in sorted(images)],
-        },
+        "machine": machine,
+        "photos": photos | {"images": [{k: images[i].row[k] for k in IMAGE_COLUMNS} for i in sorted(images)]},
         "codecs": codecs,
         "metrics": {
             name: {key: value for key, value in metric._asdict().items() if key != "make"}
             for name, metric in sorted(metrics.items(), key=lambda m: (m[1].of_realism, m[0] not in leading))
         },
         "not_measured": _not_measured(found, of_sets.values(), absent),
-        "left_out": [one._asdict() for one in comparison.left_out],
+        "left_out": comparison.left_out,
         "protocol": _protocol(options, metrics, leading),
         "summary": rows,
-        "sets": [
-            {key: row[key] for key in ("codec", "setting", "realism", "bpp", *filter(is_of_sets, row))} for row in rows
-        ],
+        "sets": [{k: row[k] for k in ("codec", "setting", "realism", "bpp", *filter(is_of_sets, row))} for row in rows],
         "bd": deltas.deltas(rows, comparison.used, options.anchor, options.window, run),
         "answers": deltas.answers(rows, comparison.used, codecs, options.anchor, asked, options.window, run),
         "problems": summary.problems(found, codecs),

@@ -30,11 +30,6 @@ class Series(NamedTuple):
         return [(row["bpp"], row[name]) for row in self.rows if name in row]
 
 
-def key_of(row: Mapping[str, Any]) -> Key:
-    """The operating point of a row."""
-    return row["codec"], row["setting"], row["realism"]
-
-
 def summarise(
     comparison: Comparison, of_sets: Mapping[Key, SetMetrics], codecs: Mapping[str, Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
@@ -46,7 +41,7 @@ def summarise(
     rate on some; `minimised` names the metrics that the codec, its training or its refinement minimised.
     """
     rows = []
-    gone = {one.image for one in comparison.left_out}
+    gone = {one["image"] for one in comparison.left_out}
     having = {name: _having(name, comparison) for name in METRICS}
     for key, members in comparison.used.items():
         codec, setting, realism = key
@@ -83,10 +78,8 @@ def _having(name: str, comparison: Comparison) -> set[str]:
 
 
 def series(rows: Sequence[Mapping[str, Any]]) -> list[Series]:
-    """The curves that the operating points form, in the order in which the codecs first appear.
-
-    A codec has no point at a rate that it cannot do.
-    """
+    """The curves that the operating points form, in the order in which the codecs first appear. A codec has no point at
+    a rate that it cannot do."""
     found: dict[tuple[str, float | None, str], list[Mapping[str, Any]]] = {}
     for row in rows:
         if not row.get("unable"):

@@ -54,12 +54,8 @@ def means_csv(results: Results) -> str:
     rows = []
     for row in results["summary"]:
         given = {m: interval for m, interval in row["intervals"].items() if interval}
-        rows.append(
-            row
-            | {"minimised": " ".join(row["minimised"])}
-            | {f"{m}_low": i[0] for m, i in given.items()}
-            | {f"{m}_high": i[1] for m, i in given.items()}
-        )
+        bounds = {f"{m}_{end}": i[k] for m, i in given.items() for k, end in enumerate(("low", "high"))}
+        rows.append(row | {"minimised": " ".join(row["minimised"])} | bounds)
     metrics = [c for m in results["metrics"] for c in (m, f"{m}_low", f"{m}_high") if any(c in r for r in rows)]
     columns = ["codec", "setting", "realism", "sample_format", "images", "left_out", "unable", "reached",
                "bytes", "bpp", "minimised"]  # fmt: skip

@@ -25,6 +25,7 @@ from ..codecs.baseline import Baseline, RateControl
 from .records import write
 
 TOLERANCE = 0.02  # a file within 2 % of the wanted size counts as matched
+Size = Callable[[float], int]  # bytes at a setting
 SKETCHED = 5  # files that a search by sketches codes for a target at most
 
 
@@ -48,13 +49,7 @@ class RateSearch:
     files', for much less.
     """
 
-    def __init__(
-        self,
-        rate_control: RateControl,
-        size_at: Callable[[float], int],
-        pixels: int,
-        sketch_at: Callable[[float], int] | None = None,
-    ) -> None:
+    def __init__(self, rate_control: RateControl, size_at: Size, pixels: int, sketch_at: Size | None = None) -> None:
         self.rate_control, self.pixels, self._size_at = rate_control, pixels, size_at
         self._sizes: dict[int, int] = {}
         self._sketch = None if sketch_at is None else RateSearch(rate_control, sketch_at, pixels)

@@ -26,9 +26,7 @@ SECONDS_BETWEEN_LINES = 5.0
 
 class Step(NamedTuple):
     """A call that can be sent to a process: an importable function with plain arguments. label: what it makes.
-
-    equipped: the call takes what the worker holds.
-    """
+    equipped: the call takes what the worker holds."""
 
     label: str
     call: Callable[..., Any]
@@ -100,8 +98,7 @@ def find_facts(name: str, record: Record, crew: Equipment) -> dict[str, float]:
     facts = codec.facts()
     if codec.alone:
         original, setting = str((crew.options.out / record.row["original"]).resolve()), str(record.row["rate_control"])
-        base, *models = codec.alone
-        command = python("-m", "gencomp.eval.run.coding", base, original, setting, *models)
+        command = python("-m", "gencomp.eval.run.coding", codec.alone[0], original, setting, *codec.alone[1:])
         try:
             done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
         except subprocess.TimeoutExpired:
@@ -177,10 +174,8 @@ class Processes(NamedTuple):
 
 
 def join(device: str) -> Processes:
-    """The processes that `accelerate launch` or torchrun started, or this one alone.
-
-    device is "auto", "cpu" or "cuda"; with several processes each takes its own GPU, where there are any.
-    """
+    """The processes that `accelerate launch` or torchrun started, each with its own GPU if there are any, or this one
+    alone."""
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         return Processes(0, 1, lambda: None, device)
     import torch
@@ -206,14 +201,7 @@ def progress(
             bar.update()
             now = time.monotonic()
             if bar.disable and (done == total or now - said >= SECONDS_BETWEEN_LINES):
-                left = (now - start) / done * (total - done)
-                ending = f", {_duration(left)} left" if done < total else ""
-                write(f"{what}: {done} of {total}, {label(item)}{ending}")
+                left = tqdm.format_interval((now - start) / done * (total - done))
+                write(f"{what}: {done} of {total}, {label(item)}" + f", {left} left" * (done < total))
                 said = now
             yield item
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from gencomp.image import read_image
-from gencomp.kinds import ImageError, open_image
+from gencomp.kinds import ImageError, open_image, saved
 
 from ..codecs.baseline import Baseline
 from ..metrics.networks import Extract, extract_all, patches
@@ -22,12 +22,10 @@ WEBP_SIDE = 16383  # pixels, the largest of the format
 
 def write_lossless(path: Path, image: Image.Image) -> None:
     """An image, whole or not at all: three quarters of a PNG's bytes in the time of one."""
-    stream = io.BytesIO()
     if max(image.size) > WEBP_SIDE:
-        image.save(stream, "PNG", compress_level=3)  # readers look at the content, not at the suffix
+        records.write(path, saved(image, "PNG", compress_level=3))  # readers look at the content, not at the suffix
     else:
-        image.save(stream, "WEBP", lossless=True, quality=20, method=1)
-    records.write(path, stream.getvalue())
+        records.write(path, saved(image, "WEBP", lossless=True, quality=20, method=1))
 
 
 def keep_original(out: Path, name: str, image: Image.Image) -> None:
@@ -45,10 +43,8 @@ def keep_original(out: Path, name: str, image: Image.Image) -> None:
 
 
 def reconstruction(out: Path, record: Record, codec: Baseline | None) -> Image.Image:
-    """A reconstruction from the disk; decoded from its file again where it was not kept.
-
-    Raises ValueError where that needs a codec and there is none.
-    """
+    """A reconstruction from the disk; decoded from its file again where it was not kept. Raises ValueError where that
+    needs a codec and there is none."""
     path = out / record.place.reconstruction
     if path.is_file():
         return read_image(path, max_pixels=None)

@@ -65,9 +65,9 @@ class SetMetrics(NamedTuple):
     images: dict[str, int]
 
 
-def key_of(record: Record) -> Key:
-    """What the records of one operating point share."""
-    return record.place.codec, record.place.setting, record.place.realism
+def key_of(row: Mapping[str, Any]) -> Key:
+    """The operating point of a row, of the results or of their summary."""
+    return row["codec"], row["setting"], row["realism"]
 
 
 def groups(found: Sequence[Record]) -> dict[Key, list[Record]]:
@@ -75,26 +75,19 @@ def groups(found: Sequence[Record]) -> dict[Key, list[Record]]:
     by_key: dict[Key, list[Record]] = {}
     for record in sorted(found, key=lambda r: r.place.image):
         if not record.row["error"]:
-            by_key.setdefault(key_of(record), []).append(record)
+            by_key.setdefault(key_of(record.row), []).append(record)
     return by_key
 
 
 BPP = " bpp"  # how the name of a setting that is a rate ends
 
 
-class LeftOut(NamedTuple):
-    """An image that does not count, a setting at which it is missing, and the codecs that miss it there."""
-
-    setting: str
-    image: str
-    codecs: list[str]
-
-
 class Comparison(NamedTuple):
-    """used: the records behind each operating point's numbers; left_out; unable: points outside the comparison."""
+    """used: the records behind each operating point's numbers; left_out: an image that does not count, a setting at
+    which it is missing, and the codecs that miss it there; unable: points outside the comparison."""
 
     used: dict[Key, list[Record]]
-    left_out: list[LeftOut]
+    left_out: list[dict[str, Any]]
     unable: set[Key]
 
 
@@ -132,15 +125,13 @@ def comparable(by_key: Mapping[Key, Sequence[Record]]) -> Comparison:
         for image in missing[key]:
             gone.setdefault((key[1], image), set()).add(key[0])
     used = {key: [r for r in members if r.place.image in kept] for key, members in by_key.items()}
-    left_out = [LeftOut(setting, image, sorted(codecs)) for (setting, image), codecs in sorted(gone.items())]
+    left_out = [{"setting": key[0], "image": key[1], "codecs": sorted(gone[key])} for key in sorted(gone)]
     return Comparison({key: members for key, members in used.items() if members}, left_out, unable)
 
 
 def measure_set(out: Path, members: list[Record], measuring: SetMeasuring, codec: Baseline | None) -> None:
-    """Compute the missing metrics of one operating point and keep them under sets/.
-
-    codec: decodes again what was not kept; None where all was.
-    """
+    """Compute the missing metrics of one operating point and keep them under sets/. codec: decodes again what was not
+    kept; None where all was."""
     known = load_set(out, members, measuring.patch)
     for column in measuring.columns:
         name = column.metric.name

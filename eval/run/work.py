@@ -78,10 +78,8 @@ class Unit:
 
 
 def work(unit: Unit, measuring: Measuring, note: Path) -> None:
-    """Bring every record of a unit up to date: code what is missing or stale, then measure what is missing.
-
-    note: a file that says, while a codec is called, which records have failed if the program does not survive.
-    """
+    """Bring every record of a unit up to date: code what is missing or stale, then measure what is missing. note: a
+    file that says, while a codec is called, which records have failed if the program does not survive."""
     try:
         image = unit.photo.read()
     except Exception as error:  # images come from outside: any reader's error is the answer
@@ -129,7 +127,11 @@ def _code(
         encoding = recorder.write(unit.out / file, match.setting)
     except (Exception, SystemExit) as error:  # the codec's own error, of any kind: it is this row's result
         return [(unit.failure(place, one_line(error), fingerprint), None) for place in places]
-    size = len(encoding.data)
+    size, area = len(encoding.data), image.width * image.height
+    coded: dict[str, Any] = {"width": image.width, "height": image.height, "bytes": size}
+    coded |= {"bpp": 8 * size / area, "file": file, "original": records.original(unit.photo.name)}
+    coded |= {"sample_format": unit.codec.sample_format(encoding.data), "encode_s": encoding.seconds}
+    coded |= {"rate_control": match.setting, "rate": match.rate, "reached": match.rate == "reached", "note": match.note}
     made: list[tuple[Record, Image.Image | None]] = []
     for place in places:
         try:
@@ -141,23 +143,7 @@ def _code(
             continue
         records.drop_features(unit.out, place)
         (unit.out / place.reconstruction).unlink(missing_ok=True)
-        row = unit.row(
-            place,
-            width=image.width,
-            height=image.height,
-            bytes=size,
-            bpp=8 * size / (image.width * image.height),
-            original=records.original(place.image),
-            file=file,
-            sample_format=unit.codec.sample_format(encoding.data),
-            rate_control=match.setting,
-            rate=match.rate,
-            reached=match.rate == "reached",
-            note=match.note,
-            encode_s=encoding.seconds,
-            decode_s=decode_s,
-        )
-        made.append((Record(row, {}, {}, fingerprint), decoded))
+        made.append((Record(unit.row(place, **coded, decode_s=decode_s), {}, {}, fingerprint), decoded))
     return made
 
 

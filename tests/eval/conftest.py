@@ -9,8 +9,9 @@ from PIL import Image
 from skimage import data
 from torch import Tensor
 
-from gencomp.eval.codecs.classical import decode_with_pillow, through_pillow
+from gencomp.eval.codecs.classical import decode_with_pillow
 from gencomp.image import to_tensor
+from gencomp.kinds import saved
 
 
 def photograph(name: str, width: int = 192, height: int = 176) -> Image.Image:
@@ -22,7 +23,7 @@ def photograph(name: str, width: int = 192, height: int = 176) -> Image.Image:
 def pair() -> tuple[Tensor, Tensor]:
     """An original and its JPEG of quality 20, float (1, 3, H, W) in [0, 1]."""
     image = photograph("astronaut")
-    rebuilt = decode_with_pillow(through_pillow("JPEG", quality=20)(image))
+    rebuilt = decode_with_pillow(saved(image, "JPEG", quality=20))
     return to_tensor(np.asarray(image)), to_tensor(np.asarray(rebuilt))
 
 

@@ -11,8 +11,9 @@ from skimage import data
 
 from gencomp.eval.codecs import build as building
 from gencomp.eval.codecs.baseline import Baseline, BaselineError, RateControl
-from gencomp.eval.codecs.classical import avif_format, decode_with_pillow, jpeg_format, through_pillow
+from gencomp.eval.codecs.classical import avif_format, decode_with_pillow, jpeg_format
 from gencomp.eval.run.coding import code, nearest
+from gencomp.kinds import saved
 
 TINY = str(Path(__file__).parents[2] / "golden" / "tiny.safetensors")
 ALONE: list[Any] = [("jpeg", (), [("jpeg",)]), ("gencomp@3", (), [("gencomp@3",)])]
@@ -107,9 +108,10 @@ def test_an_absent_codec_says_what_would_help(package: str, name: str, monkeypat
 def test_a_user_s_adapter_is_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, image: Image.Image) -> None:
     (tmp_path / "my_adapter.py").write_text(
         "from gencomp.eval.codecs.baseline import Baseline, RateControl\n"
-        "from gencomp.eval.codecs.classical import avif_format, decode_with_pillow, jpeg_format, through_pillow\n"
+        "from gencomp.eval.codecs.classical import decode_with_pillow\n"
+        "from gencomp.kinds import saved\n"
         "def make():\n"
-        "    encode = through_pillow('PNG')\n"
+        "    encode = lambda image: saved(image, 'PNG')\n"
         "    return Baseline('mine', '.png', RateControl('none', 0, 1), lambda p, s: encode(p), decode_with_pillow)\n"
         "def wrong():\n"
         "    return 5\n"
@@ -125,7 +127,7 @@ def test_a_user_s_adapter_is_found_by_name(tmp_path: Path, monkeypatch: pytest.M
 
 def test_another_size_than_went_in_is_an_error(image: Image.Image, tmp_path: Path) -> None:
     shrinking = Baseline(
-        "shrinking", ".jpg", RateControl("quality", 1, 95), lambda p, q: through_pillow("JPEG")(p.resize((8, 8))),
+        "shrinking", ".jpg", RateControl("quality", 1, 95), lambda p, q: saved(p.resize((8, 8)), "JPEG"),
         decode_with_pillow,
     )  # fmt: skip
     with pytest.raises(ValueError, match="8x8"):
@@ -134,8 +136,8 @@ def test_another_size_than_went_in_is_an_error(image: Image.Image, tmp_path: Pat
 
 @pytest.mark.parametrize("chroma", ["4:4:4", "4:2:2", "4:2:0"])
 def test_every_sampling_of_jpeg_is_read(chroma: str, image: Image.Image) -> None:
-    assert jpeg_format(through_pillow("JPEG", subsampling=chroma)(image)) == f"{chroma}, 8 bits"
-    assert jpeg_format(through_pillow("JPEG", progressive=True)(image.convert("L"))) == "grey, 8 bits"
+    assert jpeg_format(saved(image, "JPEG", subsampling=chroma)) == f"{chroma}, 8 bits"
+    assert jpeg_format(saved(image.convert("L"), "JPEG", progressive=True)) == "grey, 8 bits"
     assert (jpeg_format(b"no JPEG"), avif_format(b"no AVIF")) == ("", "")
 
 

@@ -49,14 +49,14 @@ def test_a_sheet_of_an_image_smaller_than_the_detail() -> None:
 
 
 def test_the_sheet_of_crops_shows_pixels_one_to_one() -> None:
-    for crop in CROPS:
-        with Image.open(Path(data_dir) / crop.photo) as photo:
-            assert 0 <= crop.left <= photo.width - SIDE
-            assert 0 <= crop.top <= photo.height - SIDE
+    for name, left, top, _ in CROPS:
+        with Image.open(Path(data_dir) / name) as photo:
+            assert 0 <= left <= photo.width - SIDE
+            assert 0 <= top <= photo.height - SIDE
     jpeg = build("jpeg")[0]
     sheet = np.asarray(show(CROPS[:1], jpeg, jpeg, bpp=1.0))
-    with Image.open(Path(data_dir) / CROPS[0].photo) as photo:
-        top, left = CROPS[0].top, CROPS[0].left
+    name, left, top, _ = CROPS[0]
+    with Image.open(Path(data_dir) / name) as photo:
         piece = np.asarray(photo.convert("RGB"))[top : top + SIDE, left : left + SIDE]
     windows = np.lib.stride_tricks.sliding_window_view(sheet, piece.shape)[:, :20, 0]
     assert sum(np.array_equal(window, piece) for row in windows for window in row) == 1

@@ -33,7 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FamilyFolder:
         return folder.model(name)
 
     monkeypatch.setattr(family, "RECIPES", COSTS)
-    monkeypatch.setattr(family, "measure_speeds", lambda _, name, seconds: Speeds(8, [COSTS[name]]))
+    monkeypatch.setattr(family, "measure_speeds", lambda _, name, seconds: (8, [COSTS[name]]))
     monkeypatch.setattr(family, "train_rung", train)
     return FamilyFolder(tmp_path / "out", ("photos",), 1, True)
 
@@ -84,7 +84,7 @@ def test_known_speeds_are_written_down_before_the_others(folder: FamilyFolder, m
     def killed(_: FamilyFolder, name: str, seconds: float) -> Speeds:
         if name == "gan":
             raise KeyboardInterrupt
-        return Speeds(8, [COSTS[name]])
+        return (8, [COSTS[name]])
 
     monkeypatch.setattr(family, "measure_speeds", killed)
     with pytest.raises(KeyboardInterrupt):

@@ -31,14 +31,15 @@ TWO = ("--codec", "jpeg", "--codec", "webp", "--bpp", 0.5, "--bpp", 1, *QUICK, "
 ADAPTERS = """
 import os
 from gencomp.eval.codecs.baseline import Baseline, RateControl
-from gencomp.eval.codecs.classical import decode_with_pillow, through_pillow
+from gencomp.eval.codecs.classical import decode_with_pillow
+from gencomp.kinds import saved
 def refuse():
     raise RuntimeError("no images of cats")
 def codec(name, fault=None):
     def encode(image, quality):
         if fault and image.getpixel((0, 0)) == FORBIDDEN:
             fault()
-        return through_pillow("JPEG", quality=round(quality))(image)
+        return saved(image, "JPEG", quality=round(quality))
     return Baseline(name, ".jpg", RateControl("quality", 1, 95), encode, decode_with_pillow, f"{name} 1")
 def plain(): return codec("plain")
 def deadly(): return codec("deadly", os.abort)
