@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gencomp import machine
 from gencomp.cli import options as shared
 from gencomp.cli.batch import echo
 from gencomp.cli.options import many
@@ -115,7 +116,8 @@ def evaluate(photos: tuple[str, ...], figure: Path | None, as_json: bool, quiet:
     targets = [Target("bpp", rate) for rate in rates or (() if settings else DEFAULT_BPP)] + settings
     repeated = {"codecs": DEFAULT_CODECS, "realisms": (1.0,), "metrics": METRICS, "features": ()}
     chosen |= {name: tuple(dict.fromkeys(chosen[name] or default)) for name, default in repeated.items()}
-    chosen["jobs"] = evaluation.default_jobs(int(os.environ.get("WORLD_SIZE", "1"))) if jobs is None else jobs
+    fitting = machine.processes_that_fit(evaluation.WORKER_BYTES) // int(os.environ.get("WORLD_SIZE", "1"))
+    chosen["jobs"] = max(1, fitting) if jobs is None else jobs
     walks: list[Walk] = []
     found = finding.find(photos, chosen.pop("limit"), walks)
     options = EvaluationOptions(photos, targets=tuple(dict.fromkeys(targets)), left_out=merged(walks).told(), **chosen)

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gencomp import machine
 from gencomp.cli.batch import echo
 from gencomp.files import write_atomically
 from gencomp.outputs import protecting
@@ -80,11 +79,6 @@ def evaluate(options: EvaluationOptions, photos: list[Photo], quiet: bool) -> di
             (out / LIST).unlink()
             out.rmdir()
         raise
-
-
-def default_jobs(processes: int = 1) -> int:
-    """Worker processes for this machine: its cores, as far as its memory allows, shared by `processes`."""
-    return max(1, machine.processes_that_fit(WORKER_BYTES) // processes)
 
 
 def check_figure(prefix: Path | None, inputs: Sequence[str | Path], overwrite: bool) -> None:

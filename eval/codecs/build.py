@@ -135,9 +135,5 @@ def _facts(path: Path) -> dict[str, float]:
     from gencomp.networks.cost import cost
 
     network = network_of(load_model(path))
-    counted = cost(network)
-    return {
-        "parameters": parameter_count(network.requires_grad_(True)),
-        "encoder_kmac": counted.encoder_kmac,
-        "decoder_kmac": counted.decoder_kmac,
-    }
+    counted = cost(network)._asdict()
+    return {"parameters": parameter_count(network.requires_grad_(True)), **counted}

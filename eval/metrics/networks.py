@@ -143,9 +143,8 @@ def features(name: str, weights: Path | None, device: str = "cpu") -> Extract:
     if name == "lite":
         return build_lite(load_network("lite", weights), device)
     model = DINOV2 if name == "dinov2" else name.removeprefix("timm:")
-    files = {"inception": NETWORKS["inception"].files, "swav": (SWAV,)}.get(
-        name, (f"{model}.safetensors", f"{model}.pth")
-    )
+    known = {"inception": NETWORKS["inception"].files, "swav": (SWAV,)}
+    files = known.get(name, (f"{model}.safetensors", f"{model}.pth"))
     build = {"inception": build_inception, "swav": build_swav}.get(name, partial(build_timm, model))
     path = find_weights(*files, folder=weights)
     try:

@@ -204,9 +204,8 @@ def _study(plan: Mapping[str, Any]) -> Study:
     if plan["version"] != PLAN_VERSION:
         raise ValueError(f"plan version {plan['version']}; this program knows {PLAN_VERSION}")
     conditions = tuple(Condition(**c) for c in plan["conditions"])
-    scenes = tuple(
-        Scene(**(s | {"renderings": {c: Rendering(**r) for c, r in s["renderings"].items()}})) for s in plan["scenes"]
-    )
+    coded = [{c: Rendering(**r) for c, r in scene["renderings"].items()} for scene in plan["scenes"]]
+    scenes = tuple(Scene(**(s | {"renderings": of})) for s, of in zip(plan["scenes"], coded))
     known = {condition.id for condition in conditions}
     if len(known) < len(conditions) or len(known) < 2 or not scenes:
         raise ValueError("it needs two or more different conditions and at least one scene")

@@ -56,15 +56,13 @@ def render(template: str, whole: Mapping[str, Any], **more: Any) -> bytes:
     templates = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     templates.filters |= {"number": number, "ends": ends, "p_value": p_value}
     text = templates.get_template(template).render(
-        whole=whole,
-        ranked=ranked,
+        {"whole": whole, "ranked": ranked, **more},
         unscreened={s["condition"]: s for s in whole["scores_without_screening"]},
         by_image={(row["scene"], row["condition"]): row for row in whole["images"]},
         metrics=_metric_rows(whole),
         dropped=[r for r in whole["rater_table"] if not r["kept"]],
         wins=_win_cells(whole, [s["condition"] for s in ranked]) if "wins" in whole else [],
         outliers={row["rater"]: row for row in whole.get("outlier_table", ())},
-        **more,
     )
     return text.encode()
 

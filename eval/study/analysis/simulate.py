@@ -11,7 +11,7 @@ fit to the expected votes, or the expected mean grade.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from scipy.special import expit, ndtr
@@ -51,9 +51,8 @@ def synthetic(conditions: int, images: int, design: Design, ties: bool = False, 
     names = [f"c{k}" for k in range(conditions)]
     renderings = {name: Rendering("0" * 32, None, {}) for name in names}
     own = dict.fromkeys(OWN, "0" * 32)
-    scenes = tuple(
-        Scene(f"s{k}", f"image {k}", 0, 0, 1, 1, **own, check=True, renderings=renderings) for k in range(images)
-    )
+    place: dict[str, Any] = {**own, "check": True, "renderings": renderings}
+    scenes = tuple(Scene(f"s{k}", f"image {k}", 0, 0, 1, 1, **place) for k in range(images))
     coded = tuple(Condition(n, n, "", None, None, {}) for n in names)
     return Study("simulated", "", task, LAYOUTS[task][0], ties, 0, MAX_DENSITY, design, (), coded, scenes)
 

@@ -129,17 +129,13 @@ def check(study: Study) -> None:
     """Refuse a plan that no rater could follow."""
     usable = sum(scene.check for scene in study.scenes)
     if (study.design.checks or study.design.training) and not usable:
-        raise StudyError(
-            "no crop is detailed enough for an attention check with a plain answer; "
-            "pick other crops, or go without: --checks 0 --training 0"
-        )
+        why = "no crop is detailed enough for an attention check with a plain answer"
+        raise StudyError(f"{why}; pick other crops, or go without: --checks 0 --training 0")
     # A smaller study still asks each pair once; more trials than pairs would repeat them silently.
     if study.design.method != "full" and study.design.trials > len(study.pairs):
-        what = "pairs" if study.task == "pairs" else "images to rate"
-        raise StudyError(
-            f"--trials {study.design.trials}: there are only {len(study.pairs)} {what}; "
-            "ask for fewer, or use --design full"
-        )
+        what = f"{len(study.pairs)} {'pairs' if study.task == 'pairs' else 'images to rate'}"
+        asked = f"--trials {study.design.trials}: there are only {what}"
+        raise StudyError(f"{asked}; ask for fewer, or use --design full")
 
 
 def _scenes(folder: Path, coded: Sequence[StudyImage], ids: Mapping[Key, str], options: StudyOptions) -> list[Scene]:
@@ -148,10 +144,9 @@ def _scenes(folder: Path, coded: Sequence[StudyImage], ids: Mapping[Key, str], o
     decoded = [_read(one.reconstruction) for one in coded]
     for one, image in zip(coded, decoded, strict=True):
         if image.size != whole.size:
-            raise StudyError(
-                f"{one.reconstruction} is {image.width}x{image.height}, its original {one.original} "
-                f"{whole.width}x{whole.height}; they must be of one size"
-            )
+            sizes = [f"{each.width}x{each.height}" for each in (image, whole)]
+            what = f"{one.reconstruction} is {sizes[0]}, its original {one.original} {sizes[1]}"
+            raise StudyError(f"{what}; they must be of one size")
     scenes = []
     for left, top, right, bottom in shots(coded[0].image, whole.size, options):
         source = whole.crop(box := (left, top, right, bottom))
@@ -178,9 +173,8 @@ def shots(image: str, size: tuple[int, int], options: StudyOptions) -> list[tupl
     if image in options.crop_at:
         x, y = options.crop_at[image]
         if x < 0 or y < 0 or x + width > size[0] or y + height > size[1]:
-            raise StudyError(
-                f"--crop-at {image}={x},{y}: a crop of {width}x{height} does not fit into {size[0]}x{size[1]} there"
-            )
+            fits = f"a crop of {width}x{height} does not fit into {size[0]}x{size[1]} there"
+            raise StudyError(f"--crop-at {image}={x},{y}: {fits}")
         corners = [(x, y)]
     else:
         rng = np.random.default_rng([options.seed, 2, *image.encode()])

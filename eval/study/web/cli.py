@@ -133,9 +133,8 @@ def _ready_for_others(store: "Store", invite: int | None, shown_as: str) -> None
     if invite is None and store.raters() == 0:
         raise StudyError("raters from elsewhere need links of their own; make them with --invite N")
     if invite is not None and shown_as in ("0.0.0.0", "::"):
-        raise StudyError(
-            f"{shown_as} is not an address that a rater can open; give one with --base-url http://HOST:PORT"
-        )
+        why = f"{shown_as} is not an address that a rater can open"
+        raise StudyError(f"{why}; give one with --base-url http://HOST:PORT")
 
 
 def _invite(folder: Path, course: "Course", count: int, base: str) -> None:
