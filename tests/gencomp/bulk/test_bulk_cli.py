@@ -113,7 +113,8 @@ def events():
         with destination.part(shard.table, shard.name) as file:
             yield Finished(shard.name, write_table(file, table, Footer(shard.name, shard.fingerprint, SampleTally())))
 
-monitor = Monitor(Progress.of(shards, tally_of([])), destination, "status.json", quiet=True)
+weights = {shard.name: shard.weight for shard in shards}
+monitor = Monitor(Progress(weights, tally_of([])), destination, "status.json", quiet=True)
 _follow(events(), monitor)
 todo, before = survey(destination, shards)
 assert not todo and before.samples == 1000 * count

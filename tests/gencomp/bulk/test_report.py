@@ -131,11 +131,12 @@ def test_all_tables_are_read_at_once_by_their_folder(tmp_path: Path) -> None:
 
 
 SHARDS = [Shard(str(i), "folder", "", "", 0, 4, 4000, "") for i in range(3)]
+WEIGHTS = {shard.name: shard.weight for shard in SHARDS}
 ROW = SampleRow("a.png", DONE, None, None, 1000, 100, 10, 10, 0.5)
 
 
 def test_what_a_lost_worker_had_done_is_not_counted_twice() -> None:
-    progress = Progress.of(SHARDS, SampleTally())
+    progress = Progress(WEIGHTS, SampleTally())
     events: list[Event] = [Sampled("0", ROW), Sampled("1", ROW), Lost("0"), Sampled("0", ROW)]
     for event in events:
         progress.hear(event)
@@ -147,7 +148,7 @@ def test_what_a_lost_worker_had_done_is_not_counted_twice() -> None:
 
 def test_the_status_file_says_where_a_run_stands(tmp_path: Path) -> None:
     earlier = tally_of([ROW, SampleRow("b", FAILED, "not an image")])
-    monitor = Monitor(Progress.of(SHARDS, earlier), Storage.of(str(tmp_path)), "status.json", quiet=True)
+    monitor = Monitor(Progress(WEIGHTS, earlier), Storage.of(str(tmp_path)), "status.json", quiet=True)
     _follow(iter([Sampled("0", ROW), Finished("0", tally_of([ROW] * 4))]), monitor)
     record = json.loads((tmp_path / ".bulk" / "status.json").read_text())
     assert record["state"] == "finished"
@@ -156,7 +157,7 @@ def test_the_status_file_says_where_a_run_stands(tmp_path: Path) -> None:
 
 
 def test_the_line_has_speed_savings_failures_and_the_time_left(tmp_path: Path) -> None:
-    progress = Progress.of(SHARDS, SampleTally())
+    progress = Progress(WEIGHTS, SampleTally())
     progress.hear(Finished("0", tally_of([ROW] * 3 + [SampleRow("b", FAILED)])))
     line = Monitor(progress, Storage.of(str(tmp_path)), "status.json", quiet=True).line()
     assert line.startswith("33.3%, 4 images, ")

@@ -92,7 +92,7 @@ def test_folder_without_images_is_planned_to_fail_in_its_turn(name: str) -> None
 
 
 def _found(*paths: Path) -> list[Path]:
-    return list(find_inputs(paths, is_image).places)
+    return list(find_inputs(paths, is_image)[0])
 
 
 def test_folder_is_walked_in_order_without_hidden_and_foreign_files(tmp_path: Path) -> None:
@@ -122,9 +122,9 @@ def test_links_pipes_and_sockets_in_a_folder_are_skipped_and_named(tmp_path: Pat
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / "s.png"))
         inputs = find_inputs([tmp_path], is_image)
-    assert list(inputs.places) == [tmp_path / "a.png"]
+    assert list(inputs[0]) == [tmp_path / "a.png"]
     told = "links to folders, not followed: 1 (/round); pipes: 1 (/pipe.png); sockets: 1 (/s.png)"
-    assert inputs.left_out.replace(str(tmp_path), "") == told
+    assert inputs[1].replace(str(tmp_path), "") == told
 
 
 def test_suffix_or_content_decides_and_the_rest_is_counted_and_named(tmp_path: Path) -> None:
@@ -133,16 +133,16 @@ def test_suffix_or_content_decides_and_the_rest_is_counted_and_named(tmp_path: P
         shutil.copy(tmp_path / "a.jpg", tmp_path / name)
     _touch(*(tmp_path / name for name in ("photos.tgz", "notes.txt", "x.zip", "set.parquet", "set.tar", ".DS_Store")))
     claim(tmp_path / "seen", "eval", [])
-    assert "earlier runs" not in find_inputs([tmp_path], is_image).left_out  # nothing lies in it
+    assert "earlier runs" not in find_inputs([tmp_path], is_image)[1]  # nothing lies in it
     shutil.copytree(tmp_path / "seen", tmp_path / "sub" / "again")
     shutil.copy(tmp_path / "a.jpg", tmp_path / "sub" / "again" / "own.webp")
     inputs = find_inputs([tmp_path], is_image)
-    assert [path.name for path in inputs.places] == ["C.JPE", "a.jpg", "b.jfif", "d", "e.bin"]
-    results, other = inputs.left_out.replace(f"{tmp_path}/", "").split("; ")
+    assert [path.name for path in inputs[0]] == ["C.JPE", "a.jpg", "b.jfif", "d", "e.bin"]
+    results, other = inputs[1].replace(f"{tmp_path}/", "").split("; ")
     assert other == "files of another kind: 5 (notes.txt, photos.tgz, set.parquet, set.tar, ...)"
     assert results == "files among the results of earlier runs: 1 (sub/again/own.webp)"
     (tmp_path / "f.jpg").write_bytes(b"GNC of a file")
-    assert [path.name for path in find_inputs([tmp_path], is_coded).places] == ["f.jpg"]
+    assert [path.name for path in find_inputs([tmp_path], is_coded)[0]] == ["f.jpg"]
 
 
 def test_folder_that_cannot_be_read_is_left_to_fail_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
