@@ -1,7 +1,7 @@
 """The range coder: fixed streams, its pure-Python twin, and data that were damaged."""
 
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -45,8 +45,8 @@ def parts(draw: st.DrawFn) -> list[Part]:
         weights = quantise_pmf(rng.dirichlet(np.full(size, draw(st.sampled_from([0.02, 0.3, 5.0])))) + 1e-12)
         count = draw(st.integers(0, 200))
         kind = draw(st.sampled_from(["typical", "first", "last", "any"]))
-        symbols = {"typical": rng.choice(size, count, p=weights / TOTAL), "any": rng.integers(0, size, count)}
-        symbols |= {"first": np.zeros(count), "last": np.full(count, size - 1)}
+        symbols: dict[str, Any] = {"typical": rng.choice(size, count, p=weights / TOTAL), "first": np.zeros(count)}
+        symbols |= {"last": np.full(count, size - 1), "any": rng.integers(0, size, count)}
         drawn.append(Part(weights, symbols[kind].astype(np.int32)))
     return drawn
 

@@ -51,7 +51,7 @@ def test_latents_of_every_size_come_back(name: str, height: int, width: int, qua
 @kinds
 def test_hyper_latents_go_to_the_nearest_integer(name: str) -> None:
     model, (y, z) = ALL[name](), latents(ALL[name](), 9, 6, 1)
-    nearest = None if z is None else np.rint(z)
+    nearest: Any = None if z is None else np.rint(z)
     for off in (-0.4, 0.4) if nearest is not None else ():
         near = (Latents(y, nearest + np.float32(shift)) for shift in (0, off))
         assert len({model.encode(each, 300).payload for each in near}) == 1
