@@ -135,8 +135,7 @@ def test_metadata_are_kept_when_asked_for_and_count_as_bytes(codec: Codec) -> No
     image.info["comment"] = b"x" * 300
     plain, kept = codec.compress(image, quality=50), codec.compress(image, quality=50, keep=["comment"])
     assert (plain[3], kept[3]) == (1, 2)
-    assert codec.decompress(plain).info == {}
-    assert codec.decompress(kept).info == {"comment": "x" * 300}
+    assert (codec.decompress(plain).info, codec.decompress(kept).info) == ({}, {"comment": "x" * 300})
     assert codec.decompress(plain).tobytes() == codec.decompress(kept).tobytes()
     limited = codec.encode(image, bytes=len(plain), keep=["comment"])
     assert len(limited.data) <= len(plain)

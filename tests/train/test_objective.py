@@ -74,8 +74,7 @@ def test_grid_artefacts_count_with_the_realism() -> None:
     stripes = x + 0.01 * (torch.arange(128) % 2 * 2 - 1)
     total, metrics = weighted(terms, x, stripes, torch.tensor([0.0, 0.5]), torch.ones(2), torch.tensor([1]))
     value = 2 * metrics["realistic/grid_artefacts"].item()  # one of two samples has realism
-    assert total[0] == 0
-    assert total[1].item() == pytest.approx(4 * value, rel=1e-5)
+    assert (total[0], total[1].item()) == (0, pytest.approx(4 * value, rel=1e-5))
     assert value == pytest.approx(0.01**2 / EVEN, rel=1e-3)
 
 
@@ -107,8 +106,7 @@ def test_price_of_rate_switches_at_the_target_and_relaxes_early() -> None:
     def price(bpp: float, step: int, steps: int = 1000) -> float:
         return float(price_of_rate(target, torch.tensor(bpp), step, steps))
 
-    assert price(0.15, 50) == 2.0
-    assert price(0.13, 50) == 0.0625
+    assert (price(0.15, 50), price(0.13, 50)) == (2.0, 0.0625)
     assert price(0.15, 49) == 0.5 * 0.0625  # under 0.20, at half the price
     assert price(0.21, 49) == 1.0
     assert price(0.15, 20, steps=200) == 2.0  # a short run warms up for a tenth of its steps

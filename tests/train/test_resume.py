@@ -192,8 +192,7 @@ def test_full_disk_is_safe(trained: Path, photographs: Path, tmp_path: Path, mon
     monkeypatch.setattr("gencomp.files.os.fsync", Mock(side_effect=OSError(28, "No space left on device")))
     with pytest.raises(OSError, match="No space left on device"):
         save_checkpoint(tmp_path, load_checkpoint(checkpoints(trained)[-1]))
-    assert [p.name for p in kept.parent.iterdir()] == [kept.name]
-    assert load_checkpoint(kept).step == 4
+    assert ([p.name for p in kept.parent.iterdir()], load_checkpoint(kept).step) == ([kept.name], 4)
 
 
 def test_only_checkpoints_that_the_run_wrote_are_deleted_or_gone_on_from(tmp_path: Path) -> None:

@@ -135,10 +135,8 @@ def test_what_a_recipe_minimises_has_the_name_of_a_metric(setting: str, named: s
 def test_learning_rate_rises_holds_and_falls_in_each_stage() -> None:
     chosen = recipe("tiny", {"steps": "200", "realism.begin": "100", "warmup": "10", "decay": "0.5"})
     factors = [learning_rate_factor(chosen, step) for step in range(200)]
-    assert factors[0] == pytest.approx(0.1)
-    assert factors[10:49] == [1.0] * 39
-    assert factors[75] == pytest.approx(0.5)
-    assert factors[100:] == factors[:100]
+    assert (factors[0], factors[10:49]) == (pytest.approx(0.1), [1.0] * 39)
+    assert (factors[75], factors[100:]) == (pytest.approx(0.5), factors[:100])
     assert [stage_at(chosen, s) for s in (0, 99, 100, 199)] == [0, 0, 1, 1]
     assert stage_spans(chosen) == [(0, 100), (100, 200)]
 
@@ -150,11 +148,9 @@ def test_hific_schedule_is_a_tenth_from_half_of_each_stage() -> None:
 
 
 def test_warm_up_fits_short_runs() -> None:
-    assert fitted(200, 0, 100_000) == 200
-    assert fitted(200, 50, 150) == 10
+    assert (fitted(200, 0, 100_000), fitted(200, 50, 150)) == (200, 10)
     factors = [learning_rate_factor(recipe("base", {"steps": "100"}), step) for step in range(100)]
-    assert max(factors) == 1.0
-    assert factors[9] == 1.0
+    assert (max(factors), factors[9]) == (1.0, 1.0)
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))

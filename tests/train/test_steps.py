@@ -175,8 +175,7 @@ def test_a_reduced_recipe_learns_with_its_lpips_loss() -> None:
 @pytest.mark.parametrize(("multiplies", "precision"), [(True, "bf16"), (False, "no")])
 def test_auto_is_bf16_where_that_is_there(multiplies: bool, precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "multiplies_bfloat16", lambda device: multiplies)
-    assert precision_of("auto", CPU) == precision
-    assert precision_of("bf16", CPU) == "bf16"
+    assert (precision_of("auto", CPU), precision_of("bf16", CPU)) == (precision, "bf16")
     assert precision_of("no", CPU) == "no"
 
 

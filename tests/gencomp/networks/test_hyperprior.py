@@ -30,8 +30,7 @@ def test_a_training_pass_gives_pictures_and_positive_rates_and_reaches_every_wei
     x, step = torch.rand(2, 3, 64, 64), torch.tensor([0, 1024])
     noise = {stream: torch.rand(2, *shape) - 0.5 for stream, shape in SMALL.noise_shapes(64).items()}
     output = model(TrainingInputs(x, step, torch.ones(2), noise, torch.zeros(2, 2, dtype=torch.long)))
-    assert output.x_hat.shape == x.shape
-    assert set(output.bits) == {"y", "z"}
+    assert (output.x_hat.shape, set(output.bits)) == (x.shape, {"y", "z"})
     assert all((bits > 0).all() for bits in output.bits.values())
     (output.x_hat.square().mean() + output.bits["y"].mean() + output.bits["z"].mean()).backward()
     assert [name for name, p in model.named_parameters() if p.grad is None] == []

@@ -113,8 +113,7 @@ def test_tiles_agree_with_the_whole_in_form_and_gain_too(codec: Codec) -> None:
     seen: list[tuple[int, int]] = []
     whole = refine(codec.model, runtime.network, pixels, latents, step, 2)
     tiled = refine(codec.model, runtime.network, pixels, latents, step, 2, side=4, progress=lambda *at: seen.append(at))
-    assert tiled.y.shape == whole.y.shape
-    assert tiled.y.dtype == whole.y.dtype
+    assert (tiled.y.shape, tiled.y.dtype) == (whole.y.shape, whole.y.dtype)
     before = value(latents)
     assert before - value(tiled) > 0.3 * (before - value(whole)) > 0
     assert seen[-1][0] == seen[-1][1] == len(seen)
@@ -203,11 +202,9 @@ def test_a_family_without_passes_is_refused_in_one_line(codec: Codec, monkeypatc
 
 
 def test_the_price_is_the_models_own_where_it_says_so() -> None:
-    assert price_of({}, 0).lam == pytest.approx(7e-5)
-    assert price_of({}, 1024).lam == pytest.approx(0.03)
+    assert (price_of({}, 0).lam, price_of({}, 1024).lam) == (pytest.approx(7e-5), pytest.approx(0.03))
     own = price_of({"lambda_min": 0.001, "lambda_max": 0.1, "ms_ssim_weight": 0}, 512)
-    assert own.lam == pytest.approx(0.01)
-    assert own.ms_ssim_weight == 0
+    assert (own.lam, own.ms_ssim_weight) == (pytest.approx(0.01), 0)
     assert price_of({"lambda_min": "nonsense", "ms_ssim_weight": -1}, 0) == (pytest.approx(7e-5), MS_SSIM_WEIGHT)
 
 

@@ -28,9 +28,7 @@ def test_sources_that_are_not_there_are_named(tmp_path: Path) -> None:
 
 def test_parquet_gives_the_images_of_its_folder(photographs: Path, tmp_path: Path) -> None:
     both = Sources([str(photographs), str(parquet(photographs, tmp_path / "set.parquet"))])
-    assert len(both) == 4 + 5
-    assert both[4].data == both[0].data
-    assert both[8].data == both[3].data
+    assert (len(both), both[4].data, both[8].data) == (4 + 5, both[0].data, both[3].data)
     assert "row 1" in both[5].name
 
 
