@@ -31,9 +31,11 @@ def served(model: Path) -> Iterator[str]:
     with bind(site_of(model), 0) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield address(server)
-        server.shutdown()
-        thread.join()
+        try:
+            yield address(server)
+        finally:  # or the tests would not end
+            server.shutdown()
+            thread.join()
 
 
 @pytest.fixture(scope="session")
