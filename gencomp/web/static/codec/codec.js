@@ -4,6 +4,8 @@ import { pack, STEPS, storedCrc, unpack } from "./bitstream.js";
 import { hex } from "./bytes.js";
 import { entropyModel, modelId } from "./entropy.js";
 import { BitstreamError, ModelError, RateError } from "./errors.js";
+import { Floats } from "./floats.js";
+import { HyperAnalysis } from "./hyper.js";
 import { Kernel } from "./kernel.js";
 import { checksum } from "./numbers.js";
 import { RangeCoder } from "./rangecoder.js";
@@ -18,8 +20,9 @@ export class Codec {
   #file;
   #entropy;
   #config;
-  #analysis = null;
-  #synthesis = null;
+  #engine; // of the transforms
+  #nets = new Map(); // the transforms
+  #hyper = null;
   getHelpers = async () => []; // who performs jobs of large images beside this codec: [{perform(job, progress), cancel()}]
 
   // From kernel.wasm, its bytes or compiled, and the bytes of a model file. ModelError unless this browser computes the
@@ -49,6 +52,7 @@ export class Codec {
     this.knowsRealism = Boolean(facts.realism);
     this.#config = config.transform;
     this.#kernel = kernel;
+    this.#engine = new Floats(kernel);
     this.#file = file;
     this.#entropy = entropyModel(kernel, coder, file);
   }
@@ -76,23 +80,26 @@ export class Codec {
   // height}) in parts instead: those of `visible`, a rectangle in pixels, first, and none whose index is in `skip`.
   async show({ header: { width, height, step }, latents }, realism, { tick = idle, ...parts } = {}) {
     const strength = this.knowsRealism ? realism : 0;
-    return this.#forSynthesis().run(latents, height, width, step, strength, this.getHelpers, tick, parts);
+    const rest = [this.perform, this.getHelpers, tick, parts];
+    return this.#net("synthesis").run(latents, height, width, step, strength, ...rest);
   }
 
-  // A job for a helper, as another codec of the same model made it.
-  perform(job, tick) {
+  // A job of this codec, or for a helper of another of the same model.
+  perform = async (job, tick) => {
     if (job.task === "integers") return this.#entropy.net(job.net).perform(job, tick);
-    return (job.task === "synthesis" ? this.#forSynthesis() : this.#forAnalysis()).perform(job, tick);
-  }
+    const net = this.#net(job.task);
+    return this.#engine.job(() => net.perform(job, tick));
+  };
 
   // {data: RGBA, width, height} -> the file: its `bytes`, and what `read` gives of them. extras: sections by kind.
   // `tick(share)` is awaited now and then.
   async encode(image, step, tick = idle, extras = new Map()) {
     const { width, height } = image;
-    const analysis = this.#forAnalysis();
     const [h, w] = latentSize(height, width);
-    const y = await analysis.run(image, step, this.getHelpers, (share) => tick(0.8 * share));
-    const z = await analysis.hyperLatents(y, h, w, () => tick(0.8));
+    const rest = [this.perform, this.getHelpers, (share) => tick(0.8 * share)];
+    const y = await this.#net("analysis").run(image, step, ...rest);
+    this.#hyper ??= new HyperAnalysis(this.#kernel, this.#file);
+    const z = await this.#hyper.run(y, h, w, () => tick(0.8));
     const last = (share) => tick(0.8 + 0.2 * share);
     const { payload, latents, bits } = await this.#entropy.encode(y, z, h, w, step, this.getHelpers, last);
     const modelId = Uint8Array.from(this.id.match(/../g), (byte) => parseInt(byte, 16));
@@ -119,12 +126,10 @@ export class Codec {
   }
 
   // The weights of one side are made ready when they are first needed.
-  #forAnalysis() {
-    return (this.#analysis ??= new Analysis(this.#kernel, this.#file, this.#config));
-  }
-
-  #forSynthesis() {
-    return (this.#synthesis ??= new Synthesis(this.#kernel, this.#file, this.#config));
+  #net(task) {
+    const Net = task === "analysis" ? Analysis : Synthesis;
+    if (!this.#nets.has(task)) this.#nets.set(task, new Net(this.#engine, this.#file, this.#config));
+    return this.#nets.get(task);
   }
 }
 

@@ -1,26 +1,12 @@
-// Pixels to latents and back (gencomp/networks/transforms.py, runtime/tiling.py), in float32 on the kernel.
+// Pixels to latents and back (gencomp/networks/transforms.py, runtime/tiling.py), in float32 on an engine (floats.js).
 
-import { Conv, MODE } from "./kernel.js";
+import { MODE } from "./kernel.js";
 import { knotWeights, SEGMENT } from "./numbers.js";
 import { cutPlanes, inTiles, latentSize, putPlanes, sortByDistance, STRIDE, tilesOf } from "./tiles.js";
+import { hasConv, weightsOf } from "./weights.js";
 
-const HYPER_ROWS = 16; // rows of hyper-latents made at a time
 const REACH = 2; // positions a side that an output of a block sees
-const inInt8 = (name) => `${name.replace("network.", "int8.")}.weight`;
-const hasConv = (file, name) => file.has(`${name}.weight`) || file.has(inInt8(name));
-const conv = (kernel, file, name, stride = 1) => {
-  const eightBits = file.has(inInt8(name));
-  const shape = file.shape(eightBits ? inInt8(name) : `${name}.weight`);
-  const weight = eightBits ? dequantised(file, inInt8(name), shape[0]) : file.floats(`${name}.weight`);
-  const bias = file.has(`${name}.bias`) ? file.floats(`${name}.bias`) : new Float32Array(shape[0]);
-  return new Conv(kernel, weight, bias, shape, stride);
-};
-
-// A weight in eight bits times the scales of its output channels, Float32Array.
-function dequantised(file, name, outputs) {
-  const [values, scale] = [file.integers(name), file.floats(`${name}.scale`)];
-  return Float32Array.from(values, (value, i) => value * scale[Math.floor((i * outputs) / values.length)]);
-}
+const conv = (engine, file, name) => engine.conv(...weightsOf(file, name));
 
 // condition [K] times a matrix [K, C] of the model.
 function weighted(condition, matrix) {
@@ -37,88 +23,66 @@ export const qualityCondition = (step) => Array.from(knotWeights(step), (weight)
 // Two residual bottlenecks, or what a narrowed decoder has left of them, with gains that depend on the condition
 // (networks/layers.py).
 class Block {
-  constructor(kernel, file, name) {
-    this.kernel = kernel;
+  constructor(engine, file, name) {
+    this.engine = engine;
     this.gains = file.floats(`${name}.gains`);
     this.halves = ["first", "second"].map((half) =>
       hasConv(file, `${name}.${half}.reduce`)
-        ? ["reduce", "spatial", "expand"].map((part) => conv(kernel, file, `${name}.${half}.${part}`))
+        ? ["reduce", "spatial", "expand"].map((part) => conv(engine, file, `${name}.${half}.${part}`))
         : [],
     );
-    this.gainAt = kernel.take(4 * file.shape(`${name}.gains`)[1]);
+    this.rows = this.halves.map(() => engine.row(file.shape(`${name}.gains`)[1] / 2));
   }
 
   run(x, condition) {
-    const gains = weighted(condition, this.gains);
-    this.kernel.f32(this.gainAt, gains.length).set(gains.map((gain) => 1 + gain));
+    const gains = weighted(condition, this.gains).map((gain) => 1 + gain);
     this.halves.forEach(([reduce, spatial, expand], half) => {
       if (!reduce) return;
-      const mark = this.kernel.mark();
+      this.engine.fill(this.rows[half], gains.subarray(half * x.channels, (half + 1) * x.channels));
+      const mark = this.engine.mark();
       const inner = spatial.run(reduce.run(x, { mode: MODE.leaky }), { mode: MODE.leaky });
-      expand.run(inner, { mode: MODE.residual, out: x, gain: this.gainAt + 4 * half * x.channels });
-      this.kernel.release(mark);
+      expand.run(inner, { mode: MODE.residual, out: x, gain: this.rows[half] });
+      this.engine.release(mark);
     });
   }
 }
 
-const blocksOf = (kernel, file, name, depth) =>
-  Array.from({ length: depth }, (_, i) => new Block(kernel, file, `${name}.blocks.${i}`));
+const blocksOf = (engine, file, name, depth) =>
+  Array.from({ length: depth }, (_, i) => new Block(engine, file, `${name}.blocks.${i}`));
 
 // Multiplications a latent of a list of [layer, positions a latent].
 const macs = (layers) => layers.reduce((sum, [c, n]) => sum + c.outputs * c.inputs * c.size ** 2 * n, 0);
 const blockLayers = (blocks, n) => blocks.flatMap((block) => block.halves.flat().map((layer) => [layer, n]));
 
-// x [C f f, h, w] in the order of a pixel shuffle -> [C, f h, f w].
-function shuffled(kernel, x, f) {
-  const out = kernel.tensor(x.channels / f ** 2, x.height * f, x.width * f);
-  kernel.call.shuffle_f32(x.at, out.at, out.channels, x.height, x.width, f);
-  return out;
-}
-
-function unshuffled(kernel, x, f) {
-  const out = kernel.tensor(x.channels * f ** 2, x.height / f, x.width / f);
-  kernel.call.unshuffle_f32(x.at, out.at, x.channels, x.height, x.width, f);
-  return out;
-}
-
 // Cut x, in place, to what reaches `halo` latents beyond what a tile yields; `seen` is the part of the image that x covers,
 // in latents, and becomes the part kept. What lies nearer to a cut than the blocks before reach is wrong, and is cut off.
-function trim(kernel, x, seen, yields, halo) {
+function trim(engine, x, seen, yields, halo) {
   const scale = x.height / seen.height;
   const [bottom, right] = [yields.top + yields.height + halo, yields.left + yields.width + halo];
   const [top, left] = [Math.max(seen.top, yields.top - halo), Math.max(seen.left, yields.left - halo)];
   const [height, width] = [Math.min(seen.top + seen.height, bottom) - top, Math.min(seen.left + seen.width, right) - left];
   if (height === seen.height && width === seen.width) return;
-  const values = kernel.f32(x.at, x.channels * x.height * x.width);
-  const [rows, columns] = [height * scale, width * scale];
-  for (let c = 0, to = 0; c < x.channels; c++) {
-    for (let r = 0; r < rows; r++, to += columns) {
-      const from = (c * x.height + (top - seen.top) * scale + r) * x.width + (left - seen.left) * scale;
-      values.copyWithin(to, from, from + columns);
-    }
-  }
-  Object.assign(x, { height: rows, width: columns });
+  engine.crop(x, (top - seen.top) * scale, (left - seen.left) * scale, height * scale, width * scale);
   Object.assign(seen, { top, left, height, width });
 }
 
 export class Analysis {
-  constructor(kernel, file, config) {
+  constructor(engine, file, config) {
     const [fine, coarse] = config.encoder_depths;
-    this.kernel = kernel;
-    this.embed = conv(kernel, file, "network.analysis.embed.1");
-    this.stage8 = blocksOf(kernel, file, "network.analysis.stage8", fine);
-    this.down16 = conv(kernel, file, "network.analysis.down16.1");
-    this.stage16 = blocksOf(kernel, file, "network.analysis.stage16", coarse);
-    this.head = conv(kernel, file, "network.analysis.head");
+    this.engine = engine;
+    this.embed = conv(engine, file, "network.analysis.embed.1");
+    this.stage8 = blocksOf(engine, file, "network.analysis.stage8", fine);
+    this.down16 = conv(engine, file, "network.analysis.down16.1");
+    this.stage16 = blocksOf(engine, file, "network.analysis.stage16", coarse);
+    this.head = conv(engine, file, "network.analysis.head");
     this.gains = file.floats("network.gains.log_encode");
-    const strides = { 0: 1, 2: 2, 4: 2 };
-    this.hyper = [0, 2, 4].map((i) => conv(kernel, file, `network.prior.hyper_analysis.layers.${i}`, strides[i]));
     this.halos = { fine: Math.ceil((REACH * fine) / 2), coarse: REACH * coarse };
   }
 
   // image {data: RGBA, width, height} -> y, Float32Array [M, h, w], scaled for the quality. `tick(share)` is awaited
-  // between layers; getHelpers: see tiles.js. In two walks over the image, so that tiles need less around them.
-  async run(image, step, getHelpers, tick) {
+  // between layers; perform: whoever performs a job here; getHelpers: see tiles.js. In two walks over the image, so that
+  // tiles need less around them.
+  async run(image, step, perform, getHelpers, tick) {
     const [height, width] = latentSize(image.height, image.width);
     const walk = async (stage, channels, cut, from, to) => {
       const out = new Float32Array(channels * height * width);
@@ -126,7 +90,7 @@ export class Analysis {
       const job = (tile) => ({ task: "analysis", stage, ...tile, step, ...cut(tile) });
       const tiles = tilesOf(height, width, this.halos[stage]);
       const part = (share) => tick(from + (to - from) * share);
-      await inTiles(tiles, { cut: job, here: this.perform, put }, getHelpers, part);
+      await inTiles(tiles, { cut: job, here: perform, put }, getHelpers, part);
       return out;
     };
     const inner = this.down16.outputs;
@@ -136,15 +100,9 @@ export class Analysis {
   }
 
   // A job of `run`: what a tile yields, Float32Array [channels, ., .].
-  perform = async (job, tick) => {
-    const mark = this.kernel.mark();
-    try {
-      const out = await (job.stage === "fine" ? this.#fine(job, tick) : this.#coarse(job, tick));
-      return this.kernel.f32(out.at, out.channels * out.height * out.width).slice();
-    } finally {
-      this.kernel.release(mark);
-    }
-  };
+  perform(job, tick) {
+    return job.stage === "fine" ? this.#fine(job, tick) : this.#coarse(job, tick);
+  }
 
   // Blocks that reach REACH positions, of which a latent has `scale`, each cut to what the rest still needs.
   async #blocks(blocks, x, seen, { yields, step }, scale, tick) {
@@ -152,79 +110,42 @@ export class Analysis {
     for (const [i, block] of blocks.entries()) {
       await tick(i / blocks.length);
       block.run(x, condition);
-      trim(this.kernel, x, seen, yields, (REACH * (blocks.length - 1 - i)) / scale);
+      trim(this.engine, x, seen, yields, (REACH * (blocks.length - 1 - i)) / scale);
     }
   }
 
   // Pixels to latents' positions.
   async #fine(job, tick) {
-    const { kernel } = this;
+    const { engine } = this;
     const { image, yields } = job;
     const seen = { ...job.sees };
-    const pixels = kernel.take(image.data.length);
-    kernel.u8(pixels, image.data.length).set(image.data);
-    let x = kernel.tensor(3, seen.height * STRIDE, seen.width * STRIDE);
-    kernel.call.from_rgba(pixels, image.height, image.width, image.width, x.at, x.height, x.width);
-    x = kernel.keepOnly(this.embed.run(unshuffled(kernel, x, 8)), pixels);
+    const mark = engine.mark();
+    const pixels = engine.fromPixels(image, seen.height * STRIDE, seen.width * STRIDE);
+    const x = engine.keepOnly(this.embed.run(pixels), mark);
     await this.#blocks(this.stage8, x, seen, job, 2, tick);
-    trim(kernel, x, seen, yields, 0);
-    return this.down16.run(unshuffled(kernel, x, 2));
+    trim(engine, x, seen, yields, 0);
+    return engine.read(this.down16.run(x, { unshuffle: true }));
   }
 
   async #coarse(job, tick) {
     const seen = { ...job.sees };
-    const x = this.kernel.tensor(this.down16.outputs, seen.height, seen.width);
-    this.kernel.f32(x.at, job.x.length).set(job.x);
+    const x = this.engine.tensor(this.down16.outputs, seen.height, seen.width, job.x);
     await this.#blocks(this.stage16, x, seen, job, 1, tick);
-    trim(this.kernel, x, seen, job.yields, 0);
-    const y = this.head.run(x);
+    trim(this.engine, x, seen, job.yields, 0);
+    const y = await this.engine.read(this.head.run(x));
     const gains = weighted(qualityCondition(job.step), this.gains).map(Math.exp);
-    const plane = y.height * y.width;
-    const values = this.kernel.f32(y.at, y.channels * plane);
-    for (let i = 0; i < values.length; i++) values[i] *= gains[Math.floor(i / plane)];
+    const plane = seen.height * seen.width;
+    for (let i = 0; i < y.length; i++) y[i] *= gains[Math.floor(i / plane)];
     return y;
-  }
-
-  // h_a on scaled latents: Float32Array [Z, ceil(h / 4), ceil(w / 4)]; latents beyond the edges count as zero. In strips,
-  // as a kernel gives no memory back.
-  async hyperLatents(y, height, width, tick) {
-    const { kernel, hyper } = this;
-    const [h, w] = [Math.ceil(height / 4), Math.ceil(width / 4)];
-    const [a, b, c] = hyper.map(({ size }) => size >> 1);
-    const halo = Math.ceil((a + b + 2 * c) / 4);
-    const z = new Float32Array(hyper[2].outputs * h * w);
-    for (let top = 0; top < h; top += HYPER_ROWS) {
-      const mark = kernel.mark();
-      const [from, to] = [Math.max(top - halo, 0), Math.min(top + HYPER_ROWS + halo, h)];
-      let x = kernel.tensor(hyper[0].inputs, 4 * (to - from), 4 * w);
-      const padded = kernel.f32(x.at, x.channels * x.height * x.width).fill(0);
-      for (let c = 0; c < x.channels; c++) {
-        for (let r = 4 * from; r < Math.min(4 * to, height); r++) {
-          padded.set(y.subarray((c * height + r) * width, (c * height + r + 1) * width), (c * x.height + r - 4 * from) * 4 * w);
-        }
-      }
-      try {
-        for (const [i, layer] of hyper.entries()) {
-          await tick();
-          x = layer.run(x, i < 2 ? { mode: MODE.leaky } : {});
-        }
-        const yields = { top, left: 0, height: Math.min(HYPER_ROWS, h - top), width: w };
-        const part = kernel.f32(x.at, x.channels * x.height * w);
-        putPlanes(z, cutPlanes(part, x.channels, x.height, w, { ...yields, top: top - from }), x.channels, h, w, yields);
-      } finally {
-        kernel.release(mark);
-      }
-    }
-    return z;
   }
 }
 
 export class Synthesis {
-  constructor(kernel, file, config) {
+  constructor(engine, file, config) {
     const [d16, d8, d4] = config.decoder_depths;
-    const own = (name) => conv(kernel, file, `network.synthesis.${name}`);
-    const stage = (name, depth) => blocksOf(kernel, file, `network.synthesis.${name}`, depth);
-    this.kernel = kernel;
+    const own = (name) => conv(engine, file, `network.synthesis.${name}`);
+    const stage = (name, depth) => blocksOf(engine, file, `network.synthesis.${name}`, depth);
+    this.engine = engine;
     this.gains = file.floats("network.gains.log_decode");
     this.stem = own("stem");
     this.stages = [stage("stage16", d16), stage("stage8", d8), stage("stage4", d4)];
@@ -237,13 +158,13 @@ export class Synthesis {
 
   #grainOf(file, index) {
     const name = `network.synthesis.grain.${index}`;
-    const project = this.kernel.keep(file.floats(`${name}.project.weight`));
-    return { gate: conv(this.kernel, file, `${name}.gate`), project, factor: 2 << index, channel: index ? 16 : 0 };
+    const project = this.engine.keep(file.floats(`${name}.project.weight`));
+    return { gate: conv(this.engine, file, `${name}.gate`), project, factor: 2 << index, channel: index ? 16 : 0 };
   }
 
   // latents: Int32Array [M, h, w] in units of 1/64 -> RGBA, Uint8ClampedArray, or parts of it (codec.js). `tick(share)`
-  // is awaited between layers; getHelpers: see tiles.js.
-  async run(latents, height, width, step, realism, getHelpers, tick, { onPart, visible, skip } = {}) {
+  // is awaited between layers; perform, getHelpers: as above.
+  async run(latents, height, width, step, realism, perform, getHelpers, tick, { onPart, visible, skip } = {}) {
     const [h, w] = latentSize(height, width);
     const rgba = onPart ? null : new Uint8ClampedArray(4 * height * width);
     const place = ({ yields }) => ({
@@ -266,64 +187,55 @@ export class Synthesis {
     };
     const all = tilesOf(h, w, this.halos[0]).filter(({ index }) => !skip?.has(index));
     if (visible) sortByDistance(all, visible);
-    await inTiles(all, { cut, here: this.perform, put }, getHelpers, tick);
+    await inTiles(all, { cut, here: perform, put }, getHelpers, tick);
     return rgba;
   }
 
   // A job of `run`: the pixels that a tile yields, RGBA of rows x columns.
-  perform = async ({ latents, yields, sees, rows, columns, step, realism }, tick) => {
-    const { kernel } = this;
-    const mark = kernel.mark();
-    try {
-      const y = kernel.tensor(this.stem.inputs, sees.height, sees.width);
-      const values = kernel.f32(y.at, latents.length);
-      const gains = weighted(qualityCondition(step), this.gains).map((gain) => Math.exp(gain) / 64);
-      const plane = sees.height * sees.width;
-      for (let i = 0; i < latents.length; i++) values[i] = latents[i] * gains[Math.floor(i / plane)];
-      const seen = { ...sees };
-      const x = await this.#tile(y, yields, seen, step, realism, tick);
-      const at = kernel.take(4 * rows * columns);
-      const [top, left] = [(yields.top - seen.top) * STRIDE, (yields.left - seen.left) * STRIDE];
-      kernel.call.to_rgba(x.at, x.height, x.width, top, left, rows, columns, at, columns);
-      return new Uint8ClampedArray(kernel.u8(at, 4 * rows * columns).slice().buffer);
-    } finally {
-      kernel.release(mark);
-    }
-  };
+  async perform({ latents, yields, sees, rows, columns, step, realism }, tick) {
+    const gains = weighted(qualityCondition(step), this.gains).map((gain) => Math.exp(gain) / 64);
+    const plane = sees.height * sees.width;
+    const scaled = new Float32Array(latents.length);
+    for (let i = 0; i < latents.length; i++) scaled[i] = latents[i] * gains[Math.floor(i / plane)];
+    const y = this.engine.tensor(this.stem.inputs, sees.height, sees.width, scaled);
+    const seen = { ...sees };
+    const x = await this.#tile(y, yields, seen, step, realism, tick);
+    const [top, left] = [(yields.top - seen.top) * STRIDE, (yields.left - seen.left) * STRIDE];
+    return this.engine.toPixels(x, top, left, rows, columns);
+  }
 
-  // `seen` becomes the part of the image that the result covers.
+  // Pixels in the order of a pixel shuffle by 2; `seen` becomes the part of the image that they cover.
   async #tile(latents, yields, seen, step, realism, tick) {
-    const { kernel } = this;
+    const { engine } = this;
     const condition = [...qualityCondition(step), realism];
     const all = this.stages.flatMap((blocks, i) => blockLayers(blocks, 4 ** i));
     const work = macs([...all, [this.refine, 64], [this.head, 64]]);
     let done = 0;
-    const mark = kernel.mark();
+    const mark = engine.mark();
     let x = this.stem.run(latents);
     for (const [i, blocks] of this.stages.entries()) {
       if (i && realism && this.grain.length) this.#addGrain(x, this.grain[i - 1], seen, realism);
       for (const [j, block] of blocks.entries()) {
         await tick(done / work);
         block.run(x, condition);
-        trim(kernel, x, seen, yields, this.halos[i + 1] + (REACH * (blocks.length - 1 - j)) / 2 ** i);
+        trim(engine, x, seen, yields, this.halos[i + 1] + (REACH * (blocks.length - 1 - j)) / 2 ** i);
         done += macs(blockLayers([block], 4 ** i));
       }
-      trim(kernel, x, seen, yields, this.halos[i + 1]);
-      x = kernel.keepOnly(shuffled(kernel, this.ups[i].run(x), 2), mark);
+      trim(engine, x, seen, yields, this.halos[i + 1]);
+      x = engine.keepOnly(this.ups[i].run(x, { shuffle: true }), mark);
     }
     await tick(done / work);
-    const refined = this.refine.run(x, { mode: MODE.leaky });
-    kernel.call.add_f32(x.at, refined.at, x.channels * x.height * x.width);
-    kernel.release(refined.at);
+    const before = engine.mark();
+    engine.add(x, this.refine.run(x, { mode: MODE.leaky }));
+    engine.release(before);
     await tick((done + macs([[this.refine, 64]])) / work);
-    return shuffled(kernel, this.head.run(x), 2);
+    return this.head.run(x);
   }
 
-  #addGrain(x, { gate, project, factor, channel }, { top, left, height, width }, realism) {
-    const mark = this.kernel.mark();
-    const open = gate.run(x);
-    this.kernel.call.grain_f32(x.at, open.at, project, x.channels, height, width, factor, channel, top, left, realism);
-    this.kernel.release(mark);
+  #addGrain(x, { gate, project, factor, channel }, { top, left }, realism) {
+    const mark = this.engine.mark();
+    this.engine.grain(x, gate.run(x), project, { factor, channel, top, left, realism });
+    this.engine.release(mark);
   }
 }
 
