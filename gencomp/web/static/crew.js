@@ -26,7 +26,8 @@ export class Crew {
   // The model's facts, once it is ready in the first worker; progress(share) while it is fetched.
   start(progress) {
     const kernels = ["kernel-relaxed", "kernel"].map((name) => new URL(`codec/${name}.wasm`, import.meta.url).href);
-    this.#started ??= this.first.run("start", { kernels, model: this.#model }, progress);
+    const softwareGpu = new URLSearchParams(location.search).get("gpu") === "force"; // for tests on machines without a GPU
+    this.#started ??= this.first.run("start", { kernels, model: this.#model, softwareGpu }, progress);
     this.#started.catch(() => (this.#started = null));
     return this.#started;
   }

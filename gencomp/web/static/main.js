@@ -125,7 +125,7 @@ function show() {
   $("compared").textContent = facts && coded ? comparedText(item) : "";
   $("notes").replaceChildren(...notes.map((note) => Object.assign(document.createElement("li"), { textContent: note })));
   $("save-gnc").disabled = $("save-png").disabled = !(facts && coded);
-  const rows = facts && coded ? factRows(item, model, screen.seconds) : [];
+  const rows = facts && coded ? factRows(item, model, screen) : [];
   $("facts").querySelector("dl").replaceChildren(
     ...rows.flatMap(([name, value, holds]) => {
       const [term, text] = [document.createElement("dt"), document.createElement("dd")];

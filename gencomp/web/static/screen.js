@@ -16,6 +16,7 @@ export class Screen {
   item = null;
   panes = { left: { picture: null, says: "" }, right: { picture: null, says: "" } };
   seconds = {};
+  engine = null; // what the last picture was decoded on
 
   // visible(): the part of the image that is seen; changed() after each step, progress(doing, share) during one.
   constructor(crew, { start, visible, changed, progress }) {
@@ -206,7 +207,7 @@ export class Screen {
     } else {
       const colorSpace = facts.profile === "p3" ? "display-p3" : "srgb";
       const given = { key, realism, visible: this.visible(), skip: [...picture.done] };
-      await step("Decoding", "show", given, ({ index, data, left, top, width, height }) => {
+      this.engine = await step("Decoding", "show", given, ({ index, data, left, top, width, height }) => {
         context.putImageData(new ImageData(data, width, height, { colorSpace }), left, top);
         picture.done.add(index);
         if (picture.done.size === 1) begun();

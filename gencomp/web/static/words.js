@@ -23,8 +23,10 @@ export function besideText({ bytes, quality, scale, psnr }) {
   return `${bytesText(bytes)}, quality ${quality}${smaller}: its best for these bytes, ${psnr.toFixed(1)} dB`;
 }
 
+const ENGINES = { WebGPU: "the graphics processor (WebGPU)", WebAssembly: "the processor (WebAssembly)" };
+
 // Rows of [name, value, is a check that holds].
-export function factRows(item, model, seconds) {
+export function factRows(item, model, { seconds, engine }) {
   const { facts, file } = item;
   const sections = Object.entries(facts.sections).map(([name, bytes]) => [name, bytesText(bytes)]);
   const time = (name, value) => (value === undefined ? [] : [[name, `${value.toFixed(2)} s`]]);
@@ -41,6 +43,7 @@ export function factRows(item, model, seconds) {
     ...time("coded in", seconds.code),
     ...time("latents in", seconds.open),
     ...time("pixels in", seconds.show),
+    ...(engine ? [["pixels by", ENGINES[engine]]] : []),
   ];
 }
 

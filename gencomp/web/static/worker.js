@@ -10,6 +10,7 @@ import { filled, onWhite, packAlpha, unpackAlpha } from "./alpha.js";
 import { ALPHA, COMMENT, ICC, qualityToStep } from "./codec/bitstream.js";
 import { Codec } from "./codec/codec.js";
 import { BitstreamError, Cancelled } from "./codec/errors.js";
+import { openGpu } from "./codec/gpu.js";
 import { encoderOf } from "./encoders.js";
 import { fetchKept } from "./fetch.js";
 import { isDisplayP3 } from "./icc.js";
@@ -91,12 +92,14 @@ async function png(file, realism, tick) {
 }
 
 const tasks = {
-  // Make the codec ready, once: from what another worker has, or fetched; `model`: {url, bytes}.
+  // Make the codec ready, once: from what another worker has, or fetched; `model`: {url, bytes}. The page's one GPU is for
+  // the worker that fetches: a second would wait for it, and need as much memory again.
   async start(message) {
     if (codec) return { name: codec.name, id: codec.id, knowsRealism: codec.knowsRealism };
-    const { id, port, kernel, kernels, model, bytes } = message;
+    const { id, port, kernel, kernels, model, bytes, softwareGpu } = message;
+    const gpu = bytes ? null : openGpu(softwareGpu);
     shared = bytes ? { kernel, bytes } : await fetchKept(kernels, model, (share) => port.postMessage({ id, share }));
-    codec = await Codec.load(shared.kernel, shared.bytes);
+    codec = await Codec.load(shared.kernel, shared.bytes, await gpu);
     codec.getHelpers = async () => helpers;
     return tasks.start(message);
   },
@@ -155,6 +158,7 @@ const tasks = {
   },
 
   // The image of a file that was read or coded, at a realism, in parts: those first that `visible` names, none of `skip`.
+  // What it was computed on.
   async show(message) {
     const { id, port, key, realism, visible, skip } = message;
     const { alpha, header } = files.get(key);
@@ -166,6 +170,7 @@ const tasks = {
       port.postMessage({ id, part }, [part.data.buffer]);
     };
     await codec.show(files.get(key), realism, { tick: ticker(message), visible, skip: new Set(skip), onPart });
+    return codec.engine;
   },
 
   png: (message) => png(files.get(message.key), message.realism, ticker(message)),

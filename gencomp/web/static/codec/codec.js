@@ -3,14 +3,14 @@
 import { pack, STEPS, storedCrc, unpack } from "./bitstream.js";
 import { hex } from "./bytes.js";
 import { entropyModel, modelId } from "./entropy.js";
-import { BitstreamError, ModelError, RateError } from "./errors.js";
+import { BitstreamError, Cancelled, ModelError, RateError } from "./errors.js";
 import { Floats } from "./floats.js";
 import { HyperAnalysis } from "./hyper.js";
 import { Kernel } from "./kernel.js";
-import { checksum } from "./numbers.js";
+import { checksum, scatter } from "./numbers.js";
 import { RangeCoder } from "./rangecoder.js";
 import { Safetensors } from "./safetensors.js";
-import { latentSize } from "./tiles.js";
+import { latentSize, STRIDE } from "./tiles.js";
 import { Analysis, Synthesis } from "./transforms.js";
 
 const idle = async () => {};
@@ -20,19 +20,22 @@ export class Codec {
   #file;
   #entropy;
   #config;
-  #engine; // of the transforms
-  #nets = new Map(); // the transforms
+  #floats;
+  #engine; // of the transforms: #floats, or a GPU
+  #nets = new Map(); // transforms on either
   #hyper = null;
   getHelpers = async () => []; // who performs jobs of large images beside this codec: [{perform(job, progress), cancel()}]
 
   // From kernel.wasm, its bytes or compiled, and the bytes of a model file. ModelError unless this browser computes the
-  // model's known answer, that is decodes exactly.
-  static async load(kernel, model) {
+  // model's known answer, that is decodes exactly. gpu: of gpu.js, or null.
+  static async load(kernel, model, gpu = null) {
     const module = kernel instanceof WebAssembly.Module ? kernel : await WebAssembly.compile(kernel);
     const codec = new Codec(await Kernel.load(module), await RangeCoder.load(module), new Safetensors(model));
     if ((await codec.#entropy.knownAnswer()) !== codec.answer) {
       throw new ModelError("the model fails its known-answer test here: it is damaged, or this browser is not exact");
     }
+    if (gpu && (await codec.#agrees(gpu))) codec.#engine = gpu;
+    else gpu?.device.destroy();
     return codec;
   }
 
@@ -52,7 +55,7 @@ export class Codec {
     this.knowsRealism = Boolean(facts.realism);
     this.#config = config.transform;
     this.#kernel = kernel;
-    this.#engine = new Floats(kernel);
+    this.#engine = this.#floats = new Floats(kernel);
     this.#file = file;
     this.#entropy = entropyModel(kernel, coder, file);
   }
@@ -80,23 +83,54 @@ export class Codec {
   // height}) in parts instead: those of `visible`, a rectangle in pixels, first, and none whose index is in `skip`.
   async show({ header: { width, height, step }, latents }, realism, { tick = idle, ...parts } = {}) {
     const strength = this.knowsRealism ? realism : 0;
-    const rest = [this.perform, this.getHelpers, tick, parts];
+    const rest = [this.perform, this.#helpersOfTransforms, tick, parts];
     return this.#net("synthesis").run(latents, height, width, step, strength, ...rest);
   }
 
-  // A job of this codec, or for a helper of another of the same model.
+  // What the transforms run on: "WebGPU", as long as a GPU does what it is asked to, or "WebAssembly".
+  get engine() {
+    return this.#engine.name;
+  }
+
+  // A job of this codec, or for a helper of another of the same model. A GPU that fails once is not asked again.
   perform = async (job, tick) => {
     if (job.task === "integers") return this.#entropy.net(job.net).perform(job, tick);
-    const net = this.#net(job.task);
-    return this.#engine.job(() => net.perform(job, tick));
+    try {
+      return await this.#transform(job, tick);
+    } catch (error) {
+      if (error instanceof Cancelled || this.#engine === this.#floats) throw error;
+      this.#engine.device.destroy();
+      this.#engine = this.#floats;
+      return this.#transform(job, tick);
+    }
   };
+
+  #transform(job, tick, engine = this.#engine) {
+    const net = this.#net(job.task, engine);
+    return engine.job(() => net.perform(job, tick));
+  }
+
+  // Does a GPU show 4 x 4 latents of noise as the kernel does, to a level? Drivers have errors.
+  async #agrees(gpu) {
+    const [, channels] = this.#file.shape("network.gains.log_decode");
+    const latents = scatter(16 * channels, 1).map((value) => (value % 512) - 256);
+    const place = { top: 0, left: 0, height: 4, width: 4 };
+    const size = { yields: place, sees: place, rows: 4 * STRIDE, columns: 4 * STRIDE };
+    const job = { task: "synthesis", latents, ...size, step: STEPS / 2, realism: this.knowsRealism ? 1 : 0 };
+    try {
+      const [ours, kernels] = [await this.#transform(job, idle, gpu), await this.#transform(job, idle)];
+      return ours.every((level, i) => Math.abs(level - kernels[i]) <= 1);
+    } catch {
+      return false;
+    }
+  }
 
   // {data: RGBA, width, height} -> the file: its `bytes`, and what `read` gives of them. extras: sections by kind.
   // `tick(share)` is awaited now and then.
   async encode(image, step, tick = idle, extras = new Map()) {
     const { width, height } = image;
     const [h, w] = latentSize(height, width);
-    const rest = [this.perform, this.getHelpers, (share) => tick(0.8 * share)];
+    const rest = [this.perform, this.#helpersOfTransforms, (share) => tick(0.8 * share)];
     const y = await this.#net("analysis").run(image, step, ...rest);
     this.#hyper ??= new HyperAnalysis(this.#kernel, this.#file);
     const z = await this.#hyper.run(y, h, w, () => tick(0.8));
@@ -125,11 +159,15 @@ export class Codec {
     return best?.header.step === step ? best : this.encode(image, step, tick, extras);
   }
 
+  // Those who help the kernel would keep a GPU waiting for the last of their tiles.
+  #helpersOfTransforms = async () => (this.#engine === this.#floats ? this.getHelpers() : []);
+
   // The weights of one side are made ready when they are first needed.
-  #net(task) {
+  #net(task, engine = this.#engine) {
+    const key = `${task} ${engine.name}`;
     const Net = task === "analysis" ? Analysis : Synthesis;
-    if (!this.#nets.has(task)) this.#nets.set(task, new Net(this.#engine, this.#file, this.#config));
-    return this.#nets.get(task);
+    if (!this.#nets.has(key)) this.#nets.set(key, new Net(engine, this.#file, this.#config));
+    return this.#nets.get(key);
   }
 }
 

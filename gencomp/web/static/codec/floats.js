@@ -1,8 +1,10 @@
-// The engine of the transforms that every browser has: their float arithmetic on the kernel.
+// The engine of the transforms that every browser has: their float arithmetic on the kernel. gpu.js has the same methods.
 
 import { Conv } from "./kernel.js";
 
 export class Floats {
+  name = "WebAssembly";
+
   constructor(kernel) {
     this.kernel = kernel;
   }

@@ -1,4 +1,5 @@
-// Pixels to latents and back (gencomp/networks/transforms.py, runtime/tiling.py), in float32 on an engine (floats.js).
+// Pixels to latents and back (gencomp/networks/transforms.py, runtime/tiling.py), in float32 on an engine: the kernel
+// (floats.js) or a GPU (gpu.js).
 
 import { MODE } from "./kernel.js";
 import { knotWeights, SEGMENT } from "./numbers.js";
