@@ -68,6 +68,8 @@ FILES = """async ([rgba, width, height, step]) => {%s
   const load = (...on) => Codec.load(module, model, ...on);
   const tick = async () => {};
   const [ours, kernels] = [await load(gpu), await load()];
+  const slow = Object.assign(await openGpu(true), { software: false });
+  check((await load(slow)).engine === "WebAssembly", "a GPU that is slower than the kernel is used");
   const image = { data: new Uint8ClampedArray(bytes(rgba)), width, height };
   const coded = [await ours.encode(image, step), await kernels.encode(image, step)];
   const shown = [];

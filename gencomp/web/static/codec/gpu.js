@@ -14,7 +14,7 @@ export async function openGpu(software = false) {
   try {
     const adapter = await navigator.gpu.requestAdapter({ powerPreference: "high-performance" });
     if (!software && (adapter.info?.isFallbackAdapter ?? adapter.isFallbackAdapter)) return null;
-    return new Gpu(await adapter.requestDevice());
+    return new Gpu(await adapter.requestDevice(), software);
   } catch {
     return null;
   }
@@ -33,12 +33,12 @@ class Gpu {
   #free = []; // and those it gave back: `tensor` takes them again
   #lost = false;
 
-  constructor(device) {
+  constructor(device, software) {
     const fail = (event) => {
       event.preventDefault?.(); // the console need not know: the kernel takes over
       this.#lost = true;
     };
-    this.device = device;
+    Object.assign(this, { device, software });
     device.lost.then(fail);
     device.addEventListener("uncapturederror", fail);
     const types = ["uniform", "read-only-storage", "read-only-storage", "read-only-storage", "storage"];
