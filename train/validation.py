@@ -1,6 +1,5 @@
 """Looking at a network while it learns: sample grids, and real files of images, coded and decoded again."""
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +11,7 @@ from gencomp.bitstream import STEPS, step_to_quality
 from gencomp.codec import Codec
 from gencomp.image import to_uint8
 from gencomp.networks.contract import Calibration, Network, TrainingInputs
+from gencomp.target import psnr
 
 from .export import to_model
 
@@ -53,10 +53,6 @@ def validate(
         data = codec.compress(pixels, quality=step_to_quality(STEPS // 2))
         bpp.append(8 * len(data) / (pixels.shape[0] * pixels.shape[1]))
         shown = [codec.decompress(data, realism=r) for r in (0.0, 1.0)] if realism else [codec.decompress(data)] * 2
-        errors.append([_psnr(pixels, np.asarray(image)) for image in shown])
+        errors.append([psnr(pixels, np.asarray(image)) for image in shown])
     still, realistic = np.mean(errors, axis=0).tolist()
     return Validation(float(np.mean(bpp)), still, realistic)
-
-
-def _psnr(a: np.ndarray, b: np.ndarray) -> float:
-    return 10 * math.log10(255**2 / max(float(np.mean((a.astype(np.float64) - b) ** 2)), 1e-9))
