@@ -158,16 +158,16 @@ def from_options(options: Mapping[str, Any]) -> dict[int, bytes]:
 def upright(sections: Mapping[int, bytes]) -> tuple[dict[int, bytes], int | None]:
     """Sections whose EXIF and XMP say that the image is upright, and the orientation that they gave (EXIF's first). For
     pixels that are turned by it; all else stays byte by byte. ValueError for EXIF that cannot be read."""
-    found, said = dict(sections), list[int]()
+    found, orientations = dict(sections), list[int]()
     exif, xmp = SECTION_KINDS["exif"], SECTION_KINDS["xmp"]
     if (at := _orientation_at(found.get(exif, b""))) is not None:
         order: Literal["little", "big"] = "little" if found[exif][:1] == b"I" else "big"
-        said.append(int.from_bytes(found[exif][at : at + 2], order))
+        orientations.append(int.from_bytes(found[exif][at : at + 2], order))
         found[exif] = found[exif][:at] + (1).to_bytes(2, order) + found[exif][at + 2 :]
     if xmp in found:
-        said += [int(match["value"]) for match in _XMP_ORIENTATION.finditer(found[xmp])]
+        orientations += [int(match["value"]) for match in _XMP_ORIENTATION.finditer(found[xmp])]
         found[xmp] = _XMP_ORIENTATION.sub(lambda match: match["before"] + b"1", found[xmp])
-    return found, said[0] if said else None
+    return found, orientations[0] if orientations else None
 
 
 def _orientation_at(exif: bytes) -> int | None:

@@ -177,22 +177,22 @@ class Workers:
             if self._workers.get(worker.number) is not worker:  # closed meanwhile
                 continue
             try:
-                kind, said = worker.pipe.recv()
+                kind, content = worker.pipe.recv()
             except (EOFError, OSError):
                 yield from self._replace(worker)
                 continue
             if kind == "told":
-                yield Told(worker.number, worker.task, said)
+                yield Told(worker.number, worker.task, content)
                 continue
             task, worker.task = worker.task, _NONE
             if kind == "raised":
-                raise said
+                raise content
             if kind == "returned":
-                yield Returned(worker.number, task, said)
+                yield Returned(worker.number, task, content)
             else:
                 worker.ready = True
                 self._deaths[worker.number] = 0
-                self._greeting = said if self._greeting is _NONE else self._greeting
+                self._greeting = content if self._greeting is _NONE else self._greeting
         if tick is not None:
             yield None
 
@@ -270,10 +270,10 @@ def _answer(pipe: Connection[Any, Any], kind: str, call: Callable[[], Any]) -> N
     except Exception as error:
         error.add_note("in a worker process:\n" + "".join(traceback.format_exception(error)))
         plain = ValueError if isinstance(error, ValueError | OSError) else RuntimeError
-        for said in (error, plain(str(error) or type(error).__name__)):  # not every exception can be sent
+        for sent in (error, plain(str(error) or type(error).__name__)):  # not every exception can be sent
             with contextlib.suppress(Exception):
-                copy.copy(said)  # which makes it anew from its arguments, as the other side will
-                pipe.send(("raised", said))
+                copy.copy(sent)  # which makes it anew from its arguments, as the other side will
+                pipe.send(("raised", sent))
                 return
 
 

@@ -113,17 +113,17 @@ def _sentence(found: FamilyResults, test: Standing, anchor: Standing, minutes: f
     clear = interval is not None and (interval[0] > 0) == (interval[1] > 0)
     verdict = "open" if not clear else "holds" if better else "reversed"
     if promise == "realism":
-        said = f"{abs(value):.2f} dB {'less' if value > 0 else 'more'} texture error than {other} at equal rate"
+        comparison = f"{abs(value):.2f} dB {'less' if value > 0 else 'more'} texture error than {other} at equal rate"
     else:
-        said = f"{abs(value):.1f} % {'fewer' if value < 0 else 'more'} bits than {other} at equal PSNR"
+        comparison = f"{abs(value):.1f} % {'fewer' if value < 0 else 'more'} bits than {other} at equal PSNR"
     bounds = f" (95 % interval {interval[0]:+.1f} to {interval[1]:+.1f})" if interval else ""
     if promise == "arithmetic":
         mine, theirs = _kmac(test), _kmac(anchor)
         share = f", {mine / theirs:.2f} of {other}'s {theirs:.1f}" if theirs else ""
-        text = f"{name} takes {mine:.1f} kMAC per pixel both ways{share}, at {said}{bounds}."
+        text = f"{name} takes {mine:.1f} kMAC per pixel both ways{share}, at {comparison}{bounds}."
         return Sentence("holds" if mine < theirs else "reversed", text)
     doubt = "" if verdict != "open" else ", and the interval has zero in it" if interval else ", without an interval"
-    text = f"{name} has {said}{bounds}{doubt}."
+    text = f"{name} has {comparison}{bounds}{doubt}."
     return Sentence(verdict, text if verdict == "holds" else f"{text} {known}")
 
 

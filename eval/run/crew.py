@@ -194,14 +194,14 @@ def progress(
     if quiet or not total:
         yield from items
         return
-    start = said = time.monotonic()
+    start = reported = time.monotonic()
     with tqdm(total=total, desc=what, unit="", dynamic_ncols=True, disable=not sys.stderr.isatty()) as bar:
         for done, item in enumerate(items, 1):
             bar.set_postfix_str(label(item), refresh=False)
             bar.update()
             now = time.monotonic()
-            if bar.disable and (done == total or now - said >= SECONDS_BETWEEN_LINES):
+            if bar.disable and (done == total or now - reported >= SECONDS_BETWEEN_LINES):
                 left = tqdm.format_interval((now - start) / done * (total - done))
                 write(f"{what}: {done} of {total}, {label(item)}" + f", {left} left" * (done < total))
-                said = now
+                reported = now
             yield item

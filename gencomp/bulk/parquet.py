@@ -169,8 +169,8 @@ def _damage_said() -> Iterator[None]:
         if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
             raise
         known = isinstance(error, (ValueError, OSError))
-        said = " ".join(str(error).split()) if known else "its footer contradicts itself"
-        raise ValueError(f"a damaged parquet file, or none: {said}") from error
+        reason = " ".join(str(error).split()) if known else "its footer contradicts itself"
+        raise ValueError(f"a damaged parquet file, or none: {reason}") from error
 
 
 def _bytes_of(cell: Any) -> bytes | None:

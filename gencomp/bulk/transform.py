@@ -165,8 +165,8 @@ class SampleRecorder:
             seconds = time.perf_counter() - start
             small = thumbnail(data) if self._thumbnails < THUMBNAILS else None
             self._thumbnails += small is not None
-            said = one_line(explain(error))
-            return SampleRow(sample, FAILED, said, bytes_in=len(data), seconds=seconds, thumbnail=small), None
+            message = one_line(explain(error))
+            return SampleRow(sample, FAILED, message, bytes_in=len(data), seconds=seconds, thumbnail=small), None
         seconds, note = time.perf_counter() - start, output.note and one_line(output.note)
         size = None if output.data is None else len(output.data)
         row = SampleRow(sample, DONE, None, note, len(data), size, output.width, output.height, seconds)
