@@ -43,11 +43,7 @@ def test_a_file_that_a_graph_reads_does_not_go_unseen(monkeypatch: pytest.Monkey
     hostile, run = mutate_graph.sealed(tensors, metadata), targets.onnx_target().run
     assert run(hostile).startswith("refused: the tensor 's' lies outside")
     monkeypatch.setattr("gencomp.model.check_graphs", lambda model: None)
-
-    def named(data: bytes, forms: dict[str, object]) -> list[str]:
-        return [n for n in forms if f"<{n}>".encode() in data]
-
-    monkeypatch.setattr("gencomp.runtime.onnx.tensors_named", named)
+    monkeypatch.setattr("gencomp.model.tensors_named", lambda data, given: [n for n in given if n.encode() in data])
     monkeypatch.setattr(mutate_graph, "may_do_more_than_compute", lambda graph: "")
     with pytest.raises(targets.Finding, match="was read"):
         run(hostile)
