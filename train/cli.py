@@ -171,6 +171,12 @@ def _describe(chosen: Recipe, processes: int, as_json: bool) -> None:
     help="The realism of training that becomes realism 1; a lower one costs less distortion.",
 )
 @click.option(
+    "--average",
+    type=(_PATH, click.FloatRange(0, 1)),
+    metavar="MODEL SHARE",
+    help="Average the weights with those of a model of the same network, such as the run began with.",
+)
+@click.option(
     "--graphs/--no-graphs",
     default=True,
     show_default=True,
@@ -220,7 +226,9 @@ def export(
         return
     from . import export as exporting
 
-    protecting([*exporting.inputs_of(run), how["integers"], *data], overwrite).check(output)
+    protecting([*exporting.inputs_of(run), how["integers"], (how["average"] or [None])[0], *data], overwrite).check(
+        output
+    )
     done = exporting.export(run, output, data=list(data) or None, replace=output.exists(), **how)
     facts = done.model.facts
     if as_json:

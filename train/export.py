@@ -52,6 +52,7 @@ def export(
     integers: Path | None = None,
     strict: bool = False,
     realism_scale: float = 1.0,
+    average: tuple[Path, float] | None = None,
     graphs: bool = False,
     replace: bool = True,
 ) -> Export:
@@ -60,7 +61,8 @@ def export(
     data: photographs to calibrate on, by default those of the run. integers: a model file whose integers are kept,
     by default the one that the run began with, if nothing that decides bits has changed since. strict: CheckpointError,
     and nothing written, where the rate grows by over 0.2 %. realism_scale: the realism of training that
-    becomes 1; CheckpointError for a run that has not learnt any. graphs: also write the transforms as ONNX graphs.
+    becomes 1; CheckpointError for a run that has not learnt any. average: a model of the same network and the share of
+    its weights in the mean that is exported. graphs: also write the transforms as ONNX graphs.
     replace: whether a file that stands at `out` goes.
     """
     saved = newest(run)
@@ -70,6 +72,9 @@ def export(
         raise CheckpointError(f"{run} is in the stage {checkpoint.meta['stage']}, which trains no encoder yet")
     network = build(model_config(recipe))
     restore_module(network, "", exported(checkpoint.tensors))
+    facts: dict[str, Any] = {"recipe": recipe["name"], "steps": checkpoint.step}
+    if average is not None:
+        facts["averaged"] = _average(network, *average)
     if realism_scale != 1:
         if not checkpoint.meta["realism"]:
             raise CheckpointError("the run has not learnt realism yet: there is no realism to rescale")
@@ -81,7 +86,6 @@ def export(
     change = rate_change(network.bits_of, entropy, calibration[CALIBRATION:])
     if strict and change > RATE_WARNING:
         raise CheckpointError(f"the integers raise the rate by {100 * change:.2f} %, over 0.2 %: nothing was written")
-    facts = {"recipe": recipe["name"], "steps": checkpoint.step}
     facts |= {"realism": checkpoint.meta["realism"] and network.knows_realism}
     facts |= {"prior": True} if network.has_prior else {}  # what `gencomp sample` draws by
     facts |= {"minimised": minimised(recipe), "parameters": parameter_count(network), "rate_change": round(change, 6)}
@@ -94,6 +98,20 @@ def export(
     check_graphs(model)
     save_model(model, out, replace=replace)
     return Export(model, change)
+
+
+def _average(network: Network, source: Path, share: float) -> list[Any]:
+    """Draw a network's weights towards those of a model, which lessens what a fine-tuning lost and keeps most of what
+    it won (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models"); gives the model's id and its share."""
+    model = load_model(source)
+    other = network_of(model)
+    if other.config != network.config:
+        raise CheckpointError(f"{model.name} has another network than the run: their weights have no mean")
+    theirs = other.state_dict()
+    network.load_state_dict(
+        {name: torch.lerp(ours, theirs[name], share) for name, ours in network.state_dict().items()}
+    )
+    return [model.id.hex(), share]
 
 
 def inputs_of(run: Path) -> list[Path]:

@@ -38,6 +38,19 @@ def test_realism_is_rescaled_in_the_exported_model_and_only_after_stage_two(trai
     assert whole.id == half.id
 
 
+def test_weights_are_averaged_with_a_model_of_the_same_network(trained: Path, tmp_path: Path) -> None:
+    files = [tmp_path / f"{name}.safetensors" for name in ("first", "last", "mean")]
+    first, last = (export(run, file).model for run, file in zip(checkpoints(trained), files))
+    mean = export(trained, files[2], average=(files[0], 0.25)).model
+    assert mean.facts["averaged"] == [first.id.hex(), 0.25]
+    for name, weight in mean.weights.items():
+        expected = 0.75 * last.weights[name].astype(float) + 0.25 * first.weights[name].astype(float)
+        assert np.allclose(weight, expected, rtol=2e-3, atol=1e-5)
+    assert any(not np.array_equal(first.weights[name], last.weights[name]) for name in first.weights)
+    with pytest.raises(CheckpointError, match="another network"):
+        export(trained, tmp_path / "none.safetensors", average=(GOLDEN / "tiny.safetensors", 0.5))
+
+
 def test_equal_runs_export_equal_files_and_old_ones_stay(trained: Path, photographs: Path, tmp_path: Path) -> None:
     again = tmp_path / "again"
     run(small(), [str(photographs)], again, options=RunOptions(save_every=100, log_every=3))
