@@ -126,7 +126,7 @@ class Codec:
         """Compress an image and say what came out.
 
         image: a Pillow image, an array, a path or an open file; brought to sRGB (see image.py). One of quality,
-        1..100 (default 45, about 0.12 bpp on Kodak); bpp, bits per pixel of the file; bytes, its length: for the last
+        1..100 (default 45, about 0.16 bpp on Kodak); bpp, bits per pixel of the file; bytes, its length: for the last
         two the largest quality whose file is at most that (above 1.5 megapixels nearly the largest: a sketch says where
         to look). keep: names of metadata to keep (metadata.py); extras: further sections by kind. Alpha is kept without
         loss (alpha.py), unless background, a colour as Pillow names it, is given to composite the image on.
