@@ -24,7 +24,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import IO, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 DONE, SKIPPED, FAILED = "done", "skipped", "failed"
 BINS_PER_OCTAVE = 2
@@ -154,23 +157,32 @@ def read_footer(file: IO[bytes]) -> Footer:
         raise ValueError(f"no status table of gencomp bulk ({type(error).__name__})") from error
 
 
-def read_rows(file: IO[bytes], filters: Any = None) -> list[SampleRow]:
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(file, columns=list(SampleRow._fields), filters=filters)
-    return [SampleRow(**record) for record in table.to_pylist()]
+def read_rows(file: IO[bytes]) -> list[SampleRow]:
+    return _rows(_columns(file, SampleRow._fields))
 
 
 def read_outputs(file: IO[bytes]) -> dict[str, int]:
     """The outputs that a table names, with their bytes."""
-    import pyarrow.parquet as pq
-
-    names, sizes = (column.to_pylist() for column in pq.read_table(file, columns=["output", "bytes_out"]).columns)
-    return {name: size for name, size in zip(names, sizes) if name is not None}
+    table = _columns(file, ("output", "bytes_out"))
+    pairs = zip(table["output"].to_pylist(), table["bytes_out"].to_pylist())
+    return {name: size for name, size in pairs if name is not None}
 
 
 def read_shown(file: IO[bytes]) -> list[SampleRow]:
     """The rows of a table that a report shows: what failed, and samples."""
     import pyarrow.compute as pc
 
-    return read_rows(file, (pc.field("status") == FAILED) | pc.field("decoded").is_valid())
+    table = _columns(file, SampleRow._fields)
+    return _rows(table.filter(pc.or_(pc.equal(table["status"], FAILED), pc.is_valid(table["decoded"]))))
+
+
+def _rows(table: pa.Table) -> list[SampleRow]:
+    return [SampleRow(**record) for record in table.to_pylist()]
+
+
+def _columns(file: IO[bytes], names: Sequence[str]) -> pa.Table:
+    """Columns of a table. `read_table` would leave a thread of its scanner with the file, and a process that ended
+    meanwhile with SIGABRT (apache/arrow issues 33975 and 34314)."""
+    import pyarrow.parquet as pq
+
+    return pq.ParquetFile(file, pre_buffer=False).read(list(names), use_threads=False)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from gencomp.bulk.cli import bulk
 
@@ -134,3 +135,21 @@ def test_a_million_rows_stay_under_300_megabytes(tmp_path: Path) -> None:
     command = [sys.executable, "-c", SCRIPT, str(tmp_path), "1000"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert float(done.stdout) < 300, done.stdout
+
+
+def test_no_table_is_read_by_a_scanner_that_outlives_the_run(tmp_path: Path) -> None:
+    """Its thread may still hold the table when Python ends, and ends the process with SIGABRT."""
+    (tmp_path / "in").mkdir()
+    Image.new("RGB", (40, 30), "teal").save(tmp_path / "in" / "a.png")
+    program = """if True:
+        import sys
+        from gencomp.cli.main import main
+        try:
+            main(["bulk", *sys.argv[1:]], prog_name="gencomp")
+        finally:
+            assert "pyarrow.parquet" in sys.modules and "pyarrow.dataset" not in sys.modules
+    """
+    for _ in range(2):  # which looks at the first one's tables
+        asked = [tmp_path / "in", tmp_path / "out", "--jobs", "1", "--model", TINY]
+        done = subprocess.run([sys.executable, "-c", program, *map(str, asked)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
