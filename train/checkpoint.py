@@ -105,10 +105,15 @@ def checkpoints(run: Path) -> list[Path]:
 
 
 def _is_of(path: Path) -> bool:
-    """Whether a checkpoint holds the step of its name; what cannot be read is for `load_checkpoint` to say."""
+    """Whether a checkpoint holds the step of its name; what cannot be read is for `load_checkpoint` to say.
+
+    A running training may delete it meanwhile: NumPy's reader opens a file once, PyTorch's by its name a second time.
+    """
     try:
-        with safe_open(path, "pt") as file:
+        with safe_open(path, "np") as file:
             return int((file.metadata() or {}).get("step", path.stem[5:])) == int(path.stem[5:])
+    except FileNotFoundError:
+        return False
     except (SafetensorError, OSError, ValueError):
         return True
 
@@ -128,7 +133,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
                 raise CheckpointError(f"{path} is not a checkpoint of this program")
             tensors = {name: file.get_tensor(name) for name in list(file.keys())}
             return Checkpoint(int(meta["step"]), json.loads(meta["meta"]), tensors)
-    except (SafetensorError, OSError, KeyError) as error:
+    except (SafetensorError, OSError, RuntimeError, KeyError) as error:  # RuntimeError: deleted before PyTorch maps it
         raise CheckpointError(f"{path} cannot be read as a checkpoint: {error}") from error
 
 
@@ -170,7 +175,7 @@ def starting_point(source: Path) -> Start:
     """What to start from, out of a model file, a checkpoint, or the folder of a run, whose newest counts."""
     source = newest(source) if source.is_dir() else source
     try:
-        with safe_open(source, "pt") as file:
+        with safe_open(source, "np") as file:
             is_model = "gencomp" in (file.metadata() or {})
         if not is_model:
             return start_of(load_checkpoint(source))

@@ -212,6 +212,24 @@ def test_only_checkpoints_that_the_run_wrote_are_deleted_or_gone_on_from(tmp_pat
     assert [path.name for path in checkpoints(tmp_path)] == [other.name, "step-00000009.safetensors"]
 
 
+def test_runs_are_looked_at_while_they_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkpoint that is deleted between listing and reading is none, one that goes while it is read is named."""
+    kept, gone = (save_checkpoint(tmp_path, Checkpoint(n, {}, {"codec.a": torch.zeros(2)})) for n in (1, 2))
+    mapped = torch.UntypedStorage.from_file
+
+    def late(name: str, *arguments: Any, **options: Any) -> Any:
+        gone.unlink(missing_ok=True)
+        return mapped(name, *arguments, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch.UntypedStorage, "from_file", late)
+        assert checkpoints(tmp_path) == [kept, gone]
+        with pytest.raises(CheckpointError, match=gone.name):
+            load_checkpoint(gone)
+    gone.symlink_to(tmp_path / "nowhere")
+    assert checkpoints(tmp_path) == [kept]
+
+
 @pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"\xff" * 100])
 def test_damaged_checkpoint_is_named(trained: Path, tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     path = tmp_path / "step-00000008.safetensors"
