@@ -16,7 +16,7 @@ from ..run.photos import Photo, find
 from ..run.records import EvaluationOptions, Record, Target, load_all
 from ..run.sets import comparable
 
-METRICS = ("psnr", "ms_ssim", "swd", "texture_error")
+METRICS = ("psnr", "ms_ssim", "texture_error")
 QUALITIES = (1, 25, 50, 75, 100)  # of the rungs
 CLASSICAL: Mapping[str, tuple[float, ...]] = {
     "jpeg": (5, 12, 25, 50, 75), "webp": (0, 12, 35, 60, 85), "avif": (0, 13, 27, 42, 60),

@@ -4,8 +4,7 @@ Images are float (1, 3, H, W) in [0, 1], made from 8 bits. The constants are par
 with others do not compare.
 """
 
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -18,8 +17,6 @@ from gencomp.perceptual.wasserstein import Pooled, pooled, pooled_distance
 from .table import by_sides
 
 LEVELS = 4
-PATCHES, SIDE, DIRECTIONS = 512, 7, 512  # descriptors per level and image, their side, projections
-SMALLEST = (SIDE - 1) * 2 ** (LEVELS - 1) + 1  # the side of an image whose last level still holds a patch
 BLOCK = 16
 LOG2_SIGMA, TILE = 4.0, 1024
 
@@ -94,49 +91,3 @@ def wasserstein(features: FeatureStack | None = None, scale: float = 1.0) -> Mea
         return scale * total / sum(area for area, _ in original)
 
     return by_sides(statistics, statistics, distortion)
-
-
-def swd() -> Callable[[Iterable[Tensor], Iterable[Tensor]], float]:
-    """Sliced Wasserstein distance between two sets of images, times 1000, mean over the levels of a pyramid. Raises
-    ValueError for an image under 49 pixels a side."""
-
-    def distance(originals: list[Tensor], rebuilt: list[Tensor]) -> float:
-        levels = sliced_wasserstein(originals, rebuilt)
-        return sum(levels) / len(levels)
-
-    return by_sides(partial(descriptors, seed=1), partial(descriptors, seed=2), distance)
-
-
-def descriptors(images: Iterable[Tensor], seed: int) -> list[Tensor]:
-    """Random 7x7 patches of each Laplacian level over a set of images, (images * 512, 3, 7, 7) a level. Places are
-    drawn in the order of the images. Raises ValueError for an image whose last level is under 7 pixels."""
-    generator = torch.Generator().manual_seed(seed)
-    offsets = torch.arange(SIDE)
-    gathered: list[list[Tensor]] = [[] for _ in range(LEVELS)]
-    for image in images:
-        for level, band in enumerate(laplacian_bands(2 * image - 1, LEVELS)):
-            height, width = band.shape[2:]
-            if min(height, width) < SIDE:
-                raise ValueError(f"needs sides of at least {SMALLEST} pixels")
-            tops = torch.randint(0, height - SIDE + 1, (PATCHES,), generator=generator)
-            lefts = torch.randint(0, width - SIDE + 1, (PATCHES,), generator=generator)
-            rows, columns = (tops[:, None] + offsets)[:, :, None], (lefts[:, None] + offsets)[:, None, :]
-            gathered[level].append(band[0].cpu()[:, rows, columns].transpose(0, 1))
-    return [torch.cat(level) for level in gathered]
-
-
-def sliced_wasserstein(reference: list[Tensor], rebuilt: list[Tensor]) -> list[float]:
-    """Sliced Wasserstein distance times 1000 of two sets of descriptors, each level (Karras et al. 2018, section 5).
-
-    Both are divided by the reference's deviation by channel; 512 random directions. Sets of one image or more that
-    are drawn with different seeds are some way apart even when the images are the same: that is the measure's floor.
-    """
-    generator = torch.Generator().manual_seed(3)
-    distances = []
-    for a, b in zip(reference, rebuilt, strict=True):
-        mean, deviation = a.mean((0, 2, 3), keepdim=True), a.std((0, 2, 3), keepdim=True)
-        a, b = (((patches - mean) / deviation).flatten(1) for patches in (a, b))
-        directions = F.normalize(torch.randn(a.shape[1], DIRECTIONS, generator=generator), dim=0)
-        gaps = torch.sort(a @ directions, 0).values - torch.sort(b @ directions, 0).values
-        distances.append(1000 * float(gaps.abs().mean()))
-    return distances

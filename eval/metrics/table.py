@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
 Direction = Literal["higher", "lower", "one"]
-Scope = Literal["image", "images", "patches", "wholes"]
+Scope = Literal["image", "patches"]
 Given = TypeVar("Given")
 Original = TypeVar("Original")
 Rebuilt = TypeVar("Rebuilt")
@@ -32,9 +32,7 @@ class Metric(NamedTuple):
     the function that `make` returns (it raises WeightsError or ImportError where the metric cannot be had):
 
     image    (original, reconstruction), float (1, 3, H, W) in [0, 1] -> number
-    images   the same of two iterables of images: a metric of the whole set
     patches  two sets of feature vectors (N, D) of HiFiC's patches -> number; as often as there are feature networks
-    wholes   the same of whole images
     """
 
     name: str
@@ -66,7 +64,6 @@ VOTES = {"wasserstein_alex": 0.789, "wasserstein": 0.776, "lpips_alex": 0.762, "
          "lpips_vgg": 0.737, "ms_ssim": 0.724, "dists": 0.679, "psnr": 0.672}  # fmt: skip
 RATERS = 0.800
 
-_SWD = "7x7 patches on a Laplacian pyramid of 4 levels, 512 per level and image, 512 directions, x1000 (Karras 2018)"
 _BANDS = "Laplacian band, energy of the reconstruction over that of the original"
 METRICS: Mapping[str, Metric] = {
     m.name: m._replace(votes=VOTES.get(m.name, 0.0))
@@ -79,13 +76,6 @@ METRICS: Mapping[str, Metric] = {
                "pytorch-msssim: 5 scales, mean over RGB; dB of the mean in curves",
                lambda _: _of("fidelity").ms_ssim, headline=True,
                in_decibels=True, agreement="its definition in float64: 2e-5"),
-        Metric("nlpd", "NLPD", "lower", "", 4, "image", "normalised Laplacian pyramid of the luma (Laparra 2016)",
-               lambda _: _of("fidelity").nlpd(), agreement="its definition with SciPy: 1e-6 relative"),
-        Metric("gmsd", "GMSD", "lower", "", 4, "image",
-               "piq: gradient magnitude similarity deviation of the luma (Xue 2014)",
-               lambda _: _of("fidelity").of_piq("gmsd")),
-        Metric("haarpsi", "HaarPSI", "higher", "", 4, "image", "piq: Haar wavelet similarity (Reisenhofer 2018)",
-               lambda _: _of("fidelity").of_piq("haarpsi")),
         Metric("wasserstein_alex", "Wasserstein (AlexNet)", "lower", "", 3, "image",
                "Wasserstein distortion (Qiu 2023) over AlexNet at three octaves, pooled over 16 pixels",
                lambda r: _of("realism").wasserstein(_of("networks").alex_features(r.weights, r.device)),
@@ -108,13 +98,8 @@ METRICS: Mapping[str, Metric] = {
                agreement="torchmetrics with the same trunk: 1e-6"),
         Metric("fid", "FID", "lower", "", 2, "patches", "Inception (torch-fidelity), HiFiC's patches",
                lambda _: _of("distances").frechet, of_realism=True, headline=True, elsewhere="frechet"),
-        Metric("fid_whole", "FID, whole images", "lower", "", 2, "wholes",
-               "Inception (torch-fidelity), one vector per image", lambda _: _of("distances").frechet, part_of="fid",
-               of_realism=True, elsewhere="frechet_whole"),
         Metric("kid", "KID", "lower", "", 4, "patches", "Inception (torch-fidelity), HiFiC's patches, cubic kernel",
                lambda _: _of("distances").kernel, of_realism=True, elsewhere="kernel"),
-        Metric("swd", "sliced Wasserstein", "lower", "", 1, "images", _SWD, lambda _: _of("realism").swd(),
-               of_realism=True, agreement="SciPy's one-dimensional distances: 1e-4 relative"),
         Metric("band_energy", "band energy", "one", "", 2, "image", f"finest {_BANDS}",
                lambda _: _of("realism").band_energy(0), of_realism=True, headline=True),
         Metric("band_energy_2", "band energy, 2nd", "one", "", 2, "image", f"second {_BANDS}",
@@ -132,9 +117,9 @@ METRICS: Mapping[str, Metric] = {
 NAMES = tuple(name for name, metric in METRICS.items() if not metric.part_of)  # what can be asked for
 
 
-def asked(names: Sequence[str], *scopes: Scope) -> list[Metric]:
-    """The metrics of some scopes that these names ask for, those that come along included, in the table's order."""
-    return [m for m in METRICS.values() if m.scope in scopes and (m.part_of or m.name) in names]
+def asked(names: Sequence[str], scope: Scope) -> list[Metric]:
+    """The metrics of a scope that these names ask for, those that come along included, in the table's order."""
+    return [m for m in METRICS.values() if m.scope == scope and (m.part_of or m.name) in names]
 
 
 def over_network(metric: Metric, network: str) -> Metric:
@@ -142,24 +127,21 @@ def over_network(metric: Metric, network: str) -> Metric:
     if network == "inception":
         return metric
     short = network.removeprefix("timm:")
+    shown = "Lite0" if network == "lite" else short
     what = "Fréchet" if metric.name.startswith("fid") else "kernel"
     return metric._replace(
         name=f"{metric.elsewhere}_{short}",
-        label=f"{what} distance{', whole images' if metric.scope == 'wholes' else ''} ({SHORT.get(short, short)})",
-        definition=metric.definition.replace("Inception (torch-fidelity)", SHORT.get(short, short)),
+        label=f"{what} distance ({shown})",
+        definition=metric.definition.replace("Inception (torch-fidelity)", shown),
     )
-
-
-SHORT = {"lite": "Lite0", "swav": "SwAV", "dinov2": "DINOv2"}  # how networks are called in labels
 
 
 def measured(rows: Sequence[Mapping[str, Any]]) -> dict[str, Metric]:
     """The metrics that stand in any of the rows, by column, those over other feature networks last."""
     columns = dict.fromkeys(key for row in rows for key in row)
     found = {name: metric for name, metric in METRICS.items() if name in columns}
-    bases = sorted((m for m in METRICS.values() if m.elsewhere), key=lambda m: -len(m.elsewhere))
     for name in columns:
-        base = next((m for m in bases if name.startswith(f"{m.elsewhere}_")), None)
+        base = next((m for m in METRICS.values() if m.elsewhere and name.startswith(f"{m.elsewhere}_")), None)
         if base is not None:
             found[name] = over_network(base, name.removeprefix(f"{base.elsewhere}_"))
     return found
@@ -185,7 +167,7 @@ def direction_of(name: str) -> Direction:
 def is_of_sets(name: str) -> bool:
     """Whether a column is a metric of whole sets of images, and not of single ones."""
     metric = measured([{name: 0}]).get(name)
-    return metric is not None and metric.scope != "image"
+    return metric is not None and metric.scope == "patches"
 
 
 def on_axis(metric: Metric, value: float) -> float:

@@ -60,10 +60,7 @@ def summarise(
             intervals[name] = mean_interval(values, RESAMPLES)
             if len(values) < len(members):
                 fewer[name] = len(values)
-        whole = of_sets[key]
-        of_images = [name for name in whole.metrics if name in METRICS and METRICS[name].scope == "images"]
-        fewer |= {name: whole.images[name] for name in of_images if whole.images[name] < len(members)}
-        row |= {**whole.metrics, "intervals": intervals, "fewer": fewer}
+        row |= {**of_sets[key].metrics, "intervals": intervals, "fewer": fewer}
         rows.append({**row, "minimised": [m for m in codecs.get(codec, {}).get("minimised", ()) if m in row]})
     for row in rows:
         row |= {f"{m.name}_db": decibels(row[m.name]) for m in METRICS.values() if m.in_decibels and m.name in row}

@@ -17,7 +17,7 @@ from gencomp.processes import Say, python
 from ..codecs.baseline import Baseline, BaselineError
 from .photos import Photo
 from .records import EvaluationOptions, Record
-from .sets import SetMeasuring, measure_set
+from .sets import Column, measure_set, set_columns
 from .work import LastOriginal, Measuring, Unit, work
 
 T = TypeVar("T")
@@ -55,7 +55,7 @@ class Equipment(NamedTuple):
     options: EvaluationOptions
     codecs: dict[str, Baseline]
     measuring: Measuring
-    of_sets: SetMeasuring
+    of_sets: list[Column]
     note: Path
 
 
@@ -68,7 +68,7 @@ def prepare(options: EvaluationOptions, rank: int, number: int, say: Say) -> tup
     codecs, errors = build_codecs(options)
     device = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     measuring, absent = _measuring(options, device)
-    of_sets = SetMeasuring(options.metrics, list(measuring.extractors), options.patch)
+    of_sets = set_columns(options.metrics, list(measuring.extractors))
     crew = Equipment(options, codecs, measuring, of_sets, note_path(options.out, rank, number))
     notes = {
         c.name: {"note": c.note, "rate_control": c.rate_control._asdict(), "default_realism": c.default_realism,
@@ -88,7 +88,7 @@ def code_image(photo: Photo, name: str, keep: bool, crew: Equipment) -> None:
 
 def measure_members(members: list[Record], crew: Equipment) -> None:
     """The metrics of the whole set at one operating point."""
-    measure_set(crew.options.out, members, crew.of_sets, crew.codecs.get(members[0].place.codec))
+    measure_set(crew.options.out, members, crew.of_sets, crew.options.patch)
 
 
 def find_facts(name: str, record: Record, crew: Equipment) -> dict[str, float]:
@@ -140,12 +140,12 @@ def _measuring(options: EvaluationOptions, device: str) -> tuple[Measuring, dict
             ready.append((metric, metric.make(Resources(options.weights, device))))
         except Exception as error:
             absent[metric.name] = _why_absent(error)
-    of_features = asked(options.metrics, "patches", "wholes")
+    of_features = asked(options.metrics, "patches")
     for name in options.features if of_features else ():
         try:
             extractors[name] = features(name, options.weights, device)
         except Exception as error:
-            absent |= {over_network(m, name).name: _why_absent(error) for m in of_features if not m.part_of}
+            absent |= {over_network(m, name).name: _why_absent(error) for m in of_features}
     return Measuring(ready, extractors, options.patch, LastOriginal()), absent
 
 

@@ -53,27 +53,25 @@ def reconstruction(out: Path, record: Record, codec: Baseline | None) -> Image.I
     return decode_from(out / record.row["file"], codec, record.place.realism)[0]
 
 
-def feature_folder(extractor: str, scope: str, patch: int) -> str:
-    """The folder of an extractor's features for metrics of a scope, "patches" or "wholes"."""
-    return f"{extractor.replace(':', '-')}-{patch if scope == 'patches' else 'whole'}"
+def feature_folder(extractor: str, patch: int) -> str:
+    """The folder of an extractor's features of patches of a side."""
+    return f"{extractor.replace(':', '-')}-{patch}"
 
 
 def lacking_features(
     out: Path, place: Place, extractors: Mapping[str, Extract], patch: int
-) -> Iterator[tuple[Extract, str, Path]]:
-    """The features of an image that are not on the disk: (extractor, scope, path)."""
+) -> Iterator[tuple[Extract, Path]]:
+    """The features of an image that are not on the disk, each by its extractor and its path."""
     for name, extract in extractors.items():
-        for scope in ("patches", "wholes"):
-            path = out / place.features(feature_folder(name, scope, patch))
-            if not path.is_file():
-                yield extract, scope, path
+        path = out / place.features(feature_folder(name, patch))
+        if not path.is_file():
+            yield extract, path
 
 
 def keep_features(out: Path, place: Place, image: Tensor, extractors: Mapping[str, Extract], patch: int) -> None:
-    """Write the features of an image (1, 3, H, W) where they are missing: (patches, D), and (1, D) for the whole."""
-    whole = (255 * image).round().byte()
-    for extract, scope, path in lacking_features(out, place, extractors, patch):
-        pieces = whole if scope == "wholes" else patches(whole[0], patch)
+    """Write the features (patches, D) of an image (1, 3, H, W) where they are missing."""
+    pieces = patches((255 * image[0]).round().byte(), patch)
+    for extract, path in lacking_features(out, place, extractors, patch):
         stream = io.BytesIO()
         np.save(stream, extract_all(extract, pieces).numpy() if len(pieces) else np.zeros((0, 0), np.float32))
         records.write(path, stream.getvalue())

@@ -1,21 +1,15 @@
-"""The images at each operating point: which of them count, and metrics of the whole set (swd, FID, KID)."""
+"""The images at each operating point: which of them count, and metrics of the whole set (FID, KID)."""
 
 import json
 import math
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from torch import Tensor
 
-from gencomp.image import read_image, to_tensor
-
-from ..codecs.baseline import Baseline
-from ..metrics.realism import SMALLEST
-from ..metrics.table import Metric, Resources, asked, over_network
+from ..metrics.table import Resources, asked, over_network
 from . import pixels, records
 from .records import Record
 
@@ -23,46 +17,24 @@ Key = tuple[str, str, float | None]  # codec, setting, realism
 
 
 class Column(NamedTuple):
-    """A metric of sets, ready to measure; network: whose features it compares, "" for one of images."""
+    """A metric of sets by its name over a network, whose features it compares; ready to measure."""
 
-    metric: Metric
+    name: str
     network: str
-    measure: Callable[[Any, Any], float]
+    measure: Callable[[np.ndarray, np.ndarray], float]
 
 
-@dataclass(frozen=True, eq=False)
-class Originals:
-    """The photographs of a set, read from the disk whenever they are gone through."""
-
-    paths: tuple[Path, ...]
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return (to_tensor(np.asarray(read_image(path, max_pixels=None))) for path in self.paths)
-
-
-class SetMeasuring:
-    """The metrics of sets that are asked for: names as they are asked for, feature networks, the side of patches."""
-
-    def __init__(self, names: Sequence[str], extractors: Sequence[str], patch: int) -> None:
-        self.patch = patch
-        of_images = [(metric, "") for metric in asked(names, "images")]
-        of_features = [(over_network(m, n), n) for n in extractors for m in asked(names, "patches", "wholes")]
-        self.columns = [Column(m, network, m.make(Resources())) for m, network in of_images + of_features]
-        self._last = Originals(())
-
-    def originals(self, paths: tuple[Path, ...]) -> Originals:
-        """The same object while the same ones are asked for, by which a metric knows what it has of them."""
-        if paths != self._last.paths:
-            self._last = Originals(paths)
-        return self._last
+def set_columns(names: Sequence[str], extractors: Sequence[str]) -> list[Column]:
+    """The metrics of sets that are asked for, each over each of the feature networks."""
+    metrics = asked(names, "patches")
+    return [Column(over_network(m, n).name, n, m.make(Resources())) for n in extractors for m in metrics]
 
 
 class SetMetrics(NamedTuple):
-    """metrics by name; failed: why one is missing; images: how many images or patches stand behind a metric."""
+    """metrics by name; failed: why one is missing."""
 
     metrics: dict[str, float]
     failed: dict[str, str]
-    images: dict[str, int]
 
 
 def key_of(row: Mapping[str, Any]) -> Key:
@@ -129,24 +101,21 @@ def comparable(by_key: Mapping[Key, Sequence[Record]]) -> Comparison:
     return Comparison({key: members for key, members in used.items() if members}, left_out, unable)
 
 
-def measure_set(out: Path, members: list[Record], measuring: SetMeasuring, codec: Baseline | None) -> None:
-    """Compute the missing metrics of one operating point and keep them under sets/. codec: decodes again what was not
-    kept; None where all was."""
-    known = load_set(out, members, measuring.patch)
-    for column in measuring.columns:
-        name = column.metric.name
+def measure_set(out: Path, members: list[Record], columns: Sequence[Column], patch: int) -> None:
+    """Compute the missing metrics of one operating point, of patches of a side, and keep them under sets/."""
+    known = load_set(out, members, patch)
+    for name, network, measure in columns:
         if name in known.metrics:
             continue
         try:
-            value, known.images[name] = _value(out, members, column, measuring, codec)
+            value = measure(*_features(out, members, network, patch))
             if not math.isfinite(value):
                 raise ValueError("is not a number for these images")
             known.metrics[name] = value
             known.failed.pop(name, None)
         except ValueError as error:
-            known.images.pop(name, None)
             known.failed[name] = str(error)
-    fingerprint = {"fingerprint": _fingerprint(members, measuring.patch)}
+    fingerprint = {"fingerprint": _fingerprint(members, patch)}
     records.write_json(out / members[0].place.set, fingerprint | known._asdict())
 
 
@@ -158,28 +127,19 @@ def load_set(out: Path, members: list[Record], patch: int) -> SetMetrics:
             return SetMetrics(**known)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         pass
-    return SetMetrics({}, {}, {})
+    return SetMetrics({}, {})
 
 
-def _value(
-    out: Path, members: list[Record], column: Column, measuring: SetMeasuring, codec: Baseline | None
-) -> tuple[float, int]:
-    """The metric, and how many images or patches stand behind it. Raises ValueError where it cannot be had."""
-    if column.metric.scope == "images":
-        members = [r for r in members if min(r.row["width"], r.row["height"]) >= SMALLEST]
-        if not members:
-            raise ValueError(f"needs images with sides of at least {SMALLEST} pixels")
-        originals = measuring.originals(tuple(out / r.row["original"] for r in members))
-        rebuilt = (to_tensor(np.asarray(pixels.reconstruction(out, r, codec))) for r in members)
-        return column.measure(originals, rebuilt), len(members)
-    folder = pixels.feature_folder(column.network, column.metric.scope, measuring.patch)
+def _features(out: Path, members: list[Record], network: str, patch: int) -> list[np.ndarray]:
+    """The originals' and the reconstructions' vectors, each (N, D). Raises ValueError where there are none."""
+    folder = pixels.feature_folder(network, patch)
     sides = []
     for places in ([records.original_place(r.place.image) for r in members], [r.place for r in members]):
         vectors = [x for place in places if (x := np.load(out / place.features(folder))).size]
         if not vectors:
             raise ValueError("no image is as large as a patch")
         sides.append(np.concatenate(vectors))
-    return column.measure(*sides), len(sides[0])
+    return sides
 
 
 def _fingerprint(members: list[Record], patch: int) -> int:

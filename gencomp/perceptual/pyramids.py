@@ -33,8 +33,7 @@ def blur(x: Tensor, taps: Sequence[float] = (1, 2, 1), stride: int = 1) -> Tenso
 def laplacian_bands(x: Tensor, levels: int = 4) -> list[Tensor]:
     """The Laplacian pyramid (Burt and Adelson 1983) of (N, C, H, W): levels - 1 bands, finest first, then the low-pass.
 
-    5x5 binomial filter, reflected borders, as in the sliced Wasserstein distance of Karras et al. 2018. A side shorter
-    than 3 pixels at any level cannot be reflected: ValueError.
+    5x5 binomial filter, reflected borders. A side shorter than 3 pixels at any level cannot be reflected: ValueError.
     """
     channels = x.shape[1]
     row = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0], dtype=x.dtype, device=x.device) / 16

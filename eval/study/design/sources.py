@@ -88,7 +88,7 @@ def from_folders(originals: Path, folders: Sequence[CodecFolder]) -> list[StudyI
 
 
 def set_measures(folder: Path) -> dict[tuple[str, str, float | None], dict[str, float]]:
-    """Measures over the whole set of images (fid, kid, swd) by (codec, setting, realism), from results.json."""
+    """Measures over the whole set of images (fid, kid) by (codec, setting, realism), from results.json."""
     path = folder / "results.json"
     if not path.is_file():
         return {}

@@ -182,6 +182,6 @@ def test_metrics_that_the_table_no_longer_has_are_passed_over_and_minimised_ones
     earlier = [r._replace(metrics={"regular_grain": 1.0, **r.metrics}) for r in coded(2)]
     codecs = {"weak": {"minimised": ["psnr", "dists"]}}
     comparison = comparable(groups(earlier))
-    rows = summary.summarise(comparison, dict.fromkeys(comparison.used, SetMetrics({}, {}, {})), codecs)
+    rows = summary.summarise(comparison, dict.fromkeys(comparison.used, SetMetrics({}, {})), codecs)
     assert all("psnr" in row and "regular_grain" not in row for row in rows)
     assert {row["codec"]: row["minimised"] for row in rows} == {"anchor": [], "frugal": [], "weak": ["psnr"]}

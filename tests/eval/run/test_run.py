@@ -24,8 +24,9 @@ from gencomp.eval.run.records import CRASHED, Record
 from gencomp.image import to_tensor
 
 TINY = Path(__file__).parents[2] / "golden" / "tiny.safetensors"
-QUICK = ("--metric", "psnr", "--metric", "ms_ssim", "--metric", "texture_error", "--metric", "swd")
-PSNR, SWD = ("--metric", "psnr"), ("--metric", "swd")
+QUICK = ("--metric", "psnr", "--metric", "ms_ssim", "--metric", "texture_error")
+PSNR, FRECHET = ("--metric", "psnr"), "frechet_resnet10t"
+Options = tuple[object, ...]
 PLAIN, FRAGILE = ("--codec", "eval_adapters:plain"), ("--codec", "eval_adapters:fragile")
 TWO = ("--codec", "jpeg", "--codec", "webp", "--bpp", 0.5, "--bpp", 1, *QUICK, "--anchor", "jpeg")
 ADAPTERS = """
@@ -64,6 +65,17 @@ def adapters(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.delitem(sys.modules, "eval_adapters", raising=False)
 
 
+@pytest.fixture(scope="session")
+def over_sets(tmp_path_factory: pytest.TempPathFactory) -> Options:
+    """A distance of sets over a small network of random weights."""
+    import timm
+    from safetensors.torch import save_file
+
+    folder = tmp_path_factory.mktemp("weights")
+    save_file(timm.create_model("resnet10t").state_dict(), str(folder / "resnet10t.safetensors"))
+    return ("--metric", "fid", "--patch", 64, "--features", "timm:resnet10t", "--weights", folder)
+
+
 @pytest.fixture
 def mine(photos: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(photos, tmp_path / "mine"))
@@ -98,10 +110,10 @@ def without_seconds(out: Path) -> list[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def finished(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(photos: Path, tmp_path_factory: pytest.TempPathFactory, over_sets: Options) -> Path:
     """An evaluation of three photographs by two codecs at two rates."""
     out = tmp_path_factory.mktemp("finished") / "out"
-    invoke(photos, out, *TWO)
+    invoke(photos, out, *TWO, *over_sets)
     return out
 
 
@@ -142,7 +154,7 @@ def test_means_are_arithmetic_and_decibels_come_after(finished: Path) -> None:
 def test_sets_and_deltas_stand_in_the_results(finished: Path) -> None:
     found = results(finished)
     assert len(found["sets"]) == 4
-    assert all(line["swd"] > 0 for line in found["sets"])
+    assert all(line[FRECHET] > 0 for line in found["sets"])
     delta = next(d for d in found["bd"] if d["codec"] == "webp" and d["metric"] == "psnr")
     assert delta["anchor"] == "jpeg"
     low, high = delta["rate"]["interval"]
@@ -163,10 +175,9 @@ def test_missing_weights_are_named_and_nothing_is_guessed(photos: Path, tmp_path
 def test_an_image_too_small_for_a_metric_keeps_the_others_mean(mine: Path, tmp_path: Path) -> None:
     with Image.open(mine / "coffee.png") as coffee:
         coffee.crop((0, 0, 100, 40)).save(mine / "coffee.png")
-    found = evaluated(mine, tmp_path / "out", *PLAIN, "--quality", 50, "--metric", "ms_ssim", *PSNR, *SWD)
+    found = evaluated(mine, tmp_path / "out", *PLAIN, "--quality", 50, "--metric", "ms_ssim", *PSNR)
     (line,) = found["summary"]
-    assert line["fewer"] == {"ms_ssim": 2, "swd": 2}
-    assert line["swd"] > 0
+    assert line["fewer"] == {"ms_ssim": 2}
     values = [float(row["ms_ssim"]) for row in table(tmp_path / "out") if row["ms_ssim"]]
     assert line["ms_ssim"] == pytest.approx(np.mean(values))
     assert "161 pixels" in found["not_measured"]["ms_ssim"]
@@ -275,24 +286,26 @@ def test_a_codec_that_crashed_the_program_is_not_called_again(photos: Path, tmp_
     invoke(*given)
 
 
-def test_other_pixels_and_other_versions_are_coded_anew(mine: Path, tmp_path: Path) -> None:
+def test_other_pixels_and_other_versions_are_coded_anew(mine: Path, tmp_path: Path, over_sets: Options) -> None:
     out = tmp_path / "out"
-    given = (mine, out, *PLAIN, "--bpp", 1, *PSNR, *SWD)
-    distance = evaluated(*given)["sets"][0]["swd"]
+    given = (mine, out, *PLAIN, "--bpp", 1, *PSNR, *over_sets)
+    distance = evaluated(*given)["sets"][0][FRECHET]
     before = {row["image"]: row["bytes"] for row in table(out)}
     with Image.open(mine / "coffee.png") as coffee:
         flipped = coffee.transpose(Image.Transpose.FLIP_LEFT_RIGHT).convert("L").convert("RGB")
     flipped.save(mine / "coffee.png")
-    assert evaluated(*given)["sets"][0]["swd"] != distance
+    assert evaluated(*given)["sets"][0][FRECHET] != distance
     after = {row["image"]: row["bytes"] for row in table(out)}
     assert {name for name in before if before[name] != after[name]} == {"coffee"}
     assert np.array_equal(np.asarray(Image.open(out / "originals" / "coffee.webp")), np.asarray(flipped))
 
 
-def test_two_processes_give_the_results_of_one(finished: Path, photos: Path, tmp_path: Path) -> None:
+def test_two_processes_give_the_results_of_one(
+    finished: Path, photos: Path, tmp_path: Path, over_sets: Options
+) -> None:
     out = tmp_path / "out"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
-               "-m", "gencomp.eval", photos, "--out", out, *TWO]  # fmt: skip
+               "-m", "gencomp.eval", photos, "--out", out, *TWO, *over_sets]  # fmt: skip
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run([str(c) for c in command], env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -301,22 +314,17 @@ def test_two_processes_give_the_results_of_one(finished: Path, photos: Path, tmp
     assert (two["machine"]["processes"], two["sets"], two["bd"]) == (2, one["sets"], one["bd"])
 
 
-def test_feature_distances_over_a_network_at_hand(photos: Path, tmp_path: Path) -> None:
+def test_feature_distances_over_a_network_at_hand(photos: Path, tmp_path: Path, over_sets: Options) -> None:
     """FID and KID from files of weights to the results, against a computation from the features on disk."""
-    import timm
-    from safetensors.torch import save_file
-
-    save_file(timm.create_model("resnet10t").state_dict(), str(tmp_path / "resnet10t.safetensors"))
-    given = (*PLAIN, "--bpp", 1, "--metric", "fid", "--metric", "kid", "--patch", 64, "--features", "timm:resnet10t")
-    found = evaluated(photos, tmp_path / "out", *given, "--weights", tmp_path)
+    found = evaluated(photos, tmp_path / "out", *PLAIN, "--bpp", 1, "--metric", "kid", *over_sets)
     (line,) = found["sets"]
     folder = tmp_path / "out" / "features" / "timm-resnet10t-64"
     sides = [np.concatenate([np.load(p) for p in sorted((folder / s).rglob("*.npy"))]) for s in ("original", "plain")]
     assert len(sides[0]) == 3 * (6 + 4)  # 192x176 in patches of 64: the grid and the shifted one
-    assert line["frechet_resnet10t"] == pytest.approx(frechet(*sides), rel=1e-9)
-    assert {"kernel_resnet10t", "frechet_whole_resnet10t"} <= set(line)
-    known = found["metrics"]["frechet_whole_resnet10t"]
-    assert known["label"] == "Fréchet distance, whole images (resnet10t)"
+    assert line[FRECHET] == pytest.approx(frechet(*sides), rel=1e-9)
+    assert "kernel_resnet10t" in line
+    known = found["metrics"][FRECHET]
+    assert known["label"] == "Fréchet distance (resnet10t)"
     assert "resnet10t" in known["definition"]
 
 
@@ -356,34 +364,36 @@ def test_a_note_lasts_as_long_as_its_work_and_is_kept_by_who_finds_it(tmp_path: 
     assert records.keep_noted(tmp_path, note, "SIGSEGV") is None
 
 
-def test_a_removed_photograph_leaves_the_results(mine: Path, tmp_path: Path) -> None:
-    given = (mine, tmp_path / "out", *PLAIN, "--quality", 30, *PSNR, *SWD)
+def test_a_removed_photograph_leaves_the_results(mine: Path, tmp_path: Path, over_sets: Options) -> None:
+    given = (mine, tmp_path / "out", *PLAIN, "--quality", 30, *PSNR, *over_sets)
     three = evaluated(*given)
     (mine / "coffee.png").unlink()
     two = evaluated(*given)
     names = ["astronaut", "chelsea"]
     assert [i["image"] for i in two["photos"]["images"]] == [row["image"] for row in two["rows"]] == names
     assert two["summary"][0]["images"] == 2
-    for key in ("psnr", "swd"):
+    for key in ("psnr", FRECHET):
         assert two["summary"][0][key] != three["summary"][0][key]
     assert "coffee" not in (tmp_path / "out" / "index.html").read_text()
 
 
-def test_an_image_out_of_reach_leaves_means_and_sets_alike(mine: Path, tmp_path: Path) -> None:
+def test_an_image_out_of_reach_leaves_means_and_sets_alike(mine: Path, tmp_path: Path, over_sets: Options) -> None:
     Image.new("RGB", (192, 176), (90, 120, 60)).save(mine / "flat.png")  # no codec spends 1 bpp on it
-    given = (*PLAIN, "--codec", "webp", "--bpp", 1, *PSNR, *SWD, "--anchor", "plain")
+    given = (*PLAIN, "--codec", "webp", "--bpp", 1, *PSNR, *over_sets, "--anchor", "plain")
     done = invoke(mine, tmp_path / "out", *given)
     found = results(tmp_path / "out")
     assert [(one["setting"], one["image"]) for one in found["left_out"]] == [("1 bpp", "flat")]
     assert [row["codec"] for row in found["summary"]] == ["plain", "webp"]
-    assert all((row["images"], row["left_out"]) == (3, 1) and row["swd"] > 0 for row in found["summary"])
+    assert all((row["images"], row["left_out"]) == (3, 1) and row[FRECHET] > 0 for row in found["summary"])
     assert "1 image left out for all codecs at all rates: flat (plain, webp cannot at 1 bpp)." in done.output
     assert len(found["rows"]) == 8
 
 
 @pytest.mark.slow
-def test_reconstructions_beyond_those_kept_are_measured_and_dropped(photos: Path, tmp_path: Path) -> None:
-    given, more = (*PLAIN, "--quality", 30, *PSNR), ("--metric", "ms_ssim", *SWD)
+def test_reconstructions_beyond_those_kept_are_measured_and_dropped(
+    photos: Path, tmp_path: Path, over_sets: Options
+) -> None:
+    given, more = (*PLAIN, "--quality", 30, *PSNR), ("--metric", "ms_ssim", *over_sets)
     folder = tmp_path / "one"
     everything = evaluated(photos, tmp_path / "all", *given, "--keep", 3)
     one = evaluated(photos, folder, *given, "--keep", 1)
@@ -391,7 +401,7 @@ def test_reconstructions_beyond_those_kept_are_measured_and_dropped(photos: Path
     assert [row["psnr"] for row in everything["rows"]] == [row["psnr"] for row in one["rows"]]
     assert [bool(row["reconstruction"]) for row in one["rows"]] == [True, False, False]
     everything, one = (evaluated(photos, tmp_path / n, *given, "--keep", k, *more) for n, k in (("all", 3), ("one", 1)))
-    for key in ("ms_ssim", "swd"):  # measured later, from the files
+    for key in ("ms_ssim", FRECHET):  # measured later, from the files
         assert one["summary"][0][key] == everything["summary"][0][key]
     for keep in (2, 0):  # more of them decoded again, or none left
         invoke(photos, folder, *given, "--keep", keep)

@@ -57,7 +57,7 @@ def evaluation(tmp_path: Path, codings: Callable[..., list[StudyImage]]) -> Path
             path = one.reconstruction.relative_to(folder)
             rows.append(f"{one.image},{one.codec},{setting},{realism},0.1,originals/{one.image}.png,{path},30.5,1.0")
     (folder / "results.csv").write_text("\n".join(rows) + "\n")
-    sets = [{"codec": "bad", "setting": "0.1 bpp", "realism": None, "bpp": 0.1, "fid": 40.0, "swd": 3.0}]
+    sets = [{"codec": "bad", "setting": "0.1 bpp", "realism": None, "bpp": 0.1, "fid": 40.0, "kid": 3.0}]
     (folder / "results.json").write_text(json.dumps({"sets": sets}))
     return folder
 
@@ -71,7 +71,7 @@ def test_a_study_is_built_from_an_evaluation(evaluation: Path, tmp_path: Path) -
     ]  # fmt: skip
     assert (said["scenes"], said["pairs"], said["crop"]) == (4, 40, [64, 48])
     study = load(tmp_path / "s")
-    assert (study.design.trials, study.conditions[-1].measures) == (40, {"fid": 40.0, "swd": 3.0})
+    assert (study.design.trials, study.conditions[-1].measures) == (40, {"fid": 40.0, "kid": 3.0})
     assert set(study.scenes[0].renderings["bad 0.1 bpp"].metrics) == {"psnr", "psnr_crop"}
 
 
