@@ -13,7 +13,7 @@ from ..plan import GRADES, HIDDEN, Study, StudyError
 from ..votes import Vote
 from .correlation import grade_agreement, metric_agreement
 from .equal_quality import equal_quality
-from .model_fit import model_fit, p_value, transitivity
+from .model_fit import model_fit, p_value
 from .mos import mos, ratings
 from .outliers import Correlated, Far, bt500, p910
 from .raters import RaterSummary, agreement, screen
@@ -72,7 +72,6 @@ def _pairs(
         "wins": {"conditions": [c.id for c in study.conditions], "table": wins},
         "agreement": agreement(used),
         "model_fit": fitted,
-        "transitivity": transitivity(scores.wins, scores.logits, seed),
         "images": by_image.table,
         "equal_quality": equal_quality(study.conditions, scores.logits, scores.resampled, scores.raters),
         "metrics": metric_agreement(study, counted, scores.logits, scores.resampled, by_image, seed=seed),
