@@ -8,14 +8,23 @@ Only differences of scores mean anything, so scores have mean zero here. Newton'
 Hunter 2004, Annals of Statistics 32, section 2) with a very wide normal prior, so that a codec that won every trial
 gets a large score instead of an infinite one. All functions work on stacks of tables at once: a bootstrap of a
 thousand resamples is one call.
+
+Fit: the deviance of the table of wins from the model (section 4),
+
+    G2 = 2 sum_ij w_ij ln(w_ij / (n_ij p_ij)),
+
+over ordered pairs, against chi-square with (pairs compared) - (conditions) + (groups of connected conditions) degrees
+of freedom. The test takes votes as independent; a rater's hang together, so a small p says less than it seems to, and
+a large one can be trusted.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
-from scipy.special import expit
+from scipy.special import chdtrc, expit, xlogy
 
 Array = NDArray[np.float64]
 
@@ -77,3 +86,24 @@ def groups(played: NDArray[np.generic]) -> list[list[int]]:
     """Conditions that votes connect, directly or through others. Scores of different groups cannot be compared."""
     count, label = connected_components(np.asarray(played) > 0, directed=False)
     return [np.flatnonzero(label == k).tolist() for k in range(count)]
+
+
+class ModelFit(NamedTuple):
+    """p: None where nothing is left to test (no more pairs than scores)."""
+
+    deviance: float
+    degrees: int
+    p: float | None
+
+
+def model_fit(wins: Array, scores: Array) -> ModelFit:
+    """wins (k, k), scores (k,) in logits."""
+    played = wins + wins.T
+    deviance = 2 * float((xlogy(wins, wins) - xlogy(wins, played * preference(scores))).sum())
+    degrees = int((np.triu(played, 1) > 0).sum()) - len(wins) + len(groups(played))
+    return ModelFit(max(0.0, deviance), degrees, float(chdtrc(degrees, max(0.0, deviance))) if degrees > 0 else None)
+
+
+def p_value(p: float) -> str:
+    """As it is printed: "p < 0.001", else with two digits that mean something."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"

@@ -8,7 +8,7 @@ Traps, all measured on constriction 0.5:
 * its decoder reads zeros (or garbage) beyond the end for ever, and does not say where it stands: what the symbols cost
   by their tables says it here.
 
-The stream is a big-endian number (see rangecoder.py), cut after the last byte that is needed to stay in the final
+The stream is a big-endian number (FORMAT.md, section 1), cut after the last byte that is needed to stay in the final
 interval: the decoder reads zeros beyond the end. So a stream never ends in a zero byte. It might be far shorter than
 its symbols cost, when the interval happens to hold a very round number; by more than SLACK bits it never is, the
 encoder then takes a less round one. So a decoder whose symbols have cost more than the length and SLACK is beyond the
@@ -17,21 +17,19 @@ end, and stops.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Protocol
 
+import constriction
 import numpy as np
 import numpy.typing as npt
 
 from gencomp.bitstream import BitstreamError
 
-from .rangecoder import PRECISION, PythonDecoder, PythonEncoder, Symbols
 from .tables import TOTAL, Weights, costs
 
-try:
-    import constriction
-except ImportError:  # no wheel for this platform: the same streams, slower
-    constriction = None
+Symbols = npt.NDArray[np.int32]
 
+PRECISION = 24  # bits of the coder's weights
 MAX_SYMBOLS = 1 << 28  # a call; a larger count can only come from a damaged header, and would ask for gigabytes
 CHUNK = 1 << 16  # symbols between two looks at how far the stream goes
 SLACK = 256  # bits that symbols may cost beyond the stream's length
@@ -50,9 +48,7 @@ class Table:
         self.costs = costs(weights)
         self.cheapest = float(self.costs.min())
         self.cumulative: list[int] = [0, *np.cumsum(fine).tolist()]
-        self.model: Any = None
-        if constriction is not None:
-            self.model = constriction.stream.model.Categorical((fine - 1).astype(np.float64), lazy=False, perfect=False)
+        self.model = constriction.stream.model.Categorical((fine - 1).astype(np.float64), lazy=False, perfect=False)
 
 
 class SymbolSource(Protocol):
@@ -70,12 +66,11 @@ class SymbolSource(Protocol):
 class Encoder:
     """Writes symbols first in, first out; `bits` is the ideal code length of all that was written so far."""
 
-    def __init__(self, *, keep: bool = False, pure_python: bool = constriction is None) -> None:
+    def __init__(self, *, keep: bool = False) -> None:
         """keep: remember what was written, for `reads_back`."""
         self.bits, self.keeps = 0.0, keep
         self._kept: list[tuple[Symbols, Table | Symbols]] = []
-        self._pure_python = pure_python
-        self._backend = PythonEncoder() if pure_python else _ConstrictionEncoder()
+        self._coder = constriction.stream.queue.RangeEncoder()
 
     def symbols(self, symbols: npt.NDArray[np.integer], table: Table | Weights) -> None:
         """Write symbols [n], each an index into the table; ValueError if one is not."""
@@ -85,7 +80,7 @@ class Encoder:
             return
         if indices.min() < 0 or indices.max() >= table.size:
             raise ValueError(f"symbols outside 0..{table.size - 1}")
-        self._backend.symbols(indices, table)
+        self._coder.encode(indices, table.model)
         self.bits += float(table.costs[indices].sum())
         if self.keeps:
             self._kept.append((indices, table))
@@ -97,7 +92,7 @@ class Encoder:
             raise ValueError("a value does not fit its number of bits")
         if (counts > 0).any():  # a choice of one is no choice, and constriction panics on it
             numbers, counts = numbers[counts > 0], counts[counts > 0]
-            self._backend.uniform_bits(numbers, counts)
+            self._coder.encode(numbers, constriction.stream.model.Uniform(), 1 << counts)
             if self.keeps:
                 self._kept.append((numbers, counts))
         self.bits += float(counts.sum())
@@ -106,7 +101,7 @@ class Encoder:
         """Whether a decoder reads from `data`, what `finish` gave, all that was written; for an encoder that keeps it.
 
         The decoder is given the tables as they were used, and nothing else that the encoder made of the latents."""
-        decoder = _decoder_backend(data, self._pure_python)
+        decoder = _Reader(data)
         try:
             with _guarded():
                 for symbols, table in self._kept:
@@ -122,7 +117,7 @@ class Encoder:
 
     def finish(self) -> bytes:
         """The shortest bytes that decode to what was written; empty if zeros alone do."""
-        low, high, words = self._backend.interval()
+        low, high, words = self._interval()
         for zeros in range(64, -1, -8):  # the interval is narrower than 2^64: the roundest number in it ends in at most
             number = -(-low >> zeros) << zeros  # 64 zero bits, or is the only multiple of 2^64 and ends in more
             if number < high:
@@ -135,6 +130,16 @@ class Encoder:
             data = number.to_bytes(4 * words, "big").rstrip(b"\0")
         return data
 
+    def _interval(self) -> tuple[int, int, int]:
+        """(low, high, words): any number of `words` words in low <= number < high names the symbols written so far."""
+        position, (lower, width) = self._coder.pos()
+        words = np.zeros(position + 2, ">u4")
+        sealed = self._coder.get_compressed()
+        words[: len(sealed)] = sealed
+        number = int.from_bytes(words.tobytes(), "big")  # in the interval; `lower` is the last 64 bits of its lower end
+        low = number - ((number - lower) & ((1 << 64) - 1))
+        return low, low + width, position + 2
+
 
 class Decoder:
     """Reads what an Encoder wrote, in the same order and with the same tables; BitstreamError for all other data.
@@ -143,13 +148,13 @@ class Decoder:
     are, or in `finish`, by writing all symbols again.
     """
 
-    def __init__(self, data: bytes, *, pure_python: bool = constriction is None) -> None:
+    def __init__(self, data: bytes) -> None:
         if data[-1:] == b"\0":
             raise BitstreamError("the coded data end in a zero byte, which no encoder writes")
         self.bits = 0.0
         self._data = bytes(data)
-        self._again = Encoder(pure_python=pure_python)
-        self._backend = _decoder_backend(data, pure_python)
+        self._again = Encoder()
+        self._reader = _Reader(data)
 
     def require(self, bits: float) -> None:
         """BitstreamError unless the data can hold symbols that cost so many bits more."""
@@ -166,7 +171,7 @@ class Decoder:
         for start in range(0, n, CHUNK):
             some = symbols[start : start + CHUNK]
             with _guarded():
-                some[:] = self._backend.symbols(len(some), table)
+                some[:] = self._reader.symbols(len(some), table)
             self.bits += float(table.costs[some].sum())
             self.require((n - start - len(some)) * table.cheapest)
             self._again.symbols(some, table)
@@ -181,7 +186,7 @@ class Decoder:
         values = np.zeros(n, np.int32)
         if (counts > 0).any():
             with _guarded():
-                values[counts > 0] = self._backend.uniform_bits(counts[counts > 0])
+                values[counts > 0] = self._reader.uniform_bits(counts[counts > 0])
         self.bits += float(counts.sum())
         self._again.uniform_bits(values, counts)
         return values
@@ -212,9 +217,18 @@ class Draws:
         return self._chance.integers(0, np.left_shift(1, nbits.astype(np.int64))).astype(np.int32).reshape(n)
 
 
-def _decoder_backend(data: bytes, pure_python: bool) -> "PythonDecoder | _ConstrictionDecoder":
-    words = np.frombuffer(data + bytes(-len(data) % 4), ">u4").astype(np.uint32)
-    return PythonDecoder(words) if pure_python else _ConstrictionDecoder(words)
+class _Reader:
+    """constriction's own decoder: beyond the last word it reads zeros."""
+
+    def __init__(self, data: bytes) -> None:
+        words = np.frombuffer(data + bytes(-len(data) % 4), ">u4").astype(np.uint32)
+        self._coder = constriction.stream.queue.RangeDecoder(words)
+
+    def symbols(self, n: int, table: Table) -> Symbols:
+        return self._coder.decode(table.model, n)
+
+    def uniform_bits(self, counts: Symbols) -> Symbols:
+        return self._coder.decode(constriction.stream.model.Uniform(), 1 << counts)
 
 
 def _bit_counts(nbits: npt.NDArray[np.integer]) -> Symbols:
@@ -232,34 +246,3 @@ def _guarded() -> Iterator[None]:
         if isinstance(error, AssertionError | KeyError | ValueError) or type(error).__name__ == "PanicException":
             raise BitstreamError("the coded data are damaged") from error
         raise
-
-
-class _ConstrictionEncoder:
-    def __init__(self) -> None:
-        self._coder = constriction.stream.queue.RangeEncoder()
-
-    def symbols(self, symbols: Symbols, table: Table) -> None:
-        self._coder.encode(symbols, table.model)
-
-    def uniform_bits(self, values: Symbols, counts: Symbols) -> None:
-        self._coder.encode(values, constriction.stream.model.Uniform(), 1 << counts)
-
-    def interval(self) -> tuple[int, int, int]:
-        position, (lower, width) = self._coder.pos()
-        words = np.zeros(position + 2, ">u4")
-        sealed = self._coder.get_compressed()
-        words[: len(sealed)] = sealed
-        number = int.from_bytes(words.tobytes(), "big")  # in the interval; `lower` is the last 64 bits of its lower end
-        low = number - ((number - lower) & ((1 << 64) - 1))
-        return low, low + width, position + 2
-
-
-class _ConstrictionDecoder:
-    def __init__(self, words: npt.NDArray[np.uint32]) -> None:
-        self._coder = constriction.stream.queue.RangeDecoder(words)
-
-    def symbols(self, n: int, table: Table) -> Symbols:
-        return self._coder.decode(table.model, n)
-
-    def uniform_bits(self, counts: Symbols) -> Symbols:
-        return self._coder.decode(constriction.stream.model.Uniform(), 1 << counts)

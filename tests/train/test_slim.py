@@ -18,8 +18,14 @@ from gencomp.networks.transforms import TransformConfig
 from gencomp.train.checkpoint import CheckpointError, checkpoints, load_checkpoint, starting_point
 from gencomp.train.export import export, quantise
 from gencomp.train.loop import RunOptions, run
-from gencomp.train.procedures.slim.channels import Supernet, chosen, group_sizes, importance_order, removed_for_good
-from gencomp.train.procedures.slim.reconstruct import reconstruct
+from gencomp.train.procedures.slim.channels import (
+    Supernet,
+    chosen,
+    group_sizes,
+    importance_order,
+    reconstruct,
+    removed_for_good,
+)
 from gencomp.train.procedures.slim.widths import Elastic, best_widths, synthesis_kmac
 from gencomp.train.recipe import Recipe
 from gencomp.train.resume import followed

@@ -6,14 +6,13 @@ Intervals are [low, high] or null. The page, the tables and the figures are made
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from ..bradley_terry import ELO, ELO_MEAN, JOD, groups
+from ..bradley_terry import ELO, ELO_MEAN, JOD, groups, model_fit, p_value
 from ..checks import rates
 from ..design.trials import COUNTED
 from ..plan import GRADES, HIDDEN, Study, StudyError
 from ..votes import Vote
 from .correlation import grade_agreement, metric_agreement
 from .equal_quality import equal_quality
-from .model_fit import model_fit, p_value
 from .mos import mos, ratings
 from .outliers import Correlated, Far, bt500, p910
 from .raters import RaterSummary, agreement, screen

@@ -148,8 +148,7 @@ def simulate(like: Path | None, scale: str | None, save: Path | None, as_json: b
 
     from ..plan import load
     from ..votes import to_csv
-    from .coverage import coverage
-    from .simulate import Population, offsets, votes
+    from .simulate import Population, coverage, offsets, votes
 
     source = click.get_current_context().get_parameter_source
     rule = protecting(own_files(like) if like else [], given.pop("overwrite"))

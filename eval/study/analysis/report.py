@@ -12,8 +12,8 @@ from jinja2 import Environment, FileSystemLoader
 from gencomp.files import write_atomically
 from gencomp.texts import csv_text
 
+from ..bradley_terry import p_value
 from ..plan import Study
-from .model_fit import p_value
 from .plots import draw
 
 _TABLES = ("scores", "differences", "wins", "images", "equal_quality", "metrics", "raters", "outliers")

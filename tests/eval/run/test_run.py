@@ -17,8 +17,8 @@ from PIL import Image
 
 from gencomp.cli.main import main
 from gencomp.eval.cli import evaluate
-from gencomp.eval.metrics.distances import frechet
 from gencomp.eval.metrics.fidelity import psnr
+from gencomp.eval.metrics.networks import frechet
 from gencomp.eval.run import records
 from gencomp.eval.run.records import CRASHED, Record
 from gencomp.image import to_tensor

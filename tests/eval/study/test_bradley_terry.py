@@ -9,8 +9,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.optimize import minimize
 from scipy.stats import kstest, power_divergence
 
-from gencomp.eval.study.analysis.model_fit import model_fit
-from gencomp.eval.study.bradley_terry import Array, covariance, elo, fit, groups, preference
+from gencomp.eval.study.bradley_terry import Array, covariance, elo, fit, groups, model_fit, preference
 
 
 def random_wins(seed: int, k: int = 5, votes: int = 400) -> Any:

@@ -1,4 +1,4 @@
-"""The range coder: fixed streams, its pure-Python twin, and data that were damaged."""
+"""The range coder: fixed streams, a reader by the text of FORMAT.md alone, and data that were damaged."""
 
 import time
 from typing import Any, NamedTuple
@@ -12,7 +12,8 @@ from gencomp.bitstream import BitstreamError
 from gencomp.entropy import coder as C
 from gencomp.entropy.tables import TOTAL, costs, gaussian_tables, quantise_pmf
 
-CODERS = [pytest.param(False, marks=pytest.mark.skipif(C.constriction is None, reason="no constriction")), True]
+from .test_layout import Reader
+
 GAUSSIAN = gaussian_tables()[30]
 
 
@@ -21,15 +22,15 @@ class Part(NamedTuple):
     symbols: np.ndarray
 
 
-def encode(parts: list[Part], *, pure_python: bool) -> bytes:
-    encoder = C.Encoder(pure_python=pure_python)
+def encode(parts: list[Part]) -> bytes:
+    encoder = C.Encoder()
     for part in parts:
         encoder.symbols(part.symbols, part.weights)
     return encoder.finish()
 
 
-def decode(data: bytes, parts: list[Part], *, pure_python: bool) -> list[np.ndarray]:
-    decoder = C.Decoder(data, pure_python=pure_python)
+def decode(data: bytes, parts: list[Part]) -> list[np.ndarray]:
+    decoder = C.Decoder(data)
     decoded = [decoder.symbols(len(part.symbols), part.weights) for part in parts]
     decoder.finish()
     return decoded
@@ -51,15 +52,14 @@ def parts(draw: st.DrawFn) -> list[Part]:
     return drawn
 
 
-@pytest.mark.parametrize("pure_python", CODERS)
-def test_golden_words(pure_python: bool) -> None:
+def test_golden_words() -> None:
     weights = np.array([1, 253, 30_002, 34_998, 282], np.int32)
     symbols = (np.arange(64) * 7919 % 101 % 5).astype(np.int32)
-    encoder = C.Encoder(pure_python=pure_python)
+    encoder = C.Encoder()
     encoder.symbols(symbols, weights)
     encoder.uniform_bits(np.array([5, 0, 1, 16_777_215]), np.array([3, 0, 1, 24]))
     assert encoder.finish().hex() == GOLDEN
-    decoder = C.Decoder(bytes.fromhex(GOLDEN), pure_python=pure_python)
+    decoder = C.Decoder(bytes.fromhex(GOLDEN))
     assert np.array_equal(decoder.symbols(64, weights), symbols)
     assert decoder.uniform_bits(4, np.array([3, 0, 1, 24])).tolist() == [5, 0, 1, 16_777_215]
     decoder.finish()
@@ -71,15 +71,44 @@ GOLDEN = (
 )
 
 
-@pytest.mark.skipif(C.constriction is None, reason="no constriction")
-@settings(deadline=None, max_examples=60)
-@given(parts())
-def test_constriction_and_plain_python_write_and_read_the_same_streams(drawn: list[Part]) -> None:
-    data = encode(drawn, pure_python=False)
-    assert encode(drawn, pure_python=True) == data
-    for pure_python in (False, True):
-        for part, symbols in zip(drawn, decode(data, drawn, pure_python=pure_python), strict=True):
-            assert np.array_equal(part.symbols, symbols)
+@settings(deadline=None, max_examples=30)
+@given(parts(), st.lists(st.tuples(st.integers(0, 24), st.integers(0, 2**24 - 1)), max_size=20))
+def test_streams_are_read_by_the_text_of_the_format_alone(drawn: list[Part], bits: list[tuple[int, int]]) -> None:
+    counts = np.array([count for count, _ in bits], np.int32)
+    values = np.array([value & (1 << count) - 1 for count, value in bits], np.int32)
+    encoder = C.Encoder()
+    for part in drawn:
+        encoder.symbols(part.symbols, part.weights)
+    encoder.uniform_bits(values, counts)
+    data = encoder.finish()
+    reader, decoder = Reader(data), C.Decoder(data)
+    for part in drawn:
+        assert [reader.symbol(part.weights.tolist()) for _ in part.symbols] == part.symbols.tolist()
+        assert np.array_equal(decoder.symbols(len(part.symbols), part.weights), part.symbols)
+    assert [reader.bits(count) for count in counts.tolist()] == values.tolist()
+    assert np.array_equal(decoder.uniform_bits(len(counts), counts), values)
+    decoder.finish()
+    assert decoder.bits == pytest.approx(encoder.bits)
+
+
+def test_a_carry_runs_through_finished_words() -> None:
+    """The last symbol again and again keeps the interval at its upper end, where a step up makes the words overflow."""
+    weights = np.array([1, 65_534, 1], np.int32)
+    part = Part(weights, np.random.default_rng(0).choice(3, 5000, p=[0.01, 0.01, 0.98]).astype(np.int32))
+    data = encode([part])
+    reader = Reader(data)
+    assert [reader.symbol(weights.tolist()) for _ in part.symbols] == part.symbols.tolist()
+    assert np.array_equal(decode(data, [part])[0], part.symbols)
+
+
+@pytest.mark.parametrize("count", [10, 17, 60, 5000])
+def test_a_stream_of_symbols_that_zeros_would_decode_to_is_as_long_as_it_must_be(count: int) -> None:
+    """Symbol 0 costs 16 bits and moves the interval's lower end nowhere: the roundest number in it is 0."""
+    part = Part(np.array([1, 65_535]), np.zeros(count, np.int32))
+    data = encode([part])
+    assert (data == b"") == (16 * count <= C.SLACK)
+    assert 16 * count - C.SLACK <= 8 * len(data) <= 16 * count + 8
+    assert np.array_equal(decode(data, [part])[0], part.symbols)
 
 
 @settings(deadline=None, max_examples=40)
@@ -91,34 +120,6 @@ def test_a_stream_is_within_two_bytes_of_its_entropy(drawn: list[Part]) -> None:
     entropy = sum(costs(part.weights)[part.symbols].sum() for part in drawn)
     assert encoder.bits == pytest.approx(entropy, abs=1e-6)
     assert 8 * len(encoder.finish()) < 1.001 * entropy + 16
-
-
-@pytest.mark.skipif(C.constriction is None, reason="no constriction")
-@settings(deadline=None, max_examples=40)
-@given(st.lists(st.tuples(st.integers(0, 24), st.integers(0, 2**24 - 1)), max_size=60))
-def test_bits_come_back_from_both_coders(drawn: list[tuple[int, int]]) -> None:
-    counts = np.array([count for count, _ in drawn], np.int32)
-    values = np.array([value & (1 << count) - 1 for count, value in drawn], np.int32)
-    streams = set()
-    for pure_python in (False, True):
-        encoder = C.Encoder(pure_python=pure_python)
-        encoder.uniform_bits(values, counts)
-        streams.add(encoder.finish())
-    assert len(streams) == 1
-    for pure_python in (False, True):
-        decoder = C.Decoder(next(iter(streams)), pure_python=pure_python)
-        assert np.array_equal(decoder.uniform_bits(len(counts), counts), values)
-        assert decoder.bits == counts.sum()
-
-
-@pytest.mark.parametrize("pure_python", CODERS)
-def test_a_carry_runs_through_finished_words(pure_python: bool) -> None:
-    """The last symbol again and again keeps the interval at its upper end, where a step up makes the words overflow."""
-    weights = np.array([1, 65_534, 1], np.int32)
-    part = Part(weights, np.random.default_rng(0).choice(3, 5000, p=[0.01, 0.01, 0.98]).astype(np.int32))
-    data = encode([part], pure_python=pure_python)
-    assert data == encode([part], pure_python=True)
-    assert np.array_equal(decode(data, [part], pure_python=pure_python)[0], part.symbols)
 
 
 @pytest.mark.parametrize("count", [-1, C.MAX_SYMBOLS + 1, 10**13])
@@ -145,29 +146,9 @@ def test_a_value_that_does_not_fit_its_bits_is_refused(value: int, count: int) -
         C.Encoder().uniform_bits(np.array([value]), np.array([count]))
 
 
-@pytest.mark.parametrize("count", [10, 17, 60, 5000])
-def test_a_stream_of_symbols_that_zeros_would_decode_to_is_as_long_as_it_must_be(count: int) -> None:
-    """Symbol 0 costs 16 bits and moves the interval's lower end nowhere: the roundest number in it is 0."""
-    table, symbols = np.array([1, 65_535]), np.zeros(count, np.int32)
-    streams = set()
-    for pure_python in {C.constriction is None, True}:
-        encoder = C.Encoder(pure_python=pure_python)
-        encoder.symbols(symbols, table)
-        streams.add(encoder.finish())
-    assert len(streams) == 1
-    data = streams.pop()
-    assert (data == b"") == (16 * count <= C.SLACK)
-    assert 16 * count - C.SLACK <= 8 * len(data) <= 16 * count + 8
-    for pure_python in {C.constriction is None, True}:
-        decoder = C.Decoder(data, pure_python=pure_python)
-        assert np.array_equal(decoder.symbols(count, table), symbols)
-        decoder.finish()
-
-
-@pytest.mark.parametrize("pure_python", CODERS)
-def test_reading_beyond_the_end_stops_within_a_chunk(pure_python: bool) -> None:
+def test_reading_beyond_the_end_stops_within_a_chunk() -> None:
     table = C.Table(np.array([1_000, 63_536, 1_000]))
-    decoder = C.Decoder(b"\x01", pure_python=pure_python)
+    decoder = C.Decoder(b"\x01")
     assert 5_000 * table.cheapest < 8 + C.SLACK
     with pytest.raises(BitstreamError, match="end before"):  # the zeros beyond the end are symbols of 6 bits
         decoder.symbols(5_000, table)
@@ -197,9 +178,8 @@ def test_data_that_no_encoder_writes_are_refused(start: bytes, more: bytes, coun
         assert accepted.setdefault(symbols, data) == data
 
 
-@pytest.mark.parametrize("pure_python", CODERS)
-def test_an_encoder_that_keeps_what_it_wrote_notices_every_changed_byte(pure_python: bool) -> None:
-    encoder = C.Encoder(keep=True, pure_python=pure_python)
+def test_an_encoder_that_keeps_what_it_wrote_notices_every_changed_byte() -> None:
+    encoder = C.Encoder(keep=True)
     encoder.symbols(np.random.default_rng(2).integers(0, len(GAUSSIAN), 20), GAUSSIAN)
     encoder.uniform_bits(np.array([5, 0, 1023]), np.array([3, 0, 10]))
     data = encoder.finish()

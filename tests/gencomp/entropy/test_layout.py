@@ -25,23 +25,29 @@ class Reader:
         self.offset, self.range = int.from_bytes(payload[:8].ljust(8, b"\0"), "big"), 2**64 - 1
         self.states = [(self.offset, self.range)]
 
-    def symbol(self, weights: list[int], unit: int = 256) -> int:
-        scale = self.range >> 24
-        number, s, c = self.offset // scale, 0, 0
-        while c + unit * weights[s] <= number:
-            c += unit * weights[s]
+    def symbol(self, weights: list[int]) -> int:
+        number, s, c = self.offset // (self.range >> 24), 0, 0
+        while c + 256 * weights[s] <= number:
+            c += 256 * weights[s]
             s += 1
+        self.narrow(c, 256 * weights[s])
+        return s
+
+    def narrow(self, c: int, w: int) -> None:
+        scale = self.range >> 24
         self.offset -= scale * c
-        self.range = scale * unit * weights[s]
+        self.range = scale * w
         if self.range < 2**32:
             self.range <<= 32
             self.offset = self.offset << 32 | int.from_bytes(self.data[self.at : self.at + 4].ljust(4, b"\0"), "big")
             self.at += 4
         self.states.append((self.offset, self.range))
-        return s
 
     def bits(self, k: int) -> int:
-        return self.symbol([1] * 2**k, 2 ** (24 - k)) if k else 0
+        value = self.offset // (self.range >> 24) >> (24 - k)
+        if k:
+            self.narrow(value << (24 - k), 1 << (24 - k))
+        return value
 
 
 class Model:

@@ -35,8 +35,7 @@ from ...steps import divided
 from ...terms import TERMS, Term
 from ..contract import Metrics, MicroBatch, Procedure, Stage
 from ..shared import against, image_terms
-from .channels import Supernet, chosen, importance_order, removed_for_good
-from .reconstruct import reconstruct
+from .channels import Supernet, chosen, importance_order, reconstruct, removed_for_good
 from .widths import Elastic, best_widths, synthesis_kmac
 
 WATCHED_STEPS = 2  # batches by which channels are sorted and sub-networks compared

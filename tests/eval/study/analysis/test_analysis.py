@@ -14,13 +14,12 @@ from scipy import stats
 from gencomp.eval.study.analysis.analyse import analyse
 from gencomp.eval.study.analysis.correlation import coefficients, metric_agreement, oriented
 from gencomp.eval.study.analysis.equal_quality import equal_quality, rate_at
-from gencomp.eval.study.analysis.model_fit import p_value
 from gencomp.eval.study.analysis.plots import _rates
 from gencomp.eval.study.analysis.raters import agreement, screen
 from gencomp.eval.study.analysis.report import write
 from gencomp.eval.study.analysis.scores import ballots, image_scores, interval, needed, score, widening
 from gencomp.eval.study.analysis.simulate import Population, offsets, votes
-from gencomp.eval.study.bradley_terry import ELO, fit, preference
+from gencomp.eval.study.bradley_terry import ELO, fit, p_value, preference
 from gencomp.eval.study.design.trials import Kind, Trial
 from gencomp.eval.study.plan import Condition, Scene, Study, StudyError
 from gencomp.eval.study.votes import Vote

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from gencomp.eval.study.analysis.raters import RaterSummary, screen
-from gencomp.eval.study.analysis.screening import reasons
+from gencomp.eval.study.analysis.raters import RaterSummary, reasons, screen
 from gencomp.eval.study.analysis.simulate import Behaviour, Population, offsets, synthetic, votes
 from gencomp.eval.study.checks import FALSE_ALARM, SLIPS, enough, rates
 from gencomp.eval.study.plan import Design, Study, Task

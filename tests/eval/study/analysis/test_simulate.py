@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from gencomp.eval.study.analysis.coverage import coverage
-from gencomp.eval.study.analysis.simulate import Population, offsets, synthetic, truth, votes
+from gencomp.eval.study.analysis.simulate import Population, coverage, offsets, synthetic, truth, votes
 from gencomp.eval.study.bradley_terry import ELO
 from gencomp.eval.study.checks import enough
 from gencomp.eval.study.cli import study as command
