@@ -140,7 +140,7 @@ def _facts(out: Path, known: Known, found: list[Record]) -> tuple[Facts, dict[st
         name = record.place.codec
         new = name in known.codecs and old.get(name, {}).get("note") != known.codecs[name]["note"]
         if new and not record.row["error"] and name not in steps:
-            steps[name] = Step(f"facts of {name}", partial(crew.find_facts, name, record), equipped=True)
+            steps[name] = Step(f"facts of {name}", partial(crew.find_facts, name), equipped=True)
     return old, steps
 
 

@@ -43,17 +43,15 @@ def status(field: str) -> int | None:
     return int(words[0]) * 1024 if words else None
 
 
-def peak_memory(children: bool = False) -> int | None:
-    """Largest resident memory of this process in bytes, or with `children` of a program that it started, if larger.
-    None where the system does not say (Windows)."""
+def peak_memory() -> int | None:
+    """Largest resident memory of this process in bytes; None where the system does not say (Windows)."""
     try:
         import resource
     except ImportError:
         return None
     unit = 1 if sys.platform == "darwin" else 1024
     # Linux counts into ru_maxrss what the parent held when it forked, but not into VmHWM.
-    own = status("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit) if children else own
+    return status("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def processes_that_fit(bytes_each: int) -> int:

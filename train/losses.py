@@ -143,32 +143,12 @@ class AdversarialLoss(NamedTuple):
     generator: Tensor
 
 
-def _mean(values: Tensor) -> Tensor:
-    return values.flatten(1).mean(1)
-
-
-def nonsaturating(real: Tensor, fake: Tensor) -> AdversarialLoss:
-    """Goodfellow et al. 2014, section 3: D -log s(real) - log(1 - s(fake)), G -log s(fake); s the logistic function."""
-    return AdversarialLoss(_mean(F.softplus(-real)) + _mean(F.softplus(fake)), _mean(F.softplus(-fake)))
-
-
-def hinge(real: Tensor, fake: Tensor) -> AdversarialLoss:
-    """Lim and Ye 2017, geometric GAN: D max(0, 1 - real) + max(0, 1 + fake), G -fake."""
-    return AdversarialLoss(_mean(F.relu(1 - real)) + _mean(F.relu(1 + fake)), -_mean(fake))
-
-
-def relativistic(real: Tensor, fake: Tensor) -> AdversarialLoss:
-    """Jolicoeur-Martineau 2018, relativistic pairing GAN: softplus of the difference of each pair of logits."""
-    return AdversarialLoss(_mean(F.softplus(fake - real)), _mean(F.softplus(real - fake)))
-
-
-GANS = {"nonsaturating": nonsaturating, "hinge": hinge, "relativistic": relativistic}
-
-
-def adversarial(kind: str, real: Sequence[Tensor], fake: Sequence[Tensor]) -> AdversarialLoss:
-    """The losses of `kind`, a name in GANS, mean over a discriminator's outputs."""
-    parts = [GANS[kind](r, f) for r, f in zip(real, fake, strict=True)]
-    return AdversarialLoss(*(torch.stack(values).mean(0) for values in zip(*parts)))
+def adversarial(real: Sequence[Tensor], fake: Sequence[Tensor]) -> AdversarialLoss:
+    """The losses of both sides, [N], mean over a discriminator's outputs (Goodfellow et al. 2014, section 3): D -log
+    s(real) - log(1 - s(fake)), G -log s(fake); s the logistic function."""
+    judged = [F.softplus(-r).flatten(1).mean(1) + F.softplus(f).flatten(1).mean(1) for r, f in zip(real, fake)]
+    fooled = [F.softplus(-f).flatten(1).mean(1) for f in fake]
+    return AdversarialLoss(torch.stack(judged).mean(0), torch.stack(fooled).mean(0))
 
 
 def gradient_penalty(logits: Sequence[Tensor], images: Tensor) -> Tensor:

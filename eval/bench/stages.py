@@ -109,24 +109,9 @@ def hific_generator(height: int, width: int, device: torch.device) -> Callable[[
 
 def mbt2018_synthesis(height: int, width: int, device: torch.device) -> Callable[[], Tensor]:
     """The synthesis of mbt2018-mean (Minnen et al. 2018) at low rates: N = 128 and M = 192, one image's latents."""
-    layers: list[nn.Module] = []
-    for inputs, outputs in ((192, 128), (128, 128), (128, 128), (128, 3)):
-        layers.append(nn.ConvTranspose2d(inputs, outputs, 5, stride=2, padding=2, output_padding=1))
-        if outputs != 3:
-            layers.append(InverseGdn(outputs))
-    return _on_latents(nn.Sequential(*layers), 192, height, width, device)
+    from gencomp.networks.ladder.balle2018 import g_s
 
-
-class InverseGdn(nn.Module):
-    """x * sqrt(beta + gamma * x^2), the inverse of generalised divisive normalisation (Balle et al. 2016)."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.mix = nn.Conv2d(channels, channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x [N, C, H, W] -> the same shape."""
-        return x * self.mix(x.square()).abs().sqrt()
+    return _on_latents(g_s(128, 192), 192, height, width, device)
 
 
 def _on_latents(

@@ -70,7 +70,6 @@ class Baseline:
     default_realism: float | None = None  # what its decoder does unless told otherwise
     minimised: tuple[str, ...] = ()  # metrics that its options, its training or its refinement minimised
     facts: Callable[[], dict[str, float]] = dict  # parameters, kMAC per pixel: where they are known
-    alone: tuple[str, ...] = ()  # name and models of which `build` makes this codec and no other; none of a user's own
     # Chroma format and bit depth as a file itself says them, such as "4:2:0, 10 bits"; "" where it cannot be read.
     sample_format: Callable[[bytes], str] = lambda data: ""
     # Bytes of the file at a setting, where a rate search can have them for less than an encoding; None: encode.

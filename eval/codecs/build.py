@@ -4,7 +4,6 @@ import importlib
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -44,18 +43,18 @@ def build(name: str, models: tuple[str, ...] = (), device: str = "auto") -> list
     """
     base, effort, aim = split_effort(name)
     if name in BUILT_IN:
-        return [replace(BUILT_IN[name](), alone=(name,))]
+        return [BUILT_IN[name]()]
     if base == OURS or is_model_file(base):
 
-        def ours(model: str | None, called: str, *alone: str) -> Baseline:
-            return replace(of_model(model, name=called, device=device, effort=effort, aim=aim), alone=(name, *alone))
+        def ours(model: str | None, called: str) -> Baseline:
+            return of_model(model, name=called, device=device, effort=effort, aim=aim)
 
         ending = name.removeprefix(base)
         if is_model_file(base):
             return [ours(base, name_of_model(base) + ending)]
         if len(models) < 2:
-            return [ours(models[0] if models else None, name, *models)]
-        return [ours(model, name_of_model(model) + ending, model) for model in models]
+            return [ours(models[0] if models else None, name)]
+        return [ours(model, name_of_model(model) + ending) for model in models]
     if ":" in name:
         return [_brought(name)]
     known = ", ".join(NAMES)

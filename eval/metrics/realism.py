@@ -23,15 +23,6 @@ LOG2_SIGMA, TILE = 4.0, 1024
 Measure = Callable[[Tensor, Tensor], float]  # of an original and its reconstruction
 
 
-def band_energy(band: int) -> Measure:
-    """The metric of one Laplacian band, 0 the finest: its energy, reconstruction over original; 1 keeps the texture."""
-
-    def energy(image: Tensor) -> Tensor:
-        return laplacian_bands(2 * image - 1, LEVELS)[band].square().mean()
-
-    return by_sides(energy, energy, lambda original, rebuilt: float(rebuilt / (original + 1e-12)))
-
-
 def texture_error() -> Measure:
     """Local texture error [dB]: the mean over 16x16 blocks and the two finest Laplacian bands of
     |10 log10((E_rec + 1) / (E_ref + 1))|, E a block's mean band energy over RGB in grey levels squared.

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
-Direction = Literal["higher", "lower", "one"]
+Direction = Literal["higher", "lower"]
 Scope = Literal["image", "patches"]
 Given = TypeVar("Given")
 Original = TypeVar("Original")
@@ -28,7 +28,7 @@ class Resources(NamedTuple):
 class Metric(NamedTuple):
     """One metric, a column of the results.
 
-    direction: which values are better, or nearer to one. definition: all that a number depends on. scope, and with it
+    direction: which values are better. definition: all that a number depends on. scope, and with it
     the function that `make` returns (it raises WeightsError or ImportError where the metric cannot be had):
 
     image    (original, reconstruction), float (1, 3, H, W) in [0, 1] -> number
@@ -43,7 +43,6 @@ class Metric(NamedTuple):
     scope: Scope
     definition: str
     make: Callable[[Resources], Callable[..., float]]
-    part_of: str = ""  # the metric by whose name this one is asked for
     headline: bool = False  # stands in the summary's table
     in_decibels: bool = False  # a similarity whose mean is shown as -10 log10(1 - mean) on axes
     agreement: str = ""  # how far it is from an independent implementation, which a test holds
@@ -64,7 +63,6 @@ VOTES = {"wasserstein_alex": 0.789, "wasserstein": 0.776, "lpips_alex": 0.762, "
          "lpips_vgg": 0.737, "ms_ssim": 0.724, "dists": 0.679, "psnr": 0.672}  # fmt: skip
 RATERS = 0.800
 
-_BANDS = "Laplacian band, energy of the reconstruction over that of the original"
 METRICS: Mapping[str, Metric] = {
     m.name: m._replace(votes=VOTES.get(m.name, 0.0))
     for m in (
@@ -100,12 +98,6 @@ METRICS: Mapping[str, Metric] = {
                lambda _: _of("networks").frechet, of_realism=True, headline=True, elsewhere="frechet"),
         Metric("kid", "KID", "lower", "", 4, "patches", "Inception (torch-fidelity), HiFiC's patches, cubic kernel",
                lambda _: _of("networks").kernel, of_realism=True, elsewhere="kernel"),
-        Metric("band_energy", "band energy", "one", "", 2, "image", f"finest {_BANDS}",
-               lambda _: _of("realism").band_energy(0), of_realism=True, headline=True),
-        Metric("band_energy_2", "band energy, 2nd", "one", "", 2, "image", f"second {_BANDS}",
-               lambda _: _of("realism").band_energy(1), of_realism=True, part_of="band_energy"),
-        Metric("band_energy_3", "band energy, 3rd", "one", "", 2, "image", f"third {_BANDS}",
-               lambda _: _of("realism").band_energy(2), of_realism=True, part_of="band_energy"),
         Metric("texture_error", "texture error", "lower", "dB", 2, "image",
                "|dB| of the two finest bands in blocks of 16x16", lambda _: _of("realism").texture_error(),
                of_realism=True, headline=True, agreement="its definition in NumPy: 1e-4 dB"),
@@ -114,12 +106,12 @@ METRICS: Mapping[str, Metric] = {
                of_realism=True, headline=True),
     )
 }  # fmt: skip
-NAMES = tuple(name for name, metric in METRICS.items() if not metric.part_of)  # what can be asked for
+NAMES = tuple(METRICS)
 
 
 def asked(names: Sequence[str], scope: Scope) -> list[Metric]:
-    """The metrics of a scope that these names ask for, those that come along included, in the table's order."""
-    return [m for m in METRICS.values() if m.scope == scope and (m.part_of or m.name) in names]
+    """The metrics of a scope among these names, in the table's order."""
+    return [m for m in METRICS.values() if m.scope == scope and m.name in names]
 
 
 def over_network(metric: Metric, network: str) -> Metric:

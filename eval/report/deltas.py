@@ -87,12 +87,11 @@ def compare(
     Curves are means over the images that every point of both has. Intervals and p resample them, the same ones for
     both codecs; metrics of a whole set have none. A comparison that cannot be made says why under `refused`.
     """
-    metrics = measured([dict.fromkeys(names)])
     entries: list[dict[str, Any]] = []
     steps = []
     for against, one in pairs:
         for name in names:
-            if metrics[name].direction == "one" or not all(name in row for row in (*one.rows, *against.rows)):
+            if not all(name in row for row in (*one.rows, *against.rows)):
                 continue
             entries.append({"anchor": against.label, "codec": one.label, "kind": one.kind, "metric": name,
                             "minimised": name in one.rows[0]["minimised"],

@@ -7,7 +7,7 @@ from typing import Any
 from gencomp.texts import script_json
 
 from . import published, tables
-from .plots import colour_of, plotted
+from .plots import colour_of
 
 SCRIPTS = ("report.js", "viewer.js", "controls.js", "chart.js", "start.js")
 
@@ -36,7 +36,7 @@ def links(results: Mapping[str, Any]) -> dict[str, list[str]]:
     what = {"means": "means over images", "deltas": "Bjontegaard deltas", "images": "each image"}
     for name in tables.files(results):
         found.setdefault(what[name.partition(".")[0]], []).append(f"tables/{name}")
-    plots = {name: f"curves of {results['metrics'][name]['label']}" for name in plotted(results["metrics"])}
+    plots = {name: f"curves of {results['metrics'][name]['label']}" for name in results["metrics"]}
     for name, drawn in {"overview": "overview of the curves", **plots}.items():
         found[drawn] = [f"plots/{name}.{kind}" for kind in ("svg", "pdf", "png")]
     return found

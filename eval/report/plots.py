@@ -25,7 +25,7 @@ COLOURS = {
     "jpegxl": "#56b4e9", "hevc": "#cc79a7", "vvc": "#8d6cb8",
 }  # fmt: skip
 OTHERS = ("#1b7837", "#17a2b8", "#a6611a", "#018571", "#7f7f7f", "#c2410c", "#4c72b0", "#937860")
-DIRECTIONS = {"higher": "higher is better", "lower": "lower is better", "one": "1 keeps the texture"}
+DIRECTIONS = {"higher": "higher is better", "lower": "lower is better"}
 WIDE = 60  # from such a ratio of the highest to the lowest rate on, there is room for fewer ticks
 FILES: Mapping[str, Mapping[str, Any]] = {
     ".png": {"dpi": 130}, ".svg": {"metadata": {"Date": None}}, ".pdf": {"metadata": {"CreationDate": None}},
@@ -67,11 +67,6 @@ def colour_of(codec: str, codecs: Sequence[str]) -> str:
     return OTHERS[strangers.index(codec) % len(OTHERS)]
 
 
-def plotted(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The metrics that get a figure of their own: those that can be asked for by name."""
-    return [name for name, metric in metrics.items() if not metric["part_of"]]
-
-
 def write_plots(out: Path, collected: Mapping[str, Any], run: Run = in_turn) -> None:
     """One figure for each metric and an overview under plots/."""
     folder, curves = out / "plots", series(collected["summary"])
@@ -79,14 +74,14 @@ def write_plots(out: Path, collected: Mapping[str, Any], run: Run = in_turn) -> 
     reference = _prominent(collected)
     needed = {key: collected[key] for key in ("summary", "metrics", "photos")}
     steps = [Step("plot overview", partial(overview, needed, folder / "overview"))]
-    for name in plotted(collected["metrics"]):
+    for name in collected["metrics"]:
         steps.append(Step(f"plot {name}", partial(draw_all, folder / name, (7.5, 6), [name], curves, reference)))
     run(steps)
 
 
 def overview(collected: Mapping[str, Any], path: Path, look: Look = LOOKS["light"]) -> None:
     """Fidelity, and the realism that people's votes say most of, in one figure, as path.png, .svg and .pdf."""
-    rows, names = collected["summary"], plotted(collected["metrics"])
+    rows, names = collected["summary"], list(collected["metrics"])
     best = by_votes(measured(rows), {name for row in rows for name in row["minimised"]})
     chosen = [name for name in ("psnr", "ms_ssim", *best[:2]) if name in names] or names[:4]
     lines = max(1, (len(chosen) + 1) // 2)

@@ -14,7 +14,7 @@ FIRST_COLUMNS = ("image", "codec", "setting", "realism", "width", "height", "byt
 LAST_COLUMNS = ("encode_s", "decode_s", "rate_control", "rate", "reached", "note", "error")
 MINIMISED = "¶"
 MINIMISED_NOTE = f"{MINIMISED} what the codec, its training or its refinement minimised."
-ARROWS = {"higher": "↑", "lower": "↓", "one": "→1"}
+ARROWS = {"higher": "↑", "lower": "↓"}
 Results = Mapping[str, Any]
 
 

@@ -2,14 +2,9 @@
 
 And finding the setting of its rate control at which the file has a wanted size: interpolation between the sizes of real
 files, and where the codec has a quicker way of coding, between those of sketches first.
-
-`python -m gencomp.eval.run.coding CODEC IMAGE SETTING [MODEL]` does it and prints the peak of its memory as JSON, which
-interpreter and libraries are part of, since a user needs them too.
 """
 
-import json
 import math
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -204,11 +199,6 @@ def nearest(codec: Baseline, image: Image.Image, size: float) -> Match:
     return Recorder(codec, image).search.match(size)
 
 
-def encode_to(path: Path, codec: Baseline, image: Image.Image, setting: float) -> float:
-    """Write the image's file, whole or not at all; returns the seconds of encoding."""
-    return Recorder(codec, image).write(path, setting).seconds
-
-
 def decode_from(path: Path, codec: Baseline, realism: float | None = None) -> tuple[Image.Image, float]:
     """The image in a file and the seconds of decoding. realism None: 1."""
     data = path.read_bytes()
@@ -220,7 +210,7 @@ def decode_from(path: Path, codec: Baseline, realism: float | None = None) -> tu
 
 def code(path: Path, codec: Baseline, image: Image.Image, setting: float, realism: float | None = None) -> RoundTrip:
     """Both ways through the file at `path`. Raises ValueError when another size comes back than went in."""
-    encode_s = encode_to(path, codec, image, setting)
+    encode_s = Recorder(codec, image).write(path, setting).seconds
     decoded, decode_s = decode_from(path, codec, realism)
     if decoded.size != image.size:
         raise ValueError(f"{codec.name} returned {decoded.width}x{decoded.height} for {image.width}x{image.height}")
@@ -231,18 +221,3 @@ def code_aside(codec: Baseline, image: Image.Image, setting: float, *realisms: f
     """Both ways at each of the realisms, through a file that is gone afterwards."""
     with tempfile.TemporaryDirectory() as folder:
         return [code(Path(folder, f"coded{codec.suffix}"), codec, image, setting, realism) for realism in realisms]
-
-
-def _print_peak_memory(name: str, path: str, setting: str, *models: str) -> None:
-    from gencomp import machine
-    from gencomp.image import read_image
-
-    from ..codecs.build import build
-
-    code_aside(build(name, models)[0], read_image(Path(path), max_pixels=None), float(setting), None)
-    peak = machine.peak_memory(children=True)
-    print(json.dumps({} if peak is None else {"peak_mb": round(peak / 1e6, 1)}))
-
-
-if __name__ == "__main__":
-    _print_peak_memory(*sys.argv[1:])

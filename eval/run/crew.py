@@ -1,8 +1,6 @@
 """The workers of an evaluation: what each holds, what it does with a task, how far they are, and other processes."""
 
-import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from tqdm import tqdm
 
-from gencomp.processes import Say, python
+from gencomp.processes import Say
 
 from ..codecs.baseline import Baseline, BaselineError
 from .photos import Photo
@@ -91,20 +89,9 @@ def measure_members(members: list[Record], crew: Equipment) -> None:
     measure_set(crew.options.out, members, crew.of_sets, crew.options.patch)
 
 
-def find_facts(name: str, record: Record, crew: Equipment) -> dict[str, float]:
-    """A codec's size and cost, and the peak of a fresh process's memory [MB] that codes the image of `record` once more
-    (not of a user's adapter)."""
-    codec = crew.codecs[name]
-    facts = codec.facts()
-    if codec.alone:
-        original, setting = str((crew.options.out / record.row["original"]).resolve()), str(record.row["rate_control"])
-        command = python("-m", "gencomp.eval.run.coding", codec.alone[0], original, setting, *codec.alone[1:])
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
-        except subprocess.TimeoutExpired:
-            return facts
-        facts |= json.loads(done.stdout) if done.returncode == 0 else {}
-    return facts
+def find_facts(name: str, crew: Equipment) -> dict[str, float]:
+    """A codec's size and cost."""
+    return crew.codecs[name].facts()
 
 
 def note_path(out: Path, rank: int, number: int) -> Path:

@@ -1,32 +1,22 @@
-"""For users of `datasets`: a function for `Dataset.map`, and a feature whose images are stored coded.
+"""For users of `datasets`: a function for `Dataset.map`.
 
     import datasets, gencomp
-    from gencomp.bulk.huggingface import CodeImages, CodedImage
+    from gencomp.bulk.huggingface import CodeImages
 
     rows = rows.cast_column("image", datasets.Image(decode=False))      # the files as they are, not decoded
     coded = rows.map(CodeImages("image", quality=45), num_proc=4)
     coded = coded.cast_column("image", datasets.Image())
     coded[0]["image"]                                                   # a Pillow image, decoded when it is asked for
 
-or, for rows that are made in the program,
-
-    features = datasets.Features({"image": CodedImage(quality=45), "label": datasets.Value("int64")})
-    rows = datasets.Dataset.from_generator(make_rows, features=features)
-
-Both store what `datasets.Image()` stores, a struct of `bytes` and `path`, so that `cast_column("image",
-datasets.Image())` reads it anywhere, once gencomp is imported; cast before rows are saved, for where it is not. `map`
-writes its result at its end alone and begins again after a crash: for sets that take hours, `gencomp bulk` on parquet
-files is the safer way.
+It stores what `datasets.Image()` stores, a struct of `bytes` and `path`, so that `cast_column("image",
+datasets.Image())` reads it anywhere, once gencomp is imported. `map` writes its result at its end alone and begins
+again after a crash: for sets that take hours, `gencomp bulk` on parquet files is the safer way.
 """
 
 import os
-from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import PurePath
-from typing import Any, ClassVar
-
-import datasets
-from PIL import Image
+from typing import Any
 
 from gencomp.bulk.settings import Settings
 from gencomp.bulk.transform import Transform, is_coded, one_line
@@ -60,29 +50,6 @@ class CodeImages:
         return {self.column: cell, **({} if self.error_column is None else {self.error_column: error})}
 
 
-@dataclass
-class CodedImage(datasets.Image):
-    """As `datasets.Image`, but what is put in is coded when the rows are written. One of quality, bpp and bytes."""
-
-    quality: float | None = None
-    bpp: float | None = None
-    bytes: int | None = None
-    model: str | None = None
-    _type: str = field(default="CodedImage", init=False, repr=False)
-    dtype: ClassVar[str] = "PIL.Image.Image"
-
-    def encode_example(self, value: Any) -> dict[str, Any]:
-        settings = Settings(quality=self.quality, bpp=self.bpp, bytes=self.bytes, model=self.model)
-        if isinstance(value, Image.Image):
-            encoded = _transform(settings, os.getpid()).codec.encode(
-                value, quality=self.quality, bpp=self.bpp, bytes=self.bytes, max_pixels=settings.max_pixels
-            )
-            return {"bytes": encoded.data, "path": None}
-        coded = _coded(super().encode_example(value), settings)
-        assert coded is not None
-        return coded
-
-
 def _coded(cell: dict[str, Any] | None, settings: Settings) -> dict[str, Any] | None:
     """A cell's image as .gnc, read from its path where it has no bytes."""
     if cell is None:
@@ -111,5 +78,3 @@ def _transform(settings: Settings, pid: int) -> Transform:
 
 
 _FIRST = os.getpid()
-
-datasets.features.features.register_feature(CodedImage, "CodedImage")

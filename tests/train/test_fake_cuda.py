@@ -70,7 +70,7 @@ def test_terms_and_discriminators_stay_on_the_gpu() -> None:
         judge = Patch(width=8).build(20).eval()
     judged = judge(torch.cat([x, y]), torch.rand(4, 20, SIDE // 16, SIDE // 16, device=GPU))
     real, fake = judged.logits[0].chunk(2)
-    assert there(*adversarial("nonsaturating", [real], [fake]), feature_matching(judged.features, judged.features))
+    assert there(*adversarial([real], [fake]), feature_matching(judged.features, judged.features))
 
 
 def test_refinement_stays_on_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-import pytest
 import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
@@ -24,28 +23,17 @@ def test_errors_of_a_constant_shift() -> None:
     torch.testing.assert_close(losses.l1(x, x + shift), torch.tensor([0.1, 0.2, 0.3]))
 
 
-def test_nonsaturating_is_cross_entropy_of_the_logistic_function() -> None:
+def test_the_adversarial_loss_is_cross_entropy_of_the_logistic_function() -> None:
     real, fake = torch.full((1, 1, 1, 1), 2.0), torch.full((1, 1, 1, 1), -0.5)
-    both = losses.nonsaturating(real, fake)
+    both = losses.adversarial([real, real], [fake, fake])
     s_real, s_fake = 1 / (1 + math.exp(-2.0)), 1 / (1 + math.exp(0.5))
     torch.testing.assert_close(both.discriminator, torch.tensor([-math.log(s_real) - math.log(1 - s_fake)]))
     torch.testing.assert_close(both.generator, torch.tensor([-math.log(s_fake)]))
-
-
-def test_hinge_has_no_gradient_beyond_its_margins() -> None:
-    real, fake = torch.full((1, 1, 2, 2), 1.5, requires_grad=True), torch.full((1, 1, 2, 2), -1.5, requires_grad=True)
-    loss = losses.hinge(real, fake).discriminator
-    assert loss.item() == 0
-    loss.sum().backward()
-    assert not real.grad.any()  # type: ignore[union-attr]
-    torch.testing.assert_close(losses.hinge(real, fake).generator, torch.tensor([1.5]), check_dtype=False)
-
-
-def test_relativistic_loss_sees_differences_alone() -> None:
-    real, fake = noise(2, 1, 3, 3), noise(2, 1, 3, 3, seed=1)
-    shifted = losses.relativistic(real + 5, fake + 5)
-    torch.testing.assert_close(shifted, losses.relativistic(real, fake))
-    torch.testing.assert_close(losses.relativistic(real, real).generator, torch.full((2,), math.log(2)))
+    real, fake = noise(4, 1, 3, 3), noise(4, 1, 3, 3, seed=1)
+    whole = losses.adversarial([real], [fake])
+    shares = [losses.adversarial([real[k : k + 2]], [fake[k : k + 2]]) for k in (0, 2)]
+    for index in range(2):
+        torch.testing.assert_close(whole[index].mean(), sum(s[index].mean() for s in shares) / 2)
 
 
 def test_feature_matching_is_the_mean_of_the_layers_and_leaves_the_real_side_alone() -> None:
@@ -64,15 +52,6 @@ def test_r1_of_a_linear_discriminator_is_the_square_of_its_weights() -> None:
     logits = (x * weight).sum((1, 2, 3), keepdim=True)
     penalty = losses.gradient_penalty([logits], x)
     torch.testing.assert_close(penalty, weight.square().sum().expand(2))
-
-
-@pytest.mark.parametrize("kind", ["nonsaturating", "hinge", "relativistic"])
-def test_losses_of_shares_average_to_the_loss_of_the_batch(kind: str) -> None:
-    real, fake = noise(4, 1, 3, 3), noise(4, 1, 3, 3, seed=1)
-    whole = losses.adversarial(kind, [real], [fake])
-    shares = [losses.adversarial(kind, [real[k : k + 2]], [fake[k : k + 2]]) for k in (0, 2)]
-    for index in range(2):
-        torch.testing.assert_close(whole[index].mean(), sum(s[index].mean() for s in shares) / 2)
 
 
 def test_text_is_where_thin_strokes_stand_on_even_ground() -> None:

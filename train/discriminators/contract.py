@@ -6,7 +6,7 @@ evaluation mode, so that the number of processes, of accumulated parts and of fo
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,12 +26,10 @@ class Discriminator(ABC):
 
     weight: float = 0.0  # of the generator's loss against it
     feature_matching: float = 0.0
-    gan: Literal["nonsaturating", "hinge", "relativistic"] = "nonsaturating"
     spares_text: float = 0.0  # share of its gradient that text is not shown, see losses.py
     r1: float = 0.0  # gradient penalty on real images, every 16th step
     width: int = 64  # channels of the first layer
     condition_channels: int = 12  # the latents are brought to so many channels; 0: unconditional
-    spectral_norm: bool = True
     learning_rate: float = 2e-4
     beta1: float = 0.5
     beta2: float = 0.9

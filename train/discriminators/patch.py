@@ -25,8 +25,7 @@ class PatchDiscriminator(nn.Module):
         super().__init__()
 
         def conv(inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0) -> nn.Module:
-            layer = nn.Conv2d(inputs, outputs, kernel, stride, padding)
-            return parametrizations.spectral_norm(layer) if config.spectral_norm else layer
+            return parametrizations.spectral_norm(nn.Conv2d(inputs, outputs, kernel, stride, padding))
 
         extra, width = config.condition_channels, config.width
         self.condition = nn.ModuleDict({"reduce": conv(latent_channels, extra, 3, 1, 1)}) if extra else None

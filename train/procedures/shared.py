@@ -88,7 +88,7 @@ def against_one(stage: Stage, opponent: Opponent, micro: MicroBatch, output: Tra
 
 def both_losses(config: Discriminator, judged: DiscriminatorOutput) -> tuple[losses.AdversarialLoss, Tensor]:
     """Losses [K] of the discriminator and the generator, and of matched features, over an output for [real, fake]."""
-    value = losses.adversarial(config.gan, *halves(judged.logits))
+    value = losses.adversarial(*halves(judged.logits))
     if not config.feature_matching:
         return value, torch.zeros_like(value.generator)
     real, fake = halves(judged.features)

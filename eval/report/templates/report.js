@@ -72,7 +72,7 @@ function formatOnAxis(value, name) {
 function metricTitle(name) {
   const metric = DATA.metrics[name];
   const unit = metric.in_decibels ? "dB" : metric.unit;
-  const way = { higher: "higher is better", lower: "lower is better", one: "1 keeps the texture" }[metric.direction];
+  const way = `${metric.direction} is better`;
   return `${metric.label}${unit ? ` [${unit}]` : ""}, ${way}`;
 }
 
@@ -147,7 +147,7 @@ function drawEach() {
     const values = rows.map(row => (row && row[metric] !== undefined ? row[metric] : null));
     const known = values.filter((value, k) => value !== null && isAt(rows[k], view.rate));
     const direction = DATA.metrics[metric].direction;
-    const best = direction === "higher" ? Math.max(...known) : direction === "lower" ? Math.min(...known) : null;
+    const best = direction === "higher" ? Math.max(...known) : Math.min(...known);
     rows.forEach((row, k) => {
       const near = !row || isAt(row, view.rate);
       const kind = !near ? { class: "far" } : values[k] !== null && values[k] === best ? { class: "best" } : {};
@@ -166,13 +166,13 @@ function drawProtocol() {
   document.getElementById("about").textContent = `${DATA.photos.images.length} photographs, ${Object.keys(DATA.codecs).length} codecs, gencomp ${DATA.gencomp}${kept}`;
   const section = document.getElementById("protocol");
   section.querySelector("ul").append(...DATA.protocol.map(line => element("li", {}, line)));
-  const heads = ["codec", "version and options", "rate control", "parameters", "encoder kMAC/pixel", "decoder kMAC/pixel", "peak memory MB"];
+  const heads = ["codec", "version and options", "rate control", "parameters", "encoder kMAC/pixel", "decoder kMAC/pixel"];
   const table = section.querySelector("table");
   table.append(header(heads));
   const number = (value, digits) => (value === undefined ? "" : value.toLocaleString("en", { maximumFractionDigits: digits }));
   for (const [name, facts] of Object.entries(DATA.codecs)) {
     const cells = [[name, ""], [facts.error ?? facts.note, "text"], [facts.rate_control ? facts.rate_control.name : "", ""], [number(facts.parameters, 0), ""],
-                   [number(facts.encoder_kmac, 1), ""], [number(facts.decoder_kmac, 1), ""], [number(facts.peak_mb, 0), ""]];
+                   [number(facts.encoder_kmac, 1), ""], [number(facts.decoder_kmac, 1), ""]];
     table.append(element("tr", {}, cells.map(([text, kind], k) => element("td", { class: kind, "data-head": heads[k] }, text))));
   }
   const list = document.getElementById("metrics");

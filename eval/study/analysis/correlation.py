@@ -85,12 +85,8 @@ def _over_points(
 
 
 def oriented(metric: str, values: Array) -> Array:
-    """The metric turned so that more is better. Where nearer to one is better: minus the distance in log."""
-    direction = direction_of(metric)
-    if direction == "one":
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(-np.abs(np.log(values)))
-    return values if direction == "higher" else -values
+    """The metric turned so that more is better."""
+    return values if direction_of(metric) == "higher" else -values
 
 
 def metric_table(study: Study) -> dict[str, Array]:

@@ -13,7 +13,7 @@ from gencomp.image import read_image, write_image
 from ...codecs import build as codecs_of
 from ...codecs import classical
 from ...codecs.baseline import Baseline, BaselineError
-from ...run.coding import Recorder, decode_from, encode_to
+from ...run.coding import Recorder, decode_from
 from ..plan import QUESTIONS, Design, Study, StudyError
 from .build import StudyOptions, build
 from .sources import StudyImage
@@ -49,13 +49,13 @@ def code(name: str, codecs: Sequence[Baseline], work: Path) -> list[StudyImage]:
     write_image(read_image(photograph(name)), original)
     image = read_image(original)
     pixels = image.width * image.height
-    searches = [Recorder(codec, image).search for codec in codecs]
+    recorders = [Recorder(codec, image) for codec in codecs]
     default = len(codecs[0].encode(image, DEFAULT_QUALITY))
-    target = max(default, *(search.size(0) for search in searches))
+    target = max(default, *(recorder.search.size(0) for recorder in recorders))
     coded = []
-    for codec, search in zip(codecs, searches, strict=True):
+    for codec, recorder in zip(codecs, recorders, strict=True):
         file = work / f"{name}-{codec.name}{codec.suffix}"
-        encode_to(file, codec, image, search.match(target).setting)
+        recorder.write(file, recorder.search.match(target).setting)
         for realism in REALISMS if codec.has_realism else (None,):
             decoded, _ = decode_from(file, codec, 1.0 if realism is None else realism)
             shown = file.with_suffix(f".{realism}.png")

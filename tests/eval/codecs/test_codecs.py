@@ -2,7 +2,6 @@
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,9 +15,6 @@ from gencomp.eval.run.coding import code, nearest
 from gencomp.kinds import saved
 
 TINY = str(Path(__file__).parents[2] / "golden" / "tiny.safetensors")
-ALONE: list[Any] = [("jpeg", (), [("jpeg",)]), ("gencomp@3", (), [("gencomp@3",)])]
-ALONE += [("gencomp", ("gencomp-base",), [("gencomp", "gencomp-base")]), (f"{TINY}@2", (TINY,), [(f"{TINY}@2",)])]
-ALONE += [("gencomp@3", (TINY, "gencomp-base"), [("gencomp@3", TINY), ("gencomp@3", "gencomp-base")])]
 
 
 @pytest.fixture(scope="module")
@@ -152,16 +148,6 @@ def test_a_models_codec_takes_an_effort_by_its_name_and_says_so() -> None:
     small = Image.fromarray(data.coffee()[100:148, 100:148])
     assert refined.encode(small, 60) != plain.encode(small, 60)
     assert refined.decode(refined.encode(small, 60), 1.0).size == small.size
-
-
-@pytest.mark.parametrize(("name", "models", "alone"), ALONE)
-def test_each_codec_of_a_run_is_built_alone(name: str, models: tuple[str, ...], alone: list[tuple[str, ...]]) -> None:
-    """Its peak memory is measured so: another model that is loaded beside it would count as its own."""
-    made = building.build(name, models, "cpu")
-    assert [codec.alone for codec in made] == alone
-    for codec in made:
-        called, *model = codec.alone
-        assert [one.name for one in building.build(called, tuple(model), "cpu")] == [codec.name] or len(models) > 1
 
 
 @pytest.mark.parametrize("name", ["avif", "avif-444-psnr", "vvc"])

@@ -26,7 +26,7 @@ from gencomp.image import to_tensor
 TINY = Path(__file__).parents[2] / "golden" / "tiny.safetensors"
 QUICK = ("--metric", "psnr", "--metric", "ms_ssim", "--metric", "texture_error")
 PSNR, FRECHET = ("--metric", "psnr"), "frechet_resnet10t"
-Options = tuple[object, ...]
+Options = tuple[str, str, str, int, str, str, str, Path]
 PLAIN, FRAGILE = ("--codec", "eval_adapters:plain"), ("--codec", "eval_adapters:fragile")
 TWO = ("--codec", "jpeg", "--codec", "webp", "--bpp", 0.5, "--bpp", 1, *QUICK, "--anchor", "jpeg")
 ADAPTERS = """
@@ -195,7 +195,6 @@ def test_this_project_s_models_at_several_realisms(photos: Path, tmp_path: Path)
     given = ("--codec", "gencomp", "--model", TINY, "--codec", "jpeg", "--codec", TINY, "--limit", 1, "--quality", 50,
              "--realism", 0, "--realism", 1, *PSNR, "--device", "cpu")  # fmt: skip
     codecs = evaluated(photos, tmp_path / "out", *given)["codecs"]
-    assert codecs["jpeg"]["peak_mb"] < codecs["gencomp"]["peak_mb"] / 2  # no model is loaded for JPEG
     assert all(codecs["gencomp"][key] > 0 for key in ("parameters", "encoder_kmac", "decoder_kmac"))
     assert codecs["gencomp-tiny"]["decoder_kmac"] == codecs["gencomp"]["decoder_kmac"]
     rows = [row for row in table(tmp_path / "out") if row["codec"] == "gencomp"]

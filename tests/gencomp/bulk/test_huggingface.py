@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from gencomp.bulk import huggingface
-from gencomp.bulk.huggingface import CodedImage, CodeImages
+from gencomp.bulk.huggingface import CodeImages
 
 
 @pytest.fixture(autouse=True)
@@ -50,17 +50,6 @@ def test_errors_are_a_column_or_are_raised(sets: Any) -> None:
         CodeImages("image", error_column=None)(rows[1])
     with pytest.raises(ValueError, match="decoded images"):
         CodeImages("image")({"image": Image.new("RGB", (4, 4))})
-
-
-def test_the_feature_codes_what_is_put_in(sets: Any, quick: Any) -> None:
-    features = datasets.Features({"image": CodedImage(quality=50)})
-    image = Image.open(io.BytesIO(sets.image_file(4)))
-    rows = datasets.Dataset.from_dict({"image": [image, {"bytes": sets.image_file(5), "path": "a.png"}]}, features)
-    stored = rows.cast_column("image", datasets.Image(decode=False))
-    assert [cell["bytes"][:3] for cell in stored["image"]] == [b"GNC", b"GNC"]
-    expected = np.asarray(quick.decompress(quick.compress(image, quality=50)))
-    assert np.array_equal(np.asarray(rows[0]["image"]), expected)
-    assert np.array_equal(np.asarray(rows.cast_column("image", datasets.Image())[0]["image"]), expected)
 
 
 def test_a_folder_of_coded_images_is_a_data_set(tmp_path: Path, sets: Any, monkeypatch: pytest.MonkeyPatch) -> None:
