@@ -1,4 +1,4 @@
-"""The report: totals, histograms and failures over the status tables, as one page that opens from disk."""
+"""The report: totals, samples and failures over the status tables, as one page that opens from disk."""
 
 import base64
 import html
@@ -12,13 +12,12 @@ from gencomp.bulk.monitor import size_text, time_text
 from gencomp.bulk.plan import Shard
 from gencomp.bulk.run import footers_of
 from gencomp.bulk.settings import CLAIM, claimed
-from gencomp.bulk.status import BINS_PER_OCTAVE, FAILED, SampleRow, SampleTally, read_shown
+from gencomp.bulk.status import FAILED, SampleRow, SampleTally, read_shown
 from gencomp.bulk.storage import BULK, Storage
 from gencomp.files import shown
 
 FILE = f"{BULK}/report.html"
 SHOWN = 200  # failures with their names
-_WIDTH, _HEIGHT = 640, 160
 
 
 @dataclass
@@ -65,8 +64,6 @@ def write_report(destination: Storage, merged: Merged, broken: Mapping[str, str]
         settings=_table((n, ", ".join(map(str, v if isinstance(v, list) else [v]))) for n, v in settings.items()),
         notes=_notes(merged, left),
         samples=_samples(merged),
-        bpp=_histogram(merged.tally.bpp, "bits per pixel"),
-        seconds=_histogram(merged.tally.seconds, "seconds"),
         broken=undone if broken else "",
         failures=_failures(merged),
     )
@@ -129,30 +126,6 @@ def _totals(merged: Merged) -> list[tuple[str, str]]:
 def _table(rows: Iterable[tuple[str, str]]) -> str:
     cells = (f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in rows)
     return f"<table>{''.join(cells)}</table>"
-
-
-def _histogram(counts: Counter[int], unit: str) -> str:
-    if not counts:
-        return "<p>Nothing was measured.</p>"
-    low, high = min(counts), max(counts)
-    step = _WIDTH / (high - low + 1)
-    top = max(counts.values())
-    parts = []
-    for place, number in enumerate(range(low, high + 1)):
-        x, count = place * step, counts.get(number, 0)
-        height = _HEIGHT * count / top
-        left, right = 2 ** (number / BINS_PER_OCTAVE), 2 ** ((number + 1) / BINS_PER_OCTAVE)
-        tip = f"{left:.3g} to {right:.3g} {unit}: {count:,}"
-        parts.append(
-            f'<rect x="{x + 1:.1f}" y="{_HEIGHT - height:.1f}" width="{max(step - 2, 1):.1f}" height="{height:.1f}">'
-            f"<title>{tip}</title></rect>"
-        )
-        if number % BINS_PER_OCTAVE == 0 or high - low < 4:
-            parts.append(f'<text x="{x:.1f}" y="{_HEIGHT + 16}">{left:.3g}</text>')
-    return (
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT + 24}" role="img" aria-label="histogram of {unit}">{"".join(parts)}</svg>'
-        f"<p>{unit}, logarithmic axis; {sum(counts.values()):,} images, at most {top:,} a bar</p>"
-    )
 
 
 def _failures(merged: Merged) -> str:

@@ -3,7 +3,7 @@
 A table is a parquet file, written once when its shard is finished. Parquet and not JSON lines, because tables of 10^8
 rows are read again: a row takes some 20 bytes instead of 200, any engine reads all tables at once by a pattern
 (`.bulk/status/**/*.parquet`) and a column without the others, and the shard's tally stands in the footer, so that
-totals and histograms of a whole data set need no row at all.
+totals of a whole data set need no row at all.
 
     sample     string   the file's path below the source, the tar member's name, or the row's number
     status     string   done | skipped | failed
@@ -19,7 +19,6 @@ totals and histograms of a whole data set need no row at all.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 DONE, SKIPPED, FAILED = "done", "skipped", "failed"
-BINS_PER_OCTAVE = 2
 _KEY = b"gencomp_bulk"
 
 
@@ -53,8 +51,8 @@ class SampleRow(NamedTuple):
 
 @dataclass
 class SampleTally:
-    """Sums over rows. bpp and seconds: counts by bin, see `bin_of`; bytes_in and bytes_out are of done samples. notes:
-    of the skipped samples, how many for which reason; warned: of the done ones, of what, numbers left out."""
+    """Sums over rows. bytes_in and bytes_out are of done samples. notes: of the skipped samples, how many for which
+    reason; warned: of the done ones, of what, numbers left out."""
 
     done: int = 0
     skipped: int = 0
@@ -63,8 +61,6 @@ class SampleTally:
     bytes_in: int = 0
     bytes_out: int = 0
     worker_seconds: float = 0.0
-    bpp: Counter[int] = field(default_factory=Counter)
-    seconds: Counter[int] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
     warned: Counter[str] = field(default_factory=Counter)
 
@@ -81,16 +77,11 @@ class SampleTally:
             self.notes[row.note or ""] += 1
         if row.status != DONE:
             return
-        pixels = (row.width or 0) * (row.height or 0)
         self.done += 1
         self.warned.update([re.sub(r"\d[\d,.]*", "_", row.note)] if row.note else [])
-        self.pixels += pixels
+        self.pixels += (row.width or 0) * (row.height or 0)
         self.bytes_in += row.bytes_in or 0
         self.bytes_out += row.bytes_out or 0
-        self.seconds[bin_of(row.seconds)] += 1
-        small = [size for size in (row.bytes_in, row.bytes_out) if size is not None]
-        if pixels and small:
-            self.bpp[bin_of(8 * min(small) / pixels)] += 1  # the coded side is the smaller one
 
     def __add__(self, other: SampleTally) -> SampleTally:
         return SampleTally(*(a + b for a, b in zip(vars(self).values(), vars(other).values())))
@@ -100,8 +91,8 @@ class SampleTally:
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> SampleTally:
-        histograms = {name: Counter({int(k): n for k, n in record[name].items()}) for name in ("bpp", "seconds")}
-        return cls(**{**record, **histograms, **{name: Counter(record[name]) for name in ("notes", "warned")}})
+        known = {name: record[name] for name in vars(cls())}  # earlier versions kept more
+        return cls(**known | {name: Counter(known[name]) for name in ("notes", "warned")})
 
 
 class Footer(NamedTuple):
@@ -121,11 +112,6 @@ def tally_of(rows: Iterable[SampleRow]) -> SampleTally:
     for row in rows:
         tally.add(row)
     return tally
-
-
-def bin_of(value: float) -> int:
-    """The bin of a histogram on a logarithmic axis: bin b holds 2^(b/2) to 2^((b+1)/2)."""
-    return math.floor(BINS_PER_OCTAVE * math.log2(max(value, 1e-9)))
 
 
 def write_table(file: IO[bytes], rows: Sequence[SampleRow], footer: Footer) -> SampleTally:

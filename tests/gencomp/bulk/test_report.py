@@ -33,7 +33,7 @@ from gencomp.bulk.transform import Transform
 from gencomp.bulk.workers import Broken, Event, Finished, Job, Lost, RunError, Sampled
 
 
-def test_the_report_has_totals_histograms_and_failures_with_thumbnails(tmp_path: Path, sets: Any, bring: Any) -> None:
+def test_the_report_has_totals_and_failures_with_thumbnails(tmp_path: Path, sets: Any, bring: Any) -> None:
     files = {**sets.some_images(5), **sets.troubles(), "<script>.png": b""}
     source = sets.write_tar(tmp_path / "in" / "00000.tar", files)
     destination, shards = Storage.of(str(tmp_path / "out")), find_shards(str(source), Settings()).shards
@@ -50,7 +50,6 @@ def test_the_report_has_totals_histograms_and_failures_with_thumbnails(tmp_path:
     for part in ("no label of &lt;ours&gt;", "a label or depth image", "quality", "decoder", "model"):
         assert part in page
     assert "4 (40.000%)" in page
-    assert len(re.findall("<rect", page)) >= 2
     assert len(re.findall("data:image/jpeg", page)) == 2 + 2 * 5
     assert "http" not in page
 
