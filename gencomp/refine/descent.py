@@ -10,7 +10,8 @@ times over; so targets follow with inertia,
 
     target <- (1 - eta) target + eta (y_hat - g / h)
 
-and a fixed point of that is a state in which no change of a single latent pays. Noise on the targets, less from step
+and a fixed point of that is a state in which no change of a single latent pays. Targets lie further away than h says
+(BOLD): a longer descent that begins with too much ends on better integers. Noise on the targets, less from step
 to step, leads past poor fixed points. h is a diagonal per channel from the change of the gradient under random signs
 (Hutchinson 1989), bounded below: most channels are nearly dead, the objective is flat in them, and a long step would
 wake them up. The weight is more than h / 2, for the neighbours that move along.
@@ -28,8 +29,10 @@ from .objective import Objective
 from .rate import HELD, Coding, Costs, code
 
 SEED = 20_240_607
-ETA_FIRST, ETA_LAST = 0.4, 0.05
+ETA_FIRST, ETA_LAST = 0.2, 0.05
 SHORT = 0.8  # few steps end on a larger eta, SHORT / steps
+BOLD = 0.7  # of h in the step to a target; short descents take more of it, 1 - STEADY * steps
+STEADY = 0.05
 NEIGHBOURS = 1.2  # how much dearer a change is than its own second derivative says
 FLAT = 0.5  # the least h, as a share of the largest channel's
 PROBE = 0.3  # steps of quantisation by which a probe moves every latent
@@ -81,14 +84,14 @@ def descend(problem: Problem, y: Tensor, steps: int) -> Iterator[Point]:
     cost, gradient = problem.weigh(coding.y_hat)
     yield Point(coding.y_hat, coding.bits + cost)
     curvature = _curvature(problem, coding.y_hat, gradient, generator)
-    weight = (0.5 * NEIGHBOURS * curvature).expand_as(y)
+    weight, bold = (0.5 * NEIGHBOURS * curvature).expand_as(y), max(BOLD, 1 - STEADY * steps)
     last, loud = max(ETA_LAST, SHORT / max(1, steps)), NOISE * min(1.0, steps / NOISE_STEPS)
     if problem.held is not None:
         weight = torch.where(problem.held, HELD, weight)
     target = y
     for step in range(steps):
         done = step / max(1, steps - 1)
-        wanted = coding.y_hat - (gradient + coding.gradient) / curvature
+        wanted = coding.y_hat - (gradient + coding.gradient) / (bold * curvature)
         target = torch.lerp(target, wanted, ETA_FIRST + (last - ETA_FIRST) * done)
         noise = torch.randn(y.shape, generator=generator).to(y)
         tried = target + loud * (1 - done) * noise
