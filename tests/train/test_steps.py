@@ -15,7 +15,8 @@ from gencomp.networks.layers import relaxed_bits
 from gencomp.networks.priors import gaussian_bits
 from gencomp.perceptual.weights import networks_present
 from gencomp.train import devices
-from gencomp.train.data.batches import StepSampler, batches, open_data
+from gencomp.train.data.batches import Batch, StepSampler, batches, collate, open_data
+from gencomp.train.data.crops import Sample, random_inputs
 from gencomp.train.devices import peak_memory_gib, precision_of
 from gencomp.train.losses import rate_weight
 from gencomp.train.procedures.contract import Stage
@@ -24,7 +25,6 @@ from gencomp.train.recipe import Recipe
 from gencomp.train.resume import build_stage
 from gencomp.train.settings import recipe
 from gencomp.train.steps import divided, train_step
-from gencomp.train.throughput import made_up_batch
 
 from .conftest import small
 
@@ -36,6 +36,12 @@ ALL = {"realism.trains": "all", "rate.bpp": "0.2", "rate_distortion.losses.mse":
 def stage_of(chosen: Recipe, number: int) -> Stage:
     AcceleratorState._reset_state()  # its precision is chosen once per process
     return build_stage(chosen, Accelerator(cpu=True, mixed_precision=chosen.precision), number)
+
+
+def made_up_batch(chosen: Recipe, count: int) -> Batch:
+    """Noise in the shape of a batch: arithmetic does not ask what it is."""
+    pixels = torch.randint(0, 256, (count, 3, chosen.crop, chosen.crop), dtype=torch.uint8)
+    return collate([Sample(n, pixels[n], random_inputs(n, chosen), []) for n in range(count)])
 
 
 class NothingReadBack(TorchDispatchMode):

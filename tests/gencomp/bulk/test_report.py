@@ -42,6 +42,7 @@ def test_the_report_has_totals_and_failures_with_thumbnails(tmp_path: Path, sets
     merged = merge(destination, shards)
     tally = merged.tally
     assert (merged.finished, merged.unfinished, tally.done, tally.failed, tally.skipped) == (1, 0, 5, 4, 1)
+    assert SampleTally.from_json({**tally.to_json(), "bpp": {"3": 1}}) == tally  # a table of an earlier version
     path = write_report(destination, merged, {"00001": "a damaged tar file"}, ["2 files: a <set>, no label of <ours>"])
     page = Path(path).read_text()
     assert "a &lt;set&gt;" in page
