@@ -97,7 +97,7 @@ def evaluate(photos: tuple[str, ...], figure: Path | None, as_json: bool, quiet:
 
     Settings are those of a codec's own rate control: quality of gencomp, jpeg, webp, avif; bpp of jpeg2000; distance
     of jpegxl; crf of hevc; qp of vvc. Features are inception (fid, kid), and under their names (frechet_lite,
-    kernel_lite) lite, timm:MODEL.
+    kernel_lite) lite, swav, dinov2, timm:MODEL.
 
     \b
     gencomp eval photos/ --out seen/

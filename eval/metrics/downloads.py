@@ -176,6 +176,10 @@ WEIGHTS = (
             "lite"),
     Weights(INCEPTION, "fid, kid", f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION}",
             "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2", 95_628_359, "inception"),
+    Weights("swav_800ep_pretrain.pth.tar", "frechet_swav, kernel_swav",
+            "https://dl.fbaipublicfiles.com/deepcluster/swav_800ep_pretrain.pth.tar", "", 0),
+    Weights("vit_large_patch14_dinov2.lvd142m.safetensors", "frechet_dinov2, kernel_dinov2",
+            "https://huggingface.co/timm/vit_large_patch14_dinov2.lvd142m/resolve/main/model.safetensors", "", 0),
 )  # fmt: skip
 
 

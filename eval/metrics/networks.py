@@ -6,6 +6,7 @@ WeightsError, and nothing is measured.
 
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ from .table import by_sides
 Compare = Callable[[Tensor, Tensor], float]
 Extract = Callable[[Tensor], Tensor]  # uint8 (N, 3, H, W) -> float (N, D)
 
+DINOV2 = "vit_large_patch14_dinov2.lvd142m"  # the network of FD-DINOv2 (Stein et al. 2023), by its name in timm
+SWAV = "swav_800ep_pretrain.pth.tar"  # ResNet-50 of Caron et al. 2020, under its authors' file name
 BATCH = 16
 ALEX_SIDE = 121  # pixels; the third octave of it has 31, the least that AlexNet's layers leave anything of
 
@@ -86,8 +89,26 @@ def build_timm(name: str, state: Mapping[str, Tensor], device: str = "cpu") -> E
     """The pooled features of a timm model, after its own resizing, crop-free, and normalisation."""
     import timm
 
-    network = _loaded(timm.create_model(name, pretrained=False, num_classes=0), state, device)
-    return _normalised(network, timm.data.resolve_model_data_config(network), device)
+    given, options = dict(state), dict[str, Any]()
+    if "dinov2" in name:  # 224 pixels, as FD-DINOv2 takes them; the positions are interpolated to it
+        options = {"img_size": 224}
+    network = timm.create_model(name, pretrained=False, num_classes=0, **options)
+    if options:
+        convert: Any = timm.models.vision_transformer.checkpoint_filter_fn
+        given = convert(given, network)
+    config = timm.data.resolve_model_data_config(network) | ({"input_size": (3, 224, 224)} if options else {})
+    return _normalised(_loaded(network, given, device), config, device)
+
+
+def build_swav(state: Mapping[str, Tensor], device: str = "cpu") -> Extract:
+    """The 2048 pooled features of SwAV's ResNet-50 (Morozov et al. 2021 for the distance)."""
+    from torchvision.models import resnet50
+
+    network = resnet50(weights=None)
+    network.fc = nn.Identity()
+    given = {key.removeprefix("module."): value for key, value in state.items()}
+    config = {"input_size": (3, 224, 224), "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+    return _normalised(_loaded(network, given, device), config, device)
 
 
 def build_lite(state: Mapping[str, Tensor], device: str = "cpu") -> Extract:
@@ -119,16 +140,17 @@ def _normalised(network: nn.Module, config: Mapping[str, Any], device: str) -> E
 
 
 def features(name: str, weights: Path | None, device: str = "cpu") -> Extract:
-    """The extractor of a feature name: "inception", "lite", or "timm:MODEL". A timm model's file is MODEL.safetensors
-    or MODEL.pth, with timm's own entry names. Raises WeightsError."""
+    """The extractor of a feature name: "inception", "lite", "swav", "dinov2", or "timm:MODEL". A timm model's file is
+    MODEL.safetensors or MODEL.pth, with timm's own entry names. Raises WeightsError."""
     if name == "lite":
         return build_lite(load_network("lite", weights), device)
-    model = name.removeprefix("timm:")
-    files = NETWORKS[name].files if name == "inception" else (f"{model}.safetensors", f"{model}.pth")
+    model = DINOV2 if name == "dinov2" else name.removeprefix("timm:")
+    known = {"inception": NETWORKS["inception"].files, "swav": (SWAV,)}
+    files = known.get(name, (f"{model}.safetensors", f"{model}.pth"))
+    build = {"inception": build_inception, "swav": build_swav}.get(name, partial(build_timm, model))
     path = find_weights(*files, folder=weights)
     try:
-        state = read_weights(path)
-        return build_inception(state, device) if name == "inception" else build_timm(model, state, device)
+        return build(read_weights(path), device)
     except (RuntimeError, KeyError) as error:  # torch's for shapes and names, timm's for an unknown model
         reason = " ".join(str(error).split())[:120]
         raise WeightsError(path.name, f"needs {path.name}, but {path} does not fit {name}: {reason}") from error

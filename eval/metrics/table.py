@@ -119,7 +119,7 @@ def over_network(metric: Metric, network: str) -> Metric:
     if network == "inception":
         return metric
     short = network.removeprefix("timm:")
-    shown = "Lite0" if network == "lite" else short
+    shown = {"lite": "Lite0", "swav": "SwAV", "dinov2": "DINOv2"}.get(network, short)
     what = "Fréchet" if metric.name.startswith("fid") else "kernel"
     return metric._replace(
         name=f"{metric.elsewhere}_{short}",

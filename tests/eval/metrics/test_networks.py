@@ -165,6 +165,14 @@ def test_timm_features_come_from_a_file_of_the_model_s_name(tmp_path: Path) -> N
         networks.features("timm:resnet10t", tmp_path)
 
 
+def test_swav_features_come_from_its_authors_layout() -> None:
+    from torchvision.models import resnet50
+
+    state = {f"module.{k}": v for k, v in resnet50(weights=None).state_dict().items() if not k.startswith("fc")}
+    state["module.projection_head.0.weight"] = torch.zeros(3)
+    assert networks.build_swav(state)(torch.zeros(1, 3, 64, 64, dtype=torch.uint8)).shape == (1, 2048)
+
+
 @pytest.fixture(scope="module")
 def astronaut() -> tuple[Tensor, Tensor]:
     """A picture of 512x512 and itself at half the size and back, which takes its detail."""

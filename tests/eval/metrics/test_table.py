@@ -68,7 +68,7 @@ def test_a_row_is_all_that_a_metric_needs(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_names_over_other_networks_keep_what_is_known() -> None:
-    for network in ("lite", "timm:resnet10t"):
+    for network in ("lite", "swav", "timm:resnet10t"):
         names = [table.over_network(METRICS[name], network).name for name in ("fid", "kid")]
         found = table.measured([dict.fromkeys([*names, "psnr", "bpp"], 1.0)])
         assert list(found) == ["psnr", *names]
