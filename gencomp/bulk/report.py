@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from gencomp.bitstream import DEFAULT_QUALITY
 from gencomp.bulk.monitor import size_text, time_text
 from gencomp.bulk.plan import Shard
 from gencomp.bulk.run import footers_of
@@ -55,6 +56,8 @@ def write_report(destination: Storage, merged: Merged, broken: Mapping[str, str]
     """Write report.html into the destination and return its path. left: what of the source was left out, in lines."""
     begun = claimed(destination) if destination.exists(CLAIM) else {}
     settings = {name: value for name, value in begun.items() if value not in (None, (), [], False, 0)}
+    if begun.get("direction") == "code" and not settings.keys() & {"quality", "bpp", "bytes"}:
+        settings["quality"] = DEFAULT_QUALITY
     title = f"{begun.get('direction', 'bulk')} {begun.get('source', '')}"
     template = importlib.resources.files("gencomp.bulk") / "report.html"
     undone = f"<h2>Shards that could not be done ({len(broken):,})</h2>{_table(sorted(broken.items()))}"

@@ -33,11 +33,13 @@ from gencomp.bulk.transform import Transform
 from gencomp.bulk.workers import Broken, Event, Finished, Job, Lost, RunError, Sampled
 
 
-def test_the_report_has_totals_and_failures_with_thumbnails(tmp_path: Path, sets: Any, bring: Any) -> None:
+def test_the_report_has_totals_failures_with_thumbnails_and_samples_that_enlarge(
+    tmp_path: Path, sets: Any, bring: Any, browser: Any
+) -> None:
     files = {**sets.some_images(5), **sets.troubles(), "<script>.png": b""}
     source = sets.write_tar(tmp_path / "in" / "00000.tar", files)
     destination, shards = Storage.of(str(tmp_path / "out")), find_shards(str(source), Settings()).shards
-    claim(destination, Storage.of(str(tmp_path / "in")), Settings(quality=33))
+    claim(destination, Storage.of(str(tmp_path / "in")), Settings())
     bring(source, tmp_path / "out")
     merged = merge(destination, shards)
     tally = merged.tally
@@ -48,11 +50,20 @@ def test_the_report_has_totals_and_failures_with_thumbnails(tmp_path: Path, sets
     assert "a &lt;set&gt;" in page
     assert "<script>" not in page
     assert "a damaged tar file" in page
-    for part in ("no label of &lt;ours&gt;", "a label or depth image", "quality", "decoder", "model"):
+    for part in ("no label of &lt;ours&gt;", "a label or depth image", "quality</th><td>45.0", "decoder", "model"):
         assert part in page
     assert "4 (40.000%)" in page
     assert len(re.findall("data:image/jpeg", page)) == 2 + 2 * 5
     assert "http" not in page
+    for width in (390, 1400):
+        opened = browser.new_page(viewport={"width": width, "height": 800})
+        opened.goto(Path(path).as_uri())
+        sample = opened.locator(".pair img").first
+        before = sample.bounding_box()["width"]
+        sample.click()
+        assert sample.bounding_box()["width"] > 1.5 * before
+        assert opened.evaluate("document.documentElement.scrollWidth") <= width
+        opened.close()
 
 
 def test_shards_without_a_table_are_counted_as_not_finished(tmp_path: Path, sets: Any, bring: Any) -> None:
