@@ -10,10 +10,12 @@ export async function fetchKept([relaxed, plain], model, progress) {
   if (!WebAssembly.validate(kernel)) kernel = await (await fetched(plain)).arrayBuffer();
   const module = await WebAssembly.compile(kernel);
   const cache = await globalThis.caches?.open(KEPT).catch(() => null); // not there without TLS, nor in some modes
-  const kept = await cache?.match(model.url);
-  if (kept) return { kernel: module, bytes: await kept.arrayBuffer() };
-  const bytes = await counted(await fetched(model.url), model.bytes, progress);
-  await cache?.put(model.url, new Response(bytes)).catch(() => {}); // a full disk: fetched again next time
+  const found = await cache?.match(model.url);
+  if (found) return { kernel: module, bytes: await found.arrayBuffer() };
+  const response = await fetched(model.url);
+  const kept = cache?.put(model.url, response.clone()).catch(() => {}); // a full disk: fetched again next time
+  const bytes = await counted(response, model.bytes, progress);
+  await kept;
   for (const { url } of (await cache?.keys()) ?? []) if (url !== model.url) await cache.delete(url);
   return { kernel: module, bytes };
 }
@@ -30,14 +32,14 @@ async function fetched(url) {
 }
 
 async function counted(response, length, progress) {
-  const parts = [];
+  const bytes = new Uint8Array(length);
   let read = 0;
   for (const reader = response.body.getReader(); ; ) {
     const { done, value } = await reader.read();
     if (done) break;
-    parts.push(value);
+    bytes.set(value, read);
     read += value.length;
     progress(Math.min(read / length, 1));
   }
-  return new Blob(parts).arrayBuffer();
+  return bytes.buffer;
 }

@@ -1,15 +1,11 @@
 // What an ICC profile says of itself.
 
 const P3 = { rXYZ: [0.5151, 0.2412, -0.0011], gXYZ: [0.292, 0.6922, 0.0419], bXYZ: [0.1571, 0.0666, 0.7841] };
-const SRGB = { rXYZ: [0.4361, 0.2225, 0.0139], gXYZ: [0.3851, 0.7169, 0.0971], bXYZ: [0.1431, 0.0606, 0.7141] };
 
-const hasPrimaries = (profile, wanted) => {
+export const isDisplayP3 = (profile) => {
   const found = primariesOf(profile);
-  return Object.entries(wanted).every(([tag, xyz]) => xyz.every((v, i) => Math.abs((found[tag]?.[i] ?? 9) - v) < 0.003));
+  return Object.entries(P3).every(([tag, xyz]) => xyz.every((v, i) => Math.abs((found[tag]?.[i] ?? 9) - v) < 0.003));
 };
-
-export const isDisplayP3 = (profile) => hasPrimaries(profile, P3);
-export const isSrgb = (profile) => hasPrimaries(profile, SRGB);
 
 export const isRgb = (profile) => new TextDecoder().decode(profile.subarray(16, 20)) === "RGB ";
 

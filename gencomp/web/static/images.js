@@ -2,6 +2,7 @@
 
 import { chunk, partAlpha } from "./alpha.js";
 import { ICC } from "./codec/bitstream.js";
+import { free } from "./codec/numbers.js";
 
 const STRIP = 1 << 20; // pixels read off a canvas at a time: a canvas of the whole image would be two copies more
 
@@ -28,6 +29,7 @@ export async function pixelsOf(blob, { maxPixels, raw = false }) {
     context.drawImage(bitmap, 0, -top);
     const strip = context.getImageData(0, 0, width, Math.min(rows, height - top));
     data.set(strip.data, 4 * width * top);
+    free(strip.data);
   }
   bitmap.close();
   return { data, width, height, alpha: partAlpha(data) };

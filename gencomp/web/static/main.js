@@ -116,7 +116,7 @@ function show() {
   $("result").hidden = $("facts").hidden = !(facts && coded);
   $("coding").hidden = item.coded && items.every((one) => one.coded);
   if (size) view.resize(size);
-  view.set(panes.left.picture?.canvas ?? null, panes.right.picture?.canvas ?? null);
+  view.set(panes.left.picture, panes.right.picture);
   for (const [side, { picture, says }] of Object.entries(panes)) {
     $(`facts-${side}`).textContent = picture ? picture.text : "";
     $(`pane-${side}`).textContent = picture ? "" : says || (item.size ? "Not ready yet" : "");
@@ -244,10 +244,9 @@ async function example() {
 async function savePng() {
   const { item } = screen;
   if (!item?.facts) return;
-  const canvas = screen.decoded(settings());
-  if (canvas) return canvas.toBlob((blob) => save(blob, `${item.stem}.png`), "image/png");
   const { realism } = settings();
-  save(await crew.first.run("png", { key: item.key, realism }), `${item.stem}.png`);
+  const png = (await screen.decoded(settings())?.png()) ?? (await crew.first.run("png", { key: item.key, realism }));
+  save(png, `${item.stem}.png`);
 }
 
 function saveGnc() {

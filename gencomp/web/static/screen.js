@@ -1,10 +1,12 @@
 // What is on the screen: one file, brought up to the settings step by step, and a picture on either side of the wipe.
 
 import { readHeader } from "./codec/bitstream.js";
+import { isDisplayP3 } from "./icc.js";
 import { cancelled, makingKey } from "./item.js";
+import { Picture } from "./picture.js";
 import { RIVALS, besideText, bytesText } from "./words.js";
 
-const KEPT = 60e6; // pixels of pictures that are not shown now
+const KEPT = 60e6; // pixels of all pictures
 
 export class Screen {
   #crew;
@@ -12,7 +14,7 @@ export class Screen {
   #running = null;
   #loaded = null; // {item, raw}: whose pixels the first worker has
   #files = new Map(); // what the first worker has coded or opened: makingKey by key
-  #pictures = new Map(); // by wish: {canvas, text, whole, done: Set of tiles}
+  #pictures = new Map(); // Picture by wish
   item = null;
   panes = { left: { picture: null, says: "" }, right: { picture: null, says: "" } };
   seconds = {};
@@ -32,6 +34,7 @@ export class Screen {
     this.item = item;
     this.#loaded = null;
     this.#files.clear();
+    for (const picture of this.#pictures.values()) picture.close();
     this.#pictures.clear();
     this.seconds = {};
     for (const side of ["left", "right"]) this.panes[side] = { picture: null, says: "" };
@@ -56,10 +59,10 @@ export class Screen {
     this.#files.clear();
   }
 
-  // The decoded image as it is now, if it is whole and can be saved as it stands on its canvas.
+  // The decoded image as it is now, if it is whole and can be saved as it stands.
   decoded(settings) {
     const picture = this.#pictures.get(this.#wish("gencomp", settings));
-    return picture?.whole && !this.item.facts?.profile ? picture.canvas : null;
+    return picture?.whole && !this.item.facts?.profile ? picture : null;
   }
 
   // Bring everything up to the settings; what is under way for older ones stops, and throws Cancelled.
@@ -145,42 +148,35 @@ export class Screen {
       }
       this.changed();
     };
-    let picture = this.#pictures.get(wish);
-    if (!picture?.whole) {
-      picture ??= { canvas: null, text: "", whole: false, done: new Set() };
+    const picture = this.#pictures.get(wish) ?? new Picture();
+    this.#pictures.delete(wish);
+    this.#trim(settings);
+    this.#pictures.set(wish, picture);
+    if (!picture.whole) {
       if (kind === "original") await this.#drawOriginal(picture);
       else if (kind in RIVALS) await this.#drawRival(step, picture, kind);
-      else await this.#drawDecoded(step, picture, kind, settings, () => (this.#pictures.set(wish, picture), place(picture)));
+      else await this.#drawDecoded(step, picture, kind, settings, () => place(picture));
     }
-    this.#pictures.delete(wish);
-    this.#pictures.set(wish, picture);
     place(picture);
-    this.#trim();
-  }
-
-  #canvas(profile) {
-    const canvas = Object.assign(document.createElement("canvas"), this.item.size);
-    canvas.getContext("2d", { colorSpace: profile === "p3" ? "display-p3" : "srgb" }).imageSmoothingQuality = "high";
-    return canvas;
   }
 
   async #drawOriginal(picture) {
     const { item } = this;
     const bitmap = await createImageBitmap(item.blob, { imageOrientation: "from-image" });
-    picture.canvas = this.#canvas((await item.contents()).icc ? "p3" : null);
-    const context = picture.canvas.getContext("2d");
-    context.drawImage(bitmap, 0, 0);
+    const { icc } = await item.contents();
+    picture.open(item.size, icc && isDisplayP3(icc) ? "p3" : null); // browsers keep whole images that they convert
+    picture.fill(bitmap);
     bitmap.close();
-    Object.assign(picture, { text: bytesText(item.blob.size), whole: true });
+    picture.text = bytesText(item.blob.size);
   }
 
   async #drawRival(step, picture, kind) {
     const { item } = this;
     const { width, height } = item.size;
     const rival = await step(RIVALS[kind], "rival", { type: `image/${kind}`, bytes: item.file.length });
-    picture.canvas = this.#canvas(null);
-    picture.canvas.getContext("2d").putImageData(new ImageData(rival.data, width, height), 0, 0);
-    Object.assign(picture, { text: besideText(rival), whole: true });
+    picture.open(item.size, null);
+    picture.fill(new ImageData(rival.data, width, height));
+    picture.text = besideText(rival);
   }
 
   async #drawDecoded(step, picture, kind, settings, begun) {
@@ -199,16 +195,17 @@ export class Screen {
     const { bytes, facts } = own ? this.#otherFile : { bytes: item.file.length, facts: item.facts };
     const shown = [bytesText(bytes), `quality ${qualityText(facts.step)}`];
     picture.text = [...shown, ...(this.knowsRealism ? [`realism ${realism}`] : [])].join(", ");
-    picture.canvas ??= this.#canvas(facts.profile);
-    const context = picture.canvas.getContext("2d");
+    picture.open(item.size, facts.profile);
     if (facts.profile === "other") {
       const blob = await step("Decoding", "png", { key, realism });
-      context.drawImage(await createImageBitmap(blob), 0, 0);
+      const bitmap = await createImageBitmap(blob);
+      picture.fill(bitmap);
+      bitmap.close();
     } else {
       const colorSpace = facts.profile === "p3" ? "display-p3" : "srgb";
       const given = { key, realism, visible: this.visible(), skip: [...picture.done] };
-      this.engine = await step("Decoding", "show", given, ({ index, data, left, top, width, height }) => {
-        context.putImageData(new ImageData(data, width, height, { colorSpace }), left, top);
+      this.engine = await step("Decoding", "show", given, ({ index, data, ...at }) => {
+        picture.put(new ImageData(data, at.width, at.height, { colorSpace }), at);
         picture.done.add(index);
         if (picture.done.size === 1) begun();
       });
@@ -228,13 +225,16 @@ export class Screen {
     return kind === "gencomp" ? `gencomp ${made} ${settings.realism}` : `${kind} ${made}`;
   }
 
-  // Pictures that were not wanted for longest go, where all would be too many.
-  #trim() {
-    const shown = Object.values(this.panes).map(({ picture }) => picture);
+  // Pictures that were not wanted for longest go, where one more would be too many.
+  #trim(settings) {
+    const wanted = [settings.left, settings.right].map((kind) => this.#wish(kind, settings));
     const { width, height } = this.item.size;
     for (const [wish, picture] of this.#pictures) {
-      if (this.#pictures.size * width * height <= KEPT) break;
-      if (!shown.includes(picture)) this.#pictures.delete(wish);
+      if ((this.#pictures.size + 1) * width * height <= KEPT) break;
+      if (wanted.includes(wish)) continue;
+      for (const side of ["left", "right"]) if (this.panes[side].picture === picture) this.panes[side] = { picture: null, says: "" };
+      picture.close();
+      this.#pictures.delete(wish);
     }
   }
 }

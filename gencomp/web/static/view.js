@@ -6,7 +6,7 @@ export class View {
   #stage;
   #layers;
   #divider;
-  #shown = { left: null, right: null }; // canvases
+  #shown = { left: null, right: null }; // pictures
   #both = false; // the right one stands on both sides
   #size = { width: 1, height: 1 };
   #scale = 1; // CSS pixels an image pixel
@@ -24,13 +24,12 @@ export class View {
     new ResizeObserver(() => (this.#fitted ? this.start() : this.#draw())).observe(stage);
   }
 
-  // Canvases on either side; null leaves a side empty. One canvas for both is one image without a wipe.
+  // Pictures (picture.js) on either side; null leaves a side empty. One for both is one image without a wipe.
   set(left, right) {
-    for (const [side, canvas] of Object.entries({ left: left === right ? null : left, right })) {
-      if (canvas === this.#shown[side]) continue;
-      this.#shown[side] = canvas;
-      this.#layers.querySelector(`#${side}`).replaceChildren(...(canvas ? [canvas] : []));
-      canvas?.classList.add("layer");
+    for (const [side, picture] of Object.entries({ left: left === right ? null : left, right })) {
+      if (picture === this.#shown[side]) continue;
+      this.#shown[side] = picture;
+      this.#layers.querySelector(`#${side}`).replaceChildren(...(picture ? [picture.canvas] : []));
     }
     this.#both = left === right;
     this.#draw();
@@ -110,14 +109,15 @@ export class View {
     const inside = (at, room, length) => Math.min(Math.max(at, 48 - length), room - 48);
     this.#at.x = inside(this.#at.x, width, shown.width);
     this.#at.y = inside(this.#at.y, height, shown.height);
-    const snap = (length) => Math.round(length * devicePixelRatio) / devicePixelRatio; // whole screen pixels
+    const dense = devicePixelRatio;
+    const pixels = (length) => Math.round(length * dense);
+    const snap = (length) => pixels(length) / dense; // whole screen pixels
     const box = this.#stage.getBoundingClientRect(); // may begin within one
     this.#layers.style.left = `${snap(box.left) - box.left}px`;
     this.#layers.style.top = `${snap(box.top) - box.top}px`;
-    for (const canvas of Object.values(this.#shown).filter(Boolean)) {
-      canvas.style.transform = `translate(${snap(this.#at.x)}px, ${snap(this.#at.y)}px) scale(${this.#scale})`;
-      canvas.style.imageRendering = this.scale >= 1.99 ? "pixelated" : "auto";
-    }
+    const place = { x: pixels(this.#at.x), y: pixels(this.#at.y), scale: this.scale, dense };
+    const room = { width: pixels(width), height: pixels(height) };
+    for (const picture of Object.values(this.#shown)) picture?.draw({ ...place, room });
     const x = this.#split * width;
     this.#layers.querySelector("#left").style.clipPath = `inset(0 ${width - x}px 0 0)`;
     this.#layers.querySelector("#right").style.clipPath = this.#both ? "none" : `inset(0 0 0 ${x}px)`;

@@ -11,6 +11,7 @@ import { ALPHA, COMMENT, ICC, qualityToStep } from "./codec/bitstream.js";
 import { Codec } from "./codec/codec.js";
 import { BitstreamError, Cancelled } from "./codec/errors.js";
 import { openGpu } from "./codec/gpu.js";
+import { free } from "./codec/numbers.js";
 import { encoderOf } from "./encoders.js";
 import { fetchKept } from "./fetch.js";
 import { isDisplayP3 } from "./icc.js";
@@ -19,10 +20,11 @@ import { bestRival } from "./rivals.js";
 import { Work } from "./work.js";
 
 const MAX_PIXELS = 40e6; // about what a tab's memory holds
+const LARGE = 6e6; // pixels of an image that is read again whenever they are needed: kept, they would take too much memory
 const PAUSE = 25; // ms of work between two looks at the post
 
 const cancelled = new Set();
-const images = new Map(); // by key: {data, width, height, known}
+const images = new Map(); // by key: what `opened` gave, and `known` (codec.js)
 const files = new Map(); // by key: what Codec.read gave
 const helpers = []; // {perform(job, progress), cancel()}
 let shared = null; // {kernel, model}: what `start` was given or has fetched
@@ -55,12 +57,22 @@ function factsOf({ header, sections, extras, bits, crc, latentsOk, lost }) {
   return { ...header, sections, comment, bits, crc, latentsOk, lost, profile: !extras.has(ICC) ? null : wide ? "p3" : "other" };
 }
 
-// An image {data, width, height, alpha} as a file; `flat`: on white, without its alpha.
-async function coded({ data, alpha, ...size }, { quality, bytes, extras, flat }, known, tick) {
-  const image = { ...size, data };
-  if (alpha && flat) image.data = onWhite(data, alpha);
+// A Blob as an image {width, height, alpha, read(): its pixels, for the caller alone}.
+async function opened(blob, raw, most = MAX_PIXELS) {
+  const pixels = () => pixelsOf(blob, { maxPixels: MAX_PIXELS, raw });
+  const { data, width, height, alpha } = await pixels();
+  const kept = width * height > LARGE ? null : data;
+  if (!kept) free(data);
+  if (width * height > most) return null;
+  return { width, height, alpha, read: async () => kept?.slice() ?? (await pixels()).data };
+}
+
+// An image as a file; `flat`: on white, without its alpha.
+async function coded({ read, alpha, ...size }, { quality, bytes, extras, flat }, known, tick) {
+  const image = { ...size, read };
+  if (alpha && flat) image.read = async () => onWhite(await read(), alpha);
   else if (alpha) {
-    image.data = filled(data, alpha, size.width, size.height);
+    image.read = async () => filled(await read(), alpha, size.width, size.height);
     extras = new Map([...extras, [ALPHA, await packAlpha(alpha, size.width, size.height)]]);
   }
   const file = await codedAs(image, quality, bytes, extras, known, tick);
@@ -112,7 +124,11 @@ const tasks = {
     if (!gives) return;
     const work = new Work(gives);
     let running = null;
-    const perform = (job, progress) => (running = work.run("perform", { job }, progress));
+    const perform = (job, progress) => {
+      const arrays = [job.image?.data, job.x, job.latents, ...(job.parts ?? [])].filter(Boolean); // which nobody else needs
+      running = work.run("perform", { job }, progress, undefined, arrays.map(({ buffer }) => buffer));
+      return running;
+    };
     helpers.push({ perform, cancel: () => running?.cancel() });
   },
 
@@ -120,7 +136,7 @@ const tasks = {
 
   // An image file of the browser's kinds; `raw`: in the colours of its own profile.
   async load({ key, blob, raw }) {
-    const image = await pixelsOf(blob, { maxPixels: MAX_PIXELS, raw });
+    const image = await opened(blob, raw);
     images.set(key, { ...image, known: new Map() });
     return { width: image.width, height: image.height, transparent: Boolean(image.alpha) };
   },
@@ -149,9 +165,9 @@ const tasks = {
       const file = await read(bytes, ticker(message, 0, 0.4));
       return { facts: factsOf(file), png: await png(file, realism, ticker(message, 0.4, 1)) };
     }
-    const image = await pixelsOf(blob, { maxPixels: MAX_PIXELS, raw });
+    const image = await opened(blob, raw, most);
+    if (!image) return { tooLarge: true };
     const { width, height } = image;
-    if (width * height > most) return { tooLarge: true };
     const limit = perMegapixel ? Math.floor((perMegapixel * width * height) / 1e6) : wanted.bytes;
     const file = await coded(image, { ...wanted, bytes: limit }, new Map(), ticker(message));
     return { file: file.bytes, facts: factsOf(file), transparent: Boolean(image.alpha) };
@@ -180,7 +196,8 @@ const tasks = {
     const { key, type, bytes } = message;
     const tick = ticker(message);
     await tick(0);
-    const { data, alpha, ...size } = images.get(key);
+    const { read, alpha, ...size } = images.get(key);
+    const data = await read();
     const image = { ...size, data: alpha ? onWhite(data, alpha) : data };
     const { blob, pixels, ...said } = await bestRival(image, await encoderOf(type), bytes, tick);
     return { ...said, bytes: blob.size, data: pixels.data };

@@ -56,7 +56,7 @@ ENCODE = """async ([model, images]) => {%s
   const codec = await Codec.load(kernel, bytes(model).buffer);
   const out = [];
   for (const { rgba, width, height, step } of images) {
-    const image = { data: new Uint8ClampedArray(bytes(rgba)), width, height };
+    const image = { read: async () => new Uint8ClampedArray(bytes(rgba)), width, height };
     out.push(text((await codec.encode(image, step)).bytes));
   }
   return out;

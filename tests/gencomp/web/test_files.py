@@ -25,6 +25,8 @@ DROP = """async (files) => {
   for (const [name, text] of files) transfer.items.add(new File([bytes(text)], name));
   dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, cancelable: true }));
 }"""
+PASTE = DROP.replace('DragEvent("drop", { dataTransfer', 'ClipboardEvent("paste", { clipboardData')
+SPACES = "all => all.map((canvas) => canvas.getContext('2d').getContextAttributes().colorSpace)"
 ALL = "body[data-queue=done][data-state=ready], body[data-queue=done][data-state=error]"
 
 
@@ -150,6 +152,8 @@ def test_a_folder_keeps_its_tree_and_files_are_closed(page: Any, tmp_path: Path)
     page.locator("#close-all").click()
     page.locator("#choose").wait_for()
     assert page.evaluate("document.activeElement.id") == "choose"
+    page.evaluate(PASTE, [["pasted.png", base64.b64encode(saved(scene(2), "PNG")).decode()]])
+    page.locator("#list [data-state=done] .name").filter(has_text="pasted.png").wait_for()
 
 
 def test_settings_hold_for_all_files_and_over_a_reload(page: Any, tmp_path: Path) -> None:
@@ -213,6 +217,7 @@ def test_what_is_kept_is_what_the_command_keeps(page: Any, tmp_path: Path, kind:
     for gps in (True, False):
         page.locator("aside").evaluate(f"() => (document.querySelector('#keep-gps').checked = {str(gps).lower()})")
         give(page, path)
+        assert page.locator("#layers canvas").evaluate_all(SPACES) == ["display-p3", "display-p3"]
         extras = inspect(downloaded(page, "#save-gnc", tmp_path / "x.gnc").read_bytes()).extras
         _, wanted = read_with_alpha(path, {"all", "gps"} if gps else {"all"})
         assert set(extras) == set(wanted)

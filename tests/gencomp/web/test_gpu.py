@@ -70,7 +70,7 @@ FILES = """async ([rgba, width, height, step]) => {%s
   const [ours, kernels] = [await load(gpu), await load()];
   const slow = Object.assign(await openGpu(true), { software: false });
   check((await load(slow)).engine === "WebAssembly", "a GPU that is slower than the kernel is used");
-  const image = { data: new Uint8ClampedArray(bytes(rgba)), width, height };
+  const image = { read: async () => new Uint8ClampedArray(bytes(rgba)), width, height };
   const coded = [await ours.encode(image, step), await kernels.encode(image, step)];
   const shown = [];
   for (const realism of [0, 1]) {

@@ -1,5 +1,6 @@
 """The page as a visitor uses it, in headless Chromium."""
 
+import base64
 import struct
 import zlib
 from collections.abc import Callable
@@ -17,6 +18,10 @@ from .conftest import DONE, TESTS, TINY, Photo, downloaded, fact, give, settled
 
 Open = Callable[..., Any]
 ODD = TESTS / "golden" / "odd.gnc"
+CANVAS = """(canvas) => {
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  return [canvas.width, btoa(data.reduce((text, byte) => text + String.fromCharCode(byte), ""))];
+}"""
 PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "has_touch": True, "is_mobile": True}
 
 
@@ -307,4 +312,14 @@ def test_a_large_image_is_coded_in_tiles_by_several_workers(small: Any, tmp_path
     data = downloaded(small, "#save-gnc", tmp_path / "large.gnc").read_bytes()
     assert codec.verify(data).latents_ok
     assert abs(len(data) - len(codec.compress(image))) <= 8  # rounding ties alone may differ
-    assert levels_apart(downloaded(small, "#save-png", tmp_path / "seen.png"), codec.decompress(data)) <= 2
+    png = downloaded(small, "#save-png", tmp_path / "seen.png")
+    assert levels_apart(png, codec.decompress(data)) <= 2
+    decoded = Image.open(png).convert("RGB")
+    for viewport, far in (((2400, 1600), 0), ((700, 700), 6)):  # one to one, and much smaller: no tile shows
+        small.set_viewport_size({"width": viewport[0], "height": viewport[1]})
+        small.wait_for_timeout(200)
+        width, seen = small.locator("#right canvas").evaluate(CANVAS)
+        rgb = np.reshape(np.frombuffer(base64.b64decode(seen), np.uint8), (-1, width, 4))[..., :3].astype(int)
+        assert rgb.shape[0] * width < viewport[0] * viewport[1]  # no canvas is larger than the stage
+        wanted = np.asarray(decoded.resize((width, rgb.shape[0]), Image.Resampling.BOX), int)
+        assert np.abs(rgb - wanted).mean() <= far

@@ -7,7 +7,7 @@ import { BitstreamError, Cancelled, ModelError, RateError } from "./errors.js";
 import { Floats } from "./floats.js";
 import { HyperAnalysis } from "./hyper.js";
 import { Kernel } from "./kernel.js";
-import { checksum, scatter } from "./numbers.js";
+import { checksum, free, scatter } from "./numbers.js";
 import { RangeCoder } from "./rangecoder.js";
 import { Safetensors } from "./safetensors.js";
 import { latentSize, STRIDE } from "./tiles.js";
@@ -135,7 +135,7 @@ export class Codec {
     }
   }
 
-  // {data: RGBA, width, height} -> the file: its `bytes`, and what `read` gives of them. extras: sections by kind.
+  // {width, height, read(): its RGBA, later, for this alone} -> the file: its `bytes`, and what `read` gives of them. extras: sections by kind.
   // `tick(share)` is awaited now and then.
   async encode(image, step, tick = idle, extras = new Map()) {
     const { width, height } = image;
@@ -146,6 +146,7 @@ export class Codec {
     const z = await this.#hyper.run(y, h, w, () => tick(0.8));
     const last = (share) => tick(0.8 + 0.2 * share);
     const { payload, latents, bits } = await this.#entropy.encode(y, z, h, w, step, this.getHelpers, last);
+    free(y);
     const modelId = Uint8Array.from(this.id.match(/../g), (byte) => parseInt(byte, 16));
     const bytes = pack({ modelId, width, height, step }, checksum(latents), payload, extras);
     const { header, sections, extras: kept } = unpack(bytes);

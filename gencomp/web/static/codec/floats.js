@@ -2,6 +2,8 @@
 
 import { Conv } from "./kernel.js";
 
+const CHANNELS = 32;
+
 export class Floats {
   name = "WebAssembly";
 
@@ -32,10 +34,8 @@ export class Floats {
   // 2, `shuffle`: what it gives after a pixel shuffle by 2.
   conv(...weights) {
     const conv = new Conv(this.kernel, ...weights);
-    const run = (x, { unshuffle, shuffle, ...how } = {}) => {
-      const out = conv.run(unshuffle ? this.#unshuffled(x, 2) : x, how);
-      return shuffle ? this.#shuffled(out, 2) : out;
-    };
+    const run = (x, { unshuffle, shuffle, ...how } = {}) =>
+      shuffle ? this.#enlarged(conv, x) : conv.run(unshuffle ? this.#unshuffled(x, 2) : x, how);
     return { inputs: conv.inputs, outputs: conv.outputs, size: conv.size, run };
   }
 
@@ -87,6 +87,19 @@ export class Floats {
   grain(x, gate, project, { factor, channel, top, left, realism }) {
     const [height, width] = [x.height / factor, x.width / factor];
     this.kernel.call.grain_f32(x.at, gate.at, project, x.channels, height, width, factor, channel, top, left, realism);
+  }
+
+  // What a 1x1 convolution gives, shuffled by 2: some channels after others, as a tile needs no more memory than here.
+  #enlarged(conv, x) {
+    const out = this.kernel.tensor(conv.outputs / 4, 2 * x.height, 2 * x.width);
+    for (let from = 0; from < conv.outputs; from += CHANNELS) {
+      const mark = this.mark();
+      const some = conv.run(x, { from, outputs: Math.min(CHANNELS, conv.outputs - from) });
+      const at = out.at + 4 * from * x.height * x.width;
+      this.kernel.call.shuffle_f32(some.at, at, some.channels / 4, x.height, x.width, 2);
+      this.release(mark);
+    }
+    return out;
   }
 
   // x [C f f, h, w] in the order of a pixel shuffle -> [C, f h, f w].

@@ -6,7 +6,7 @@ import { ModelError } from "./errors.js";
 import { IntNet } from "./integers.js";
 import { readPass, tablesOf, writePass } from "./latents.js";
 import { cutPlanes } from "./tiles.js";
-import { clamp, placesOf, rint, scatter } from "./numbers.js";
+import { clamp, free, parities, placesOf, rint, scatter } from "./numbers.js";
 import { HYPER_UNIT, KNOTS, knotWeights, LEVELS, MAX_RESIDUAL, MEAN_UNIT, ORDER } from "./numbers.js";
 
 const TILE = 64; // latents a side that the networks see at a time; any value gives the same integers
@@ -74,16 +74,16 @@ export class Hyperprior {
     const features = await this.#features(z, height, width, step, getHelpers, part(0));
     const latents = new Int32Array(this.channels * height * width);
     for (let pass = 0; pass < this.passes; pass++) {
-      const raw = await this.#raw(pass, features, latents, height, width, getHelpers, part(1 + pass));
       const places = placesOf(this.passes, pass, this.channels, height, width);
       const [means, levels] = [new Int32Array(places.length), new Uint8Array(places.length)];
-      for (let i = 0; i < places.length; i++) {
-        means[i] = raw[places[i]];
-        levels[i] = this.#levelOf(raw[latents.length + places[i]]);
-      }
+      const take = (raw, tile) => this.#take(raw, tile, pass, height, width, means, levels);
+      const raw = await this.#raw(pass, features, latents, height, width, getHelpers, part(1 + pass), take);
+      if (raw) take(raw, { top: 0, left: 0, height, width });
       const residuals = code(levels, means, places);
       for (let i = 0; i < places.length; i++) latents[places[i]] = MEAN_UNIT * residuals[i] + means[i];
+      for (const array of [places, means, levels, residuals]) free(array);
     }
+    free(features.data);
     return latents;
   }
 
@@ -101,15 +101,34 @@ export class Hyperprior {
     return { data, channels: this.synthesis.outputs, height: h * this.stride, width: w * this.stride };
   }
 
-  // Means, then raw levels, as a pass sees them: integers [2 M, height, width].
-  async #raw(pass, features, latents, height, width, getHelpers, tick) {
+  // Means, then raw levels, as a pass sees them: integers [2 M, height, width]; `take` as in integers.js.
+  async #raw(pass, features, latents, height, width, getHelpers, tick, take = null) {
     if (!this.contexts.length) {
       const { data, channels, height: h, width: w } = features;
       return cutPlanes(data, channels, h, w, { top: 0, left: 0, height, width });
     }
     const known = { data: latents, channels: this.channels, height, width };
     const inputs = this.contexts[pass].inputs > features.channels ? [features, known] : [features];
-    return this.contexts[pass].run(inputs, height, width, TILE, getHelpers, tick);
+    return this.contexts[pass].run(inputs, height, width, TILE, getHelpers, tick, take);
+  }
+
+  // Means and levels of a pass, in the order of its places, from what `#raw` says of a tile, whose top and left are even.
+  #take(raw, tile, pass, height, width, means, levels) {
+    const step = this.passes === 1 ? 1 : 2;
+    let first = 0; // of a channel, in that order
+    for (let c = 0; c < this.channels; c++) {
+      const [down, across] = parities(this.passes, pass, this.channels, c);
+      const [rows, columns] = [Math.ceil((height - down) / step), Math.ceil((width - across) / step)];
+      for (let r = down; r < tile.height; r += step) {
+        let from = (c * tile.height + r) * tile.width + across;
+        let to = first + Math.floor((tile.top + r) / step) * columns + Math.floor(tile.left / step);
+        for (const end = from - across + tile.width; from < end; from += step, to++) {
+          means[to] = raw[from];
+          levels[to] = this.#levelOf(raw[raw.length / 2 + from]);
+        }
+      }
+      first += rows * columns;
+    }
   }
 
   // The scale level of a raw output: itself, or the number of thresholds at or below it.

@@ -104,17 +104,19 @@ export class IntNet {
   }
 
   // groups: the input channels, one after another, as {data: integers, channels, height, width} -> integers
-  // [outputs, height scale, width scale]. In tiles of `side` input positions; `tick` is awaited at each.
-  async run(groups, height, width, side, getHelpers, tick) {
+  // [outputs, height scale, width scale], or none where take(integers, {top, left, height, width}) is given, for each tile.
+  // In tiles of `side` input positions; `tick` is awaited at each.
+  async run(groups, height, width, side, getHelpers, tick, take = null) {
     const { halo, scale, outputs } = this;
-    const out = new this.Integers(outputs * height * width * scale ** 2);
+    const out = take ? null : new this.Integers(outputs * height * width * scale ** 2);
     const cut = ({ yields, sees }) => {
       const parts = groups.map(({ data, channels, height: h, width: w }) => cutPlanes(data, channels, h, w, sees));
       return { task: "integers", net: this.name, parts, yields, sees };
     };
     const scaled = ({ top, left, height: h, width: w }) =>
       ({ top: top * scale, left: left * scale, height: h * scale, width: w * scale });
-    const put = (part, { yields }) => putPlanes(out, part, outputs, height * scale, width * scale, scaled(yields));
+    take ??= (part, at) => putPlanes(out, part, outputs, height * scale, width * scale, at);
+    const put = (part, { yields }) => take(part, scaled(yields));
     await inTiles(tilesOfSide(height, width, halo, side), { cut, here: this.perform, put }, getHelpers, tick);
     return out;
   }

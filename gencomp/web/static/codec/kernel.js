@@ -95,13 +95,14 @@ export class Conv {
     this.#bias = kernel.keep(bias);
   }
 
-  // x -> a new tensor, or into `out`; what the modes do stands in conv.h. gain: where O values of it lie.
-  run(x, { mode = MODE.linear, out = null, gain = 0, lo = 0, hi = 0 } = {}) {
+  // x -> a new tensor, or into `out`; what the modes do stands in conv.h. gain: where O values of it lie. from, outputs: of a
+  // 1x1 convolution of float32 some outputs alone, by fours.
+  run(x, { mode = MODE.linear, out = null, gain = 0, lo = 0, hi = 0, from = 0, outputs = this.outputs } = {}) {
     const { call } = this.#kernel;
-    const { outputs, inputs, size, stride } = this;
+    const { inputs, size, stride } = this;
     out ??= this.#kernel.tensor(outputs, Math.ceil(x.height / stride), Math.ceil(x.width / stride), this.#double ? 8 : 4);
     const mark = this.#kernel.mark();
-    const [at, weight, bias] = [x.at, this.#weight, this.#bias];
+    const [at, weight, bias] = [x.at, this.#weight + 4 * from * inputs, this.#bias + 4 * from];
     if (this.#winograd) {
       const scratch = this.#kernel.take(4 * 16 * 16 * (inputs + 4 * Math.ceil(outputs / 4)));
       call.conv3_f32(at, weight, bias, out.at, scratch, inputs, x.height, x.width, outputs, mode, gain);

@@ -26,6 +26,12 @@ export function rint(value) {
 
 export const clamp = (value, bound) => Math.max(-bound, Math.min(bound, value));
 
+// The first row and column of a channel that are coded in a pass.
+export function parities(passes, pass, channels, channel) {
+  const parity = passes === 1 ? 0 : Math.floor(channel / (channels / 4)) ^ ORDER[pass];
+  return [parity >> 1, parity & 1];
+}
+
 // Where the latents of a pass lie in [channels, height, width], in the order of the stream: channel, row, column. Of
 // four passes, a channel of group g is coded in pass p where the parities of row and column, 2 (row % 2) + column % 2,
 // are g ^ ORDER[p]; the only pass of one codes everything.
@@ -34,13 +40,17 @@ export function placesOf(passes, pass, channels, height, width) {
   const places = new Uint32Array(channels * Math.ceil(height / 2) * Math.ceil(width / 2));
   let count = 0;
   for (let c = 0; c < channels; c++) {
-    const parity = Math.floor(c / (channels / 4)) ^ ORDER[pass];
-    for (let r = parity >> 1; r < height; r += 2) {
-      for (let q = parity & 1; q < width; q += 2) places[count++] = (c * height + r) * width + q;
+    const [down, across] = parities(passes, pass, channels, c);
+    for (let r = down; r < height; r += 2) {
+      for (let q = across; q < width; q += 2) places[count++] = (c * height + r) * width + q;
     }
   }
   return places.subarray(0, count);
 }
+
+// Give an array's memory back at once, where the browser can: arrays as large as an image would wait long to be collected.
+// Not one that came in a message, which browsers hold as long as the message: it would only be counted no more.
+export const free = (array) => array.buffer.transfer?.(0);
 
 // Fixed pseudo-random numbers 0..2^31 - 1 (gencomp/entropy/check.py).
 export function scatter(count, seed) {

@@ -2,7 +2,7 @@
 // (floats.js) or a GPU (gpu.js).
 
 import { MODE } from "./kernel.js";
-import { knotWeights, SEGMENT } from "./numbers.js";
+import { free, knotWeights, SEGMENT } from "./numbers.js";
 import { cutPlanes, inTiles, latentSize, putPlanes, sortByDistance, STRIDE, tilesOf } from "./tiles.js";
 import { hasConv, weightsOf } from "./weights.js";
 
@@ -80,7 +80,7 @@ export class Analysis {
     this.halos = { fine: Math.ceil((REACH * fine) / 2), coarse: REACH * coarse };
   }
 
-  // image {data: RGBA, width, height} -> y, Float32Array [M, h, w], scaled for the quality. `tick(share)` is awaited
+  // image {width, height, read(): its RGBA, later, for this alone} -> y, Float32Array [M, h, w], scaled for the quality. `tick(share)` is awaited
   // between layers; perform: whoever performs a job here; getHelpers: see tiles.js. In two walks over the image, so that
   // tiles need less around them.
   async run(image, step, perform, getHelpers, tick) {
@@ -95,9 +95,13 @@ export class Analysis {
       return out;
     };
     const inner = this.down16.outputs;
-    const x = await walk("fine", inner, ({ sees }) => ({ image: cutImage(image, sees) }), 0, 0.7);
+    const data = await image.read();
+    const x = await walk("fine", inner, ({ sees }) => ({ image: cutImage({ ...image, data }, sees) }), 0, 0.7);
+    free(data);
     const cut = ({ sees }) => ({ x: cutPlanes(x, inner, height, width, sees) });
-    return walk("coarse", this.head.outputs, cut, 0.7, 1);
+    const y = await walk("coarse", this.head.outputs, cut, 0.7, 1);
+    free(x);
+    return y;
   }
 
   // A job of `run`: what a tile yields, Float32Array [channels, ., .].
