@@ -141,7 +141,7 @@ def test_a_page_without_any_rung_is_refused(photos: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_a_family_that_is_killed_goes_on_and_does_nothing_twice(photos: Path, tmp_path: Path) -> None:
+def test_a_family_that_is_killed_goes_on_and_does_nothing_twice(photos: Path, tmp_path: Path, browser: Any) -> None:
     out, few = tmp_path / "out", tmp_path / "few"
     few.mkdir()
     with Image.open(next(iter(sorted(photos.iterdir())))) as photo:
@@ -165,6 +165,15 @@ def test_a_family_that_is_killed_goes_on_and_does_nothing_twice(photos: Path, tm
     crops = sorted((out / "page" / "crops").glob("*.webp"))
     assert len(crops) == 1 + 2 + 3
     assert Image.open(crops[0]).size[0] > 100
+    for width in (390, 1400):
+        opened = browser.new_page(viewport={"width": width, "height": 800})
+        opened.goto((out / "page" / "index.html").as_uri())
+        crop = opened.locator(".crops img").first
+        before = crop.bounding_box()["width"]
+        crop.click()
+        assert crop.bounding_box()["width"] > 1.9 * before
+        assert opened.evaluate("document.documentElement.scrollWidth") <= width
+        opened.close()
     model = out / "models" / "tiny.safetensors"
     before = model.stat().st_mtime_ns, sum(1 for _ in (out / "runs").rglob("*"))
     again = subprocess.run(command, capture_output=True, text=True)
