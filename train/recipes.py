@@ -97,8 +97,8 @@ _PERCEPTION = replace(
         Realism(
             trains="all",
             losses={
-                "mse": Term(62.0),
-                "ms_ssim": Term(0.5),
+                "mse": Term(72.0),
+                "ms_ssim": Term(0.6),
                 "lpips_alex": Term(1.7, times_realism=True),
                 "lite": Term(0.4, times_realism=True),
                 "wasserstein_steerable": Wasserstein(37.0),

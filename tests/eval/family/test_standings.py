@@ -168,7 +168,9 @@ def test_a_family_that_is_killed_goes_on_and_does_nothing_twice(photos: Path, tm
     for width in (390, 1400):
         opened = browser.new_page(viewport={"width": width, "height": 800})
         opened.goto((out / "page" / "index.html").as_uri())
+        opened.locator(".crops").first.scroll_into_view_if_needed()  # images are loaded when they are looked at
         crop = opened.locator(".crops img").first
+        crop.wait_for()
         before = crop.bounding_box()["width"]
         crop.click()
         assert crop.bounding_box()["width"] > 1.9 * before

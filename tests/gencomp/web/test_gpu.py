@@ -155,7 +155,7 @@ def test_layers_give_what_the_kernel_gives(opened: Callable[..., Any], tiny_url:
         [12, 32, 3, 5, 67, {}],
         [5, 3, 1, 9, 70, {"residual": True, "crop": True}],
         [96, 33, 3, 7, 33, {"residual": True}],
-        [32, 18, 1, 6, 40, {"shuffle": True}],
+        [40, 18, 1, 6, 40, {"shuffle": True}],
         [64, 20, 3, 11, 18, {"crop": True}],
         [128, 48, 1, 5, 17, {"unshuffle": True}],
     ]

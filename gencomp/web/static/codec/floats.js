@@ -35,7 +35,7 @@ export class Floats {
   conv(...weights) {
     const conv = new Conv(this.kernel, ...weights);
     const run = (x, { unshuffle, shuffle, ...how } = {}) =>
-      shuffle ? this.#enlarged(conv, x) : conv.run(unshuffle ? this.#unshuffled(x, 2) : x, how);
+      shuffle ? this.#enlarged(conv, x, how) : conv.run(unshuffle ? this.#unshuffled(x, 2) : x, how);
     return { inputs: conv.inputs, outputs: conv.outputs, size: conv.size, run };
   }
 
@@ -90,11 +90,12 @@ export class Floats {
   }
 
   // What a 1x1 convolution gives, shuffled by 2: some channels after others, as a tile needs no more memory than here.
-  #enlarged(conv, x) {
+  #enlarged(conv, x, { gain = 0, ...how }) {
     const out = this.kernel.tensor(conv.outputs / 4, 2 * x.height, 2 * x.width);
     for (let from = 0; from < conv.outputs; from += CHANNELS) {
       const mark = this.mark();
-      const some = conv.run(x, { from, outputs: Math.min(CHANNELS, conv.outputs - from) });
+      const outputs = Math.min(CHANNELS, conv.outputs - from);
+      const some = conv.run(x, { ...how, gain: gain && gain + 4 * from, from, outputs });
       const at = out.at + 4 * from * x.height * x.width;
       this.kernel.call.shuffle_f32(some.at, at, some.channels / 4, x.height, x.width, 2);
       this.release(mark);
