@@ -1,6 +1,6 @@
 """What `compress` may do beyond one pass: how long it refines an image's latents (effort), and what for (aim)."""
 
-STEPS = (0, 3, 5, 8, 14, 24, 36, 54, 80, 120)  # of descent; an effort takes about 1.5 times the time of the one before
+STEPS = (0, 3, 5, 8, 14, 24, 36, 54, 80, 120)  # of descent; each has about 1.5 times those of the one before
 MAX_EFFORT = len(STEPS) - 1
 AIMS = ("realism", "pixels")  # the first is the default
 
