@@ -66,7 +66,7 @@ def test_processes_that_are_ended_from_outside_cost_no_file(photos: list[Path], 
         done = []
         for each in do(photos):
             done.append(each)
-            if len(done) < 3:
+            if len(done) in (1, 3):  # one photograph whose process ends twice would be given up
                 multiprocessing.active_children()[0].kill()
     assert [each.source for each in done] == photos
     assert sum(each.outcome is not None for each in done) == 4
