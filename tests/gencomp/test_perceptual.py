@@ -199,6 +199,16 @@ def test_distortion_of_flat_pictures_is_closed_form() -> None:
         assert float(wasserstein.wasserstein_distortion([x], [y], log2_sigma)) == pytest.approx(0.25, abs=1e-6)
 
 
+@pytest.mark.parametrize("size", [(32, 48), (17, 40), (9, 9)])
+def test_steerable_features_are_plain_convolutions(size: tuple[int, int]) -> None:
+    filters = pyramids.oriented_filters()[:, 0]
+    taps = torch.einsum("oc,fhw->ofchw", torch.tensor(pyramids.OPPONENT), filters).flatten(0, 1)
+    x = images(1)[..., : size[0], : size[1]]
+    even, odd = F.conv2d(F.pad(x, (4,) * 4, "replicate"), taps).unflatten(1, (3, -1)).chunk(2, dim=2)
+    expected = torch.cat([even, odd, (even.square() + odd.square() + 1e-8).sqrt()], 2).flatten(1, 2)
+    assert torch.allclose(pyramids.steerable_features(levels=1)(x)[1], expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("features", [pyramids.steerable_features(), pyramids.laplacian_features()])
 def test_distortion_forgives_another_sample_of_the_same_texture(features: pyramids.FeatureStack) -> None:
     generator = torch.Generator().manual_seed(0)

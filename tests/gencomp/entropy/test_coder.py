@@ -101,6 +101,22 @@ def test_a_carry_runs_through_finished_words() -> None:
     assert np.array_equal(decode(data, [part])[0], part.symbols)
 
 
+def test_a_stream_is_the_shortest_that_its_interval_holds() -> None:
+    """Also where that ends in 56 or more zero bits."""
+    rng, short = np.random.default_rng(0), 0
+    for _ in range(2000):
+        counts = rng.integers(0, 25, rng.integers(1, 8))
+        encoder = C.Encoder()
+        encoder.uniform_bits(rng.integers(0, 1 << counts), counts)
+        (low, high, words), data = encoder._interval(), encoder.finish()
+        assert low <= int.from_bytes(data.ljust(4 * words, b"\0"), "big") < high
+        if data:
+            unit = 256 ** (4 * words - len(data) + 1)  # of streams that are a byte shorter
+            assert -(-low // unit) * unit >= high
+        short += 4 * words - len(data) >= 8
+    assert short > 100
+
+
 @pytest.mark.parametrize("count", [10, 17, 60, 5000])
 def test_a_stream_of_symbols_that_zeros_would_decode_to_is_as_long_as_it_must_be(count: int) -> None:
     """Symbol 0 costs 16 bits and moves the interval's lower end nowhere: the roundest number in it is 0."""
