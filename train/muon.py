@@ -16,29 +16,39 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adam import adam
 
+from gencomp.runtime.torch import multiplies_bfloat16
+
 MOMENTUM = 0.95
 STEPS = 5
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic: singular values of 0.001 to 1 come to about 0.7 to 1.2
 LEAST_SIDE = 32  # smaller matrices, as first and last layers have them, are left to Adam
 
 
-def orthogonalised(matrices: Tensor) -> Tensor:
-    """U V' of each matrix U S V', roughly: [K, rows, columns] of any scale, float32 -> the same shape.
+def orthogonalised(matrices: Tensor, scale: float = 1.0) -> Tensor:
+    """scale * U V' of each matrix U S V', roughly: [K, rows, columns] of any scale -> the same shape and type.
 
     A step is X <- (a I + b G + c G^2) X with G = X X'. All its factors are polynomials of the first G and commute, so
-    the steps are taken on the small matrices G and X is multiplied once, by their product.
+    that steps are taken on the small matrices G, and X is multiplied by their product: once in float32, and in bfloat16
+    after every other step, since the small eigenvalues of an older G are lost in its rounding.
     """
-    x = matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)
-    tall = x.shape[1] > x.shape[2]
-    x = x.mT if tall else x
-    gram = x @ x.mT
-    factor = product = _polynomial(gram)
-    for _ in range(STEPS - 1):
-        gram = factor @ gram @ factor
-        factor = _polynomial(gram)
-        product = factor @ product
-    x = product @ x
-    return x.mT if tall else x
+    x = matrices.mT if matrices.shape[1] > matrices.shape[2] else matrices
+    norm = x.float().square().sum((1, 2), keepdim=True).sqrt() + 1e-7
+    together = 2 if x.dtype == torch.bfloat16 else STEPS
+    for first in range(0, STEPS, together):
+        gram = x @ x.mT
+        if first == 0:
+            gram = (gram / norm.square()).to(x.dtype)
+        factor = product = _polynomial(gram)
+        for _ in range(min(together, STEPS - first) - 1):
+            gram = factor @ gram @ factor
+            factor = _polynomial(gram)
+            product = factor @ product
+        if first == 0:
+            product = (product / norm).to(x.dtype)
+        if first + together >= STEPS:
+            product = scale * product
+        x = product @ x
+    return x.mT if matrices.shape[1] > matrices.shape[2] else x
 
 
 def _polynomial(gram: Tensor) -> Tensor:
@@ -81,8 +91,9 @@ class Muon(torch.optim.Optimizer):
             matrix = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.mT
             alike.setdefault((matrix.shape[0], matrix.shape[1]), []).append((p, matrix))
         for (short, long), group in alike.items():
-            updates = orthogonalised(torch.stack([matrix for _, matrix in group]))
-            updates.mul_(learning_rate * 0.2 * long**0.5)
+            quick = torch.bfloat16 if multiplies_bfloat16(group[0][0].device) else torch.float32
+            matrices = torch.stack([matrix.to(quick) for _, matrix in group])
+            updates = orthogonalised(matrices, learning_rate * 0.2 * long**0.5)
             for (p, _), update in zip(group, updates):
                 rows = update if p.shape[0] == short else update.mT
                 p.sub_(rows.unflatten(1, (*p.shape[2:], p.shape[1])).movedim(-1, 1))

@@ -6,6 +6,7 @@ evaluation measures it, too), and a row of `TERMS`. Recipes then name it: `--set
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -52,10 +53,12 @@ class Wasserstein(Term):
 
 
 class Row(NamedTuple):
-    """default: settings, of weight 0; build: of settings, the folder of feature networks' weights and a device."""
+    """default: settings, of weight 0; build: of settings, the folder of feature networks' weights and a device. quick:
+    may be taken in the precision of the networks, being made of convolutions whose distance is float32 again."""
 
     default: Term
     build: Callable[[Any, str | None, torch.device], Perceptual]
+    quick: bool = False
 
 
 def _lpips(net: str, _: Term, weights: str | None, device: torch.device) -> Perceptual:
@@ -79,11 +82,14 @@ TERMS: dict[str, Row] = {
     "mse": Row(Term(), lambda *_: mse),  # on images in 0..1
     "l1": Row(Term(), lambda *_: l1),
     "ms_ssim": Row(Term(), lambda *_: lambda x, y: 1 - ms_ssim(x, y)),
-    **{f"lpips_{net}": Row(Term(), partial(_lpips, net)) for net in ("alex", "vgg", "squeeze")},
+    **{f"lpips_{net}": Row(Term(), partial(_lpips, net), quick=True) for net in ("alex", "vgg", "squeeze")},
     "wasserstein_laplacian": Row(Wasserstein(), lambda term, *_: _wasserstein(laplacian_features(), term)),
-    "wasserstein_steerable": Row(Wasserstein(), lambda term, *_: _wasserstein(steerable_features(), term)),
-    **{f"wasserstein_{net}": Row(Wasserstein(), partial(_over_network, net)) for net in ("alex", "vgg", "squeeze")},
-    "lite": Row(Term(), _lite),  # distance of EfficientNet-Lite0's features
+    "wasserstein_steerable": Row(Wasserstein(), lambda term, *_: _wasserstein(steerable_features(), term), quick=True),
+    **{
+        f"wasserstein_{net}": Row(Wasserstein(), partial(_over_network, net), quick=True)
+        for net in ("alex", "vgg", "squeeze")
+    },
+    "lite": Row(Term(), _lite, quick=True),  # distance of EfficientNet-Lite0's features
     "text_l1": Row(Term(), lambda *_: text_l1),  # inside of text alone, see losses.py
     "grid_artefacts": Row(Term(times_realism=True), lambda *_: grid_artefact_loss),  # crops of at least 128
 }
@@ -104,12 +110,13 @@ class ActiveTerm(NamedTuple):
     name: str
     settings: Term
     function: Perceptual
+    quick: bool = False
 
 
 def build_terms(losses: Mapping[str, Term], weights: str | None, device: torch.device) -> list[ActiveTerm]:
     """What the losses ask for, in the table's order; WeightsError names a file that is wanted and not there."""
-    wanted = [(name, losses[name], row.build) for name, row in TERMS.items() if name in losses and losses[name].weight]
-    return [ActiveTerm(name, term, build(term, weights, device)) for name, term, build in wanted]
+    wanted = [(name, losses[name], row) for name, row in TERMS.items() if name in losses and losses[name].weight]
+    return [ActiveTerm(name, term, row.build(term, weights, device), row.quick) for name, term, row in wanted]
 
 
 def shifted(x: Tensor, y: Tensor, shift: int, step: int) -> tuple[Tensor, Tensor]:
@@ -129,23 +136,32 @@ def weighted(
     balance: Tensor,
     realistic: Tensor,
     step: int = 0,
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Weighted sum of the terms of images, [N], and the mean of each unweighted term; of "realistic/..." the sum over
     realism above 0, over N.
 
     realism, balance [N]: the latter multiplies what is always counted. realistic int64 [K]: the rows with realism,
-    which alone are given to the terms that are counted times the realism. step: by which shifts are drawn.
+    which alone are given to the terms that are counted times the realism. step: by which shifts are drawn. autocast:
+    the precision of what is quick.
     """
     total, metrics = x.new_zeros(len(x)), {}
-    for name, settings, function in terms:
+
+    def of(term: ActiveTerm, x: Tensor, x_hat: Tensor) -> Tensor:
+        with autocast() if term.quick else nullcontext():
+            return term.function(*shifted(x, x_hat, term.settings.shift, step))
+
+    for term in terms:
+        name, settings = term.name, term.settings
         if not settings.times_realism:
-            value = function(*shifted(x, x_hat, settings.shift, step))
+            value = of(term, x, x_hat)
             total, metrics[name] = total + balance * settings.weight * value, value.detach().mean()
     if any(term.settings.times_realism for term in terms):
         real, fake, share = x[realistic], x_hat[realistic], realism[realistic]
-        for name, settings, function in terms:
+        for term in terms:
+            name, settings = term.name, term.settings
             if settings.times_realism:
-                value = function(*shifted(real, fake, settings.shift, step))
+                value = of(term, real, fake)
                 total = total.index_add(0, realistic, share * settings.weight * value)
                 metrics[f"realistic/{name}"] = ((share > 0) * value.detach()).sum() / len(x)
     return total, metrics

@@ -1,6 +1,9 @@
 """Objectives by closed form."""
 
 import math
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,7 +17,7 @@ from gencomp.train.losses import distortion_balance, lambda_of, price_of_rate, r
 from gencomp.train.players import RunningRate
 from gencomp.train.recipe import RateTarget
 from gencomp.train.settings import recipe
-from gencomp.train.terms import ActiveTerm, Term, Wasserstein, build_terms, weighted
+from gencomp.train.terms import TERMS, ActiveTerm, Term, Wasserstein, build_terms, weighted
 
 CPU = torch.device("cpu")
 
@@ -66,6 +69,21 @@ def test_rows_without_realism_are_not_given_to_the_terms_of_realism() -> None:
     some = weighted(terms, x, other, realism, ones, torch.tensor([1, 3]))
     every = weighted(terms, x, other, realism, ones, torch.arange(4))
     torch.testing.assert_close(some, every)
+
+
+def test_half_precision_reaches_nothing_but_the_convolutions_of_features() -> None:
+    """The statistics of MS-SSIM, say, are differences of nearly equal numbers."""
+    x, one, row = torch.rand(1, 3, 128, 128), torch.ones(1), torch.tensor([0])
+    other = (x + 0.1 * torch.randn(1, 3, 128, 128)).clamp(0, 1)
+    half = partial(torch.autocast, "cpu", torch.bfloat16)
+    for name in ("mse", "l1", "ms_ssim", "wasserstein_laplacian", "grid_artefacts"):
+        terms = terms_of(**{name: replace(TERMS[name].default, weight=1.0)})
+        full, quick = (weighted(terms, x, other, one, one, row, 0, c)[0].item() for c in (nullcontext, half))
+        assert quick == full, name
+    terms = terms_of(wasserstein_steerable=Wasserstein(1.0))
+    full, quick = (weighted(terms, x, other, one, one, row, 0, c)[0].item() for c in (nullcontext, half))
+    assert quick != full
+    assert quick == pytest.approx(full, rel=0.02)
 
 
 def test_grid_artefacts_count_with_the_realism() -> None:

@@ -21,7 +21,8 @@ def image_terms(stage: Stage, micro: MicroBatch, x_hat: Tensor) -> tuple[Tensor,
     """The stage's terms of images, [N]: what counts always weighs more at a finer quality, whose rate costs less."""
     inputs = micro.inputs
     balance = losses.distortion_balance(inputs.quality_step, stage.recipe)
-    return weighted(stage.terms, inputs.x, x_hat, inputs.realism, balance, micro.realistic, stage.step)
+    autocast = stage.accelerator.autocast
+    return weighted(stage.terms, inputs.x, x_hat, inputs.realism, balance, micro.realistic, stage.step, autocast)
 
 
 def priced_bits(stage: Stage, inputs: TrainingInputs, output: TrainingOutput) -> tuple[Tensor, Metrics]:
