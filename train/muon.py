@@ -16,8 +16,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adam import adam
 
-from gencomp.runtime.torch import multiplies_bfloat16
-
 MOMENTUM = 0.95
 STEPS = 5
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic: singular values of 0.001 to 1 come to about 0.7 to 1.2
@@ -60,17 +58,19 @@ def _polynomial(gram: Tensor) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """The optimiser of a network of convolutions."""
+    """The optimiser of a network of convolutions. products: the type in which matrices are multiplied."""
 
     def __init__(
         self,
         parameters: Iterable[nn.Parameter],
         lr: float,
         betas: tuple[float, float] = (0.9, 0.999),
+        products: torch.dtype = torch.float32,
     ) -> None:
         groups: list[dict[str, Any]] = [{"params": [], "matrices": True}, {"params": [], "matrices": False}]
         for p in parameters:
             groups[0 if _is_matrix(p) else 1]["params"].append(p)
+        self.products = products
         super().__init__([g for g in groups if g["params"]], {"lr": lr, "betas": betas})
 
     @torch.no_grad()
@@ -91,8 +91,7 @@ class Muon(torch.optim.Optimizer):
             matrix = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.mT
             alike.setdefault((matrix.shape[0], matrix.shape[1]), []).append((p, matrix))
         for (short, long), group in alike.items():
-            quick = torch.bfloat16 if multiplies_bfloat16(group[0][0].device) else torch.float32
-            matrices = torch.stack([matrix.to(quick) for _, matrix in group])
+            matrices = torch.stack([matrix.to(self.products) for _, matrix in group])
             updates = orthogonalised(matrices, learning_rate * 0.2 * long**0.5)
             for (p, _), update in zip(group, updates):
                 rows = update if p.shape[0] == short else update.mT

@@ -172,7 +172,8 @@ def codec_optimiser(
 ) -> torch.optim.Optimizer:
     if recipe.optimiser == "adam":
         return torch.optim.Adam(parameters, lr=recipe.learning_rate, betas=betas, fused=True)
-    return Muon(parameters, lr=recipe.learning_rate)
+    products = torch.bfloat16 if recipe.precision == "bf16" else torch.float32
+    return Muon(parameters, lr=recipe.learning_rate, products=products)
 
 
 def opponents_of(

@@ -77,7 +77,7 @@ USES = {
     "lite": Use("lite", 1, 150.0, 1024),
     "vgg": Use("lpips_vgg", 6, 300.0, 256),
 }
-STEERABLE = 60_000.0  # weight of the Wasserstein distortion
+STEERABLE, ALONE = 60_000.0, 150_000.0  # weight of the Wasserstein distortion beside feature networks, and without
 FULL, LOW = 1.6e-3, 0.25  # lambda from which on weights hold as they are; below, by which power of it they grow
 KEPT = 1 << 20  # pixels of an image of whose original all is kept; VGG's maps take 490 bytes a pixel
 
@@ -110,7 +110,8 @@ def aim_of(aim: str, effort: int, device: torch.device) -> Aim:
     with torch.inference_mode(False):
         networks = [_measure(net, path, device) for net, path in _networks(effort).items()]
         statistics = steerable_features()
-    return Aim(1.0, (Measure(STEERABLE, lambda x: pooled(statistics(x), LOG2_SIGMA), pooled_distance, 256), *networks))
+    weight = STEERABLE if networks else ALONE
+    return Aim(1.0, (Measure(weight, lambda x: pooled(statistics(x), LOG2_SIGMA), pooled_distance, 256), *networks))
 
 
 def _networks(effort: int) -> dict[str, Path]:
