@@ -175,6 +175,7 @@ def test_feature_networks_join_and_are_named(codec: Codec, tmp_path: Path, monke
     import timm
 
     before = minimised("realism", 9), codec.compress(image(), quality=QUALITY, effort=1)
+    alone = aim_of("realism", 1, torch.device("cpu")).measures
     folder = tmp_path / "hub" / "checkpoints"
     folder.mkdir(parents=True)
     for net in ("alex", "lite"):
@@ -188,6 +189,9 @@ def test_feature_networks_join_and_are_named(codec: Codec, tmp_path: Path, monke
     assert before[0] == ("psnr", "ms_ssim", "wasserstein")
     assert minimised("realism", 9) == (*before[0], "lpips_alex", "lite")
     assert minimised("pixels", 9) == ("psnr", "ms_ssim")
+    together = aim_of("realism", 1, torch.device("cpu")).measures
+    assert (len(alone), len(together)) == (1, 3)
+    assert alone[0].weight > together[0].weight  # what stands for all of perception counts for more
     refined = codec.encode(image(), quality=QUALITY, effort=1)
     assert refined.data != before[1]
     assert refined.gain is not None
