@@ -1,6 +1,7 @@
-"""What the workers of test_processes.py do; a module of its own, for they import it."""
+"""What the workers of tests do; a module of its own, for they import it."""
 
 import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -54,3 +55,16 @@ def what_is_imported(names: tuple[str, ...], number: int, say: Callable[[Any], N
     import sys
 
     return None, lambda task: {name: importlib.import_module(name).__file__ for name in names} | {"path": sys.path[:]}
+
+
+def prepare_to_die_once(mark: str, job: Any, number: int, say: Callable[[Any], None]) -> Prepared:
+    """Bulk's workers, of whom the first is killed as it says that its first sample is done."""
+    from gencomp.bulk.workers import Sampled, _prepare
+
+    def say_and_die(what: Any) -> None:
+        say(what)
+        if isinstance(what, Sampled) and not Path(mark).exists():
+            Path(mark).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return _prepare(job, number, say_and_die)
